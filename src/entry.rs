@@ -1,0 +1,612 @@
+//! The sealed entry: the one form that an entry has in memory, on the wire and on every disk.
+//!
+//! A leader seals an entry once; followers check those bytes and store them as received. Index,
+//! term, time and chain are for ever those of the leader that made it. The header is a table of
+//! fixed little-endian fields:
+//!
+//! ```text
+//!  at  size
+//!   0     1  version, 1
+//!   1     1  kind: 1 no-op, 2 configuration, 3 records
+//!   2     2  zero
+//!   4     4  length of the payload in bytes
+//!   8     8  index
+//!  16     8  term
+//!  24     8  the leader's wall clock in ms, never below the previous entry's
+//!  32     4  CRC32C over bytes 0 to 32 and the payload
+//!  36    32  chain: BLAKE3 over the previous entry's chain, bytes 0 to 36 and the payload
+//!  68        payload
+//! ```
+//!
+//! The CRC finds rot in one entry, quickly. The chain makes one comparison of two tips a comparison
+//! of everything before them, and ties an entry to its place: an intact entry of another history
+//! does not fit. The payload of a records entry lists its requests, then holds their records:
+//!
+//! ```text
+//!   u32 requests, then for each:
+//!     u32 log · u64 first offset · u128 client · u64 seq · u64 first unanswered seq
+//!     u32 records · u32 length of each
+//!   the records' bytes, in the same order
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, ENTRY_REQUESTS_MAX, REQUEST_RECORDS_MAX};
+use crate::types::{ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
+
+/// Bytes before the payload.
+pub const HEADER_BYTES: usize = 68;
+
+const VERSION: u8 = 1;
+/// Where the CRC stands, and so the end of what it covers of the header.
+const CRC_AT: usize = 32;
+/// Where the chain stands, and so the end of what it covers of the header.
+const CHAIN_AT: usize = 36;
+
+/// The hash that ties an entry to all before it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Chain([u8; 32]);
+
+impl Chain {
+    /// The chain before the first entry.
+    pub const START: Self = Self([0; 32]);
+
+    /// Wraps the bytes of a chain.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the chain.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Chain({self})")
+    }
+}
+
+/// What an entry holds. The numbers stand on disk and are never used for anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// The first entry of a term; see [`NoOp`].
+    NoOp = 1,
+    /// The configuration in force from this entry on (thesis 4.1).
+    Configuration = 2,
+    /// Records of clients; see [`Request`].
+    Records = 3,
+}
+
+impl EntryKind {
+    fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::NoOp),
+            2 => Some(Self::Configuration),
+            3 => Some(Self::Records),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that are not an entry, or not the entry that belongs here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// The bytes end before the entry does, or go on after it.
+    #[error("an entry of {expected} bytes has {found}")]
+    Length {
+        /// What the header says.
+        expected: usize,
+        /// What is there.
+        found: usize,
+    },
+    /// A version that this program does not know.
+    #[error("an entry has version {found}; this program knows {VERSION}")]
+    Version {
+        /// What was found.
+        found: u8,
+    },
+    /// A kind that this program does not know, or a field that must be zero and is not.
+    #[error("an entry's header is not of its form")]
+    Header,
+    /// The bytes are not those that were sealed.
+    #[error("entry {id} fails its checksum")]
+    Checksum {
+        /// What the header says, which may be what is damaged.
+        id: LogId,
+    },
+    /// An intact entry that does not follow on the one before it.
+    #[error("entry {id} does not follow on {previous}")]
+    Order {
+        /// The entry.
+        id: LogId,
+        /// The one before it.
+        previous: LogId,
+    },
+    /// An intact entry of another history.
+    #[error("entry {id} breaks the chain")]
+    Chain {
+        /// The entry.
+        id: LogId,
+    },
+    /// The payload's list does not describe the payload.
+    #[error("the payload of an entry is not of its form")]
+    Payload,
+}
+
+/// The end of a log: what the next entry has to follow on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tip {
+    /// The last entry.
+    pub id: LogId,
+    /// Its chain.
+    pub chain: Chain,
+    /// Its time.
+    pub time: Timestamp,
+}
+
+/// An entry as it is stored and sent. Cloning shares the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedEntry {
+    bytes: Bytes,
+    kind: EntryKind,
+    id: LogId,
+    time: Timestamp,
+    chain: Chain,
+}
+
+impl SealedEntry {
+    /// Seals `payload` as the entry after `previous`.
+    ///
+    /// The entry's time is `now`, or the previous entry's if the clock went back.
+    pub fn seal(
+        previous: &Tip,
+        kind: EntryKind,
+        term: Term,
+        now: Timestamp,
+        payload: &[u8],
+    ) -> Self {
+        assert!(term >= previous.id.term, "term {term} after {}", previous.id);
+        assert!(payload.len() <= ENTRY_PAYLOAD_BYTES_MAX, "a payload of {}", payload.len());
+        let id = LogId::new(previous.id.index.next(), term);
+        let time = now.max(previous.time);
+        let length = u32::try_from(payload.len()).expect("a payload's bound is below 4 GiB");
+
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+        bytes.put_u8(VERSION);
+        bytes.put_u8(kind as u8);
+        bytes.put_u16_le(0);
+        bytes.put_u32_le(length);
+        bytes.put_u64_le(id.index.get());
+        bytes.put_u64_le(id.term.get());
+        bytes.put_u64_le(time.get());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), payload);
+        bytes.put_u32_le(crc);
+        let chain = chain_of(&previous.chain, &bytes, payload);
+        bytes.put_slice(chain.as_bytes());
+        bytes.put_slice(payload);
+        assert_eq!(bytes.len(), HEADER_BYTES + payload.len());
+        Self { bytes: bytes.freeze(), kind, id, time, chain }
+    }
+
+    /// Reads an entry and checks its form and its CRC; the chain needs [`Self::check_follows`].
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bytes.
+    pub fn parse(bytes: Bytes) -> Result<Self, EntryError> {
+        let length_error = |expected| EntryError::Length { expected, found: bytes.len() };
+        let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(length_error(HEADER_BYTES));
+        };
+        let [version, kind, zero_low, zero_high, rest @ ..] = *header;
+        if version != VERSION {
+            return Err(EntryError::Version { found: version });
+        }
+        if [zero_low, zero_high] != [0, 0] {
+            return Err(EntryError::Header);
+        }
+        let kind = EntryKind::from_number(kind).ok_or(EntryError::Header)?;
+
+        let mut fields = Fields { rest: &rest };
+        let payload_length = fields.u32()? as usize;
+        let id = LogId::new(Index::new(fields.u64()?), Term::new(fields.u64()?));
+        let time = Timestamp::new(fields.u64()?);
+        let crc = fields.u32()?;
+        let chain = Chain(fields.array()?);
+        if payload.len() != payload_length {
+            return Err(length_error(HEADER_BYTES.saturating_add(payload_length)));
+        }
+        let (covered, _) = header.split_at(CRC_AT);
+        if crc32c::crc32c_append(crc32c::crc32c(covered), payload) != crc {
+            return Err(EntryError::Checksum { id });
+        }
+        Ok(Self { bytes, kind, id, time, chain })
+    }
+
+    /// Checks that this entry is the one after `previous`: index, term order, time and chain.
+    ///
+    /// # Errors
+    /// [`EntryError::Order`] or [`EntryError::Chain`].
+    pub fn check_follows(&self, previous: &Tip) -> Result<(), EntryError> {
+        let in_order = self.id.index == previous.id.index.next()
+            && self.id.term >= previous.id.term
+            && self.time >= previous.time;
+        if !in_order {
+            return Err(EntryError::Order { id: self.id, previous: previous.id });
+        }
+        self.check_chain(&previous.chain)
+    }
+
+    /// Checks this entry's chain alone, where no more of the previous entry is known.
+    ///
+    /// # Errors
+    /// [`EntryError::Chain`].
+    pub fn check_chain(&self, previous: &Chain) -> Result<(), EntryError> {
+        let (covered, _) = self.bytes.split_at(CHAIN_AT);
+        if chain_of(previous, covered, self.payload_slice()) != self.chain {
+            return Err(EntryError::Chain { id: self.id });
+        }
+        Ok(())
+    }
+
+    /// All bytes, header and payload.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What the entry holds.
+    pub fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// Index and term.
+    pub fn id(&self) -> LogId {
+        self.id
+    }
+
+    /// The wall clock of the leader that made it.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The chain up to and including this entry.
+    pub fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// The end of a log whose last entry is this one.
+    pub fn tip(&self) -> Tip {
+        Tip { id: self.id, chain: self.chain, time: self.time }
+    }
+
+    /// The payload, sharing the entry's bytes.
+    pub fn payload(&self) -> Bytes {
+        self.bytes.slice(HEADER_BYTES..)
+    }
+
+    fn payload_slice(&self) -> &[u8] {
+        self.bytes.split_at(HEADER_BYTES).1
+    }
+
+    /// The requests of a records entry; none for an entry of another kind.
+    ///
+    /// # Errors
+    /// [`EntryError::Payload`] if the list does not describe the payload.
+    pub fn requests(&self) -> Result<Vec<Request>, EntryError> {
+        if self.kind == EntryKind::Records { decode_requests(self.payload()) } else { Ok(vec![]) }
+    }
+
+    /// The no-op of a no-op entry; none for an entry of another kind.
+    ///
+    /// # Errors
+    /// [`EntryError::Payload`] if the payload is not a no-op.
+    pub fn no_op(&self) -> Result<Option<NoOp>, EntryError> {
+        if self.kind != EntryKind::NoOp {
+            return Ok(None);
+        }
+        postcard::from_bytes(self.payload_slice()).map(Some).map_err(|_| EntryError::Payload)
+    }
+}
+
+impl std::fmt::Debug for SealedEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealedEntry({} {:?}, {} bytes)", self.id, self.kind, self.bytes.len())
+    }
+}
+
+fn chain_of(previous: &Chain, header: &[u8], payload: &[u8]) -> Chain {
+    assert_eq!(header.len(), CHAIN_AT, "the chain covers the header up to itself");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(previous.as_bytes()).update(header).update(payload);
+    Chain(*hasher.finalize().as_bytes())
+}
+
+/// Why an election was held: kept in the no-op of the term that it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ElectionReason {
+    /// The log was empty: the cluster's first election.
+    FirstStart,
+    /// No leader was heard for an election timeout (thesis 3.4).
+    Timeout,
+    /// The leader handed over (thesis 3.10).
+    Transfer,
+}
+
+impl std::fmt::Display for ElectionReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::FirstStart => "first start",
+            Self::Timeout => "no leader heard",
+            Self::Transfer => "handed over",
+        })
+    }
+}
+
+/// The payload of the first entry of each term: the truth of which the registry holds a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NoOp {
+    /// Who was elected.
+    pub leader: NodeId,
+    /// Why there was an election.
+    pub reason: ElectionReason,
+    /// Who voted for the leader, itself included.
+    pub voters: Vec<NodeId>,
+}
+
+impl NoOp {
+    /// The payload.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a no-op has no part that postcard refuses")
+    }
+}
+
+/// Where a term begins: what its no-op says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TermStart {
+    /// The term.
+    pub term: Term,
+    /// The index of its no-op.
+    pub first_index: Index,
+    /// Who was elected.
+    pub leader: NodeId,
+    /// The time of the no-op.
+    pub time: Timestamp,
+}
+
+/// One client's append request, as it stands in an entry: all of its records or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The log that it appends to.
+    pub log: LogNumber,
+    /// The offset of its first record.
+    pub first_offset: Offset,
+    /// Who asked.
+    pub client: ClientId,
+    /// The number of the request, counted by the client.
+    pub seq: Seq,
+    /// The client has the answers of all requests before this one.
+    pub first_unanswered: Seq,
+    /// The records.
+    pub records: Vec<Bytes>,
+}
+
+impl Request {
+    /// How many records it has.
+    pub fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// The offset after its last record.
+    pub fn next_offset(&self) -> Offset {
+        self.first_offset.plus(self.count())
+    }
+
+    /// Bytes that a request with these records takes in an entry's payload.
+    pub fn payload_bytes(records: &[Bytes]) -> usize {
+        REQUEST_FIXED_BYTES + records.iter().map(|record| 4 + record.len()).sum::<usize>()
+    }
+}
+
+/// Bytes of a request in the list, without its records' lengths.
+const REQUEST_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4;
+
+/// The payload of a records entry.
+pub fn encode_requests(requests: &[Request]) -> Bytes {
+    assert!(!requests.is_empty() && requests.len() <= ENTRY_REQUESTS_MAX, "{}", requests.len());
+    let size = requests.iter().map(|r| Request::payload_bytes(&r.records)).sum::<usize>();
+    let mut payload = BytesMut::with_capacity(4 + size);
+    payload.put_u32_le(small(requests.len()));
+    for request in requests {
+        payload.put_u32_le(request.log.get());
+        payload.put_u64_le(request.first_offset.get());
+        payload.put_u128_le(request.client.get());
+        payload.put_u64_le(request.seq.get());
+        payload.put_u64_le(request.first_unanswered.get());
+        payload.put_u32_le(small(request.records.len()));
+        for record in &request.records {
+            payload.put_u32_le(small(record.len()));
+        }
+    }
+    for record in requests.iter().flat_map(|request| &request.records) {
+        payload.put_slice(record);
+    }
+    assert_eq!(payload.len(), 4 + size);
+    payload.freeze()
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).expect("bounded by the limits of a request")
+}
+
+fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
+    let mut fields = Fields { rest: &payload };
+    let count = fields.u32()? as usize;
+    if count == 0 || count > ENTRY_REQUESTS_MAX {
+        return Err(EntryError::Payload);
+    }
+    let mut listed = Vec::with_capacity(count);
+    for _ in 0..count {
+        let request = Request {
+            log: LogNumber::new(fields.u32()?),
+            first_offset: Offset::new(fields.u64()?),
+            client: ClientId::new(u128::from_le_bytes(fields.array()?)),
+            seq: Seq::new(fields.u64()?),
+            first_unanswered: Seq::new(fields.u64()?),
+            records: vec![],
+        };
+        let records = fields.u32()? as usize;
+        if records == 0 || records > REQUEST_RECORDS_MAX {
+            return Err(EntryError::Payload);
+        }
+        let lengths: Vec<u32> = (0..records).map(|_| fields.u32()).collect::<Result<_, _>>()?;
+        listed.push((request, lengths));
+    }
+    let mut records = payload.split_off(payload.len() - fields.rest.len());
+    let mut requests = Vec::with_capacity(count);
+    for (mut request, lengths) in listed {
+        for length in lengths {
+            if records.len() < length as usize {
+                return Err(EntryError::Payload);
+            }
+            request.records.push(records.split_to(length as usize));
+        }
+        requests.push(request);
+    }
+    if records.is_empty() { Ok(requests) } else { Err(EntryError::Payload) }
+}
+
+/// Little-endian fields, read one after the other from bytes that may end early.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
+        let (field, rest) = self.rest.split_first_chunk::<N>().ok_or(EntryError::Payload)?;
+        self.rest = rest;
+        Ok(*field)
+    }
+
+    fn u32(&mut self) -> Result<u32, EntryError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, EntryError> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(records: &[&'static [u8]]) -> Request {
+        Request {
+            log: LogNumber::MAIN,
+            first_offset: Offset::new(5),
+            client: ClientId::new(7),
+            seq: Seq::new(3),
+            first_unanswered: Seq::new(2),
+            records: records.iter().map(|record| Bytes::from_static(record)).collect(),
+        }
+    }
+
+    fn sealed(requests: &[Request]) -> SealedEntry {
+        let payload = encode_requests(requests);
+        let now = Timestamp::new(1_000);
+        SealedEntry::seal(&Tip::default(), EntryKind::Records, Term::new(1), now, &payload)
+    }
+
+    #[test]
+    fn an_entry_survives_the_round_trip() {
+        let requests = [request(&[b"one", b"", b"three"]), request(&[b"four"])];
+        let entry = sealed(&requests);
+        let read = SealedEntry::parse(entry.bytes().clone()).unwrap();
+        assert_eq!(read, entry);
+        assert_eq!(read.requests().unwrap(), requests);
+        read.check_follows(&Tip::default()).unwrap();
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let no_op = NoOp {
+            leader: NodeId::new(1).unwrap(),
+            reason: ElectionReason::FirstStart,
+            voters: vec![NodeId::new(1).unwrap(), NodeId::new(2).unwrap()],
+        };
+        let entry = SealedEntry::seal(
+            &Tip::default(),
+            EntryKind::NoOp,
+            Term::new(1),
+            Timestamp::new(2),
+            &no_op.encode(),
+        );
+        let hex: String = entry.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (header, rest) = hex.split_at(64);
+        assert_eq!(header, "0101000005000000010000000000000001000000000000000200000000000000");
+        assert!(rest.ends_with("0100020102"), "{rest}");
+        assert_eq!(entry.no_op().unwrap(), Some(no_op));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let entry = sealed(&[request(&[b"one", b"two"])]);
+        for bit in 0..entry.bytes().len() * 8 {
+            let mut bytes = entry.bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let found = SealedEntry::parse(bytes.into())
+                .and_then(|damaged| damaged.check_follows(&Tip::default()));
+            assert!(found.is_err(), "bit {bit} was flipped and nobody noticed");
+        }
+    }
+
+    #[test]
+    fn cut_and_extended_entries_are_refused() {
+        let entry = sealed(&[request(&[b"one"])]);
+        for length in 0..entry.bytes().len() {
+            assert!(SealedEntry::parse(entry.bytes().slice(..length)).is_err());
+        }
+        let mut longer = entry.bytes().to_vec();
+        longer.push(0);
+        assert!(SealedEntry::parse(longer.into()).is_err());
+    }
+
+    #[test]
+    fn an_entry_of_another_history_breaks_the_chain() {
+        let first = sealed(&[request(&[b"one"])]);
+        let other = sealed(&[request(&[b"two"])]);
+        let now = Timestamp::new(1_000);
+        let next = SealedEntry::seal(&first.tip(), EntryKind::NoOp, Term::new(1), now, &[]);
+        next.check_follows(&first.tip()).unwrap();
+        assert_eq!(next.check_follows(&other.tip()), Err(EntryError::Chain { id: next.id() }));
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let first = sealed(&[request(&[b"one"])]);
+        let early = Timestamp::new(1);
+        let next = SealedEntry::seal(&first.tip(), EntryKind::NoOp, Term::new(1), early, &[]);
+        assert_eq!(next.time(), first.time());
+    }
+
+    #[test]
+    fn a_list_that_does_not_describe_the_payload_is_refused() {
+        let payload = encode_requests(&[request(&[b"one"])]);
+        for length in 0..payload.len() {
+            assert_eq!(decode_requests(payload.slice(..length)), Err(EntryError::Payload));
+        }
+        let mut many = payload.to_vec();
+        many[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(decode_requests(many.into()), Err(EntryError::Payload));
+    }
+}

@@ -1,0 +1,205 @@
+//! The whole border of the core on a page: [`Input`] goes in, [`Effect`] comes out.
+//!
+//! The driver's duty is one sentence: *perform `Persist` effects in the order given, everything
+//! else in any order, in parallel; any `Send` may be lost.* The core's part of the contract: *no
+//! message rests on state that is not yet on disk*, but for the leader's own AppendEntries, which
+//! may go out while its disk is busy (thesis 10.2.1).
+
+use serde::{Deserialize, Serialize};
+
+use super::configuration::Configuration;
+use super::message::{EntryInfo, Message};
+use crate::entry::NoOp;
+use crate::types::{Index, LogId, NodeId, Term, Ticket};
+
+/// What must survive a crash besides the log (thesis, figure 3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HardState {
+    /// The highest term this node has seen. Never goes down.
+    pub current_term: Term,
+    /// Whom it voted for in that term. Never changes within a term once set.
+    pub voted_for: Option<NodeId>,
+}
+
+/// Names a read that waits; chosen by the driver, handed back in [`Effect::Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadToken(pub u64);
+
+/// What can happen to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A tick of the clock has passed. Missed ticks are not made up for.
+    Tick {
+        /// Fresh entropy: the election timeout is drawn from it whenever the timer is armed.
+        random: u64,
+    },
+    /// A message came. Duplicates, losses and any order are expected.
+    Receive {
+        /// The sender, proven by its certificate.
+        from: NodeId,
+        /// What it said. The sealed entries beside it were checked and are kept by the caller.
+        message: Message,
+    },
+    /// Append an entry of clients' records. Only a leader is asked; see `Raft::may_propose`.
+    Propose {
+        /// The size of the entry that will be sealed, in bytes.
+        bytes: u32,
+    },
+    /// Append a configuration (thesis 4.3). Only a leader is asked.
+    ProposeConfiguration(Configuration),
+    /// Find out up to where a read must see (ReadIndex, thesis 6.4).
+    Read(ReadToken),
+    /// The write of [`Effect::Persist`] with this ticket, and so all before it, is on disk.
+    Persisted {
+        /// The newest such ticket.
+        ticket: Ticket,
+    },
+    /// Entries asked for by [`Effect::Fetch`] were read.
+    Fetched {
+        /// For whom they were read.
+        to: NodeId,
+        /// The entry before them.
+        prev_log_id: LogId,
+        /// The entries. The caller keeps their bytes at hand for the message that follows.
+        entries: Vec<EntryInfo>,
+    },
+    /// Hand over leadership to the most advanced follower (thesis 3.10).
+    Transfer,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// The leader's log got a new last entry: seal it now, before any other effect of this step is
+    /// performed. Others name the entry.
+    Seal {
+        /// The new entry.
+        log_id: LogId,
+        /// What goes into it.
+        content: Content,
+    },
+    /// Write, in the order of tickets; then hand in [`Input::Persisted`].
+    Persist(Persist),
+    /// Send, if possible. Never waits for a `Persist` of the same step: what has to wait is held
+    /// back by the core.
+    Send {
+        /// The receiver.
+        to: NodeId,
+        /// The message. With entries, their sealed bytes go beside it.
+        message: Message,
+    },
+    /// A follower needs entries that have left the recent window: read some and hand in
+    /// [`Input::Fetched`]. If it never comes, the core asks again.
+    Fetch {
+        /// The follower.
+        to: NodeId,
+        /// The entry before the first.
+        prev_log_id: LogId,
+        /// The last entry of use. Reading fewer is fine.
+        last: Index,
+    },
+    /// All entries up to here are committed. They may not be on this node's own disk yet.
+    Commit {
+        /// The new commit index; never goes down.
+        through: Index,
+    },
+    /// The answer to [`Input::Read`].
+    Reply {
+        /// Which read.
+        token: ReadToken,
+        /// The read has to see everything up to this index; `None`: not the leader (any more).
+        read_index: Option<Index>,
+    },
+    /// Something worth telling, for logs, traces and scripts. Nothing depends on it.
+    Notice(Notice),
+}
+
+/// What goes into an entry that the leader appends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// The first entry of the leader's term.
+    NoOp(NoOp),
+    /// A configuration.
+    Configuration(Configuration),
+    /// The records of the [`Input::Propose`] that is being handled.
+    Proposal,
+}
+
+/// One write: what it names becomes durable together, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Persist {
+    /// Names this write in [`Input::Persisted`].
+    pub ticket: Ticket,
+    /// The new term and vote, if they changed.
+    pub hard_state: Option<HardState>,
+    /// Entries from this index on are removed first.
+    pub truncate_from: Option<Index>,
+    /// The first and the last index of the entries to write, if any.
+    pub range: Option<(Index, Index)>,
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// This node asks whether it would be elected.
+    BecamePreCandidate {
+        /// The term it would campaign in.
+        term: Term,
+    },
+    /// This node campaigns.
+    BecameCandidate {
+        /// The term it campaigns in.
+        term: Term,
+    },
+    /// This node was elected.
+    BecameLeader {
+        /// Its term.
+        term: Term,
+        /// The index of its no-op.
+        no_op: Index,
+    },
+    /// This node follows.
+    BecameFollower {
+        /// Its term.
+        term: Term,
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// This node was leader and is no longer.
+    SteppedDown {
+        /// The term it led.
+        term: Term,
+        /// Why.
+        reason: StepDownReason,
+    },
+    /// This node voted.
+    Voted {
+        /// The term.
+        term: Term,
+        /// For whom.
+        candidate: NodeId,
+    },
+    /// This node's log had entries that the leader's does not have.
+    Truncated {
+        /// The first entry removed.
+        from: LogId,
+    },
+    /// The leader hands over.
+    TransferStarted {
+        /// To whom.
+        to: NodeId,
+    },
+}
+
+/// Why a leader stepped down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StepDownReason {
+    /// A message of a higher term came.
+    HigherTerm,
+    /// No quorum was heard for an election timeout (thesis 6.2).
+    QuorumLost,
+    /// Its disk has not finished a write for a long time.
+    DiskStalled,
+    /// It is not in the newest committed configuration (thesis 4.2.2).
+    Removed,
+}

@@ -1,0 +1,157 @@
+//! What nodes say to each other (thesis, figures 3.1 and 3.10).
+//!
+//! Every message carries its sender's term. A message names entries by their ids only: the sealed
+//! bytes travel beside it, put there and checked by the floor above.
+
+use serde::{Deserialize, Serialize};
+
+use super::configuration::Configuration;
+use crate::types::{Index, LogId, NodeId, Term};
+
+/// One message between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// "Would you vote for me?" Changes nothing on either side (thesis 9.6).
+    PreVote(PreVote),
+    /// The answer.
+    PreVoteResponse(PreVoteResponse),
+    /// "Vote for me" (thesis 3.4).
+    RequestVote(RequestVote),
+    /// The answer.
+    RequestVoteResponse(RequestVoteResponse),
+    /// Entries to append; without any, a heartbeat (thesis 3.5).
+    AppendEntries(AppendEntries),
+    /// The answer.
+    AppendEntriesResponse(AppendEntriesResponse),
+    /// "Start an election now" (thesis 3.10).
+    TimeoutNow(TimeoutNow),
+}
+
+impl Message {
+    /// The sender's term. For a pre-vote, the term it would campaign in.
+    pub fn term(&self) -> Term {
+        match self {
+            Self::PreVote(m) => m.term,
+            Self::PreVoteResponse(m) => m.term,
+            Self::RequestVote(m) => m.term,
+            Self::RequestVoteResponse(m) => m.term,
+            Self::AppendEntries(m) => m.term,
+            Self::AppendEntriesResponse(m) => m.term,
+            Self::TimeoutNow(m) => m.term,
+        }
+    }
+
+    /// Whether it goes ahead of bulk traffic: everything that carries no entries.
+    pub fn is_urgent(&self) -> bool {
+        !matches!(self, Self::AppendEntries(m) if !m.heartbeat)
+    }
+}
+
+/// See [`Message::PreVote`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PreVote {
+    /// The term that the sender would campaign in: the one after its own.
+    pub term: Term,
+    /// The end of its log.
+    pub last_log_id: LogId,
+}
+
+/// See [`Message::PreVoteResponse`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PreVoteResponse {
+    /// The term asked for, if granted; else the sender's own.
+    pub term: Term,
+    /// Whether the sender would vote so.
+    pub vote_granted: bool,
+}
+
+/// See [`Message::RequestVote`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestVote {
+    /// The candidate's term.
+    pub term: Term,
+    /// The end of its log.
+    pub last_log_id: LogId,
+    /// The leader asked for this election, so its recent heartbeat is no reason to refuse
+    /// (thesis 4.2.3).
+    pub leadership_transfer: bool,
+}
+
+/// See [`Message::RequestVoteResponse`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestVoteResponse {
+    /// The sender's term.
+    pub term: Term,
+    /// Whether the sender has voted so, and has that on disk.
+    pub vote_granted: bool,
+}
+
+/// What the core knows of an entry: everything but its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EntryInfo {
+    /// The term of the leader that made it.
+    pub term: Term,
+    /// Its sealed size in bytes.
+    pub bytes: u32,
+    /// What it holds, if that is a configuration.
+    pub configuration: Option<Configuration>,
+}
+
+/// See [`Message::AppendEntries`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AppendEntries {
+    /// The leader's term.
+    pub term: Term,
+    /// The entry before the first of these. In a heartbeat, an entry the follower is known to have.
+    pub prev_log_id: LogId,
+    /// The leader's commit index; in a heartbeat, at most `prev_log_id`.
+    pub leader_commit: Index,
+    /// The round of heartbeats that the leader is in, for ReadIndex (thesis 6.4).
+    pub round: u64,
+    /// Sent for its own sake, on a stream of its own; it may overtake entries.
+    pub heartbeat: bool,
+    /// The entries from `prev_log_id.index + 1` on. Left empty on the wire, where the sealed
+    /// entries beside the message say the same.
+    pub entries: Vec<EntryInfo>,
+}
+
+/// See [`Message::AppendEntriesResponse`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AppendEntriesResponse {
+    /// The sender's term.
+    pub term: Term,
+    /// The round of the message that this answers.
+    pub round: u64,
+    /// Whether the entries fit.
+    pub result: AppendResult,
+}
+
+/// Whether entries fitted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AppendResult {
+    /// The follower has all entries up to here on disk, equal to the leader's.
+    Accepted {
+        /// The last index for which the answered message vouches.
+        match_index: Index,
+    },
+    /// The follower has no such `prev_log_id`.
+    Rejected {
+        /// The one that it does not have.
+        prev_log_id: LogId,
+        /// The last entry of the follower that the leader might have: at most at that index, and
+        /// of no higher term. The leader goes on from there (thesis 3.5, "a better way").
+        hint: LogId,
+    },
+    /// The message was of an older term, which the answer's term says.
+    Stale,
+}
+
+/// See [`Message::TimeoutNow`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TimeoutNow {
+    /// The leader's term.
+    pub term: Term,
+}
+
+/// A message and whom it is for or from.
+pub type Addressed = (NodeId, Message);
