@@ -13,6 +13,7 @@
 //! - `progress` and `log`: how far a follower is, how the log is shaped;
 //! - `outbox`: how nothing is promised before it is on disk;
 //! - `configuration` and `quorum`: who votes, and how many are enough;
+//! - `display`: how all of it reads in logs, traces and scripts;
 //! - `invariants`: the laws, checked after every step in debug builds.
 //!
 //! What it does: pre-vote and check-quorum (9.6, 6.2), elections with a timeout drawn anew each time,
@@ -26,6 +27,7 @@
 
 pub mod border;
 mod configuration;
+mod display;
 mod election;
 pub mod invariants;
 mod log;
