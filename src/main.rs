@@ -1,1 +1,3 @@
+//! The binary `annal`.
+
 fn main() {}
