@@ -41,6 +41,9 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// The smallest segment that can be configured: tests roll often with it.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 
+/// The largest segment that can be configured: a start after a crash copies one.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
 /// Writes that wait for the store. The core bounds the entries in them long before that.
 pub const STORE_QUEUE_MAX: usize = 1024;
 
@@ -145,6 +148,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new process waits for its folder's lock: its predecessor may still be ending.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a command waits for another that is writing the configuration of the same cluster.
+pub const INIT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Heartbeat interval for a local network, unless configured otherwise.
 pub const HEARTBEAT_DEFAULT: Duration = Duration::from_millis(25);
 
@@ -154,12 +160,30 @@ pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(150);
 /// Longest election timeout for a local network, unless configured otherwise.
 pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(300);
 
+/// Shortest heartbeat interval that can be configured: below it a node only ticks.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+
+/// Longest heartbeat interval that can be configured.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// Longest election timeout that can be configured: nobody waits longer for a leader.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
+/// Heartbeats that the shortest election timeout must hold, so that one lost is no election.
+pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
+
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
 /// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
 /// is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
+
+/// Nodes of a cluster that nobody asked for otherwise: the fewest that survive a loss.
+pub const NODES_DEFAULT: u16 = 3;
+
+/// The registry's port, unless configured otherwise; the nodes' follow.
+pub const BASE_PORT_DEFAULT: u16 = 7100;
 
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 15;
