@@ -145,6 +145,18 @@ pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a leader that is asked to stop waits for its successor.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a crashing leader waits until its last words have arrived.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a read waits for entries that are committed but not yet on the node's own disk.
+pub const READABLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client's stream has said what it wants within this time.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a new process waits for its folder's lock: its predecessor may still be ending.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
