@@ -1,6 +1,7 @@
 //! `annal`: a durable, replicated log.
 pub mod entry;
 pub mod limits;
+pub mod net;
 pub mod raft;
 pub mod store;
 pub mod types;
