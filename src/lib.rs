@@ -2,7 +2,9 @@
 pub mod entry;
 pub mod limits;
 pub mod node;
+pub mod net;
 pub mod raft;
+pub mod replica;
 pub mod store;
 pub mod types;
 pub mod wire;
