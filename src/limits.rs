@@ -231,6 +231,12 @@ pub const TICKS_PER_HEARTBEAT: u32 = 5;
 /// is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
 
+/// How long a client command tries, unless asked otherwise: many times a failover.
+pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest that a client command can be asked to try.
+pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
 /// Nodes of a cluster that nobody asked for otherwise: the fewest that survive a loss.
 pub const NODES_DEFAULT: u16 = 3;
 
