@@ -1,4 +1,5 @@
 //! `annal`: a durable, replicated log.
+pub mod client;
 pub mod entry;
 pub mod limits;
 pub mod raft;
