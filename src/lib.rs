@@ -1,5 +1,6 @@
 //! `annal`: a durable, replicated log.
 pub mod cli;
+pub mod client;
 pub mod entry;
 pub mod limits;
 pub mod node;

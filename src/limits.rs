@@ -119,6 +119,10 @@ pub const GATHER_TIME: Duration = Duration::from_millis(5);
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 
+/// Bytes of the records in those requests. Half of what a leader lets wait, so that one client
+/// alone does not make it Busy; one request always fits.
+pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
+
 /// One attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -258,6 +262,7 @@ const _: () = {
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
+    assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
     // An unread stream between nodes leaves room for the others, on the way out and on the way in.
     // An eighth of the window may be free without QUIC having said so.
