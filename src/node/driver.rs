@@ -91,12 +91,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        replica: Replica,
-        inputs: Inputs,
-        outputs: Outputs,
-        tick: Duration,
-    ) -> Self {
+    pub(super) fn new(replica: Replica, inputs: Inputs, outputs: Outputs, tick: Duration) -> Self {
         Self {
             replica,
             inputs,

@@ -65,7 +65,8 @@ impl Narrator {
         }
         let voters = replica.raft().log().configuration().voters.len();
         let waited = self.lonely_since.elapsed();
-        let is_due = if self.said { waited >= LONELY_INTERVAL } else { waited >= LONELY_INTERVAL / 4 };
+        let is_due =
+            if self.said { waited >= LONELY_INTERVAL } else { waited >= LONELY_INTERVAL / 4 };
         if is_due && connected + 1 <= voters / 2 {
             self.said = true;
             self.lonely_since = Instant::now();

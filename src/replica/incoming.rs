@@ -56,8 +56,7 @@ pub(super) fn check(
         message.entries.iter().cloned().map(SealedEntry::parse).collect::<Result<_, _>>()?;
     let Some(first) = entries.first() else { return Ok(entries) };
 
-    let follows =
-        first.id().index == previous.index.next() && first.id().term >= previous.term;
+    let follows = first.id().index == previous.index.next() && first.id().term >= previous.term;
     if !follows {
         return Err(BadEntries::Order { id: first.id(), previous });
     }

@@ -193,9 +193,10 @@ impl Replica {
     ) -> Result<Self, RecoverError> {
         let head = &recovered.head;
         let table = Table::decode(&head.sessions).map_err(|_| RecoverError::Table)?;
-        let infos = recovered.entries.iter().map(|entry| {
-            incoming::info(entry).map_err(|_| RecoverError::Entry { id: entry.id() })
-        });
+        let infos = recovered
+            .entries
+            .iter()
+            .map(|entry| incoming::info(entry).map_err(|_| RecoverError::Entry { id: entry.id() }));
         let last = recovered.entries.last().map_or(head.tip.id.index, |entry| entry.id().index);
         // What precedes the oldest segment that is not sealed is committed; a hint may be older,
         // and, where others committed what this node had not yet written, newer than its log.
@@ -229,7 +230,9 @@ impl Replica {
             actions: vec![],
         };
         for entry in &recovered.entries {
-            replica.take_entry(entry.clone()).map_err(|_| RecoverError::Entry { id: entry.id() })?;
+            replica
+                .take_entry(entry.clone())
+                .map_err(|_| RecoverError::Entry { id: entry.id() })?;
         }
         replica.tail.commit(commit_index);
         replica.window.evict_before(replica.raft.log().window_first());
@@ -326,7 +329,9 @@ impl Replica {
         while requests.len() < limits::ENTRY_REQUESTS_MAX {
             let Some(waiting) = self.proposals.next_within(room) else { break };
             let bytes = waiting.payload_bytes();
-            let Some(request) = self.judge(waiting, index, next_offset, &requests) else { continue };
+            let Some(request) = self.judge(waiting, index, next_offset, &requests) else {
+                continue;
+            };
             next_offset = request.next_offset();
             room -= bytes;
             requests.push(request);
@@ -446,8 +451,7 @@ impl Replica {
             return Ok(message.message.clone());
         };
         let entries = incoming::check(header, message)?;
-        let infos: Vec<EntryInfo> =
-            entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
+        let infos: Vec<EntryInfo> = entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
         for entry in &entries {
             Tail::requests_of(entry)?;
             entry.no_op()?;
@@ -524,8 +528,7 @@ impl Replica {
                 (EntryKind::Records, self.folded.take().expect("a proposal was folded"))
             }
         };
-        let entry =
-            SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
+        let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
         assert_eq!(entry.id(), log_id, "sealed where the core appended");
         self.take_entry(entry).expect("an entry sealed here is of its form");
     }
@@ -537,9 +540,9 @@ impl Replica {
         if let Some((first, last)) = persist.range {
             self.take_received(first, last);
         }
-        let entries = persist
-            .range
-            .map_or_else(Vec::new, |(first, last)| self.window.range(first, last).cloned().collect());
+        let entries = persist.range.map_or_else(Vec::new, |(first, last)| {
+            self.window.range(first, last).cloned().collect()
+        });
         self.segment.bytes += entries.iter().map(|entry| entry.bytes().len() as u64).sum::<u64>();
         let write = Write {
             ticket: persist.ticket,
@@ -588,7 +591,8 @@ impl Replica {
         self.tail.truncate(from);
         self.terms.retain(|start| start.first_index < from);
         if from < self.segment.first {
-            let (first, bytes) = self.segment.closing.take().expect("broken law: sealed entries cut");
+            let (first, bytes) =
+                self.segment.closing.take().expect("broken law: sealed entries cut");
             assert!(from >= first, "broken law: sealed entries cut from {from}");
             self.segment = ActiveSegment { first, bytes, closing: None };
         }

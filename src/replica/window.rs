@@ -55,7 +55,11 @@ impl Window {
 
     /// Removes the entry at `from` and all after it.
     pub(super) fn truncate(&mut self, from: Index) {
-        assert!(from >= self.first(), "{from} is before the window, which begins at {}", self.first());
+        assert!(
+            from >= self.first(),
+            "{from} is before the window, which begins at {}",
+            self.first()
+        );
         let keep = from.since(self.first());
         self.entries.truncate(usize::try_from(keep).expect("a count in memory"));
     }
