@@ -73,19 +73,3 @@ pub struct Write {
     /// The segment is full: entries after these go to a new one, which begins with this head.
     pub roll: Option<Box<Head>>,
 }
-/// placeholder until merged
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    /// x
-    pub hard_state: HardState,
-    /// x
-    pub commit_index: Index,
-    /// x
-    pub head: Head,
-    /// x
-    pub entries: Vec<SealedEntry>,
-    /// x
-    pub active_first: Index,
-    /// x
-    pub active_bytes: u64,
-}

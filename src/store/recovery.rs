@@ -61,7 +61,7 @@ pub struct Recovered {
 }
 
 /// What a start has to tell. Shown as one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// How many segments the log has.
