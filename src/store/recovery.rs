@@ -42,7 +42,6 @@ impl Default for Options {
 
 /// What a start found.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Recovered {
     /// Term and vote.
     pub hard_state: HardState,
