@@ -17,7 +17,7 @@ use super::announce::Announcer;
 use super::narrator::Narrator;
 use super::published::{self, Published};
 use crate::limits;
-use crate::net::peer::Peers;
+use crate::net::Peers;
 use crate::raft::ReadToken;
 use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
 use crate::store::{Reader, Writer};
@@ -217,7 +217,7 @@ impl Driver {
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
                 }
-                Action::Notice(notice) => self.outputs.narrator.on_notice(&notice, &self.replica),
+                Action::Notice(notice) => Narrator::tell(&notice, &self.replica),
             }
         }
         published::publish(&self.outputs.published, &self.replica);

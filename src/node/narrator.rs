@@ -29,7 +29,8 @@ impl Narrator {
         Self { lonely_since: Instant::now(), said: false, catching_up: None, caught_up: false }
     }
 
-    pub(super) fn on_notice(&mut self, notice: &Notice, replica: &Replica) {
+    /// Tells what happened in the core.
+    pub(super) fn tell(notice: &Notice, replica: &Replica) {
         let raft = replica.raft();
         let (node, term, last) = (raft.id(), raft.current_term(), raft.log().last());
         match notice {
@@ -67,7 +68,7 @@ impl Narrator {
         let waited = self.lonely_since.elapsed();
         let is_due =
             if self.said { waited >= LONELY_INTERVAL } else { waited >= LONELY_INTERVAL / 4 };
-        if is_due && connected + 1 <= voters / 2 {
+        if is_due && connected < voters / 2 {
             self.said = true;
             self.lonely_since = Instant::now();
             let node = replica.raft().id();

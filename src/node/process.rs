@@ -17,10 +17,7 @@ use super::narrator::Narrator;
 use super::published::Published;
 use super::service::{self, Service};
 use crate::limits;
-use crate::net::endpoint::{BindError, Endpoint};
-use crate::net::peer::Peers;
-use crate::net::protocol::Protocol;
-use crate::net::tls::Credentials;
+use crate::net::{BindError, Credentials, Endpoint, Peers, Protocol};
 use crate::raft::{self, Configuration};
 use crate::replica::{self, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
@@ -134,7 +131,7 @@ async fn serve(
     });
     let peers = Peers::start(
         endpoint.clone(),
-        crate::net::peer::Me { cluster: config.cluster, node: config.node, incarnation },
+        crate::net::Me { cluster: config.cluster, node: config.node, incarnation },
         config.peers.clone(),
         peer_sender,
     );

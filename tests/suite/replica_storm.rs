@@ -151,8 +151,11 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let disks: Vec<_> = (0..NODES).map(|_| Disk::new()).collect();
-        let replicas =
-            disks.iter().enumerate().map(|(i, disk)| Some(recover(i, disk, random.next()))).collect();
+        let replicas = disks
+            .iter()
+            .enumerate()
+            .map(|(i, disk)| Some(recover(i, disk, random.next())))
+            .collect();
         let clients = (0..CLIENTS).map(|n| Client {
             id: ClientId::new(u128::from(n) + 1),
             next: 1,
@@ -314,7 +317,12 @@ impl World {
         self.handle(at, Event::Append { token, request, records });
     }
 
-    fn on_answer(&mut self, at: usize, token: AppendToken, result: Result<Appended, AppendRefusal>) {
+    fn on_answer(
+        &mut self,
+        at: usize,
+        token: AppendToken,
+        result: Result<Appended, AppendRefusal>,
+    ) {
         let Some((which, seq)) = self.tokens.remove(&(at, token)) else { return };
         let client = &mut self.clients[which];
         match result {
