@@ -2,6 +2,7 @@
 pub mod client;
 pub mod entry;
 pub mod limits;
+pub mod net;
 pub mod raft;
 pub mod store;
 pub mod types;

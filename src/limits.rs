@@ -135,6 +135,46 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keep-alive of the connections of clients.
 pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// What QUIC takes for the round trip before it has measured one. Its own 333 ms would make the first
+/// lost packet cost a second.
+pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// Bytes that a stream to a node or a registry may deliver ahead of its reader.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// The same for all streams of one connection to a node or a registry. It exceeds what the streams
+/// between two nodes may hold together, so that an unread log stream never starves the other. A
+/// client may open more streams than that; it only starves itself.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Streams that a node may have open on one connection to another: it needs two.
+pub const PEER_STREAMS_MAX: u32 = 4;
+
+/// Bytes that a stream may deliver to a client ahead of its reader.
+pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// The same for all streams of a client's connection: a reader that stops reading stops its own
+/// stream and no other. A quarter more than the streams can hold: QUIC announces new room only when
+/// it amounts to an eighth of the window.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 =
+    STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES / 4 * 5;
+
+/// Bytes sent on one connection and not acknowledged. As with the windows, more than the streams
+/// between two nodes can hold together.
+pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// Bytes of the kernel's buffers of a socket, each way; less if the kernel does not allow it.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// Handshakes under way at once. Beyond it, who comes is refused and may try again.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Handshakes under way beyond which a newcomer must first show that its address is its own.
+pub const HANDSHAKES_UNVALIDATED_MAX: usize = 16;
+
+/// Bytes read from a stream at a time.
+pub const READ_STEP_BYTES: usize = 64 << 10;
+
 /// First and last pause between two attempts to reach a peer.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// See [`BACKOFF_MIN`].
@@ -213,4 +253,14 @@ const _: () = {
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
     assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
+    // An unread stream between nodes leaves room for the others, on the way out and on the way in.
+    // An eighth of the window may be free without QUIC having said so.
+    assert!(PEER_STREAMS_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 8 * 7);
+    assert!((PEER_STREAMS_MAX * STREAM_WINDOW_BYTES) as u64 <= SEND_WINDOW_BYTES / 2);
+    assert!(
+        STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
+            < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
+    );
+    assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
+    assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
 };

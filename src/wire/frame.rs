@@ -280,11 +280,8 @@ pub(super) mod tests {
 
     /// The bytes of one frame on the wire, in hexadecimal.
     pub(in crate::wire) fn hex(frame: &Frame) -> String {
-        encode_all(std::slice::from_ref(frame))
-            .concat()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let wire = encode_all(std::slice::from_ref(frame)).concat();
+        wire.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
     }
 
     /// The frame as the other side gets it.
