@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use thiserror::Error;
@@ -53,10 +54,10 @@ pub enum AskError {
 impl AskError {
     /// Why the other side and this one will not speak to each other, however often they try.
     pub fn refusal(&self) -> Option<&Problem> {
-        let problem = match self {
-            Self::Connect(ConnectError::Refused { problem, .. })
-            | Self::Stream(StreamError::Lost(problem)) => problem,
-            _ => return None,
+        let (Self::Connect(ConnectError::Refused { problem, .. })
+        | Self::Stream(StreamError::Lost(problem))) = self
+        else {
+            return None;
         };
         let for_good = matches!(
             problem,
@@ -77,10 +78,19 @@ pub(super) struct Connections {
     /// Where the nodes listen: as configured, then as they themselves say.
     directory: Mutex<BTreeMap<NodeId, SocketAddr>>,
     slots: Mutex<BTreeMap<NodeId, Slot>>,
+    /// Connections made so far.
+    made: AtomicU64,
 }
 
 /// The kept connection. Locked while it is being made, so that it is made once.
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+type Slot = Arc<tokio::sync::Mutex<Option<Link>>>;
+
+/// A connection and its number, by which it is known from its successor.
+#[derive(Clone, Debug)]
+struct Link {
+    connection: Connection,
+    number: u64,
+}
 
 impl Connections {
     pub(super) fn new(
@@ -89,7 +99,7 @@ impl Connections {
         registry: Option<SocketAddr>,
     ) -> Self {
         let directory = Mutex::new(nodes.into_iter().collect());
-        Self { endpoint, registry, directory, slots: Mutex::default() }
+        Self { endpoint, registry, directory, slots: Mutex::default(), made: AtomicU64::new(0) }
     }
 
     /// Every node of which an address is known.
@@ -103,11 +113,11 @@ impl Connections {
     }
 
     /// A connection to a node: the one that is kept, else a new one.
-    pub(super) async fn to(&self, node: NodeId) -> Result<Connection, AskError> {
+    async fn to(&self, node: NodeId) -> Result<Link, AskError> {
         let slot = self.slot(node);
         let mut kept = slot.lock().await;
-        if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
-            return Ok(connection.clone());
+        if let Some(link) = kept.as_ref().filter(|link| !link.connection.is_closed()) {
+            return Ok(link.clone());
         }
         let address = lock(&self.directory).get(&node).copied();
         let address = address.ok_or(AskError::NoAddress { node })?;
@@ -117,14 +127,15 @@ impl Connections {
             self.relabel(address, node, found);
             return Err(AskError::OtherNode { address, expected: node, found });
         }
-        *kept = Some(connection.clone());
-        Ok(connection)
+        let link = Link { connection, number: self.made.fetch_add(1, Ordering::Relaxed) };
+        *kept = Some(link.clone());
+        Ok(link)
     }
 
     /// Who a node is and what it knows.
     pub(super) async fn hello(&self, node: NodeId) -> Result<Welcome, AskError> {
-        let connection = self.to(node).await?;
-        let answer = ask(&connection, &Request::Hello.to_frame()).await;
+        let link = self.to(node).await?;
+        let answer = ask(&link.connection, &Request::Hello.to_frame()).await;
         let welcome = answer.and_then(|frame| Ok(Welcome::from_frame(&frame)?));
         match welcome {
             Ok(welcome) if self.is_of(&welcome, node) => {
@@ -133,7 +144,7 @@ impl Connections {
             }
             Ok(_) => Err(AskError::Refused),
             Err(error) => {
-                self.forget(node, &connection).await;
+                self.forget(node, &link).await;
                 Err(error)
             }
         }
@@ -141,15 +152,20 @@ impl Connections {
 
     /// A stream to a node, on which `first` has been sent.
     pub(super) async fn open(&self, node: NodeId, first: &Request) -> Result<Stream, AskError> {
-        let connection = self.to(node).await?;
-        let opening = async {
-            let mut stream = connection.open().await?;
+        let mut stream = self.open_unsent(node).await?;
+        bounded(async {
             stream.sender.send(&first.to_frame()).await?;
             Ok(stream)
-        };
-        let opened = bounded(opening).await;
+        })
+        .await
+    }
+
+    /// A stream to a node, of which the node knows nothing yet.
+    pub(super) async fn open_unsent(&self, node: NodeId) -> Result<Stream, AskError> {
+        let link = self.to(node).await?;
+        let opened = bounded(async { Ok(link.connection.open().await?) }).await;
         if opened.is_err() {
-            self.forget(node, &connection).await;
+            self.forget(node, &link).await;
         }
         opened
     }
@@ -171,11 +187,11 @@ impl Connections {
     }
 
     /// Ceases to keep a connection, which whoever uses it may go on using.
-    pub(super) async fn forget(&self, node: NodeId, connection: &Connection) {
+    async fn forget(&self, node: NodeId, link: &Link) {
         let slot = self.slot(node);
         let mut kept = slot.lock().await;
         // Another may have been made meanwhile.
-        if kept.as_ref().is_some_and(|kept| kept.is_same(connection)) {
+        if kept.as_ref().is_some_and(|kept| kept.number == link.number) {
             *kept = None;
         }
     }
@@ -226,7 +242,7 @@ impl Connections {
 }
 
 /// Asks one question on a stream of its own.
-pub(super) async fn ask(connection: &Connection, question: &Frame) -> Result<Frame, AskError> {
+async fn ask(connection: &Connection, question: &Frame) -> Result<Frame, AskError> {
     bounded(async {
         let mut stream = connection.open().await?;
         stream.sender.send(question).await?;

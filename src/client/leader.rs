@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connections::{AskError, Connections, lock};
 use super::outcome::Outcome;
@@ -76,7 +76,9 @@ impl Unavailable {
                 "check that the nodes run (`annal up`) and that --dir or --nodes is right"
             }
             Self::NoQuorum { .. } => "a majority of the nodes must run: start the others",
-            Self::NoLeader { .. } => "an election may be under way: try again, or see `annal client status`",
+            Self::NoLeader { .. } => {
+                "an election may be under way: try again, or see `annal client status`"
+            }
             Self::Busy { .. } => "try again in a moment",
             Self::Refused { problem, .. } => problem.hint(),
         }
@@ -95,7 +97,7 @@ pub(super) struct Shared {
 }
 
 /// What one who was asked has said.
-enum Word {
+pub(super) enum Word {
     Of(NodeId, Result<Welcome, AskError>),
     OfRegistry(Announcement),
 }
@@ -130,6 +132,28 @@ impl Shared {
         lock(&self.route).on_failed(node);
     }
 
+    /// Finds any node that answers, the first that does.
+    pub(super) async fn any(self: &Arc<Self>, until: Instant) -> Result<NodeId, Unavailable> {
+        let mut round = Round::new(self.clone(), CLIENT_ASK_EVERY);
+        loop {
+            round.invite();
+            match timeout_at(until, round.words.recv()).await {
+                Ok(Some(Word::Of(node, said))) => {
+                    self.on_word(node, said.as_ref());
+                    round.heard.insert(node);
+                    if said.is_ok() {
+                        return Ok(node);
+                    }
+                }
+                Ok(Some(Word::OfRegistry(_))) => {}
+                Ok(None) | Err(_) => return Err(self.unavailable()),
+            }
+            if round.heard.len() >= round.invited.len() && self.all_refuse() {
+                return Err(self.unavailable());
+            }
+        }
+    }
+
     /// Why no leader is found, as things stand.
     pub(super) fn unavailable(&self) -> Unavailable {
         let nodes = self.connections.nodes();
@@ -151,10 +175,9 @@ impl Shared {
 
     /// Notes what a node answered, or that it did not.
     pub(super) fn on_word(&self, node: NodeId, said: Result<&Welcome, &AskError>) {
-        match said {
-            Ok(welcome) => lock(&self.route).on_welcome(welcome),
-            // Slow is not dead: an earlier belief falls only with the connection that it came by.
-            Err(_) => {}
+        // Slow is not dead: without an answer, nothing that was believed before falls.
+        if let Ok(welcome) = said {
+            lock(&self.route).on_welcome(welcome);
         }
         lock(&self.census).insert(node, said.err().cloned());
     }
@@ -227,9 +250,11 @@ impl Shared {
 
     /// Whether every node refuses this client for good.
     fn all_refuse(&self) -> bool {
-        let refuses = |error: &Option<AskError>| error.as_ref().and_then(AskError::refusal).is_some();
+        let refuses =
+            |error: &Option<AskError>| error.as_ref().and_then(AskError::refusal).is_some();
+        let nodes = self.connections.nodes();
         let census = lock(&self.census);
-        self.connections.nodes().iter().all(|(node, _)| census.get(node).is_some_and(refuses))
+        !nodes.is_empty() && nodes.iter().all(|(node, _)| census.get(node).is_some_and(refuses))
     }
 }
 
@@ -242,18 +267,18 @@ fn confirms(suspect: Leading, said: Result<&Welcome, &AskError>) -> bool {
 
 /// Everybody who is being asked, each again and again at its own pace, so that none waits for one
 /// that is dead. Dropped, it asks no more.
-struct Round {
+pub(super) struct Round {
     shared: Arc<Shared>,
     every: Duration,
     invited: BTreeSet<NodeId>,
     heard: BTreeSet<NodeId>,
     says: mpsc::Sender<Word>,
-    words: mpsc::Receiver<Word>,
+    pub(super) words: mpsc::Receiver<Word>,
     tasks: JoinSet<()>,
 }
 
 impl Round {
-    fn new(shared: Arc<Shared>, every: Duration) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, every: Duration) -> Self {
         let (says, words) = mpsc::channel(NODES_MAX + 1);
         let tasks = JoinSet::new();
         let (invited, heard) = (BTreeSet::new(), BTreeSet::new());
@@ -263,7 +288,7 @@ impl Round {
     }
 
     /// Asks every node that is known by now and not yet asked.
-    fn invite(&mut self) {
+    pub(super) fn invite(&mut self) {
         let known: BTreeSet<NodeId> =
             self.shared.connections.nodes().into_iter().map(|(node, _)| node).collect();
         self.invited.retain(|node| known.contains(node));
