@@ -226,6 +226,37 @@ pub const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// A client without an answer for this long asks all nodes who leads.
 pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 
+/// Longest time between two such rounds, while the leader confirms that it leads and still does not
+/// answer: each round costs every node a question.
+pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a client waits for the answer to a question that a node answers from memory. A kept
+/// connection whose process was killed says nothing; this ends the wait.
+pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A client that looks for the leader asks each node this long after its last answer.
+pub const CLIENT_ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// As [`CLIENT_ASK_EVERY`], while a failover is being measured.
+pub const CRASH_ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// A node that was asked to crash and then leaves a question unanswered this long has crashed. It
+/// answers at most 100 ms longer than its own answer takes to arrive.
+pub const CRASH_SILENCE: Duration = Duration::from_millis(150);
+
+/// A followed read that gets no records this long makes sure that its node still leads.
+pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a node has to answer for its line in a status.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Append frames of one stream that wait to be written to it. What they hold is counted by
+/// [`CLIENT_IN_FLIGHT_BYTES_MAX`] already; more of them would only be more to send again.
+pub const LANE_QUEUE_MAX: usize = 64;
+
+/// Requests that callers have handed to the task that sends them, before they enter its window.
+pub const ORDERS_QUEUE_MAX: usize = 64;
+
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
