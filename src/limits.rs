@@ -28,12 +28,52 @@ pub const ENTRY_REQUESTS_MAX: usize = 8192;
 /// a copy and the overwrite of what was copied.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
+/// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole
+/// page for every few keys that change, so that many small entries cost far more than their bytes.
+pub const GROUP_COMMIT_ENTRIES_MAX: usize = 1024;
+
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
 pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
 
 /// sled's own segment size, part of the on-disk format.
 pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
+
+/// sled's own segment size in the databases that hold a few small values: the store's `meta` and
+/// the registry's ledger. Part of the on-disk format.
+pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
+
+/// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
+/// window of recent entries is the real cache; this one only has to hold the pages being written.
+pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// How long to wait for a sled database that this process has just closed: sled's threads hold its
+/// file for some milliseconds more.
+pub const SLED_REOPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From an offset to its entry: a log gets a key at least every so many bytes of entries …
+pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
+
+/// … and every so many entries, so that a look-up scans no more than that.
+pub const OFFSET_KEY_ENTRIES: u64 = 64;
+
+/// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
+/// half of it for a slow disk.
+pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A segment that is full while the one before it cannot be sealed yet grows on, up to this many
+/// times its size; then the writer waits for a sealing that is under way.
+pub const SEGMENT_GROWTH_MAX: u64 = 4;
+
+/// Sealed segments that are open at once: readers of the distant past are few, and each costs a
+/// file and a cache.
+pub const SEALED_OPEN_MAX: usize = 4;
+
+/// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
+pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a reader starts over when a truncation changes the entries under its eyes.
+pub const READ_ATTEMPTS_MAX: usize = 8;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -119,6 +159,10 @@ pub const GATHER_TIME: Duration = Duration::from_millis(5);
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 
+/// Bytes of the records in those requests. Half of what a leader lets wait, so that one client
+/// alone does not make it Busy; one request always fits.
+pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
+
 /// One attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -134,6 +178,46 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keep-alive of the connections of clients.
 pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// What QUIC takes for the round trip before it has measured one. Its own 333 ms would make the first
+/// lost packet cost a second.
+pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// Bytes that a stream to a node or a registry may deliver ahead of its reader.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// The same for all streams of one connection to a node or a registry. It exceeds what the streams
+/// between two nodes may hold together, so that an unread log stream never starves the other. A
+/// client may open more streams than that; it only starves itself.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Streams that a node may have open on one connection to another: it needs two.
+pub const PEER_STREAMS_MAX: u32 = 4;
+
+/// Bytes that a stream may deliver to a client ahead of its reader.
+pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// The same for all streams of a client's connection: a reader that stops reading stops its own
+/// stream and no other. A quarter more than the streams can hold: QUIC announces new room only when
+/// it amounts to an eighth of the window.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 =
+    STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES / 4 * 5;
+
+/// Bytes sent on one connection and not acknowledged. As with the windows, more than the streams
+/// between two nodes can hold together.
+pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// Bytes of the kernel's buffers of a socket, each way; less if the kernel does not allow it.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// Handshakes under way at once. Beyond it, who comes is refused and may try again.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Handshakes under way beyond which a newcomer must first show that its address is its own.
+pub const HANDSHAKES_UNVALIDATED_MAX: usize = 16;
+
+/// Bytes read from a stream at a time.
+pub const READ_STEP_BYTES: usize = 64 << 10;
+
 /// First and last pause between two attempts to reach a peer.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// See [`BACKOFF_MIN`].
@@ -144,6 +228,18 @@ pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a leader that is asked to stop waits for its successor.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a crashing leader waits until its last words have arrived.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a read waits for entries that are committed but not yet on the node's own disk.
+pub const READABLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client's stream has said what it wants within this time.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a new process waits for its folder's lock: its predecessor may still be ending.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -205,6 +301,20 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // The default segment is a few group commits long, and the smallest is none: it rolls each time.
+    assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
+    assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
+    assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
+    // An unread stream between nodes leaves room for the others, on the way out and on the way in.
+    // An eighth of the window may be free without QUIC having said so.
+    assert!(PEER_STREAMS_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 8 * 7);
+    assert!((PEER_STREAMS_MAX * STREAM_WINDOW_BYTES) as u64 <= SEND_WINDOW_BYTES / 2);
+    assert!(
+        STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
+            < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
+    );
+    assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
+    assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
 };

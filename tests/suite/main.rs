@@ -4,3 +4,4 @@
 mod architecture;
 mod cli;
 mod program;
+mod replica_storm;
