@@ -4,6 +4,7 @@ use super::args::{Append, Client, ClientVerb, Connection, Read, Tail};
 use super::connection::{Target, target};
 use super::failure::{Code, End, Failure};
 use super::output::Printer;
+use crate::types::{NodeId, Term};
 
 /// Runs a client's command.
 pub(super) fn run(args: Client, printer: &mut Printer) -> Result<(), End> {
@@ -49,6 +50,11 @@ fn status(_target: &Target, _printer: &mut Printer) -> Result<(), End> {
 
 fn crash_leader(_target: &Target, _printer: &mut Printer) -> Result<(), End> {
     Err(stub())
+}
+
+/// The leader that serves appends now, if one is found.
+pub(super) async fn ready_leader(_target: &Target) -> Option<(NodeId, Term)> {
+    std::future::ready(None).await
 }
 
 fn stub() -> End {

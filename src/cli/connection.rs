@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Connection;
 use super::failure::{Code, Failure};
+use crate::limits;
 use crate::node::config::ClusterConfig;
 use crate::node::init::CERTS_FOLDER;
 use crate::types::{ClusterId, NodeId};
@@ -46,6 +47,16 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         None => cluster.registry,
     };
     Ok(Target { certs, cluster: cluster.cluster, nodes, registry, timeout: args.timeout })
+}
+
+/// The cluster in a directory, as its `cluster.toml` says.
+pub(super) fn of_directory(directory: &Path) -> Result<Target, Failure> {
+    target(&Connection {
+        dir: directory.to_owned(),
+        registry: None,
+        nodes: Vec::new(),
+        timeout: limits::CLIENT_TIMEOUT_DEFAULT,
+    })
 }
 
 /// Gives the addresses their nodes' names: as in `n1=ADDR`, or as `cluster.toml` knows the

@@ -12,6 +12,7 @@
 //! client's and the node's business.
 
 mod args;
+mod children;
 mod client;
 mod connection;
 mod dispatch;
@@ -26,5 +27,6 @@ mod quote;
 mod registry;
 mod rows;
 mod runtime;
+mod up;
 
 pub use dispatch::main;
