@@ -132,6 +132,16 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Messages that wait for the priority stream of one peer.
 pub const PEER_PRIORITY_QUEUE_MAX: usize = 256;
 
+/// Bytes of messages to a peer that leave in one write, unless a single one is larger.
+pub const PEER_BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Connections from one peer that wait for a decision: each of its processes dials one at a time.
+pub const PEER_OFFERS_MAX: usize = 8;
+
+/// Former processes of a peer that are remembered, so that a straggler of theirs is not taken for
+/// the newest.
+pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
+
 /// Bytes received from peers and clients that the node has not handled yet.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
 
