@@ -43,6 +43,13 @@ pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
 /// the registry's ledger. Part of the on-disk format.
 pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
 
+/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// segment, as in the log's store.
+pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of pairs that go into the ledger behind one barrier.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
 /// window of recent entries is the real cache; this one only has to hold the pages being written.
 pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
@@ -342,6 +349,10 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // A page holds at most 16 values and 10 changes to them.
+    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
+    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
     // The default segment is a few group commits long, and the smallest is none: it rolls each time.
     assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
     assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
