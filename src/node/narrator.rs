@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::raft::{Message, Notice};
 use crate::replica::Replica;
-use crate::types::Index;
+use crate::types::{Index, NodeId};
 use crate::wire::peer::PeerMessage;
 
 /// How often a lonely node says that it waits.
@@ -57,14 +57,16 @@ impl Narrator {
         }
     }
 
-    pub(super) fn on_tick(&mut self, replica: &Replica, connected: usize) {
+    pub(super) fn on_tick(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
         self.tell_caught_up(replica);
         if replica.raft().leader().is_some() {
             self.said = false;
             self.lonely_since = Instant::now();
             return;
         }
-        let voters = replica.raft().log().configuration().voters.len();
+        let configuration = replica.raft().log().configuration();
+        let voters = configuration.voters.len();
+        let connected = configuration.voters.iter().filter(|node| is_connected(**node)).count();
         let waited = self.lonely_since.elapsed();
         let is_due =
             if self.said { waited >= LONELY_INTERVAL } else { waited >= LONELY_INTERVAL / 4 };
