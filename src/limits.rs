@@ -43,6 +43,13 @@ pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
 /// the registry's ledger. Part of the on-disk format.
 pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
 
+/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// segment, as in the log's store.
+pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of pairs that go into the ledger behind one barrier.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
 /// window of recent entries is the real cache; this one only has to hold the pages being written.
 pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
@@ -131,6 +138,16 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// Messages that wait for the priority stream of one peer.
 pub const PEER_PRIORITY_QUEUE_MAX: usize = 256;
+
+/// Bytes of messages to a peer that leave in one write, unless a single one is larger.
+pub const PEER_BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Connections from one peer that wait for a decision: each of its processes dials one at a time.
+pub const PEER_OFFERS_MAX: usize = 8;
+
+/// Former processes of a peer that are remembered, so that a straggler of theirs is not taken for
+/// the newest.
+pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
 
 /// Bytes received from peers and clients that the node has not handled yet.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
@@ -230,6 +247,37 @@ pub const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// A client without an answer for this long asks all nodes who leads.
 pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 
+/// Longest time between two such rounds, while the leader confirms that it leads and still does not
+/// answer: each round costs every node a question.
+pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a client waits for the answer to a question that a node answers from memory. A kept
+/// connection whose process was killed says nothing; this ends the wait.
+pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A client that looks for the leader asks each node this long after its last answer.
+pub const CLIENT_ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// As [`CLIENT_ASK_EVERY`], while a failover is being measured.
+pub const CRASH_ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// A node that was asked to crash and then leaves a question unanswered this long has crashed. It
+/// answers at most 100 ms longer than its own answer takes to arrive.
+pub const CRASH_SILENCE: Duration = Duration::from_millis(150);
+
+/// A followed read that gets no records this long makes sure that its node still leads.
+pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a node has to answer for its line in a status.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Append frames of one stream that wait to be written to it. What they hold is counted by
+/// [`CLIENT_IN_FLIGHT_BYTES_MAX`] already; more of them would only be more to send again.
+pub const LANE_QUEUE_MAX: usize = 64;
+
+/// Requests that callers have handed to the task that sends them, before they enter its window.
+pub const ORDERS_QUEUE_MAX: usize = 64;
+
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -305,6 +353,10 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // A page holds at most 16 values and 10 changes to them.
+    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
+    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
     // The default segment is a few group commits long, and the smallest is none: it rolls each time.
     assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
     assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);

@@ -376,7 +376,7 @@ impl Session {
         while let Some(appended) = self.requests.front().and_then(|pending| pending.answer) {
             self.answered.push_back((self.first, appended));
             self.bytes -= self.requests.pop_front().map_or(0, |pending| pending.bytes);
-            self.first = self.first.next_for();
+            self.first = self.first.next();
         }
     }
 

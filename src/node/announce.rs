@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::TermStart;
 use crate::limits;
-use crate::net::endpoint::Endpoint;
+use crate::net::Endpoint;
 use crate::registry::lookup;
 use crate::replica::Replica;
 use crate::types::{ClusterId, NodeId, Term};

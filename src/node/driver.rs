@@ -17,7 +17,7 @@ use super::announce::Announcer;
 use super::narrator::Narrator;
 use super::published::{self, Published};
 use crate::limits;
-use crate::net::peer::Peers;
+use crate::net::{InboundReceiver, Peers};
 use crate::raft::ReadToken;
 use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
 use crate::store::{Reader, Writer};
@@ -51,7 +51,7 @@ struct Fetched {
 
 /// The ends of the channels that the driver receives from.
 pub(super) struct Inputs {
-    pub(super) peers: mpsc::Receiver<(NodeId, PeerMessage)>,
+    pub(super) peers: InboundReceiver,
     pub(super) commands: mpsc::Receiver<Command>,
     /// The newest ticket that is on disk; set by the writer's thread.
     pub(super) persisted: watch::Receiver<Ticket>,
@@ -138,7 +138,7 @@ impl Driver {
             if self.inputs.persisted.has_changed().unwrap_or(false) {
                 self.on_persisted();
             }
-            if let Ok((from, message)) = self.inputs.peers.try_recv() {
+            if let Some((from, message)) = self.inputs.peers.try_recv() {
                 self.on_peer(from, message);
             } else if let Ok(fetched) = self.fetched.1.try_recv() {
                 self.on_fetched(fetched);
@@ -154,8 +154,8 @@ impl Driver {
             // proof of anybody's silence.
             self.next_tick = (self.next_tick + self.tick).max(now);
             self.handle(Event::Tick { random: random() });
-            let connected = self.outputs.peers.connected();
-            self.outputs.narrator.on_tick(&self.replica, connected);
+            let peers = &self.outputs.peers;
+            self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
         }
     }
 
@@ -217,7 +217,7 @@ impl Driver {
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
                 }
-                Action::Notice(notice) => self.outputs.narrator.on_notice(&notice, &self.replica),
+                Action::Notice(notice) => Narrator::tell(&notice, &self.replica),
             }
         }
         published::publish(&self.outputs.published, &self.replica);

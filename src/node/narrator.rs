@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::raft::{Message, Notice};
 use crate::replica::Replica;
-use crate::types::Index;
+use crate::types::{Index, NodeId};
 use crate::wire::peer::PeerMessage;
 
 /// How often a lonely node says that it waits.
@@ -29,7 +29,8 @@ impl Narrator {
         Self { lonely_since: Instant::now(), said: false, catching_up: None, caught_up: false }
     }
 
-    pub(super) fn on_notice(&mut self, notice: &Notice, replica: &Replica) {
+    /// Tells what happened in the core.
+    pub(super) fn tell(notice: &Notice, replica: &Replica) {
         let raft = replica.raft();
         let (node, term, last) = (raft.id(), raft.current_term(), raft.log().last());
         match notice {
@@ -56,18 +57,20 @@ impl Narrator {
         }
     }
 
-    pub(super) fn on_tick(&mut self, replica: &Replica, connected: usize) {
+    pub(super) fn on_tick(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
         self.tell_caught_up(replica);
         if replica.raft().leader().is_some() {
             self.said = false;
             self.lonely_since = Instant::now();
             return;
         }
-        let voters = replica.raft().log().configuration().voters.len();
+        let configuration = replica.raft().log().configuration();
+        let voters = configuration.voters.len();
+        let connected = configuration.voters.iter().filter(|node| is_connected(**node)).count();
         let waited = self.lonely_since.elapsed();
         let is_due =
             if self.said { waited >= LONELY_INTERVAL } else { waited >= LONELY_INTERVAL / 4 };
-        if is_due && connected + 1 <= voters / 2 {
+        if is_due && connected < voters / 2 {
             self.said = true;
             self.lonely_since = Instant::now();
             let node = replica.raft().id();

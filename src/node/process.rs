@@ -17,10 +17,7 @@ use super::narrator::Narrator;
 use super::published::Published;
 use super::service::{self, Service};
 use crate::limits;
-use crate::net::endpoint::{BindError, Endpoint};
-use crate::net::peer::Peers;
-use crate::net::protocol::Protocol;
-use crate::net::tls::Credentials;
+use crate::net::{BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
 use crate::raft::{self, Configuration};
 use crate::replica::{self, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
@@ -122,7 +119,7 @@ async fn serve(
     stop: CancellationToken,
 ) -> Writer {
     let incarnation = Incarnation::new(driver::random());
-    let (peer_sender, peer_messages) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
+    let (inbound, peer_messages) = Inbound::new();
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Published::of(&replica));
@@ -132,12 +129,8 @@ async fn serve(
         // Without a driver nobody is promised anything any more.
         let _ = persisted_sender.send(ticket);
     });
-    let peers = Peers::start(
-        endpoint.clone(),
-        crate::net::peer::Me { cluster: config.cluster, node: config.node, incarnation },
-        config.peers.clone(),
-        peer_sender,
-    );
+    let me = LocalNode { cluster: config.cluster, node: config.node, incarnation };
+    let peers = Peers::start(&endpoint, me, &config.peers, &inbound);
     let service = Service {
         cluster: config.cluster,
         node: config.node,

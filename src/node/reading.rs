@@ -5,15 +5,16 @@
 //! holds up nothing else. A tail walks on whenever more is committed.
 
 use bytes::Bytes;
+use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::driver::Command;
 use super::published::Published;
 use super::service::{self, Service};
-use crate::entry::SealedEntry;
+use crate::entry::{EntryError, SealedEntry};
 use crate::limits;
-use crate::net::stream::Stream;
+use crate::net::Stream;
 use crate::replica::ReadAnswer;
 use crate::store::{ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
@@ -35,6 +36,20 @@ pub(super) async fn serve(service: &Service, mut stream: Stream, read: Read) {
         let frame = Records::refused(ReadRefusal::Failed).to_frame(&[]);
         let _ = stream.sender.send(&frame).await;
     }
+}
+
+/// Why a read could not go on.
+#[derive(Debug, Error)]
+enum WalkError {
+    /// The store is in trouble.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// An entry is not of its form.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// A committed record is not on this node's disk.
+    #[error("the record at offset {offset} is committed and not on this node's disk")]
+    Missing { offset: Offset },
 }
 
 /// Where a read is: it sends the records from `offset` on, of the entries from `index` on.
@@ -85,7 +100,7 @@ async fn run(
     stream: &mut Stream,
     mut walk: Walk,
     follow: bool,
-) -> Result<(), ReadError> {
+) -> Result<(), WalkError> {
     let mut published = service.published.clone();
     loop {
         while let Some(batch) = walk.next_batch(&service.reader).await? {
@@ -101,22 +116,21 @@ async fn run(
             return Ok(());
         }
         let settled = walk.end.commit_index;
-        tokio::select! {
-            changed = published.wait_for(|now| now.readable > settled) => {
-                let Ok(now) = changed.map(|now| *now) else { return Ok(()) };
-                // Readable may lag behind what is committed: the end is settled by both.
-                let Some(end) = service::until_readable(&mut published, now.readable).await
-                    else { continue };
-                walk.end = end;
-            }
+        let more = tokio::select! {
+            changed = published.wait_for(|now| now.readable > settled) => changed.map(|now| now.readable),
             () = stream.sender.unwanted() => return Ok(()),
+        };
+        let Ok(readable) = more else { return Ok(()) };
+        // What can be read may lag behind what is committed: the end is settled by both.
+        if let Some(end) = service::until_readable(&mut published, readable).await {
+            walk.end = end;
         }
     }
 }
 
 impl Walk {
     /// The next frame's worth of records; `None` at the end.
-    async fn next_batch(&mut self, reader: &Reader) -> Result<Option<Batch>, ReadError> {
+    async fn next_batch(&mut self, reader: &Reader) -> Result<Option<Batch>, WalkError> {
         while self.offset < self.end.next_offset && self.left > 0 {
             let entries = self.next_entries(reader).await?;
             let mut batch = Batch::new(self.offset);
@@ -128,7 +142,7 @@ impl Walk {
                 return Ok(Some(batch));
             }
             if entries.is_empty() {
-                return Ok(None);
+                return Err(WalkError::Missing { offset: self.offset });
             }
         }
         Ok(None)
@@ -151,7 +165,7 @@ impl Walk {
     }
 
     /// Takes from an entry the records that belong to the walk.
-    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<(), ReadError> {
+    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<(), WalkError> {
         let mut count = 0_u32;
         for request in entry.requests()?.iter().filter(|request| request.log == self.log) {
             let skip = self.offset.since(request.first_offset);

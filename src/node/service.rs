@@ -15,10 +15,10 @@ use super::driver::Command;
 use super::published::Published;
 use super::reading;
 use crate::limits;
-use crate::net::endpoint::Connection;
-use crate::net::problem::Close;
-use crate::net::stream::{FrameReceiver, FrameSender, Stream};
-use crate::net::tls::CertificateRole;
+use crate::net::{
+    CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Peers, Protocol,
+    Stream,
+};
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId, Term};
 use crate::wire::api::{
@@ -169,12 +169,7 @@ async fn send_replies(
 }
 
 /// Accepts connections until the endpoint closes.
-pub(super) async fn accept(
-    endpoint: crate::net::endpoint::Endpoint,
-    peers: crate::net::peer::Peers,
-    service: Arc<Service>,
-) {
-    use crate::net::protocol::Protocol;
+pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Service>) {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     while let Some(connection) = endpoint.accept().await {
         match connection.protocol() {

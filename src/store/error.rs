@@ -62,6 +62,12 @@ pub enum StoreError {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// A sync failed, so nothing more is promised.
+    #[error("an earlier write to {} failed", folder.display())]
+    Failed {
+        /// The database.
+        folder: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -201,6 +207,7 @@ impl StoreError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space and start again"
             }
+            Self::Failed { .. } => "check the disk, and start again",
             Self::Io { .. } | Self::Sled { .. } => "check the disk and the folder's permissions",
         }
         .to_owned()

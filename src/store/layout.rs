@@ -62,9 +62,15 @@ impl Layout {
     pub(super) fn check_marks(&self) -> Result<(), StoreError> {
         let segments = self.segments()?.into_iter().map(|first| self.segment(first));
         for folder in segments.chain([self.meta()]) {
-            if mark_of(&folder).exists() {
-                return Err(StoreError::damage(&folder, Fault::Marked));
-            }
+            Self::check_mark(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses one folder, if it is marked.
+    pub(super) fn check_mark(folder: &Path) -> Result<(), StoreError> {
+        if mark_of(folder).exists() {
+            return Err(StoreError::damage(folder, Fault::Marked));
         }
         Ok(())
     }
@@ -72,7 +78,7 @@ impl Layout {
     /// Gives a segment's folder up: it has another name, on the disk, when this returns.
     pub(super) fn discard(&self, first: Index) -> Result<PathBuf, StoreError> {
         let folder = self.segment(first);
-        let trash = (0_u32..)
+        let trash = (0..u32::MAX)
             .map(|number| self.log().join(format!("{TRASH}{}-{number}", folder_name(first))))
             .find(|path| !path.exists())
             .expect("a folder holds fewer names than there are numbers");

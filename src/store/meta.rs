@@ -110,6 +110,12 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// The first index of every segment, oldest first.
+    pub(super) fn segments(&self) -> Vec<Index> {
+        let Record { closing, active, .. } = self.record;
+        self.sealed.keys().copied().chain(closing).chain([active]).collect()
+    }
+
     /// Reads and checks everything.
     pub(super) fn read(database: &Database) -> Result<Self, StoreError> {
         check_format(database)?;

@@ -4,7 +4,9 @@ mod barrier;
 mod database;
 mod error;
 mod guard;
+mod inspect;
 mod layout;
+mod ledger;
 mod lock;
 mod meta;
 mod reader;
@@ -26,6 +28,8 @@ use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 
 pub use error::{Fault, ReadError, StoreError};
 pub use guard::install_panic_hook;
+pub use inspect::{Inspection, inspect};
+pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, exists, open};

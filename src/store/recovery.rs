@@ -42,7 +42,6 @@ impl Default for Options {
 
 /// What a start found.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Recovered {
     /// Term and vote.
     pub hard_state: HardState,
@@ -264,13 +263,11 @@ fn check_folders(
     contents: &Contents,
     shape: Shape,
 ) -> Result<Vec<Index>, StoreError> {
-    let Record { active, closing, discarded, .. } = contents.record;
-    let known: Vec<Index> =
-        contents.sealed.keys().copied().chain(closing).chain([active]).collect();
+    let discarded = contents.record.discarded;
     let mut unknown = layout.segments()?;
-    for first in &known {
-        let Some(place) = unknown.iter().position(|found| found == first) else {
-            return Err(StoreError::damage(&layout.log(), Fault::SegmentGone { first: *first }));
+    for first in contents.segments() {
+        let Some(place) = unknown.iter().position(|found| *found == first) else {
+            return Err(StoreError::damage(&layout.log(), Fault::SegmentGone { first }));
         };
         unknown.remove(place);
     }
@@ -512,7 +509,11 @@ impl OpenTail {
 }
 
 /// The higher of two terms; of one term, the one with a vote.
-fn higher(data: &Path, one: HardState, other: HardState) -> Result<HardState, StoreError> {
+pub(super) fn higher(
+    data: &Path,
+    one: HardState,
+    other: HardState,
+) -> Result<HardState, StoreError> {
     if one.current_term != other.current_term {
         return Ok(if one.current_term > other.current_term { one } else { other });
     }

@@ -59,6 +59,7 @@ pub(super) fn first_in_name(name: &str) -> Option<Index> {
 }
 
 /// What is written with every batch.
+#[expect(clippy::struct_field_names, reason = "the thesis calls term and vote the hard state")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     /// Term and vote.

@@ -158,7 +158,9 @@ impl Segments {
                 Place::Sealed(sealed) => {
                     let surplus = table.note_use(sealed.row.first.index);
                     drop(table);
-                    surplus.iter().for_each(|old| *old.open.lock().expect(UNPOISONED) = None);
+                    for old in surplus {
+                        *old.open.lock().expect(UNPOISONED) = None;
+                    }
                     return Ok(Some(self.open_sealed(&sealed)?));
                 }
                 Place::Busy(first) => {
@@ -338,7 +340,9 @@ impl Segments {
     pub(super) fn close(&self) -> Result<Vec<PathBuf>, StoreError> {
         let Table { active, closing, sealed, .. } = std::mem::take(&mut *self.table());
         self.sealed_one.notify_all();
-        sealed.values().for_each(|sealed| *sealed.open.lock().expect(UNPOISONED) = None);
+        for sealed in sealed.values() {
+            *sealed.open.lock().expect(UNPOISONED) = None;
+        }
         let closed = |live: Live| {
             let folder = live.segment.folder().to_owned();
             close(live.segment).map(|()| folder)

@@ -26,8 +26,17 @@ pub(super) fn configuration() -> Configuration {
 pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    /// An empty one.
+    /// An empty one, in memory if that can be: these tests are about what is written, and only
+    /// `power_cut` is about what lasts.
     pub(super) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self(folder.unwrap())
+    }
+
+    /// An empty one on a disk.
+    pub(super) fn on_disk() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 

@@ -225,6 +225,12 @@ impl Writer {
         self.shared.segments.closing_last().is_none()
     }
 
+    /// What `meta` knows to be synced.
+    #[cfg(test)]
+    pub(super) fn floor(&self) -> crate::types::LogId {
+        self.shared.meta.lock().expect(UNPOISONED).record().floor.id
+    }
+
     fn stop_threads(&mut self) {
         if let Some(Threads { writer, keeper }) = self.threads.take() {
             writer.join().expect(UNPOISONED);

@@ -4,4 +4,8 @@
 mod architecture;
 mod cli;
 mod program;
+mod raft_cluster;
+mod raft_laws;
+mod raft_random;
+mod raft_scripts;
 mod replica_storm;
