@@ -173,6 +173,10 @@ pub const GATHER_BYTES_MAX: usize = 256 << 10;
 /// … or what came in this time.
 pub const GATHER_TIME: Duration = Duration::from_millis(5);
 
+/// Requests of gathered lines on their way at once: enough to keep the cluster busy, few enough
+/// that each whose outcome is unknown can be named to the user.
+pub const GATHER_IN_FLIGHT_MAX: usize = 16;
+
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 

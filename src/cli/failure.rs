@@ -1,6 +1,7 @@
 //! How a command fails: a sentence, a hint, and a fixed exit code.
 
 use super::output::Closed;
+use crate::client::Outcome;
 use crate::node::config::ConfigError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
@@ -14,6 +15,8 @@ pub(super) enum Code {
     Usage = 2,
     /// No leader or no quorum: certainly not in the log.
     NoLeader = 3,
+    /// A condition that was asked for does not hold.
+    Condition = 4,
     /// A leader took it, and no answer came.
     Unknown = 5,
     /// Damage was found.
@@ -28,6 +31,7 @@ impl Code {
         match number {
             2 => Self::Usage,
             3 => Self::NoLeader,
+            4 => Self::Condition,
             5 => Self::Unknown,
             6 => Self::Damage,
             124 => Self::TimedOut,
@@ -50,6 +54,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// A failure with the code of a client's outcome. There is always something to do about it.
+    pub(super) fn of(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
+        let hint = match hint.to_string() {
+            hint if hint.is_empty() => "`annal client status` shows how the cluster is".to_owned(),
+            hint => hint,
+        };
+        Self::new(Code::of(outcome.exit_code()), sentence, hint)
+    }
+
     /// A failure without commands.
     pub(super) fn new(code: Code, sentence: impl ToString, hint: impl ToString) -> Self {
         let (sentence, hint) = (sentence.to_string(), hint.to_string());

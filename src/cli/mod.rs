@@ -11,6 +11,7 @@
 //! This floor decides nothing about the log: what may be promised, retried or repeated is the
 //! client's and the node's business.
 
+mod append;
 mod args;
 mod children;
 mod client;

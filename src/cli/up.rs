@@ -17,10 +17,10 @@ use super::output::{Paint, Printer, colour, talk};
 use super::quote::command_line;
 use super::rows::ReadyRow;
 use super::runtime;
+use crate::client::{Client, Leading};
 use crate::limits;
 use crate::node::config::ClusterConfig;
 use crate::node::init::{CERTS_FOLDER, InitOptions, init_if_empty};
-use crate::types::{NodeId, Term};
 
 /// The pause before a crashed part is restarted, the first time and at most.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -104,7 +104,8 @@ impl<'a> Up<'a> {
     /// Shows what the children do until a signal says that it is enough.
     async fn stay(&mut self, printer: &mut Printer) -> Result<(), End> {
         let mut signals = Signals::new()?;
-        let mut ready = tokio::spawn(first_leader(self.target.clone()));
+        let client = client::connect_as_client(&self.target)?;
+        let mut ready = tokio::spawn(first_leader(client));
         let mut is_ready = false;
         loop {
             let next_restart = self.due.values().min().copied();
@@ -112,8 +113,8 @@ impl<'a> Up<'a> {
                 event = self.children.next() => self.on_event(event)?,
                 leader = &mut ready, if !is_ready => {
                     is_ready = true;
-                    if let Ok((leader, term)) = leader {
-                        self.say_ready(leader, term, printer)?;
+                    if let Ok(leading) = leader {
+                        self.say_ready(leading, printer)?;
                     }
                 }
                 () = at(next_restart) => self.restart_due()?,
@@ -160,10 +161,10 @@ impl<'a> Up<'a> {
         })
     }
 
-    fn say_ready(&self, leader: NodeId, term: Term, printer: &mut Printer) -> Result<(), End> {
+    fn say_ready(&self, leading: Leading, printer: &mut Printer) -> Result<(), End> {
         Ok(printer.print_now(&ReadyRow {
-            leader,
-            term,
+            leader: leading.node,
+            term: leading.term,
             cluster: self.cluster.cluster,
             dir: self.args.dir.display().to_string(),
             nodes: parts(&self.cluster.nodes),
@@ -244,10 +245,10 @@ fn style_of(part: Part) -> Style {
 }
 
 /// The first leader that serves.
-async fn first_leader(target: Target) -> (NodeId, Term) {
+async fn first_leader(client: Client) -> Leading {
     loop {
-        if let Some(found) = client::ready_leader(&target).await {
-            return found;
+        if let Some(leading) = client.status().await.leader {
+            return leading;
         }
         sleep(READY_POLL).await;
     }

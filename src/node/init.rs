@@ -20,6 +20,7 @@ use super::config::{
     CLUSTER_FILE, ClusterConfig, ConfigError, NODE_FILE, NodeConfig, REGISTRY_FILE, RegistryConfig,
 };
 use crate::limits;
+use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
 use crate::types::{ClusterId, NodeId};
 
 /// The empty file beside `node.toml` that says: this node has not promised anything yet.
@@ -103,10 +104,13 @@ pub enum InitError {
         nodes: u16,
     },
     /// The certificates could not be made.
-    #[error("the certificates could not be made: {source}")]
-    Certificates {
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+    #[error(transparent)]
+    Certificates(#[from] IssueError),
+    /// The system gives out no random numbers.
+    #[error("this system gives out no random numbers: {source}")]
+    Random {
+        /// What it said.
+        source: getrandom::Error,
     },
     /// A file or folder could not be written.
     #[error("{} could not be written: {source}", path.display())]
@@ -131,7 +135,7 @@ impl InitError {
             Self::Locked { .. } => "find the other `annal` and stop it, then try again".into(),
             Self::Nodes { .. } => "3 nodes survive the loss of one, 5 of two".into(),
             Self::Ports { .. } => "choose a lower --base-port".into(),
-            Self::Certificates { .. } => "try again; this should not happen".into(),
+            Self::Certificates(_) | Self::Random { .. } => "try again in a moment".into(),
             Self::Io { .. } => {
                 "check the folder's permissions and space, or choose another --dir".into()
             }
@@ -238,8 +242,7 @@ fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
 
 fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     let mut number = [0; 16];
-    getrandom::fill(&mut number)
-        .map_err(|error| InitError::Certificates { source: error.to_string().into() })?;
+    getrandom::fill(&mut number).map_err(|source| InitError::Random { source })?;
     let cluster = ClusterConfig {
         cluster: ClusterId::new(u128::from_le_bytes(number)),
         registry: Some(options.registry),
@@ -298,19 +301,25 @@ fn copied((node, address): (&NodeId, &SocketAddr)) -> (NodeId, SocketAddr) {
 fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError> {
     let certs = staging.join(CERTS_FOLDER);
     fs::create_dir(&certs).map_err(at(&certs))?;
-    for (name, contents, secrecy) in certificates(cluster)? {
-        write_file(&certs.join(name), contents.as_bytes(), secrecy)?;
+    for file in certificates(cluster)? {
+        let secrecy = if file.secret { Secrecy::Secret } else { Secrecy::Public };
+        write_file(&certs.join(file.name), file.contents.as_bytes(), secrecy)?;
     }
     write_file(&certs.join(CLUSTER_FILE), cluster.to_toml().as_bytes(), Secrecy::Public)?;
     sync_folder(&certs)
 }
 
-/// The files with the certificates and keys of a cluster: name, contents, and whether others may
-/// read them.
-fn certificates(cluster: &ClusterConfig) -> Result<Vec<(String, String, Secrecy)>, InitError> {
-    // Stub until branch `net` has landed.
-    let _ = cluster;
-    Ok(vec![("ca.crt".to_owned(), String::new(), Secrecy::Public)])
+/// The files with the certificates and keys of a cluster, a certificate for each of its parts and
+/// for those who use it.
+fn certificates(cluster: &ClusterConfig) -> Result<Vec<CertificateFile>, InitError> {
+    let nodes = cluster.nodes.keys().map(|node| (CertificateRole::Node, node.to_string()));
+    let others = [
+        (CertificateRole::Registry, REGISTRY_FOLDER.to_owned()),
+        (CertificateRole::Client, "client".to_owned()),
+        (CertificateRole::Admin, "admin".to_owned()),
+    ];
+    let holders: Vec<_> = nodes.chain(others).collect();
+    Ok(issue_all(cluster.cluster, &holders)?)
 }
 
 /// Moves what was staged to where it belongs, `cluster.toml` last. May be cut off anywhere and
@@ -356,7 +365,6 @@ enum Secrecy {
     /// Anybody.
     Public,
     /// Only the user that made it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "keys come with branch `net`"))]
     Secret,
 }
 
