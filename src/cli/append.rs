@@ -300,7 +300,8 @@ fn saved(token: Token, records: &[Bytes]) -> Option<PathBuf> {
     }
     let path = std::env::temp_dir().join(format!("annal-{token}.lines"));
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         for record in records {
             file.write_all(record)?;
             file.write_all(b"\n")?;
@@ -316,7 +317,8 @@ mod tests {
     use crate::types::{ClientId, Index, Seq};
 
     fn command(records: &[&[u8]], flags: &[&str]) -> (String, Token) {
-        let records: Vec<Bytes> = records.iter().map(|record| Bytes::copy_from_slice(record)).collect();
+        let records: Vec<Bytes> =
+            records.iter().map(|record| Bytes::copy_from_slice(record)).collect();
         let place = (Seq::new(1), Seq::new(2));
         let token = Token::new(ClientId::new(7), place, Index::new(3), &records);
         let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
