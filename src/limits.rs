@@ -28,12 +28,59 @@ pub const ENTRY_REQUESTS_MAX: usize = 8192;
 /// a copy and the overwrite of what was copied.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
+/// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole
+/// page for every few keys that change, so that many small entries cost far more than their bytes.
+pub const GROUP_COMMIT_ENTRIES_MAX: usize = 1024;
+
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
 pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
 
 /// sled's own segment size, part of the on-disk format.
 pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
+
+/// sled's own segment size in the databases that hold a few small values: the store's `meta` and
+/// the registry's ledger. Part of the on-disk format.
+pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
+
+/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// segment, as in the log's store.
+pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of pairs that go into the ledger behind one barrier.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
+/// window of recent entries is the real cache; this one only has to hold the pages being written.
+pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// How long to wait for a sled database that this process has just closed: sled's threads hold its
+/// file for some milliseconds more.
+pub const SLED_REOPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From an offset to its entry: a log gets a key at least every so many bytes of entries …
+pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
+
+/// … and every so many entries, so that a look-up scans no more than that.
+pub const OFFSET_KEY_ENTRIES: u64 = 64;
+
+/// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
+/// half of it for a slow disk.
+pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A segment that is full while the one before it cannot be sealed yet grows on, up to this many
+/// times its size; then the writer waits for a sealing that is under way.
+pub const SEGMENT_GROWTH_MAX: u64 = 4;
+
+/// Sealed segments that are open at once: readers of the distant past are few, and each costs a
+/// file and a cache.
+pub const SEALED_OPEN_MAX: usize = 4;
+
+/// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
+pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a reader starts over when a truncation changes the entries under its eyes.
+pub const READ_ATTEMPTS_MAX: usize = 8;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -225,6 +272,13 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // A page holds at most 16 values and 10 changes to them.
+    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
+    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
+    // The default segment is a few group commits long, and the smallest is none: it rolls each time.
+    assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
+    assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
     // An unread stream between nodes leaves room for the others, on the way out and on the way in.
