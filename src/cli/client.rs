@@ -76,11 +76,8 @@ fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
 }
 
 fn read_options(args: &Read) -> ReadOptions {
-    let consistency = if args.stale {
-        Consistency::Stale { node: args.node }
-    } else {
-        Consistency::Linearizable
-    };
+    let consistency =
+        if args.stale { Consistency::Stale { node: args.node } } else { Consistency::Linearizable };
     let from = ReadFrom::Offset(Offset::new(args.from));
     ReadOptions { from, limit: args.limit, consistency, follow: false }
 }
