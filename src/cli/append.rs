@@ -41,10 +41,8 @@ pub(super) struct Settings {
 enum Source {
     /// From the command line, as one request.
     Arguments(Vec<Bytes>),
-    /// Lines of standard input.
-    Input,
-    /// Lines of a file, which is open.
-    File(File),
+    /// Lines of standard input, or of a file.
+    Lines(Box<dyn Read + Send>),
 }
 
 /// Understands what was typed, and opens the file.
@@ -54,8 +52,10 @@ pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings
         Failure::new(Code::Usage, error, hint)
     })?;
     let source = match (args.file, args.records) {
-        (Some(path), _) => Source::File(open(&path)?),
-        (None, records) if records.len() == 1 && records[0] == "-" => Source::Input,
+        (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
+        (None, records) if records.len() == 1 && records[0] == "-" => {
+            Source::Lines(Box::new(io::stdin()))
+        }
         (None, records) => Source::Arguments(check(
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
         )?),
@@ -99,22 +99,14 @@ pub(super) async fn run(
             let answer = repeat(client, token, records.clone()).await;
             one(answer, &records, &flags, &mut printer)
         }
-        (Source::Input | Source::File(_), Some(token)) => {
-            let batch = Gatherer::new(input(source)).all().await.map_err(Failure::from)?;
+        (Source::Lines(input), Some(token)) => {
+            let batch = Gatherer::new(input).all().await.map_err(Failure::from)?;
             let answer = repeat(client, token, batch.records.clone()).await;
             one(answer, &batch.records, &flags, &mut printer)
         }
-        (Source::Input | Source::File(_), None) => {
-            lines(client, Gatherer::new(input(source)), &flags, &mut printer).await
+        (Source::Lines(input), None) => {
+            lines(client, Gatherer::new(input), &flags, &mut printer).await
         }
-    }
-}
-
-fn input(source: Source) -> Box<dyn Read + Send> {
-    match source {
-        Source::File(file) => Box::new(file),
-        Source::Input => Box::new(io::stdin()),
-        Source::Arguments(_) => unreachable!("arguments are no input of lines"),
     }
 }
 
@@ -275,15 +267,14 @@ fn settling_command(token: Token, records: &[Bytes], flags: &[OsString]) -> Stri
     let mut words: Vec<OsString> = vec!["annal".into(), "client".into(), "append".into()];
     words.extend(flags.iter().cloned());
     words.extend(["--as".into(), token.to_string().into()]);
-    match saved(token, records) {
-        Some(path) => words.extend(["--file".into(), path.into_os_string()]),
-        None => {
-            let is_option = |record: &Bytes| record.starts_with(b"-");
-            if records.iter().any(is_option) {
-                words.push("--".into());
-            }
-            words.extend(records.iter().map(|record| OsStr::from_bytes(record).to_owned()));
+    if let Some(path) = saved(token, records) {
+        words.extend(["--file".into(), path.into_os_string()]);
+    } else {
+        let is_option = |record: &Bytes| record.starts_with(b"-");
+        if records.iter().any(is_option) {
+            words.push("--".into());
         }
+        words.extend(records.iter().map(|record| OsStr::from_bytes(record).to_owned()));
     }
     command_line(words)
 }
@@ -337,7 +328,8 @@ mod tests {
     #[test]
     fn what_cannot_be_an_argument_is_put_into_a_file() {
         let long = vec![b'x'; 5000];
-        for records in [&[&long[..]][..], &[b"-"], &[b"a\0b"], &[b""; 65]] {
+        let many = vec![&b""[..]; 65];
+        for records in [&[&long[..]][..], &[b"-"], &[b"a\0b"], &many] {
             let (line, token) = command(records, &[]);
             let path = std::env::temp_dir().join(format!("annal-{token}.lines"));
             assert_eq!(line, format!("annal client append --as {token} --file {}", path.display()));

@@ -55,6 +55,7 @@ pub(super) struct Failure {
 
 impl Failure {
     /// A failure with the code of a client's outcome. There is always something to do about it.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
     pub(super) fn of(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
         let hint = match hint.to_string() {
             hint if hint.is_empty() => "`annal client status` shows how the cluster is".to_owned(),
@@ -64,6 +65,7 @@ impl Failure {
     }
 
     /// A failure without commands.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
     pub(super) fn new(code: Code, sentence: impl ToString, hint: impl ToString) -> Self {
         let (sentence, hint) = (sentence.to_string(), hint.to_string());
         Self { code, sentence, hint, commands: Vec::new() }

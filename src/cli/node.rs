@@ -6,7 +6,10 @@ use super::logs::{self, LogSettings};
 use super::output::{Printer, talk};
 use super::rows::InspectRow;
 use super::{parent, runtime};
+use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::start::{PreparedNode, prepare_node};
+use crate::node::{self, Settings};
+use crate::store::{self, StoreError};
 
 /// Runs a node until it is stopped.
 pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
@@ -28,11 +31,40 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
     run(prepared)
 }
 
-/// Hands over to the node itself.
+/// Hands over to the node itself, until a signal asks it to stop.
 fn run(prepared: PreparedNode) -> Result<(), End> {
-    // Stub until the node has landed.
-    let _ = (prepared, runtime::wait(async { Ok(()) })?);
-    Err(Failure::new(Code::Failed, "this build has no node yet", "wait for it").into())
+    store::install_panic_hook();
+    let credentials = credentials(&prepared)?;
+    let settings = Settings { data: prepared.data, config: prepared.config, credentials };
+    runtime::wait(runtime::until_signal(|stop| async move {
+        node::run(settings, stop).await.map_err(|error| {
+            Failure::new(Code::of(error.exit_code()), &error, some_hint(error.hint())).into()
+        })
+    }))
+}
+
+fn some_hint(hint: String) -> String {
+    if hint.is_empty() { "the lines above say more".to_owned() } else { hint }
+}
+
+/// The node's certificate, which has to be the node's.
+fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
+    let config = &prepared.config;
+    let name = config.node.to_string();
+    let credentials = Credentials::load(&prepared.certs, &name)
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let expected = CertificateIdentity {
+        cluster: config.cluster,
+        role: CertificateRole::Node,
+        name: name.clone(),
+    };
+    if *credentials.identity() == expected {
+        return Ok(credentials);
+    }
+    let file = prepared.certs.join(format!("{name}.crt"));
+    let found = credentials.identity();
+    let sentence = format!("{} is the certificate of {found}, not of {expected}", file.display());
+    Err(Failure::new(Code::Failed, sentence, "put back the certificate that `annal init` made"))
 }
 
 /// Looks into a stopped node's folder.
@@ -49,7 +81,19 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
 
 /// Asks the store what is in the folder.
 fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
-    // Stub until the store has landed.
-    let _ = args;
-    Err(Failure::new(Code::Failed, "this build has no store yet", "wait for it"))
+    let damaged = |error: &StoreError| if error.is_damage() { Code::Damage } else { Code::Failed };
+    let found = store::inspect(&args.data, args.at)
+        .map_err(|error| Failure::new(damaged(&error), &error, error.hint()))?;
+    Ok(InspectRow {
+        node: found.identity.node,
+        term: found.hard_state.current_term,
+        voted_for: found.hard_state.voted_for,
+        segments: found.segments,
+        first_index: found.first_index,
+        last_index: found.last.id.index,
+        commit_index: found.commit_index,
+        next_offset: found.next_offset,
+        chain: found.chain.map(|chain| chain.to_string()),
+        damage: found.damage,
+    })
 }

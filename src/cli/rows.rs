@@ -231,7 +231,7 @@ pub(super) struct InspectRow {
     /// Whom it voted for in that term.
     pub(super) voted_for: Option<NodeId>,
     /// How many segments the log has.
-    pub(super) segments: u64,
+    pub(super) segments: usize,
     /// The first entry that is there.
     pub(super) first_index: Index,
     /// The last.

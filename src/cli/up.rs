@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{self, Shared};
@@ -16,7 +15,7 @@ use super::init::parts;
 use super::output::{Paint, Printer, colour, talk};
 use super::quote::command_line;
 use super::rows::ReadyRow;
-use super::runtime;
+use super::runtime::{self, Signals};
 use crate::client::{Client, Leading};
 use crate::limits;
 use crate::node::config::ClusterConfig;
@@ -259,38 +258,5 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The signals that ask a process to stop.
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    /// From now on these signals only wake [`Self::next`].
-    pub(super) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                let sentence = format!("signals cannot be listened to: {error}");
-                Failure::new(Code::Failed, sentence, "this should not happen: try again")
-            })
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next of them.
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
     }
 }

@@ -107,10 +107,10 @@ pub enum InitError {
     #[error(transparent)]
     Certificates(#[from] IssueError),
     /// The system gives out no random numbers.
-    #[error("this system gives out no random numbers: {source}")]
+    #[error("this system gives out no random numbers: {error}")]
     Random {
         /// What it said.
-        source: getrandom::Error,
+        error: getrandom::Error,
     },
     /// A file or folder could not be written.
     #[error("{} could not be written: {source}", path.display())]
@@ -242,7 +242,7 @@ fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
 
 fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     let mut number = [0; 16];
-    getrandom::fill(&mut number).map_err(|source| InitError::Random { source })?;
+    getrandom::fill(&mut number).map_err(|error| InitError::Random { error })?;
     let cluster = ClusterConfig {
         cluster: ClusterId::new(u128::from_le_bytes(number)),
         registry: Some(options.registry),
