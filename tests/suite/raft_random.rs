@@ -16,7 +16,7 @@ use crate::raft_cluster::{Cluster, Envelope, Kept};
 use crate::raft_laws::mix;
 
 const SEEDS: Range<u64> = 0..300;
-const STEPS: u32 = 3000;
+const STEPS: u32 = 4000;
 /// Rounds after the faults in which a cluster has to heal: some forty election timeouts.
 const HEALING_ROUNDS: u32 = 800;
 /// Old messages kept to be delivered again much later.
@@ -161,6 +161,9 @@ struct Rates {
     configure: usize,
     stall: usize,
     replay: usize,
+    strand: usize,
+    /// How soon a fault passes.
+    repair: usize,
     /// Of a thousand messages.
     lost: usize,
     repeated: usize,
@@ -175,25 +178,26 @@ impl Rates {
             if numbers.chance(500) { numbers.between(from, to) } else { 0 }
         };
         let faults = [
-            maybe(1, 12),
-            maybe(1, 12),
-            maybe(1, 8),
-            maybe(1, 8),
-            maybe(1, 4),
-            maybe(5, 40),
+            maybe(1, 30),
+            maybe(1, 60),
+            maybe(1, 20),
+            maybe(1, 30),
+            maybe(1, 10),
+            maybe(5, 60),
+            maybe(1, 30),
             maybe(10, 300),
             maybe(10, 300),
             maybe(50, 600),
             maybe(100, 800),
         ];
-        let [crash, cut, transfer, configure, stall, replay, lost, repeated, overtaken, torn] =
-            faults;
+        let [crash, cut, transfer, configure, stall, replay, strand, ..] = faults;
+        let [.., lost, repeated, overtaken, torn] = faults;
         Self {
-            tick: numbers.between(60, 400),
-            deliver: numbers.between(300, 900),
+            tick: numbers.between(100, 600),
+            deliver: numbers.between(400, 2000),
             write: numbers.between(50, 400),
             report: numbers.between(50, 400),
-            propose: numbers.between(5, 80),
+            propose: numbers.between(10, 200),
             read: numbers.between(0, 30),
             crash,
             cut,
@@ -201,6 +205,8 @@ impl Rates {
             configure,
             stall,
             replay,
+            strand,
+            repair: numbers.between(5, 60),
             lost,
             repeated,
             overtaken,
@@ -239,9 +245,11 @@ impl Story {
         let window = [0, 40, 300, 1 << 20][numbers.below(4)];
         let count = numbers.between(1, 8);
         let bytes = [1, 30, 1 << 20][numbers.below(3)];
-        let uncommitted = [100, 2000][numbers.below(2)];
+        let uncommitted = [100, 4000, 4000][numbers.below(3)];
+        let heartbeat = [1, 2][numbers.below(2)];
+        let timeouts = [(3, 8), (5, 10), (10, 19)][numbers.below(3)];
         let options = everybody.iter().map(|id| {
-            let mut options = Options::new(*id, 2, (10, 19));
+            let mut options = Options::new(*id, heartbeat, timeouts);
             options.window_bytes_max = window;
             options.append_count_max = count;
             options.append_bytes_max = bytes;
@@ -279,11 +287,10 @@ impl Story {
 
     fn happen(&mut self) {
         let Rates { tick, deliver, write, report, propose, read, crash, cut, .. } = self.rates;
-        let Rates { transfer, configure, stall, replay, .. } = self.rates;
-        let weights = [
-            tick, deliver, write, report, propose, read, crash, cut, transfer, configure, stall,
-            replay, 20,
-        ];
+        let Rates { transfer, configure, stall, replay, strand, repair, .. } = self.rates;
+        let often = [tick, deliver, write, report, propose, read, 20, repair];
+        let seldom = [crash, cut, transfer, configure, stall, replay, strand];
+        let weights = [&often[..], &seldom[..]].concat();
         let mut at = self.numbers.below(weights.iter().sum());
         let kind = weights.iter().position(|weight| {
             let here = at < *weight;
@@ -297,13 +304,15 @@ impl Story {
             3 => self.report(),
             4 => self.propose(),
             5 => self.read(),
-            6 => self.crash_or_restart(),
-            7 => self.cut(),
-            8 => self.transfer(),
-            9 => self.configure(),
-            10 => self.stall(),
-            11 => self.replay(),
-            _ => self.fetch(),
+            6 => self.fetch(),
+            7 => self.repair(),
+            8 => self.crash_some(),
+            9 => self.cut(),
+            10 => self.transfer(),
+            11 => self.configure(),
+            12 => self.stall(),
+            13 => self.replay(),
+            _ => self.strand(),
         }
     }
 
@@ -444,40 +453,69 @@ impl Story {
         self.cluster.step(id, Input::ProposeConfiguration(next), &[]);
     }
 
+    /// A disk writes nothing for a while.
     fn stall(&mut self) {
         let id = self.everybody[self.numbers.below(self.everybody.len())];
-        if let Some(at) = self.stalled.iter().position(|other| *other == id) {
-            self.stalled.remove(at);
-        } else {
-            self.stalled.push(id);
-        }
+        self.stalled.push(id);
     }
 
     fn cut(&mut self) {
         let ids = &self.everybody;
-        let (a, b) = (ids[self.numbers.below(ids.len())], ids[self.numbers.below(ids.len())]);
-        match self.numbers.below(6) {
-            0 | 1 => self.cluster.cut.clear(),
-            2 => _ = self.cluster.cut.insert((a, b)),
-            3 => self.cluster.cut.extend([(a, b), (b, a)]),
-            4 => self.cluster.cut.extend(ids.iter().flat_map(|other| [(a, *other), (*other, a)])),
+        let (mut a, b) = (ids[self.numbers.below(ids.len())], ids[self.numbers.below(ids.len())]);
+        if self.numbers.chance(500) {
+            a = self.numbers.pick(&self.leaders(|_| true)).unwrap_or(a);
+        }
+        let ids = &self.everybody;
+        match self.numbers.below(4) {
+            0 => _ = self.cluster.cut.insert((a, b)),
+            1 => self.cluster.cut.extend([(a, b), (b, a)]),
+            2 => self.cluster.cut.extend(ids.iter().flat_map(|other| [(a, *other), (*other, a)])),
             _ => self.cluster.cut.extend(ids.iter().map(|other| (*other, a))),
         }
     }
 
-    fn crash_or_restart(&mut self) {
-        let down: Vec<_> =
-            self.everybody.iter().copied().filter(|id| !self.cluster.runs(*id)).collect();
-        if let Some(id) = self.numbers.pick(&down)
-            && self.numbers.chance(600)
-        {
-            return self.restart(id);
+    /// A leader makes entries that reach its own disk and nobody else, and is cut off: when it
+    /// comes back, they may have to go.
+    fn strand(&mut self) {
+        let Some(id) = self.numbers.pick(&self.leaders(Raft::may_propose)) else { return };
+        let others: Vec<_> = self.everybody.iter().copied().filter(|other| *other != id).collect();
+        self.cluster.cut.extend(others.iter().map(|other| (id, *other)));
+        if self.numbers.chance(500) {
+            self.cluster.cut.extend(others.iter().map(|other| (*other, id)));
         }
+        for _ in 0..self.numbers.between(1, 4) {
+            if self.cluster.raft(id).may_propose() {
+                self.cluster.step(id, Input::Propose { bytes: 5 }, &[]);
+            }
+        }
+        for _ in 0..self.numbers.between(0, 5) {
+            self.cluster.write_oldest(id);
+        }
+        if self.numbers.chance(500) {
+            self.cluster.report_written(id);
+        }
+    }
+
+    fn crash_some(&mut self) {
         let running = self.running();
-        let all_at_once = self.numbers.chance(50);
-        let count = if all_at_once { running.len() } else { 1 };
+        let count = if self.numbers.chance(50) { running.len() } else { 1 };
         for id in running.into_iter().skip(self.numbers.below(self.everybody.len())).take(count) {
             self.crash(id);
+        }
+    }
+
+    /// One fault passes.
+    fn repair(&mut self) {
+        match self.numbers.below(3) {
+            0 => self.cluster.cut.clear(),
+            1 => _ = self.stalled.pop(),
+            _ => {
+                let ids = self.everybody.iter().copied();
+                let down: Vec<_> = ids.filter(|id| !self.cluster.runs(*id)).collect();
+                if let Some(id) = self.numbers.pick(&down) {
+                    self.restart(id);
+                }
+            }
         }
     }
 
