@@ -1,0 +1,218 @@
+//! The store in a process that is killed, or that kills itself.
+//!
+//! Each test is run a second time, in a child, with a job in the environment.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use annal::raft::HardState;
+use annal::store::{self, Write};
+use annal::types::{Index, Term};
+
+use crate::store_rig::{
+    OPTIONS, Worker, create, entry_after, head, identity, job, node, open, start, tell, write,
+};
+
+const FILL: &str = "fill";
+const SIGKILL: i32 = 9;
+const SIGABRT: i32 = 6;
+
+/// Mostly small, now and then large; a segment is full after some dozens.
+fn bytes_of(index: u64) -> usize {
+    if index.is_multiple_of(37) { 150_000 } else { usize::try_from(index * 31 % 3000).unwrap() }
+}
+
+/// Opens the store, says what it found, and writes until it is killed: appends, now and then a vote,
+/// a truncation, a new segment. Says what is acknowledged. With the job `fill` it only appends, to one
+/// segment.
+fn write_for_ever(data: &Path, job: &str) -> ! {
+    store::install_panic_hook();
+    let (opened, recovered) = match open(data) {
+        Ok(found) => found,
+        Err(error) => {
+            tell(format_args!("refused: {error}"));
+            std::process::exit(6);
+        }
+    };
+    let mut tip =
+        recovered.entries.last().map_or(recovered.head.tip, annal::entry::SealedEntry::tip);
+    let mut term = recovered.hard_state.current_term.get();
+    tell(format_args!("found: {} {term}", tip.id.index));
+    let (writer, done) = start(opened);
+    let mut tips = vec![tip];
+    for ticket in 1.. {
+        let mut next = write(ticket);
+        if ticket % 23 == 0 {
+            term += 1;
+            let voted_for = Some(node(1));
+            next.hard_state = Some(HardState { current_term: Term::new(term), voted_for });
+        }
+        // Two entries are taken back and written again, as a conflict would have it.
+        if job != FILL && ticket % 11 == 0 && tips.len() > 2 {
+            tips.truncate(tips.len() - 2);
+            tip = *tips.last().unwrap();
+            next.truncate_from = Some(tip.id.index.next());
+            tell(format_args!("truncating: {}", tip.id.index));
+        }
+        for _ in 0..3 {
+            let entry = entry_after(&tip, bytes_of);
+            tip = entry.tip();
+            tips.push(tip);
+            next.entries.push(entry);
+        }
+        if ticket % 5 == 0 {
+            // Everything but what may still be taken back is committed.
+            let keep = tips.len().saturating_sub(6);
+            let committed = tips.get(keep).map_or(Index::ZERO, |tip| tip.id.index);
+            tips.drain(..keep);
+            next.commit_index = committed;
+            writer.committed(committed);
+        }
+        if job != FILL && ticket % 19 == 0 {
+            next.roll = Some(Box::new(head(tip)));
+        }
+        writer.write(next);
+        while done.recv().unwrap() < ticket {}
+        tell(format_args!("acknowledged: {} {term}", tip.id.index));
+    }
+    unreachable!("it is killed before it has counted so far")
+}
+
+fn two_numbers(words: &str) -> (u64, u64) {
+    let (one, other) = words.split_once(' ').unwrap();
+    (one.parse().unwrap(), other.parse().unwrap())
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    if let Some((job, folder)) = job() {
+        write_for_ever(&folder, &job);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let name = "store_crash::nothing_acknowledged_is_lost_when_the_process_is_killed";
+    let mut acknowledged = (0, 0);
+    let mut total = 0;
+    for round in 0..12_u64 {
+        let mut child = Worker::start(name, "write", folder.path());
+        let found = child.next("found:").expect("the store was refused");
+        let found = two_numbers(&found);
+        assert!(found >= acknowledged, "round {round}: {found:?} after {acknowledged:?}");
+        // At a random moment: the machine is no clockwork, and the rounds differ.
+        thread::sleep(Duration::from_millis(20 + round * 37 % 290));
+        child.child.kill().unwrap();
+        let status = child.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(SIGKILL), "it ended before it was killed: {status}");
+        let mut said = String::new();
+        child.lines.read_to_string(&mut said).unwrap();
+        acknowledged = found;
+        for line in said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+            if let Some(words) = line.strip_prefix("acknowledged: ") {
+                acknowledged = two_numbers(words);
+                total += 1;
+            }
+            if let Some(index) = line.strip_prefix("truncating: ") {
+                // From here on the longer log may be there, or not.
+                acknowledged.0 = index.parse().unwrap();
+            }
+        }
+    }
+    assert!(total > 100, "only {total} acknowledgements: the test shows little");
+    // The whole log is what it should be: each entry can be made again.
+    let (opened, recovered) = open(folder.path()).unwrap();
+    assert!(recovered.report.segments > 2, "{}", recovered.report);
+    let last = recovered.entries.last().unwrap().id().index;
+    let all = opened.reader().entries(Index::new(1), last, usize::MAX).unwrap();
+    let mut tip = annal::entry::Tip::default();
+    for entry in &all {
+        assert_eq!(*entry, entry_after(&tip, bytes_of));
+        tip = entry.tip();
+    }
+    assert_eq!(tip.id.index, last);
+}
+
+/// A write that fails is final: the process ends at once, with one line, and nothing that was
+/// acknowledged before is lost.
+#[test]
+fn a_failed_write_ends_the_process() {
+    if let Some((job, folder)) = job() {
+        write_for_ever(&folder, &job);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let name = "store_crash::a_failed_write_ends_the_process";
+    // A limit of a file's size: 20 MiB if the shell counts in 512 bytes, 40 MiB if in 1024.
+    let script = "trap '' XFSZ; ulimit -f 40960; exec \"$0\" \"$@\"";
+    let program = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(program).args([name, "--exact", "--nocapture"]);
+    let mut child = Worker::run(&mut command, FILL, folder.path());
+    let (mut last, mut stderr) = (0, String::new());
+    while let Some(words) = child.next("acknowledged:") {
+        last = two_numbers(&words).0;
+    }
+    let status = child.child.wait().unwrap();
+    child.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(status.signal(), Some(SIGABRT), "{status}: {stderr}");
+    assert_eq!(stderr.matches("error: ").count(), 1, "{stderr}");
+    assert!(stderr.contains("the store cannot go on") && stderr.contains("hint: "), "{stderr}");
+    assert!(last > 0, "nothing was acknowledged");
+    let (_, recovered) = open(folder.path()).unwrap();
+    let found = recovered.report.last.index.get();
+    assert!(found >= last, "{found} after {last}");
+}
+
+/// A truncation of what is committed is a broken law: the process ends before anything is written.
+#[test]
+fn a_truncation_of_what_is_committed_ends_the_process() {
+    if let Some((_, folder)) = job() {
+        store::install_panic_hook();
+        let (opened, _) = open(&folder).unwrap();
+        let (writer, done) = start(opened);
+        let one = entry_after(&annal::entry::Tip::default(), bytes_of);
+        let two = entry_after(&one.tip(), bytes_of);
+        let commit_index = Index::new(2);
+        writer.write(Write { entries: vec![one, two], commit_index, ..write(1) });
+        done.recv().unwrap();
+        writer.write(Write { truncate_from: Some(Index::new(2)), ..write(2) });
+        let _ = done.recv_timeout(Duration::from_secs(10));
+        unreachable!("the process goes on");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let name = "store_crash::a_truncation_of_what_is_committed_ends_the_process";
+    let mut child = Worker::start(name, "truncate", folder.path());
+    let mut stderr = String::new();
+    child.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let status = child.child.wait().unwrap();
+    assert_eq!(status.signal(), Some(SIGABRT), "{status}: {stderr}");
+    assert!(stderr.contains("2 is committed"), "{stderr}");
+    assert_eq!(open(folder.path()).unwrap().1.entries.len(), 2);
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    if let Some((_, folder)) = job() {
+        match store::lock(&folder) {
+            Ok(_) => tell(format_args!("told: locked it")),
+            Err(error) => tell(format_args!("told: {error}")),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let lock = store::lock(folder.path()).unwrap();
+    let name = "store_crash::a_second_process_is_refused";
+    let said = Worker::start(name, "lock", folder.path()).next("told:").unwrap();
+    assert!(said.contains("another process holds"), "{said}");
+    drop(lock);
+    let said = Worker::start(name, "lock", folder.path()).next("told:").unwrap();
+    assert_eq!(said, "locked it");
+    store::open(folder.path(), identity(), OPTIONS, store::lock(folder.path()).unwrap()).unwrap();
+    assert!(fs::exists(folder.path().join("lock")).unwrap());
+}
