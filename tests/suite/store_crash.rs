@@ -10,6 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use annal::entry::{SealedEntry, Tip};
 use annal::raft::HardState;
 use annal::store::{self, Write};
 use annal::types::{Index, Term};
@@ -30,7 +31,7 @@ fn bytes_of(index: u64) -> usize {
 /// Opens the store, says what it found, and writes until it is killed: appends, now and then a vote,
 /// a truncation, a new segment. Says what is acknowledged. With the job `fill` it only appends, to one
 /// segment.
-fn write_for_ever(data: &Path, job: &str) -> ! {
+pub(crate) fn write_for_ever(data: &Path, job: &str) -> ! {
     store::install_panic_hook();
     let (opened, recovered) = match open(data) {
         Ok(found) => found,
@@ -39,8 +40,7 @@ fn write_for_ever(data: &Path, job: &str) -> ! {
             std::process::exit(6);
         }
     };
-    let mut tip =
-        recovered.entries.last().map_or(recovered.head.tip, annal::entry::SealedEntry::tip);
+    let mut tip = recovered.entries.last().map_or(recovered.head.tip, SealedEntry::tip);
     let mut term = recovered.hard_state.current_term.get();
     tell(format_args!("found: {} {term}", tip.id.index));
     let (writer, done) = start(opened);
@@ -83,9 +83,59 @@ fn write_for_ever(data: &Path, job: &str) -> ! {
     unreachable!("it is killed before it has counted so far")
 }
 
+/// What a child has acknowledged, as far as it was heard: the last index and the term.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Promise {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) count: u64,
+}
+
+impl Promise {
+    /// Takes in a line of the child's.
+    pub(crate) fn hear(&mut self, line: &str) {
+        if let Some((_, words)) = line.split_once("acknowledged: ") {
+            (self.index, self.term) = two_numbers(words);
+            self.count += 1;
+        }
+        // From here on the longer log may be there, or not.
+        if let Some((_, index)) = line.split_once("truncating: ") {
+            self.index = index.parse().unwrap();
+        }
+    }
+
+    /// Takes in all whole lines that are left of what a child said before it was killed.
+    pub(crate) fn hear_all(&mut self, mut lines: impl Read) {
+        let mut said = String::new();
+        lines.read_to_string(&mut said).unwrap();
+        said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).for_each(|line| {
+            self.hear(line);
+        });
+    }
+
+    pub(crate) fn check(&self, index: u64, term: u64) {
+        assert!(
+            index >= self.index && term >= self.term,
+            "{index} and {term}: {self:?} was acknowledged"
+        );
+    }
+}
+
 fn two_numbers(words: &str) -> (u64, u64) {
-    let (one, other) = words.split_once(' ').unwrap();
+    let (one, other) = words.trim().split_once(' ').unwrap();
     (one.parse().unwrap(), other.parse().unwrap())
+}
+
+/// The whole log, of which each entry can be made again.
+pub(crate) fn check_log(opened: &store::Store, recovered: &store::Recovered) {
+    let last = recovered.report.last.index;
+    let all = opened.reader().entries(Index::new(1), last, usize::MAX).unwrap();
+    let mut tip = Tip::default();
+    for entry in &all {
+        assert_eq!(*entry, entry_after(&tip, bytes_of));
+        tip = entry.tip();
+    }
+    assert_eq!(tip.id.index, last);
 }
 
 #[test]
@@ -96,44 +146,24 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     create(folder.path());
     let name = "store_crash::nothing_acknowledged_is_lost_when_the_process_is_killed";
-    let mut acknowledged = (0, 0);
-    let mut total = 0;
+    let mut promise = Promise::default();
     for round in 0..12_u64 {
         let mut child = Worker::start(name, "write", folder.path());
         let found = child.next("found:").expect("the store was refused");
-        let found = two_numbers(&found);
-        assert!(found >= acknowledged, "round {round}: {found:?} after {acknowledged:?}");
+        let (index, term) = two_numbers(&found);
+        promise.check(index, term);
         // At a random moment: the machine is no clockwork, and the rounds differ.
         thread::sleep(Duration::from_millis(20 + round * 37 % 290));
         child.child.kill().unwrap();
         let status = child.child.wait().unwrap();
         assert_eq!(status.signal(), Some(SIGKILL), "it ended before it was killed: {status}");
-        let mut said = String::new();
-        child.lines.read_to_string(&mut said).unwrap();
-        acknowledged = found;
-        for line in said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            if let Some(words) = line.strip_prefix("acknowledged: ") {
-                acknowledged = two_numbers(words);
-                total += 1;
-            }
-            if let Some(index) = line.strip_prefix("truncating: ") {
-                // From here on the longer log may be there, or not.
-                acknowledged.0 = index.parse().unwrap();
-            }
-        }
+        (promise.index, promise.term) = (index, term);
+        promise.hear_all(&mut child.lines);
     }
-    assert!(total > 100, "only {total} acknowledgements: the test shows little");
-    // The whole log is what it should be: each entry can be made again.
+    assert!(promise.count > 100, "{promise:?}: the test shows little");
     let (opened, recovered) = open(folder.path()).unwrap();
     assert!(recovered.report.segments > 2, "{}", recovered.report);
-    let last = recovered.entries.last().unwrap().id().index;
-    let all = opened.reader().entries(Index::new(1), last, usize::MAX).unwrap();
-    let mut tip = annal::entry::Tip::default();
-    for entry in &all {
-        assert_eq!(*entry, entry_after(&tip, bytes_of));
-        tip = entry.tip();
-    }
-    assert_eq!(tip.id.index, last);
+    check_log(&opened, &recovered);
 }
 
 /// A write that fails is final: the process ends at once, with one line, and nothing that was
@@ -174,7 +204,7 @@ fn a_truncation_of_what_is_committed_ends_the_process() {
         store::install_panic_hook();
         let (opened, _) = open(&folder).unwrap();
         let (writer, done) = start(opened);
-        let one = entry_after(&annal::entry::Tip::default(), bytes_of);
+        let one = entry_after(&Tip::default(), bytes_of);
         let two = entry_after(&one.tip(), bytes_of);
         let commit_index = Index::new(2);
         writer.write(Write { entries: vec![one, two], commit_index, ..write(1) });
