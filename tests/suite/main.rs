@@ -4,9 +4,12 @@
 mod architecture;
 mod cli;
 mod node;
+mod power_cut;
 mod program;
 mod raft_cluster;
 mod raft_laws;
 mod raft_random;
 mod raft_scripts;
 mod replica_storm;
+mod store_crash;
+mod store_rig;
