@@ -508,6 +508,8 @@ impl Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn request(records: &[&'static [u8]]) -> Request {
@@ -551,7 +553,10 @@ mod tests {
             Timestamp::new(2),
             &no_op.encode(),
         );
-        let hex: String = entry.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = entry.bytes().iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
         let (header, rest) = hex.split_at(64);
         assert_eq!(header, "0101000005000000010000000000000001000000000000000200000000000000");
         assert!(rest.ends_with("0100020102"), "{rest}");

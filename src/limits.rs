@@ -28,6 +28,10 @@ pub const ENTRY_REQUESTS_MAX: usize = 8192;
 /// a copy and the overwrite of what was copied.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
+/// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole
+/// page for every few keys that change, so that many small entries cost far more than their bytes.
+pub const GROUP_COMMIT_ENTRIES_MAX: usize = 1024;
+
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
 pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
@@ -35,11 +39,57 @@ pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
 /// sled's own segment size, part of the on-disk format.
 pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
 
+/// sled's own segment size in the databases that hold a few small values: the store's `meta` and
+/// the registry's ledger. Part of the on-disk format.
+pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
+
+/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// segment, as in the log's store.
+pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of pairs that go into the ledger behind one barrier.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
+/// window of recent entries is the real cache; this one only has to hold the pages being written.
+pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// How long to wait for a sled database that this process has just closed: sled's threads hold its
+/// file for some milliseconds more.
+pub const SLED_REOPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From an offset to its entry: a log gets a key at least every so many bytes of entries …
+pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
+
+/// … and every so many entries, so that a look-up scans no more than that.
+pub const OFFSET_KEY_ENTRIES: u64 = 64;
+
+/// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
+/// half of it for a slow disk.
+pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A segment that is full while the one before it cannot be sealed yet grows on, up to this many
+/// times its size; then the writer waits for a sealing that is under way.
+pub const SEGMENT_GROWTH_MAX: u64 = 4;
+
+/// Sealed segments that are open at once: readers of the distant past are few, and each costs a
+/// file and a cache.
+pub const SEALED_OPEN_MAX: usize = 4;
+
+/// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
+pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a reader starts over when a truncation changes the entries under its eyes.
+pub const READ_ATTEMPTS_MAX: usize = 8;
+
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 
 /// The smallest segment that can be configured: tests roll often with it.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
+/// The largest segment that can be configured: a start after a crash copies one.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// Writes that wait for the store. The core bounds the entries in them long before that.
 pub const STORE_QUEUE_MAX: usize = 1024;
@@ -89,6 +139,16 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Messages that wait for the priority stream of one peer.
 pub const PEER_PRIORITY_QUEUE_MAX: usize = 256;
 
+/// Bytes of messages to a peer that leave in one write, unless a single one is larger.
+pub const PEER_BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Connections from one peer that wait for a decision: each of its processes dials one at a time.
+pub const PEER_OFFERS_MAX: usize = 8;
+
+/// Former processes of a peer that are remembered, so that a straggler of theirs is not taken for
+/// the newest.
+pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
+
 /// Bytes received from peers and clients that the node has not handled yet.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
 
@@ -112,6 +172,10 @@ pub const GATHER_BYTES_MAX: usize = 256 << 10;
 
 /// … or what came in this time.
 pub const GATHER_TIME: Duration = Duration::from_millis(5);
+
+/// Requests of gathered lines on their way at once: enough to keep the cluster busy, few enough
+/// that each whose outcome is unknown can be named to the user.
+pub const GATHER_IN_FLIGHT_MAX: usize = 16;
 
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
@@ -221,8 +285,23 @@ pub const ORDERS_QUEUE_MAX: usize = 64;
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a leader that is asked to stop waits for its successor.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a crashing leader waits until its last words have arrived.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a read waits for entries that are committed but not yet on the node's own disk.
+pub const READABLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client's stream has said what it wants within this time.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a new process waits for its folder's lock: its predecessor may still be ending.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a command waits for another that is writing the configuration of the same cluster.
+pub const INIT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Heartbeat interval for a local network, unless configured otherwise.
 pub const HEARTBEAT_DEFAULT: Duration = Duration::from_millis(25);
@@ -233,12 +312,36 @@ pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(150);
 /// Longest election timeout for a local network, unless configured otherwise.
 pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(300);
 
+/// Shortest heartbeat interval that can be configured: below it a node only ticks.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+
+/// Longest heartbeat interval that can be configured.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// Longest election timeout that can be configured: nobody waits longer for a leader.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
+/// Heartbeats that the shortest election timeout must hold, so that one lost is no election.
+pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
+
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
 /// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
 /// is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
+
+/// How long a client command tries, unless asked otherwise: many times a failover.
+pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest that a client command can be asked to try.
+pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
+/// Nodes of a cluster that nobody asked for otherwise: the fewest that survive a loss.
+pub const NODES_DEFAULT: u16 = 3;
+
+/// The registry's port, unless configured otherwise; the nodes' follow.
+pub const BASE_PORT_DEFAULT: u16 = 7100;
 
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 15;
@@ -254,6 +357,13 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // A page holds at most 16 values and 10 changes to them.
+    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
+    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
+    // The default segment is a few group commits long, and the smallest is none: it rolls each time.
+    assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
+    assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
     assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);

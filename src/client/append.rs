@@ -293,6 +293,23 @@ impl AppendReceiver {
         answer.map(Some)
     }
 
+    /// After a failure: those of the later requests whose outcome is unknown as well, in order.
+    ///
+    /// What nobody took stands before nothing that somebody took: they follow on the failed one
+    /// without a gap.
+    pub async fn later_unknown(&mut self) -> Vec<Token> {
+        let mut tokens = vec![];
+        while self.failed {
+            // The other half is shut out: what was sent is all that comes.
+            let Some(answer) = self.answers.recv().await else { break };
+            match answer.await {
+                Ok(Err(AppendError::Unknown { token })) => tokens.push(token),
+                _ => break,
+            }
+        }
+        tokens
+    }
+
     /// How many requests are acknowledged so far: always the first ones.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged

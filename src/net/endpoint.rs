@@ -249,6 +249,12 @@ impl Endpoint {
         self.listener.as_ref()?.accepted.lock().await.recv().await
     }
 
+    /// Moves to another socket, so that the old one falls silent, as that of a dead process.
+    #[cfg(test)]
+    pub(super) fn rebind(&self, socket: UdpSocket) {
+        self.inner.rebind(socket).unwrap();
+    }
+
     /// Closes all connections and takes no new ones.
     pub fn close(&self) {
         self.inner.close(VarInt::from_u32(Close::Stopping.code()), &[]);

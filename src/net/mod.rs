@@ -30,6 +30,10 @@
 //! and sends nothing before the handshake is over (0-RTT), since that could be replayed. A
 //! certificate that expires while its connection lives is noticed at the next connection.
 mod endpoint;
+mod inbound;
+mod link;
+mod outbox;
+mod peer;
 mod problem;
 mod protocol;
 mod stream;
@@ -38,6 +42,8 @@ pub(crate) mod testing;
 pub mod tls;
 
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
+pub use inbound::{Inbound, InboundReceiver};
+pub use peer::{LocalNode, PeerConnection, Peers};
 pub use problem::{CertificateProblem, Close, Problem};
 pub use protocol::Protocol;
 pub use stream::{FrameReceiver, FrameSender, Stream, StreamError};

@@ -12,9 +12,9 @@ use crate::types::{Index, NodeId};
 /// A node uses the newest configuration in its log, committed or not (thesis 4.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Configuration {
-    /// Those whose majority decides (C_new while a change is under way).
+    /// Those whose majority decides (`C_new` while a change is under way).
     pub voters: BTreeSet<NodeId>,
-    /// Those whose majority must agree as well while a change is under way (C_old); empty otherwise.
+    /// Those whose majority must agree as well while a change is under way (`C_old`); empty otherwise.
     pub outgoing: BTreeSet<NodeId>,
     /// Those that receive the log and do not vote.
     pub learners: BTreeSet<NodeId>,

@@ -1,12 +1,55 @@
-//! The pure core of consensus.
-mod border;
+//! The pure core of consensus: Raft as Ongaro's thesis has it.
+//!
+//! The core is a function. [`Raft::step`] takes an [`Input`] and returns [`Effect`]s; it does no IO,
+//! reads no clock, draws no randomness, spawns nothing and logs nothing. The same inputs give the
+//! same outputs, so every bug replays, and the simulator runs these very lines.
+//!
+//! How to read it, in this order:
+//!
+//! - [`border`]: everything that goes in and comes out, on a page, with the driver's duty;
+//! - [`message`]: what nodes say to each other;
+//! - `machine`: the state, and the table of roles and messages;
+//! - `role`, `election`, `replication`, `reads`: what each does;
+//! - `progress` and `log`: how far a follower is, how the log is shaped;
+//! - `outbox`: how nothing is promised before it is on disk;
+//! - `configuration` and `quorum`: who votes, and how many are enough;
+//! - `display`: how all of it reads in logs, traces and scripts;
+//! - `invariants`: the laws, checked after every step in debug builds.
+//!
+//! What it does: pre-vote and check-quorum (9.6, 6.2), elections with a timeout drawn anew each time,
+//! pipelined replication with conflict hints (3.5, 10.2.1), commitment by counting in the current
+//! term only (3.6.2), a no-op at the start of each term, ReadIndex (6.4), handover (3.10), and joint
+//! configurations (4.3). A message says what is true on disk; the one exception is the leader's own
+//! AppendEntries.
+//!
+//! What it does not do: it holds no payloads (it names entries, the floor above has their bytes), it
+//! takes no snapshots, and it offers no leases.
+
+pub mod border;
 mod configuration;
-mod message;
+mod display;
+mod election;
+pub mod invariants;
+mod log;
+mod machine;
+pub mod message;
+mod outbox;
+mod progress;
 pub mod quorum;
+mod reads;
+mod replication;
+mod role;
 
 pub use border::{Content, Effect, HardState, Input, Notice, Persist, ReadToken, StepDownReason};
 pub use configuration::Configuration;
+pub use log::{RaftLog, RecoveredLog};
+pub use machine::{Options, Raft};
 pub use message::{
     Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, PreVote,
     PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
+};
+pub use progress::{Progress, State};
+pub use reads::Reads;
+pub use role::{
+    Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, PreCandidate, Role,
 };

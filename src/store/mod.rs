@@ -1,10 +1,39 @@
-//! (chapter to be written by whoever builds this)
+//! (chapter)
+
+mod barrier;
+mod database;
+mod error;
+mod guard;
+mod inspect;
+mod layout;
+mod ledger;
+mod lock;
+mod meta;
+mod reader;
+mod recovery;
+mod segment;
+mod segments;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod writer;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{SealedEntry, TermStart, Tip};
 use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
+
+pub use error::{Fault, ReadError, StoreError};
+pub use guard::install_panic_hook;
+pub use inspect::{Inspection, inspect};
+pub use ledger::Ledger;
+pub use lock::{FolderLock, lock};
+pub use reader::Reader;
+pub use recovery::{Options, Recovered, RecoveryReport, create, exists, open};
+pub use writer::{Done, Store, Writer};
 
 /// Whose store it is. A store of another node or cluster is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

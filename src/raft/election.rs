@@ -1,0 +1,238 @@
+//! Elections: pre-vote, votes, and who is believed (thesis 3.4, 3.6.1, 4.2.3, 9.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::border::{Content, HardState, Notice, StepDownReason};
+use super::machine::Raft;
+use super::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
+use super::progress::Progress;
+use super::reads::Reads;
+use super::role::{Candidate, Follower, Leader, PreCandidate, Role};
+use crate::entry::{ElectionReason, NoOp};
+use crate::types::{LogId, NodeId};
+
+/// The size that a no-op or a configuration counts for before it is sealed. They are few.
+pub(super) const SMALL_ENTRY_BYTES: u32 = 256;
+
+impl Raft {
+    pub(super) fn on_election_timeout(&mut self) {
+        // NB: a voter that is on its way out still campaigns, and its own vote does not count: until
+        // that is committed nobody else may have a log as long as its own (thesis 4.2.2).
+        let may_campaign = self.log.may_need(self.id())
+            && self.outbox.stalled_ticks() < self.options.disk_stall_ticks;
+        if may_campaign {
+            self.become_pre_candidate();
+        } else {
+            let leader = self.leader();
+            self.role = Role::Follower(Follower { leader, timer: self.armed_timer() });
+        }
+    }
+
+    fn become_pre_candidate(&mut self) {
+        assert!(self.role.as_leader().is_none(), "a leader does not campaign");
+        let reason = if self.log.last() == LogId::ZERO {
+            ElectionReason::FirstStart
+        } else {
+            ElectionReason::Timeout
+        };
+        let term = self.current_term().next();
+        let timer = self.armed_timer();
+        self.role = Role::PreCandidate(PreCandidate { votes: BTreeSet::new(), timer, reason });
+        self.notice(Notice::BecamePreCandidate { term });
+        let message = PreVote { term, last_log_id: self.log.last() };
+        self.send_to_voters(&Message::PreVote(message));
+        self.count_pre_vote(self.id());
+    }
+
+    fn become_candidate(&mut self, reason: ElectionReason) {
+        assert!(self.role.as_leader().is_none(), "a leader does not campaign");
+        assert!(self.log.may_need(self.id()), "{} is not a voter", self.id());
+        let term = self.current_term().next();
+        self.set_hard_state(HardState { current_term: term, voted_for: Some(self.id()) });
+        let timer = self.armed_timer();
+        self.role = Role::Candidate(Candidate { votes: BTreeSet::new(), timer, reason });
+        self.notice(Notice::BecameCandidate { term });
+        let message = RequestVote {
+            term,
+            last_log_id: self.log.last(),
+            leadership_transfer: reason == ElectionReason::Transfer,
+        };
+        // Held back until the term and the vote for itself are on disk.
+        self.send_to_voters(&Message::RequestVote(message));
+    }
+
+    fn become_leader(&mut self) {
+        let Role::Candidate(candidate) = &self.role else {
+            unreachable!("only a candidate is elected, not a {}", self.role.name());
+        };
+        assert!(self.log.configuration().is_quorum(|node| candidate.votes.contains(&node)));
+        assert!(self.outbox.hard_state_is_persisted(), "its own vote is not on disk");
+        let voters = candidate.votes.iter().copied().collect();
+        let reason = candidate.reason;
+        let next = self.log.last().index.next();
+        self.role = Role::Leader(Leader {
+            progress: BTreeMap::new(),
+            no_op: next,
+            heartbeat_elapsed: 0,
+            reads: Reads::default(),
+            transfer: None,
+        });
+        self.update_members(next);
+        // NB: a new leader commits nothing of older terms by counting; the no-op carries them
+        // (thesis 3.6.2, 6.4).
+        let no_op = NoOp { leader: self.id(), reason, voters };
+        self.append_as_leader(Content::NoOp(no_op), SMALL_ENTRY_BYTES);
+        self.notice(Notice::BecameLeader { term: self.current_term(), no_op: next });
+        self.broadcast_entries();
+        self.maybe_commit();
+    }
+
+    /// Takes the members of the configuration in force as those to replicate to.
+    pub(super) fn update_members(&mut self, next: crate::types::Index) {
+        let id = self.id();
+        let members = self.log.configuration().members();
+        let leader = self.role.as_leader_mut().expect("only a leader replicates");
+        leader.progress.retain(|node, _| members.contains(node));
+        for node in members.into_iter().filter(|node| *node != id) {
+            leader.progress.entry(node).or_insert_with(|| Progress::new(next));
+        }
+    }
+
+    fn send_to_voters(&mut self, message: &Message) {
+        let configuration = self.log.configuration();
+        let voters = configuration.voters.union(&configuration.outgoing);
+        for node in voters.copied().filter(|node| *node != self.options.id) {
+            self.outbox.send(node, message.clone());
+        }
+    }
+
+    /// Whether there is a leader to be believed: this one, or one heard within the shortest
+    /// election timeout. Then nobody else's election is furthered (thesis 4.2.3).
+    fn believes_in_leader(&self) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Follower(Follower { leader, timer }) => {
+                leader.is_some() && timer.elapsed < self.options.election_timeout_ticks_min
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// A request for a vote that no leader asked for, while there is one.
+    pub(super) fn is_disruption(&self, message: &Message) -> bool {
+        match message {
+            Message::RequestVote(m) => {
+                m.term > self.current_term() && !m.leadership_transfer && self.believes_in_leader()
+            }
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntries(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::TimeoutNow(_) => false,
+        }
+    }
+
+    pub(super) fn on_pre_vote(&mut self, from: NodeId, message: &PreVote) {
+        let vote_granted = message.term > self.current_term()
+            && message.last_log_id >= self.log.last()
+            && !self.believes_in_leader();
+        let term = if vote_granted { message.term } else { self.current_term() };
+        let response = PreVoteResponse { term, vote_granted };
+        self.outbox.send(from, Message::PreVoteResponse(response));
+    }
+
+    pub(super) fn on_pre_vote_response(&mut self, from: NodeId, message: &PreVoteResponse) {
+        // NB: a granted one of another term answers an older question.
+        if message.vote_granted && message.term == self.current_term().next() {
+            self.count_pre_vote(from);
+        }
+    }
+
+    fn count_pre_vote(&mut self, from: NodeId) {
+        let Role::PreCandidate(candidate) = &mut self.role else {
+            unreachable!("only a pre-candidate counts pre-votes, not a {}", self.role.name());
+        };
+        candidate.votes.insert(from);
+        let reason = candidate.reason;
+        if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node)) {
+            self.become_candidate(reason);
+        }
+    }
+
+    pub(super) fn on_request_vote(&mut self, from: NodeId, message: &RequestVote) {
+        assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
+        let has_vote = self.hard_state.voted_for.is_none_or(|candidate| candidate == from);
+        let vote_granted = has_vote && message.last_log_id >= self.log.last();
+        if vote_granted {
+            self.give_vote(from);
+        }
+        let response = RequestVoteResponse { term: self.current_term(), vote_granted };
+        self.outbox.send(from, Message::RequestVoteResponse(response));
+    }
+
+    fn give_vote(&mut self, candidate: NodeId) {
+        let term = self.current_term();
+        if self.hard_state.voted_for.is_none() {
+            self.set_hard_state(HardState { current_term: term, voted_for: Some(candidate) });
+            self.notice(Notice::Voted { term, candidate });
+        }
+        assert_eq!(self.hard_state.voted_for, Some(candidate));
+        let timer = self.armed_timer();
+        if let Role::Follower(follower) = &mut self.role {
+            follower.timer = timer;
+        }
+    }
+
+    pub(super) fn on_request_vote_response(&mut self, from: NodeId, m: &RequestVoteResponse) {
+        assert_eq!(m.term, self.current_term(), "other terms were dealt with before");
+        if m.vote_granted {
+            self.count_vote(from);
+        }
+    }
+
+    /// A candidate's own vote counts like any other: when it is on disk.
+    pub(super) fn maybe_vote_for_itself(&mut self) {
+        if self.outbox.hard_state_is_persisted() {
+            assert_eq!(self.hard_state.voted_for, Some(self.id()));
+            self.count_vote(self.id());
+        }
+    }
+
+    fn count_vote(&mut self, from: NodeId) {
+        let Role::Candidate(candidate) = &mut self.role else {
+            unreachable!("only a candidate counts votes, not a {}", self.role.name());
+        };
+        candidate.votes.insert(from);
+        if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node))
+            && self.outbox.hard_state_is_persisted()
+        {
+            self.become_leader();
+        }
+    }
+
+    pub(super) fn on_timeout_now(&mut self, from: NodeId) {
+        if self.leader() != Some(from) || !self.log.configuration().is_voter(self.id()) {
+            return;
+        }
+        if self.outbox.stalled_ticks() < self.options.disk_stall_ticks {
+            self.become_candidate(ElectionReason::Transfer);
+        }
+    }
+
+    /// A leader that has not heard a quorum for the longest election timeout steps down
+    /// (thesis 6.2): others may have elected another, and clients wait in vain.
+    pub(super) fn check_quorum(&mut self) {
+        let patience = self.options.election_timeout_ticks_max;
+        let leader = self.role.as_leader().expect("only a leader asks whether it leads");
+        let hears = |node| {
+            node == self.options.id
+                || leader.progress.get(&node).is_some_and(|p| p.silent_ticks < patience)
+        };
+        if !self.log.configuration().is_quorum(hears) {
+            self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
+        } else if self.outbox.stalled_ticks() >= self.options.disk_stall_ticks {
+            self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
+        }
+    }
+}

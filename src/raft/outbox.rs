@@ -1,0 +1,202 @@
+//! Holds back what may not be said yet: the one contract, in one file.
+//!
+//! A step changes term, vote and log in memory at once. What it says is collected here, and leaves
+//! only when the write that backs it is on disk. A write is known by its ticket, not by an index:
+//! an index can be written, overwritten and written again while an older write is under way. So a
+//! truncation cuts the promise of every write under way down to what is left of it.
+
+use std::collections::VecDeque;
+
+use super::border::{Effect, HardState, Persist};
+use super::message::{AppendResult, Message};
+use crate::types::{Index, NodeId, Term, Ticket};
+
+/// A write that is not known to be on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PendingWrite {
+    ticket: Ticket,
+    /// It carries term or vote.
+    hard_state: bool,
+    /// With it, everything up to here is on disk; lowered when that is truncated.
+    through: Index,
+}
+
+/// A message that waits for a write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct HeldMessage {
+    until: Ticket,
+    to: NodeId,
+    message: Message,
+}
+
+/// What the current step wants written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct StagedWrite {
+    hard_state: Option<HardState>,
+    truncate_from: Option<Index>,
+    range: Option<(Index, Index)>,
+}
+
+/// The effects of a step, and the messages of earlier ones that wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Outbox {
+    /// Effects of this step, in order.
+    effects: Vec<Effect>,
+    /// Messages of this step that may have to wait for its write.
+    messages: Vec<(NodeId, Message)>,
+    staged: StagedWrite,
+    /// In the order of their tickets.
+    writes: VecDeque<PendingWrite>,
+    /// In the order of their tickets.
+    held: VecDeque<HeldMessage>,
+    last_ticket: Ticket,
+    /// Ticks for which the oldest write has been under way.
+    stalled_ticks: u32,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self {
+            effects: vec![],
+            messages: vec![],
+            staged: StagedWrite::default(),
+            writes: VecDeque::new(),
+            held: VecDeque::new(),
+            last_ticket: Ticket::default(),
+            stalled_ticks: 0,
+        }
+    }
+
+    /// An effect that rests on nothing.
+    pub(super) fn emit(&mut self, effect: Effect) {
+        assert!(!matches!(effect, Effect::Send { .. } | Effect::Persist(_)), "{effect:?}");
+        self.effects.push(effect);
+    }
+
+    /// A message, sent as soon as it may be.
+    pub(super) fn send(&mut self, to: NodeId, message: Message) {
+        self.messages.push((to, message));
+    }
+
+    /// Term or vote changed.
+    pub(super) fn stage_hard_state(&mut self, hard_state: HardState) {
+        self.staged.hard_state = Some(hard_state);
+    }
+
+    /// The log got a new last entry.
+    pub(super) fn stage_entry(&mut self, index: Index) {
+        let first = self.staged.range.map_or(index, |(first, _)| first);
+        self.staged.range = Some((first, index));
+    }
+
+    /// The log lost its entries from `from` on. A step truncates before it appends, and once.
+    pub(super) fn stage_truncation(&mut self, from: Index) {
+        assert!(self.staged.range.is_none() && self.staged.truncate_from.is_none());
+        self.staged.truncate_from = Some(from);
+        for write in &mut self.writes {
+            write.through = write.through.min(from.previous());
+        }
+    }
+
+    /// A tick has passed.
+    pub(super) fn on_tick(&mut self) {
+        if self.writes.is_empty() {
+            self.stalled_ticks = 0;
+        } else {
+            self.stalled_ticks = self.stalled_ticks.saturating_add(1);
+        }
+    }
+
+    /// Ticks for which the oldest write has been under way.
+    pub(super) fn stalled_ticks(&self) -> u32 {
+        self.stalled_ticks
+    }
+
+    /// Whether term and vote are on disk as they are in memory.
+    pub(super) fn hard_state_is_persisted(&self) -> bool {
+        self.staged.hard_state.is_none() && self.writes.iter().all(|write| !write.hard_state)
+    }
+
+    /// The writes up to `ticket` are on disk. Returns the last index that now is, if one of them
+    /// held entries.
+    pub(super) fn on_persisted(&mut self, ticket: Ticket) -> Index {
+        assert!(ticket <= self.last_ticket, "{ticket} was never handed out");
+        let mut through = Index::ZERO;
+        while self.writes.front().is_some_and(|write| write.ticket <= ticket) {
+            let write = self.writes.pop_front().expect("it has a front");
+            through = through.max(write.through);
+            self.stalled_ticks = 0;
+        }
+        through
+    }
+
+    /// Ends a step: numbers its write, releases the messages that may go, keeps the others.
+    pub(super) fn finish(&mut self, persisted: Index, current_term: Term) -> Vec<Effect> {
+        self.number_write(persisted);
+        let oldest_write = self.writes.front().map(|write| write.ticket);
+        while self.held.front().is_some_and(|held| oldest_write.is_none_or(|t| held.until < t)) {
+            let held = self.held.pop_front().expect("it has a front");
+            // Said too late: the node has moved on to another term.
+            if held.message.term() >= current_term {
+                self.effects.push(Effect::Send { to: held.to, message: held.message });
+            }
+        }
+        for (to, message) in std::mem::take(&mut self.messages) {
+            match self.rests_on(&message, persisted) {
+                Some(until) => self.hold(HeldMessage { until, to, message }),
+                None => self.effects.push(Effect::Send { to, message }),
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn hold(&mut self, held: HeldMessage) {
+        let position = self.held.partition_point(|other| other.until <= held.until);
+        self.held.insert(position, held);
+    }
+
+    fn number_write(&mut self, persisted: Index) {
+        let StagedWrite { hard_state, truncate_from, range } = std::mem::take(&mut self.staged);
+        if hard_state.is_none() && truncate_from.is_none() && range.is_none() {
+            return;
+        }
+        self.last_ticket = self.last_ticket.next();
+        let before = self.writes.back().map_or(persisted, |write| write.through);
+        self.writes.push_back(PendingWrite {
+            ticket: self.last_ticket,
+            hard_state: hard_state.is_some(),
+            through: range.map_or(before, |(_, last)| last),
+        });
+        let persist = Persist { ticket: self.last_ticket, hard_state, truncate_from, range };
+        self.effects.push(Effect::Persist(persist));
+    }
+
+    /// The write that must be on disk before this message may leave, if any is still missing.
+    fn rests_on(&self, message: &Message, persisted: Index) -> Option<Ticket> {
+        // The leader's own entries go out while its disk is busy (thesis 10.2.1); its term has been
+        // on disk since before it was elected.
+        if matches!(message, Message::AppendEntries(_) | Message::TimeoutNow(_)) {
+            return None;
+        }
+        let hard_state = self.writes.iter().rfind(|write| write.hard_state);
+        let promised = match message {
+            Message::AppendEntriesResponse(response) => match response.result {
+                AppendResult::Accepted { match_index } => match_index,
+                AppendResult::Rejected { .. } | AppendResult::Stale => Index::ZERO,
+            },
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntries(_)
+            | Message::TimeoutNow(_) => Index::ZERO,
+        };
+        let entries = (promised > persisted).then(|| {
+            self.writes
+                .iter()
+                .find(|write| write.through >= promised)
+                .expect("an entry in the log is on disk or on its way there")
+        });
+        hard_state.into_iter().chain(entries).map(|write| write.ticket).max()
+    }
+}

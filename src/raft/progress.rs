@@ -1,0 +1,232 @@
+//! How far a follower is, as its leader knows it. All changes of its state are here.
+//!
+//! ```text
+//!             accepted at next - 1
+//!   Probe ───────────────────────────▶ Replicate
+//!     ▲   ◀───────────────────────────     │
+//!     │     rejected, or silent too long   │
+//!     └── one message at a time            └── many in flight, next runs ahead of match
+//! ```
+//!
+//! In either state a follower may wait for entries to be read from the leader's disk (`fetching`).
+
+use std::collections::VecDeque;
+
+use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
+use crate::types::{Index, LogId};
+
+/// Whether entries are sent one message at a time or pipelined.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It is not known where the logs agree: one message at a time finds out.
+    Probe {
+        /// A message is on its way.
+        outstanding: bool,
+    },
+    /// The logs agree up to `next_index - 1`, unless messages are lost.
+    Replicate {
+        /// The last index of each message on its way, in the order they were sent.
+        in_flight: VecDeque<Index>,
+    },
+}
+
+/// What a leader knows of one follower.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// How entries are sent.
+    pub state: State,
+    /// The follower has everything up to here on disk. Never goes down.
+    pub match_index: Index,
+    /// The next entry to send. Always above `match_index`.
+    pub next_index: Index,
+    /// Entries after this one were asked of the disk.
+    pub fetching: Option<LogId>,
+    /// The newest round of heartbeats that it answered.
+    pub acked_round: u64,
+    /// Ticks since it was last heard.
+    pub silent_ticks: u32,
+    /// Ticks since entries were last sent or last acknowledged, while some are outstanding.
+    pub waiting_ticks: u32,
+}
+
+impl Progress {
+    /// A follower of which nothing is known, to be asked about the entry before `next_index`.
+    pub fn new(next_index: Index) -> Self {
+        assert!(next_index > Index::ZERO, "entries are counted from 1");
+        Self {
+            state: State::Probe { outstanding: false },
+            match_index: Index::ZERO,
+            next_index,
+            fetching: None,
+            acked_round: 0,
+            silent_ticks: 0,
+            waiting_ticks: 0,
+        }
+    }
+
+    /// Whether another message with entries may go out.
+    pub fn may_send(&self) -> bool {
+        self.fetching.is_none()
+            && match &self.state {
+                State::Probe { outstanding } => !outstanding,
+                State::Replicate { in_flight } => in_flight.len() < APPEND_ENTRIES_IN_FLIGHT_MAX,
+            }
+    }
+
+    /// Notes that entries up to `last` were sent; `last` is `next_index - 1` if there were none.
+    pub fn on_sent(&mut self, last: Index) {
+        assert!(last >= self.next_index.previous(), "{last} was sent before");
+        assert!(self.may_send());
+        match &mut self.state {
+            State::Probe { outstanding } => {
+                *outstanding = true;
+                self.waiting_ticks = 0;
+            }
+            State::Replicate { in_flight } => {
+                if in_flight.is_empty() {
+                    self.waiting_ticks = 0;
+                }
+                in_flight.push_back(last);
+                self.next_index = last.next();
+            }
+        }
+    }
+
+    /// Notes that the follower has everything up to `match_index` on disk.
+    pub fn on_accepted(&mut self, match_index: Index) {
+        if match_index > self.match_index {
+            self.match_index = match_index;
+            self.waiting_ticks = 0;
+        }
+        match &mut self.state {
+            State::Probe { .. } => {
+                if match_index >= self.next_index.previous() {
+                    self.become_replicate();
+                }
+            }
+            State::Replicate { in_flight } => {
+                while in_flight.front().is_some_and(|last| *last <= match_index) {
+                    in_flight.pop_front();
+                }
+                if match_index >= self.next_index {
+                    self.next_index = match_index.next();
+                    self.fetching = None; // What was asked of the disk, the follower has.
+                }
+            }
+        }
+        assert!(self.next_index > self.match_index);
+    }
+
+    /// Notes that the follower does not have `prev`, and that the logs can agree at most up to
+    /// `agree_at_most`. An answer to a message that has been overtaken changes nothing.
+    pub fn on_rejected(&mut self, prev: LogId, agree_at_most: Index) {
+        let stale = match self.state {
+            State::Probe { .. } => prev.index != self.next_index.previous(),
+            State::Replicate { .. } => prev.index <= self.match_index,
+        };
+        if stale {
+            return;
+        }
+        assert!(agree_at_most < prev.index, "{agree_at_most} after a refusal of {prev}");
+        self.become_probe();
+        self.next_index = agree_at_most.max(self.match_index).next();
+    }
+
+    /// A tick has passed. After `retry_ticks` without an answer what was sent counts as lost.
+    pub fn on_tick(&mut self, retry_ticks: u32) {
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        let outstanding = self.fetching.is_some()
+            || match &self.state {
+                State::Probe { outstanding } => *outstanding,
+                State::Replicate { in_flight } => !in_flight.is_empty(),
+            };
+        if !outstanding {
+            return;
+        }
+        self.waiting_ticks += 1;
+        if self.waiting_ticks >= retry_ticks {
+            self.become_probe();
+        }
+    }
+
+    /// Notes that entries after `prev` were asked of the disk.
+    pub fn on_fetch(&mut self, prev: LogId) {
+        assert!(self.fetching.is_none(), "one fetch at a time");
+        self.fetching = Some(prev);
+        self.waiting_ticks = 0;
+    }
+
+    fn become_probe(&mut self) {
+        // From where the logs are known to agree; a probe that is lost is simply repeated.
+        if matches!(self.state, State::Replicate { .. }) {
+            self.next_index = self.match_index.next();
+        }
+        self.state = State::Probe { outstanding: false };
+        self.fetching = None;
+        self.waiting_ticks = 0;
+    }
+
+    fn become_replicate(&mut self) {
+        self.next_index = self.match_index.next();
+        self.state = State::Replicate { in_flight: VecDeque::new() };
+        self.fetching = None;
+        self.waiting_ticks = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Term;
+
+    fn id(index: u64) -> LogId {
+        LogId::new(Index::new(index), Term::new(1))
+    }
+
+    #[test]
+    fn a_probe_is_one_message_until_it_is_answered_or_lost() {
+        let mut progress = Progress::new(Index::new(5));
+        progress.on_sent(Index::new(7));
+        assert!(!progress.may_send());
+        assert_eq!(progress.next_index, Index::new(5));
+        (0..3).for_each(|_| progress.on_tick(3));
+        assert!(progress.may_send());
+    }
+
+    #[test]
+    fn a_refusal_moves_a_probe_back_once() {
+        let mut progress = Progress::new(Index::new(5));
+        progress.on_sent(Index::new(4));
+        progress.on_rejected(id(4), Index::new(2));
+        assert_eq!(progress.next_index, Index::new(3));
+        progress.on_rejected(id(4), Index::new(1));
+        assert_eq!(progress.next_index, Index::new(3), "the duplicate moved it again");
+    }
+
+    #[test]
+    fn a_heartbeat_at_an_old_match_does_not_end_a_probe() {
+        let mut progress = Progress::new(Index::new(5));
+        progress.on_accepted(Index::ZERO);
+        assert!(matches!(progress.state, State::Probe { .. }));
+        progress.on_accepted(Index::new(4));
+        assert!(matches!(progress.state, State::Replicate { .. }));
+    }
+
+    #[test]
+    fn a_pipeline_is_bounded_and_falls_back_to_its_match() {
+        let mut progress = Progress::new(Index::new(1));
+        progress.on_accepted(Index::ZERO);
+        let mut last = 0;
+        while progress.may_send() {
+            last += 1;
+            progress.on_sent(Index::new(last));
+        }
+        assert_eq!(usize::try_from(last).unwrap(), APPEND_ENTRIES_IN_FLIGHT_MAX);
+        progress.on_accepted(Index::new(3));
+        assert!(progress.may_send());
+        progress.on_rejected(id(2), Index::new(1));
+        assert!(matches!(progress.state, State::Replicate { .. }), "a stale refusal counted");
+        progress.on_rejected(id(9), Index::new(8));
+        assert_eq!(progress.next_index, Index::new(9), "the hint moves a probe");
+    }
+}

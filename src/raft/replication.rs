@@ -1,0 +1,368 @@
+//! Log replication: what a leader sends, what a follower makes of it, and what that commits
+//! (thesis 3.5, 3.6.2), with pipelining (10.2.1), handover (3.10) and configurations (4.3).
+
+use super::border::{Content, Effect, Notice, ReadToken, StepDownReason};
+use super::configuration::Configuration;
+use super::election::SMALL_ENTRY_BYTES;
+use super::machine::Raft;
+use super::message::{
+    AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, TimeoutNow,
+};
+use super::progress::State;
+use super::role::{Leader, LeadershipTransfer, Role};
+use crate::types::{Index, LogId, NodeId};
+
+/// The leader's side.
+impl Raft {
+    pub(super) fn on_leader_tick(&mut self) {
+        let retry_ticks = self.options.election_timeout_ticks_min;
+        let leader = self.leader_mut();
+        for progress in leader.progress.values_mut() {
+            progress.on_tick(retry_ticks);
+        }
+        leader.heartbeat_elapsed += 1;
+        self.tick_transfer();
+        self.check_quorum();
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        if leader.heartbeat_elapsed >= self.options.heartbeat_ticks {
+            self.broadcast_heartbeats();
+        }
+        self.broadcast_entries();
+    }
+
+    pub(super) fn on_propose(&mut self, bytes: u32) {
+        assert!(self.may_propose(), "proposed to a {} that may not", self.role.name());
+        self.append_as_leader(Content::Proposal, bytes);
+        self.broadcast_entries();
+        self.maybe_commit();
+    }
+
+    pub(super) fn on_propose_configuration(&mut self, configuration: Configuration) {
+        assert!(self.may_propose(), "proposed to a {} that may not", self.role.name());
+        // One change at a time, and none before the first commit of the term: a change proposed
+        // earlier could overlap with one that the leader has not heard of (Ongaro, 2015).
+        assert!(self.is_ready_leader(), "a configuration before the first commit of the term");
+        assert!(
+            self.log.configuration_index() <= self.log.commit_index(),
+            "a configuration while another is not committed"
+        );
+        self.append_configuration(configuration);
+    }
+
+    fn append_configuration(&mut self, configuration: Configuration) {
+        let content = Content::Configuration(configuration);
+        let index = self.append_as_leader(content, SMALL_ENTRY_BYTES);
+        self.update_members(index);
+        self.broadcast_entries();
+        self.maybe_commit();
+    }
+
+    /// To all followers at once. Heartbeats overtake entries and never wait for a disk.
+    pub(super) fn broadcast_heartbeats(&mut self) {
+        let term = self.current_term();
+        let commit_index = self.log.commit_index();
+        let leader = self.role.as_leader_mut().expect("only a leader sends heartbeats");
+        leader.heartbeat_elapsed = 0;
+        let round = leader.reads.round();
+        for (node, progress) in &leader.progress {
+            // The follower is known to have this entry, so the answer is never a conflict; and it
+            // learns of no commit beyond what the two logs are known to share.
+            let prev_log_id = self.log.id_at(progress.match_index);
+            let message = AppendEntries {
+                term,
+                prev_log_id,
+                leader_commit: commit_index.min(progress.match_index),
+                round,
+                heartbeat: true,
+                entries: vec![],
+            };
+            self.outbox.send(*node, Message::AppendEntries(message));
+        }
+    }
+
+    pub(super) fn broadcast_entries(&mut self) {
+        let nodes: Vec<_> = self.leader_mut().progress.keys().copied().collect();
+        for node in nodes {
+            self.send_entries(node);
+        }
+    }
+
+    /// Sends what the follower's progress allows; nothing to one that is no member (any more).
+    fn send_entries(&mut self, to: NodeId) {
+        loop {
+            let last = self.log.last().index;
+            let window_first = self.log.window_first();
+            let silent = self.options.election_timeout_ticks_min;
+            let Some(progress) = self.leader_mut().progress.get(&to) else { return };
+            let next = progress.next_index;
+            let probing = matches!(progress.state, State::Probe { .. });
+            let is_silent = progress.silent_ticks >= silent;
+            if !progress.may_send() || (next > last && !probing) {
+                return;
+            }
+            if next > last || (probing && is_silent) {
+                // A question without entries: a dead follower is not sent megabytes.
+                return self.send_batch(to, next.previous());
+            }
+            if next < window_first {
+                return self.fetch(to, next, window_first.previous());
+            }
+            let count_max = self.options.append_count_max;
+            let through = self.log.batch_end(next, count_max, self.options.append_bytes_max);
+            self.send_batch(to, through);
+        }
+    }
+
+    /// Sends the entries from the follower's next index up to `through`, which are at hand.
+    fn send_batch(&mut self, to: NodeId, through: Index) {
+        let first = self.leader_mut().progress[&to].next_index;
+        let entries = (first.get()..=through.get())
+            .map(|index| self.log.info_at(Index::new(index)))
+            .collect();
+        self.send_append_entries(to, self.log.id_at(first.previous()), entries);
+    }
+
+    fn send_append_entries(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<EntryInfo>) {
+        let through = prev_log_id.index.plus(entries.len() as u64);
+        let (term, leader_commit) = (self.current_term(), self.log.commit_index());
+        let leader = self.leader_mut();
+        let round = leader.reads.round();
+        leader.progress.get_mut(&to).expect("a member").on_sent(through);
+        let message =
+            AppendEntries { term, prev_log_id, leader_commit, round, heartbeat: false, entries };
+        self.outbox.send(to, Message::AppendEntries(message));
+    }
+
+    fn fetch(&mut self, to: NodeId, first: Index, last: Index) {
+        let prev_log_id = self.log.id_at(first.previous());
+        self.leader_mut().progress.get_mut(&to).expect("a member").on_fetch(prev_log_id);
+        self.outbox.emit(Effect::Fetch { to, prev_log_id, last });
+    }
+
+    pub(super) fn on_fetched(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<EntryInfo>) {
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        let Some(progress) = leader.progress.get_mut(&to) else { return };
+        if progress.fetching != Some(prev_log_id) {
+            return; // Asked for before the follower's progress changed.
+        }
+        progress.fetching = None;
+        if entries.is_empty() || !progress.may_send() {
+            return;
+        }
+        let last = prev_log_id.index.plus(entries.len() as u64);
+        assert!(self.log.has(prev_log_id) && last <= self.log.last().index, "{prev_log_id}");
+        self.send_append_entries(to, prev_log_id, entries);
+        self.send_entries(to);
+    }
+
+    pub(super) fn on_append_response(&mut self, from: NodeId, message: &AppendEntriesResponse) {
+        assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
+        let last = self.log.last().index;
+        let Some(progress) = self.leader_mut().progress.get_mut(&from) else { return };
+        progress.silent_ticks = 0;
+        progress.acked_round = progress.acked_round.max(message.round);
+        match message.result {
+            AppendResult::Accepted { match_index } => {
+                // Invariant: nobody vouches in this term for what its leader does not have.
+                assert!(match_index <= last, "{from} accepted {match_index}, the last is {last}");
+                progress.on_accepted(match_index);
+            }
+            AppendResult::Rejected { prev_log_id, hint } => {
+                let agree = self.log.last_possible_match(hint).index;
+                let agree = agree.min(prev_log_id.index.previous());
+                let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
+                progress.on_rejected(prev_log_id, agree);
+            }
+            AppendResult::Stale => {} // Says nothing but its term, which was looked at.
+        }
+        self.maybe_commit();
+        self.maybe_confirm_reads();
+        if self.role.as_leader().is_some() {
+            self.send_entries(from);
+            self.maybe_hand_over();
+        }
+    }
+
+    /// Commits what a quorum has on disk, if its last entry is of the current term (thesis 3.6.2):
+    /// an older one, even on a majority, may still be overwritten (figure 3.7).
+    pub(super) fn maybe_commit(&mut self) {
+        let Some(leader) = self.role.as_leader() else { return };
+        let persisted = self.log.persisted();
+        let reached = |node| {
+            if node == self.options.id {
+                return persisted;
+            }
+            leader.progress.get(&node).map_or(Index::ZERO, |progress| progress.match_index)
+        };
+        let quorum_index = self.log.configuration().quorum_index(reached);
+        if quorum_index <= self.log.commit_index()
+            || self.log.term_at(quorum_index) != Some(self.current_term())
+        {
+            return;
+        }
+        self.commit_to(quorum_index);
+        self.maybe_confirm_reads();
+        self.on_configuration_committed();
+    }
+
+    /// A committed joint configuration is left for the new one alone; a leader outside of a
+    /// committed configuration steps down (thesis 4.2.2, 4.3).
+    fn on_configuration_committed(&mut self) {
+        if self.log.configuration_index() > self.log.commit_index() {
+            return;
+        }
+        let configuration = self.log.configuration();
+        if configuration.is_joint() {
+            let mut incoming = configuration.clone();
+            incoming.outgoing.clear();
+            self.append_configuration(incoming);
+        } else if !configuration.is_voter(self.id()) {
+            self.become_follower(self.current_term(), None, StepDownReason::Removed);
+        }
+    }
+
+    fn commit_to(&mut self, through: Index) {
+        self.log.commit_to(through);
+        self.outbox.emit(Effect::Commit { through });
+    }
+
+    fn leader_mut(&mut self) -> &mut Leader {
+        self.role.as_leader_mut().expect("called as leader only")
+    }
+}
+
+/// Reads (thesis 6.4).
+impl Raft {
+    pub(super) fn on_read(&mut self, token: ReadToken) {
+        match &mut self.role {
+            Role::Leader(leader) => leader.reads.add(token),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.outbox.emit(Effect::Reply { token, read_index: None });
+                return;
+            }
+        }
+        self.maybe_confirm_reads();
+    }
+
+    /// Answers the reads whose round a quorum has confirmed, and begins the next round.
+    fn maybe_confirm_reads(&mut self) {
+        // Until its no-op is committed a leader does not know what is (thesis 6.4, step 1).
+        while self.is_ready_leader() {
+            let commit_index = self.log.commit_index();
+            let leader = self.leader_mut();
+            if leader.reads.begin_round(commit_index) {
+                self.broadcast_heartbeats();
+            }
+            let leader = self.role.as_leader().expect("it was a line ago");
+            let round = leader.reads.round();
+            let confirms = |node| {
+                node == self.options.id
+                    || leader.progress.get(&node).is_some_and(|p| p.acked_round >= round)
+            };
+            let is_confirmed = self.log.configuration().is_quorum(confirms);
+            if !leader.reads.is_under_way() || !is_confirmed {
+                return;
+            }
+            let (read_index, tokens) = self.leader_mut().reads.end_round();
+            for token in tokens {
+                self.outbox.emit(Effect::Reply { token, read_index: Some(read_index) });
+            }
+        }
+    }
+}
+
+/// Handover (thesis 3.10).
+impl Raft {
+    /// See `Input::Transfer`. Without a voter that was heard lately nothing happens.
+    pub(super) fn on_transfer(&mut self) {
+        let patience = self.options.election_timeout_ticks_min;
+        let voters = self.log.configuration().voters.clone();
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        let candidates = leader
+            .progress
+            .iter()
+            .filter(|(node, progress)| voters.contains(node) && progress.silent_ticks < patience);
+        let most_advanced = candidates.max_by_key(|(_, progress)| progress.match_index);
+        let Some((to, _)) = most_advanced.filter(|_| leader.transfer.is_none()) else { return };
+        let to = *to;
+        leader.transfer = Some(LeadershipTransfer { to, asked: false, elapsed: 0 });
+        self.notice(Notice::TransferStarted { to });
+        self.maybe_hand_over();
+    }
+
+    /// Tells the successor to start as soon as it has everything.
+    fn maybe_hand_over(&mut self) {
+        let last = self.log.last().index;
+        let term = self.current_term();
+        let leader = self.leader_mut();
+        let Some(transfer) = leader.transfer.as_mut().filter(|transfer| !transfer.asked) else {
+            return;
+        };
+        let has_everything =
+            leader.progress.get(&transfer.to).is_some_and(|p| p.match_index == last);
+        if has_everything {
+            transfer.asked = true;
+            let to = transfer.to;
+            self.outbox.send(to, Message::TimeoutNow(TimeoutNow { term }));
+        }
+    }
+
+    fn tick_transfer(&mut self) {
+        let patience = self.options.election_timeout_ticks_max;
+        let leader = self.leader_mut();
+        if let Some(transfer) = &mut leader.transfer {
+            transfer.elapsed += 1;
+            if transfer.elapsed >= patience {
+                leader.transfer = None;
+            }
+        }
+    }
+}
+
+/// The follower's side.
+impl Raft {
+    /// The sender leads this node's current term.
+    pub(super) fn on_append_entries(&mut self, from: NodeId, message: AppendEntries) {
+        assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
+        assert!(self.leader().is_none_or(|leader| leader == from), "broken law: two leaders");
+        self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
+        let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;
+        let result = if self.log.has(prev_log_id) {
+            let match_index = prev_log_id.index.plus(entries.len() as u64);
+            self.take_entries(prev_log_id.index, entries);
+            // NB: the leader's commit index may lie beyond what this message vouches for.
+            let commit_index = leader_commit.min(match_index);
+            if commit_index > self.log.commit_index() {
+                self.commit_to(commit_index);
+            }
+            AppendResult::Accepted { match_index }
+        } else {
+            AppendResult::Rejected { prev_log_id, hint: self.log.last_possible_match(prev_log_id) }
+        };
+        let response = AppendEntriesResponse { term, round, result };
+        self.outbox.send(from, Message::AppendEntriesResponse(response));
+    }
+
+    /// Appends what is missing; truncates only on a conflict: a message that has been overtaken
+    /// takes nothing away (thesis 3.5).
+    fn take_entries(&mut self, prev: Index, entries: Vec<EntryInfo>) {
+        for (index, entry) in (prev.next().get()..).map(Index::new).zip(entries) {
+            match self.log.term_at(index) {
+                Some(term) if term == entry.term => continue,
+                Some(_) => self.truncate(index),
+                None => {}
+            }
+            let appended = self.log.append(entry);
+            assert_eq!(appended, index, "entries are appended without a gap");
+            self.outbox.stage_entry(index);
+        }
+    }
+
+    fn truncate(&mut self, from: Index) {
+        // Invariant (State Machine Safety, thesis 3.6.3): what is committed is never taken back.
+        assert!(from > self.log.commit_index(), "broken law: conflict at committed {from}");
+        self.notice(Notice::Truncated { from: self.log.id_at(from) });
+        self.log.truncate(from);
+        self.outbox.stage_truncation(from);
+    }
+}

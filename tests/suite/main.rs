@@ -1,0 +1,12 @@
+//! The one binary of integration tests: linking once is cheaper than linking ten times.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod architecture;
+mod cli;
+mod node;
+mod program;
+mod raft_cluster;
+mod raft_laws;
+mod raft_random;
+mod raft_scripts;
+mod replica_storm;
