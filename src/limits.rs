@@ -255,6 +255,10 @@ pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
 /// connection whose process was killed says nothing; this ends the wait.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a client that ends waits for its farewells to go out. A node that misses one notices by
+/// [`CLIENT_IDLE_TIMEOUT`].
+pub const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_millis(20);
+
 /// A client that looks for the leader asks each node this long after its last answer.
 pub const CLIENT_ASK_EVERY: Duration = Duration::from_millis(20);
 

@@ -5,12 +5,15 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
-use crate::net::{CertificateRole, ConnectError, Connection, Endpoint, Expect, Problem, Protocol};
+use crate::net::{
+    CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol,
+};
 use crate::net::{Stream, StreamError};
 use crate::types::{ClusterId, NodeId};
 use crate::wire::api::{Request, Welcome};
@@ -65,6 +68,7 @@ impl AskError {
                 | Problem::TheirCertificate(_)
                 | Problem::WrongIdentity { .. }
                 | Problem::Protocol
+                | Problem::Closed(Close::NotAllowed)
         );
         for_good.then_some(problem)
     }
@@ -196,6 +200,13 @@ impl Connections {
         }
     }
 
+    /// Tells every node that this client is gone, as far as that can be done in `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
+        self.endpoint.close();
+        self.endpoint.closed(limit).await;
+    }
+
+    /// Whose nodes these are.
     pub(super) fn cluster(&self) -> ClusterId {
         self.endpoint.identity().cluster
     }

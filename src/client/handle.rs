@@ -17,6 +17,7 @@ use super::outcome::Outcome;
 use super::read::{ReadOptions, Reader};
 use super::status::{self, Status};
 use super::token::Token;
+use crate::limits::CLIENT_CLOSE_TIMEOUT;
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
 use crate::types::{ClusterId, NodeId};
@@ -143,6 +144,12 @@ impl Client {
     /// Begins a read. Nobody is asked before the first batch is.
     pub fn read(&self, options: ReadOptions) -> Reader {
         Reader::new(self.shared.clone(), options)
+    }
+
+    /// Tells the nodes that this client is gone, so that they need not wait to notice. What is under
+    /// way fails; no clone is of use any more. Takes at most [`CLIENT_CLOSE_TIMEOUT`].
+    pub async fn close(&self) {
+        self.shared.connections.close(CLIENT_CLOSE_TIMEOUT).await;
     }
 
     /// Asks every node and the registry at once how they are.

@@ -34,6 +34,8 @@ mod append;
 mod connections;
 mod conversation;
 mod crash;
+#[cfg(test)]
+mod fake;
 mod handle;
 mod leader;
 mod outcome;
@@ -43,6 +45,8 @@ pub mod session;
 #[cfg(test)]
 mod session_model;
 mod status;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};

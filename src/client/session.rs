@@ -1,8 +1,9 @@
 //! The exactly-once session of a client (thesis 6.3): which requests have no answer yet, what to
 //! send where, and what is certain about each.
 //!
-//! Requests travel on *lanes*: one lane is one stream to one node. A lane gets the unanswered
-//! requests in order, and one sending of a request on a lane is settled by one answer on it:
+//! Requests travel on *lanes*: one lane is one stream to one node, which loses nothing until it
+//! closes and repeats nothing. A lane gets the unanswered requests in order, and one sending of a
+//! request on a lane is settled by one answer on it:
 //!
 //! ```text
 //!   push ──► unanswered ──next──► outstanding on a lane ──Ok──────────► answered, in order
@@ -245,7 +246,8 @@ impl Session {
         Some(Outgoing { header, records })
     }
 
-    /// An answer came on a lane. Answers may come late, twice and in any order.
+    /// An answer came on a lane. Answers come in any order, and on some lanes late: the request may
+    /// have been answered on another.
     pub fn on_reply(&mut self, number: LaneNumber, reply: &AppendReply) -> Advice {
         if reply.client != self.client || self.pending(reply.seq).is_none() {
             // Of a session before this one, or answered on another lane already.

@@ -187,6 +187,9 @@ impl World {
             return;
         }
         let which = which % lane.to_client.len();
+        // A stream gives each answer once. What can come twice all the same is harmless: an answer
+        // that is one for ever, or any on a lane on which nothing is sent again.
+        let twice = twice && (lane.to_client[which].result.is_ok() || self.current != Some(number));
         let reply =
             if twice { lane.to_client[which].clone() } else { lane.to_client.remove(which) };
         let advice = self.session.on_reply(LaneNumber::new(number), &reply);

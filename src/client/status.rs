@@ -8,6 +8,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
+use super::outcome::Outcome;
 use super::route::Leading;
 use crate::limits::STATUS_TIMEOUT;
 use crate::types::{ClusterId, NodeId};
@@ -50,6 +51,11 @@ pub struct RegistryStatus {
 }
 
 impl Status {
+    /// What it means for scripts: without a leader there is nothing to work with.
+    pub fn outcome(&self) -> Outcome {
+        if self.leader.is_some() { Outcome::Done } else { Outcome::NoLeader }
+    }
+
     /// How many entries a node's commit index is behind the leader's; `None` if one is not known.
     pub fn lag(&self, node: &NodeStatus) -> Option<u64> {
         let leader = self.leader?.node;

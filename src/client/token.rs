@@ -72,7 +72,7 @@ impl Token {
         Seq::new(self.seq.get() - self.behind)
     }
 
-    /// The client's `born`: see ARCHITECTURE, exactly-once.
+    /// The commit index of a node when the client was new.
     pub fn born(&self) -> Index {
         self.born
     }

@@ -250,12 +250,13 @@ impl Driver {
         self.stopping = Some(Instant::now() + patience);
     }
 
-    /// A leader that stops first hands over, within a bound.
+    /// A leader that stops first hands over, within a bound: it is done when it has heard its
+    /// successor, for until then its own vote may be what the successor waits for.
     fn has_stopped(&self) -> bool {
         let Some(until) = self.stopping else { return false };
-        let handing_over =
-            self.replica.raft().role().as_leader().is_some_and(|leader| leader.transfer.is_some());
-        !handing_over || Instant::now() >= until
+        let raft = self.replica.raft();
+        let has_successor = raft.leader().is_some_and(|leader| leader != raft.id());
+        has_successor || Instant::now() >= until
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) const SMALL_ENTRY_BYTES: u32 = 256;
 
 impl Raft {
     pub(super) fn on_election_timeout(&mut self) {
-        let may_campaign = self.log.configuration().is_voter(self.id())
+        // NB: a voter that is on its way out still campaigns, and its own vote does not count: until
+        // that is committed nobody else may have a log as long as its own (thesis 4.2.2).
+        let may_campaign = self.log.may_need(self.id())
             && self.outbox.stalled_ticks() < self.options.disk_stall_ticks;
         if may_campaign {
             self.become_pre_candidate();
@@ -44,7 +46,7 @@ impl Raft {
 
     fn become_candidate(&mut self, reason: ElectionReason) {
         assert!(self.role.as_leader().is_none(), "a leader does not campaign");
-        assert!(self.log.configuration().is_voter(self.id()), "{} has no vote", self.id());
+        assert!(self.log.may_need(self.id()), "{} is not a voter", self.id());
         let term = self.current_term().next();
         self.set_hard_state(HardState { current_term: term, voted_for: Some(self.id()) });
         let timer = self.armed_timer();

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::configuration::Configuration;
 use super::message::EntryInfo;
-use crate::types::{Index, LogId, Term};
+use crate::types::{Index, LogId, NodeId, Term};
 
 /// What a core needs of a log that was recovered from disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +118,12 @@ impl RaftLog {
     /// Where the configuration in force stands.
     pub fn configuration_index(&self) -> Index {
         self.configurations.last().expect("never empty").0
+    }
+
+    /// Whether the node votes in a configuration that may yet decide: the one in force, or an older
+    /// one while those after it are not known to be committed.
+    pub fn may_need(&self, node: NodeId) -> bool {
+        self.configurations.iter().any(|(_, configuration)| configuration.is_voter(node))
     }
 
     /// The first index of each term, oldest first.
@@ -276,7 +282,6 @@ impl RaftLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::NodeId;
 
     fn info(term: u64) -> EntryInfo {
         EntryInfo { term: Term::new(term), bytes: 10, configuration: None }

@@ -108,7 +108,10 @@ impl Progress {
                 while in_flight.front().is_some_and(|last| *last <= match_index) {
                     in_flight.pop_front();
                 }
-                self.next_index = self.next_index.max(match_index.next());
+                if match_index >= self.next_index {
+                    self.next_index = match_index.next();
+                    self.fetching = None; // What was asked of the disk, the follower has.
+                }
             }
         }
         assert!(self.next_index > self.match_index);

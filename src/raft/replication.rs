@@ -87,13 +87,13 @@ impl Raft {
         }
     }
 
-    /// Sends what the follower's progress allows.
+    /// Sends what the follower's progress allows; nothing to one that is no member (any more).
     fn send_entries(&mut self, to: NodeId) {
         loop {
             let last = self.log.last().index;
             let window_first = self.log.window_first();
             let silent = self.options.election_timeout_ticks_min;
-            let progress = &self.leader_mut().progress[&to];
+            let Some(progress) = self.leader_mut().progress.get(&to) else { return };
             let next = progress.next_index;
             let probing = matches!(progress.state, State::Probe { .. });
             let is_silent = progress.silent_ticks >= silent;

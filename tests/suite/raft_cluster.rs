@@ -25,9 +25,20 @@ pub(crate) struct Cluster {
     pub(crate) said: Option<String>,
     /// Reads answered: the index, or nothing where there was no leader.
     pub(crate) replies: BTreeMap<ReadToken, Option<Index>>,
+    /// How often some things happened.
+    pub(crate) counted: Counted,
     initial: Configuration,
     /// Stands for the bytes of the next entry.
     next_body: u64,
+}
+
+/// Events that a random history should have seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) truncations: u64,
+    pub(crate) stepped_down: u64,
+    pub(crate) transfers: u64,
+    pub(crate) fetches: u64,
 }
 
 /// A message with the sealed entries beside it.
@@ -52,8 +63,11 @@ pub(crate) struct Node {
     pub(crate) unreported: Option<Ticket>,
     /// Entries asked of the disk, oldest question first.
     pub(crate) fetches: VecDeque<Fetch>,
-    /// The highest commit index that this node ever knew: a segment up to it may be sealed.
-    pub(crate) known_commit: Index,
+    /// How far this node's segments may be sealed: what is committed *and* known to be on its disk.
+    ///
+    /// NB: not what is committed alone: the disk may have other entries there, which a write under
+    /// way is about to remove.
+    pub(crate) sealable: Index,
 }
 
 /// A write under way.
@@ -91,6 +105,7 @@ impl Cluster {
             laws: Laws::new(initial.clone()),
             said: None,
             replies: BTreeMap::new(),
+            counted: Counted::default(),
             initial,
             next_body: 1,
         };
@@ -261,6 +276,9 @@ impl Cluster {
             self.perform(id, effect);
         }
         self.check_shape(id);
+        let node = self.nodes.get_mut(&id).expect("a node of the cluster");
+        let log = node.raft.as_ref().expect("the node runs").log();
+        node.sealable = node.sealable.max(log.commit_index().min(log.persisted()));
     }
 
     /// What a write names and the leader of this node sent becomes part of the log in memory.
@@ -287,6 +305,7 @@ impl Cluster {
             Effect::Persist(persist) => self.begin_write(id, persist),
             Effect::Send { to, message } => self.send(id, to, message),
             Effect::Fetch { to, prev_log_id, last } => {
+                self.counted.fetches += 1;
                 let node = self.nodes.get_mut(&id).expect("a node of the cluster");
                 node.fetches.push_back(Fetch { to, prev_log_id, last });
             }
@@ -299,6 +318,9 @@ impl Cluster {
                 let node = &self.nodes[&id];
                 self.laws.on_leader(term, id, &node.seen());
             }
+            Effect::Notice(Notice::Truncated { .. }) => self.counted.truncations += 1,
+            Effect::Notice(Notice::SteppedDown { .. }) => self.counted.stepped_down += 1,
+            Effect::Notice(Notice::TransferStarted { .. }) => self.counted.transfers += 1,
             Effect::Notice(_) => {}
         }
     }
@@ -376,8 +398,6 @@ impl Cluster {
                 self.laws.check_newer_leader(*other, &node.seen());
             }
         }
-        let node = self.nodes.get_mut(&id).expect("a node of the cluster");
-        node.known_commit = node.known_commit.max(through);
     }
 
     /// The core's log has the shape of the log that it speaks of.
@@ -441,7 +461,7 @@ impl Node {
             writes: VecDeque::new(),
             unreported: None,
             fetches: VecDeque::new(),
-            known_commit: Index::ZERO,
+            sealable: Index::ZERO,
         }
     }
 
