@@ -184,6 +184,15 @@ impl Children {
         event
     }
 
+    /// The next thing that a child has done already, if any.
+    pub(super) fn try_next(&mut self) -> Option<Event> {
+        let event = self.events.try_recv().ok()?;
+        if let Event::Ended { part, .. } = &event {
+            self.running.remove(part);
+        }
+        Some(event)
+    }
+
     /// The next thing that a child does before the deadline.
     pub(super) async fn next_until(&mut self, deadline: Instant) -> Option<Event> {
         timeout_at(deadline, self.next()).await.ok()

@@ -16,6 +16,7 @@ mod args;
 mod children;
 mod client;
 mod connection;
+mod demo;
 mod dispatch;
 mod failure;
 mod gather;

@@ -31,8 +31,11 @@ pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
 async fn serve(prepared: PreparedRegistry) -> Result<(), End> {
     // Stub until branch `net` has landed.
     let _ = prepared;
-    std::future::ready(()).await;
-    Err(Failure::new(Code::Failed, "this build has no registry yet", "wait for it").into())
+    runtime::until_signal(|stop| async move {
+        stop.cancelled().await;
+        Ok(())
+    })
+    .await
 }
 
 /// Prints who led last.
