@@ -112,7 +112,9 @@ impl Log {
 
     pub(super) fn of(entries: &[SealedEntry]) -> Self {
         let mut log = Self::new();
-        entries.iter().for_each(|entry| log.push(entry.clone()));
+        for entry in entries {
+            log.push(entry.clone());
+        }
         log
     }
 
@@ -140,7 +142,7 @@ impl Log {
             client: ClientId::new(9),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            records: vec![Bytes::from(vec![bytes as u8; bytes])],
+            records: vec![Bytes::from(vec![bytes.to_le_bytes()[0]; bytes])],
         };
         let payload = encode_requests(&[request]);
         let term = Term::new(term);
