@@ -632,6 +632,21 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_fell_silent_is_replaced() {
+        let certificates = Certificates::of(1);
+        let (mut first, second) = pair(&certificates).await;
+        // n2 is cut off at its address, and reaches others from another one. n1 cannot know before
+        // its idle timeout: the other connection comes from the same process.
+        let elsewhere = UdpSocket::bind(any_port()).unwrap();
+        elsewhere.set_nonblocking(true).unwrap();
+        second.endpoint.rebind(elsewhere);
+        becomes(&first.peers, 2, connection(12, 2)).await;
+        becomes(&second.peers, 1, connection(11, 2)).await;
+        second.peers.send(node(1), heartbeat(1));
+        assert_eq!(received(&mut first).await, (node(2), 1));
+    }
+
+    #[tokio::test]
     async fn a_heartbeat_overtakes_entries_that_nobody_takes() {
         let certificates = Certificates::of(1);
         let (first, second) = sockets(&certificates);
