@@ -73,7 +73,8 @@ struct Handle {
 }
 
 impl Peers {
-    /// Begins to dial every peer, and goes on until [`Self::close`]. What they say goes to `inbound`.
+    /// Begins to dial every peer, and goes on until [`Self::close`], or until nobody takes what they
+    /// say out of `inbound` any more.
     ///
     /// Connections that come in by [`Endpoint::accept`] for [`super::Protocol::Peer`] must be given
     /// to [`Self::accept`]. Must be called within a tokio runtime.
@@ -226,7 +227,13 @@ impl Keeper {
                         dial = None;
                     }
                 }
-                error = ended(&mut self.current) => self.on_ended(&error),
+                error = ended(&mut self.current) => {
+                    self.on_ended(&error);
+                    // Nobody takes in what peers say any more: the node is on its way out.
+                    if error == LinkError::Stopped {
+                        break;
+                    }
+                }
                 dialled = finished(&mut dial) => {
                     dial = None;
                     match dialled {
