@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cli;
+mod cluster;
 mod node;
 mod program;
 mod raft_cluster;
