@@ -199,6 +199,19 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keep-alive of the connections of clients.
 pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// Terms in one frame to or from a registry.
+pub const REGISTRY_PAGE_MAX: usize = 1000;
+
+/// Terms that a registry remembers of one cluster, the newest: some 10 MiB, at an election a minute
+/// more than two months. The log remembers them all.
+pub const REGISTRY_TERMS_MAX: usize = 100_000;
+
+/// Who opens a stream to a registry has put its question within this time.
+pub const REGISTRY_QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of an address on the wire, as text: no name of the DNS is longer, with its port.
+pub const ADDRESS_BYTES_MAX: usize = 264;
+
 /// What QUIC takes for the round trip before it has measured one. Its own 333 ms would make the first
 /// lost packet cost a second.
 pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -367,6 +380,9 @@ const _: () = {
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
     assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
+    // All terms that a registry knows fit into one answer, and a page with the longest addresses.
+    assert!(REGISTRY_TERMS_MAX * 10 + 64 < FRAME_BYTES_MAX);
+    assert!((REGISTRY_PAGE_MAX + 1) * (ADDRESS_BYTES_MAX + 32) < FRAME_BYTES_MAX);
     // An unread stream between nodes leaves room for the others, on the way out and on the way in.
     // An eighth of the window may be free without QUIC having said so.
     assert!(PEER_STREAMS_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 8 * 7);

@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::entry::TermStart;
 use crate::limits;
 use crate::net::Endpoint;
-use crate::registry::lookup;
+use crate::registry::{self, Leadership, LookupError};
 use crate::replica::Replica;
 use crate::types::{ClusterId, NodeId, Term};
 use crate::wire::registry::Announcement;
+
+/// How long one attempt may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause between two attempts, at most.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -84,22 +87,19 @@ async fn announce(registry: &Registry, starts: &[TermStart]) {
             Some(Announcement { term: start.term, node: start.leader, address, time: start.time })
         })
         .collect();
-    let Some((current, history)) = announcements.split_last() else { return };
+    let mut history = announcements;
+    let Some(current) = history.pop() else { return };
+    let name = current.name();
+    let leadership = Leadership { cluster: registry.cluster, current, history };
     let mut pause = limits::BACKOFF_MIN;
     loop {
-        let attempt = lookup::announce(
-            &registry.endpoint,
-            registry.address,
-            registry.cluster,
-            current,
-            history,
-        );
-        match attempt.await {
-            Ok(()) => {
-                tracing::info!(term = %current.term, "announced as {}", current.name());
-                return;
+        let (endpoint, address) = (&registry.endpoint, registry.address);
+        match registry::announce(endpoint, address, &leadership, ANSWER_TIMEOUT).await {
+            Ok(()) => return tracing::info!("announced as {name}"),
+            Err(error @ LookupError::Refused(_)) => {
+                return tracing::error!(%error, "{name} was refused");
             }
-            Err(error) => tracing::debug!(term = %current.term, %error, "not announced"),
+            Err(error) => tracing::debug!(%error, "{name} is not announced yet"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

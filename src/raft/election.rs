@@ -23,8 +23,8 @@ impl Raft {
         if may_campaign {
             self.become_pre_candidate();
         } else {
-            let leader = self.leader();
-            self.role = Role::Follower(Follower { leader, timer: self.armed_timer() });
+            // It waits for others to campaign, and no longer believes in the leader it had.
+            self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
         }
     }
 

@@ -157,6 +157,11 @@ impl Raft {
 
     pub(super) fn on_append_response(&mut self, from: NodeId, message: &AppendEntriesResponse) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
+        if message.result == AppendResult::Stale {
+            // NB: it answers a message of an older term, perhaps this leader's own. Its round is of
+            // that term and confirms nothing in this one.
+            return;
+        }
         let last = self.log.last().index;
         let Some(progress) = self.leader_mut().progress.get_mut(&from) else { return };
         progress.silent_ticks = 0;
@@ -173,7 +178,7 @@ impl Raft {
                 let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
                 progress.on_rejected(prev_log_id, agree);
             }
-            AppendResult::Stale => {} // Says nothing but its term, which was looked at.
+            AppendResult::Stale => unreachable!("looked at above"),
         }
         self.maybe_commit();
         self.maybe_confirm_reads();

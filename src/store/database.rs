@@ -134,6 +134,14 @@ impl Database {
         self.db.range(first..=last).map(|item| item.map_err(|error| self.error("read", error)))
     }
 
+    /// The keys that begin with this byte, in order.
+    pub(super) fn of_kind(
+        &self,
+        kind: u8,
+    ) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
+        self.db.scan_prefix([kind]).map(|item| item.map_err(|error| self.error("read", error)))
+    }
+
     fn error(&self, action: &'static str, source: sled::Error) -> StoreError {
         StoreError::sled(action, &self.folder, source)
     }

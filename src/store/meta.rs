@@ -120,7 +120,7 @@ impl Contents {
     pub(super) fn read(database: &Database) -> Result<Self, StoreError> {
         check_format(database)?;
         let mut sealed = BTreeMap::new();
-        for item in database.range(vec![SEALED_KIND], vec![SEALED_KIND + 1]) {
+        for item in database.of_kind(SEALED_KIND) {
             let (key, value) = item?;
             let row: SealedRow = decode(&value)
                 .filter(|row: &SealedRow| *key == *sealed_key(row.first.index))

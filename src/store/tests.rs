@@ -624,19 +624,6 @@ fn leftovers_of_sled_and_of_earlier_starts_are_cleared_away() {
 
 // ---- older copies and other histories ----
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 fn put_back(saved: &Path, place: &Path) {
     fs::remove_dir_all(place).unwrap();
     copy_folder(saved, place);
