@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cli;
+mod cluster;
 mod node;
 mod power_cut;
 mod program;
