@@ -15,7 +15,7 @@ use annal::types::{Index, NodeId};
 use crate::raft_cluster::{Cluster, Envelope, Kept};
 use crate::raft_laws::mix;
 
-const SEEDS: Range<u64> = 0..300;
+const SEEDS: Range<u64> = 0..1000;
 const STEPS: u32 = 4000;
 /// Rounds after the faults in which a cluster has to heal: some forty election timeouts.
 const HEALING_ROUNDS: u32 = 800;
@@ -40,7 +40,7 @@ fn random_histories_keep_the_laws_and_heal() {
         }
     }
     println!("{} seeds: {seen:?}", seeds.end - seeds.start);
-    if seeds.end - seeds.start >= 100 {
+    if seeds.end - seeds.start >= 500 {
         seen.check();
     }
 }
