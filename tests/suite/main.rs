@@ -2,5 +2,6 @@
 
 mod raft_cluster;
 mod raft_laws;
+mod raft_paper;
 mod raft_random;
 mod raft_scripts;
