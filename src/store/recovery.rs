@@ -83,15 +83,14 @@ pub struct RecoveryReport {
 
 impl std::fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { segments, entries_verified, torn_bytes, floor, last, clean, elapsed } = self;
-        let stop = if *clean { "a clean stop" } else { "a crash" };
-        write!(
-            f,
-            "recovered from {stop} in {} ms: log ends with {last}, synced up to {floor} for \
-             certain; {segments} segments, {entries_verified} entries verified, {torn_bytes} bytes \
-             of an unfinished write cut",
-            elapsed.as_millis()
-        )
+        let Self { segments, entries_verified, torn_bytes, floor, last: _, clean, elapsed } = self;
+        let stop = if *clean { "clean stop" } else { "crash" };
+        write!(f, "verified {entries_verified} in {} ms after a {stop}", elapsed.as_millis())?;
+        write!(f, " ({segments} segments, synced to {floor}")?;
+        if *torn_bytes > 0 {
+            write!(f, ", {torn_bytes} bytes of an unfinished write cut")?;
+        }
+        f.write_str(")")
     }
 }
 
