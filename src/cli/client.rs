@@ -13,7 +13,7 @@ use crate::client::{
 use crate::types::Offset;
 
 /// The certificate that commands show.
-const CLIENT: &str = "client";
+pub(super) const CLIENT: &str = "client";
 /// The certificate that shows that its holder may break things on purpose.
 const ADMIN: &str = "admin";
 

@@ -36,7 +36,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 /// Records appended before the crash starts, and after the new leader is there.
 const RECORDS_BEFORE: usize = 500;
-const RECORDS_AFTER: usize = 500;
+const RECORDS_AFTER: usize = 300;
+/// Records appended one by one under the old leader, before it is crashed.
+const RECORDS_UNDER_LOAD: usize = 100;
 /// Records of one request in the first part.
 const RECORDS_PER_REQUEST: usize = 10;
 /// Attempts to start on free ports, which others may take in between.
@@ -133,7 +135,8 @@ impl<'a> Demo<'a> {
 
     async fn tell(&mut self) -> Result<(), End> {
         let leading = self.bring_up().await?;
-        self.say(format!("{} leads term {}", leading.node, leading.term))?;
+        let Leading { node, term } = leading;
+        self.say(format!("{node} was elected and leads term {term}: Leader_Term{term}"))?;
 
         let target = connection::of_directory(&self.place.directory)?;
         let client = client::connect_as_client(&target)?;
@@ -256,7 +259,12 @@ impl<'a> Demo<'a> {
         kept: &mut Vec<Kept>,
     ) -> Result<NodeId, End> {
         let (sender, is_over) = watch::channel(false);
-        let appending = tokio::spawn(append_through(client.clone(), kept.len(), is_over));
+        let (progress, mut under_load) = watch::channel(0);
+        let first = kept.len();
+        let appending = tokio::spawn(append_through(client.clone(), first, (is_over, progress)));
+        let loaded = under_load.wait_for(|count| *count >= RECORDS_UNDER_LOAD);
+        // If it comes to an end instead, its own error says why.
+        let _ = timeout(STEP_TIMEOUT, loaded).await;
         let crashed = admin.crash_leader().await.map_err(|error| {
             Failure::of(error.outcome(), format!("the leader did not crash: {error}"), error.hint())
         })?;
@@ -437,13 +445,10 @@ impl<'a> Demo<'a> {
         let stopped = self.stop().await;
         match &result {
             Ok(()) if !self.args.keep => self.place.remove(),
-            Err(End::Failed(failure)) if *failure != interrupted() => {
-                if self.has_cluster {
-                    self.show_what_is_left();
-                }
-            }
-            Err(_) if self.has_cluster => self.place.remove(),
-            _ => {}
+            Err(_) if !self.has_cluster => {}
+            Err(End::Failed(failure)) if *failure != interrupted() => self.show_what_is_left(),
+            Err(_) => self.place.remove(),
+            Ok(()) => {}
         }
         result?;
         Ok(stopped?)
@@ -502,7 +507,7 @@ async fn append_requests(client: &Client) -> Result<Vec<Kept>, Failure> {
 async fn append_through(
     client: Client,
     first: usize,
-    is_over: watch::Receiver<bool>,
+    (is_over, progress): (watch::Receiver<bool>, watch::Sender<usize>),
 ) -> Result<Vec<Kept>, Failure> {
     let mut kept = Vec::new();
     let mut after = 0;
@@ -517,6 +522,7 @@ async fn append_through(
         let records = record.iter().map(|text| Bytes::from(text.clone())).collect();
         let appended = client.append(records).await.map_err(not_appended)?;
         keep(&mut kept, &record, appended);
+        progress.send_replace(kept.len());
     }
     Ok(kept)
 }

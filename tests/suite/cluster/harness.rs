@@ -338,13 +338,6 @@ impl Cluster {
         wait_for("a leader", || self.status()["leader"].as_str().map(ToOwned::to_owned))
     }
 
-    /// A node that does not lead.
-    #[track_caller]
-    pub(crate) fn follower(&self) -> String {
-        let leader = self.leader();
-        self.nodes().into_iter().find(|node| *node != leader).unwrap()
-    }
-
     /// Waits until every running node has all that is committed.
     #[track_caller]
     pub(crate) fn wait_until_caught_up(&mut self) {

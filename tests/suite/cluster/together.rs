@@ -116,7 +116,9 @@ fn the_demo_ends_well_and_leaves_nothing() {
     demo.arg("demo").env("TMPDIR", folder.path());
     let output = program::finish(demo, b"").expect_code(0);
     let story = output.text();
-    for words in ["leads term 1", "without a leader", "recovered", "logs of n1, n2, n3 are equal"] {
+    for words in
+        ["and leads term 1", "without a leader", "recovered", "logs of n1, n2, n3 are equal"]
+    {
         assert!(story.contains(words), "no '{words}' in\n{story}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the demo left something");
