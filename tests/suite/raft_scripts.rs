@@ -500,8 +500,8 @@ fn status(id: NodeId, raft: &Raft) -> String {
 
 fn describe(progress: &Progress) -> String {
     let state = match &progress.state {
-        State::Probe { outstanding: true } => "probed, asked".into(),
-        State::Probe { outstanding: false } => "probed".into(),
+        State::Probe { outstanding: Some(_) } => "probed, asked".into(),
+        State::Probe { outstanding: None } => "probed".into(),
         State::Replicate { in_flight } => format!("replicated, {} in flight", in_flight.len()),
     };
     let fetching = if progress.fetching.is_some() { ", fetching" } else { "" };
