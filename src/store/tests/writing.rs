@@ -27,7 +27,7 @@ fn what_was_written_is_there_after_a_clean_stop_and_after_a_crash() {
     assert!(!recovered.report.clean);
     assert_eq!(recovered.entries, log.entries);
     assert_eq!(running.all(), log.entries);
-    assert!(recovered.report.to_string().contains("5 entries verified"), "{}", recovered.report);
+    assert!(recovered.report.to_string().contains("verified 5 in"), "{}", recovered.report);
     running.close();
 }
 
