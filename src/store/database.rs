@@ -58,6 +58,13 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FilesHash([u8; 32]);
 
+#[cfg(test)]
+impl FilesHash {
+    pub(super) fn of_test(byte: u8) -> Self {
+        Self([byte; 32])
+    }
+}
+
 /// An open sled database.
 #[derive(Debug)]
 pub(super) struct Database {

@@ -274,3 +274,42 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(value).ok()?;
     rest.is_empty().then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{IDENTITY, hard_state, hex};
+    use super::*;
+    use crate::types::Term;
+
+    #[test]
+    fn golden_bytes() {
+        let id = LogId::new(Index::new(300), Term::new(2));
+        let floor = Floor { id, chain: Chain::new([0xcc; 32]) };
+        let files = FilesHash::of_test(0xdd);
+        let record = Record {
+            generation: 5,
+            hard_state: hard_state(3, Some(2)),
+            commit_index: Index::new(299),
+            floor,
+            active: Index::new(200),
+            closing: Some(Index::new(100)),
+            discarded: None,
+            clean: Some(CleanMark { active: files, closing: None }),
+        };
+        let next_offsets = vec![(LogNumber::MAIN, Offset::new(7))];
+        let row = SealedRow { first: id, last: floor, next_offsets, files };
+        let hash = |letters: &str| letters.repeat(32);
+        assert_eq!(hex(&encode(&IDENTITY)), "07000000000000000000000000000000018643d4b2");
+        assert_eq!(
+            hex(&encode(&record)),
+            format!("05030102ab02ac0202{}c80101640001{}009b016f01", hash("cc"), hash("dd"))
+        );
+        assert_eq!(
+            hex(&encode(&row)),
+            format!("ac0202ac0202{}010007{}387fb608", hash("cc"), hash("dd"))
+        );
+        assert_eq!(decode::<Record>(&encode(&record)), Some(record));
+        assert_eq!(decode::<SealedRow>(&encode(&row)), Some(row));
+        assert_eq!(hex(&sealed_key(Index::new(258))), "040000000000000102");
+    }
+}

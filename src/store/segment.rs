@@ -577,3 +577,68 @@ impl OffsetKeys {
         due
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Log, hard_state, hex};
+    use super::*;
+
+    #[test]
+    fn golden_bytes_of_keys_and_state() {
+        assert_eq!(hex(&head_key(2)), "0100000002");
+        assert_eq!(hex(&entry_key(Index::new(258), 3)), "0300000000000001020003");
+        assert_eq!(
+            hex(&offset_key(LogNumber::new(1), Offset::new(2))),
+            "04000000010000000000000002"
+        );
+        let state = State {
+            hard_state: hard_state(3, Some(2)),
+            commit_index: Index::new(300),
+            meta_generation: 4,
+        };
+        assert_eq!(hex(&encode(&state)), "030102ac0204044ad3c8");
+        assert_eq!(decode::<State>(&encode(&state)), Some(state));
+    }
+
+    #[test]
+    fn a_changed_value_is_not_decoded() {
+        let bytes = encode(&State::default());
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode::<State>(&changed), None, "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(decode::<State>(&bytes[..length]), None);
+        }
+    }
+
+    #[test]
+    fn keys_sort_as_their_numbers_do() {
+        let keys = [
+            head_key(u32::MAX),
+            HEAD_SEAL_KEY.to_vec(),
+            entry_key(Index::new(1), 0),
+            entry_key(Index::new(1), u16::MAX),
+            entry_key(Index::new(2), 0),
+            entry_key(Index::new(u64::MAX), u16::MAX),
+            offset_key(LogNumber::MAIN, Offset::new(u64::MAX)),
+            offset_key(LogNumber::new(1), Offset::ZERO),
+            STATE_KEY.to_vec(),
+        ];
+        assert!(keys.is_sorted());
+        assert_eq!(parse_entry_key(&keys[3]), Some((Index::new(1), u16::MAX)));
+        assert_eq!(parse_entry_key(&keys[6]), None);
+    }
+
+    #[test]
+    fn offset_keys_are_neither_rare_nor_frequent() {
+        let mut log = Log::new();
+        let mut keys = OffsetKeys::default();
+        let mut due = |bytes| !keys.due(&log.add(bytes)).is_empty();
+        let small: Vec<usize> = (0..200).filter(|_| due(10)).collect();
+        assert_eq!(small, [0, 64, 128, 192]);
+        let large: Vec<usize> = (0..10).filter(|_| due(30_000)).collect();
+        assert_eq!(large.len(), 3, "{large:?}");
+    }
+}

@@ -314,3 +314,12 @@ pub(super) fn put_back(saved: &Path, place: &Path) {
     fs::remove_dir_all(place).unwrap();
     copy_folder(saved, place);
 }
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}

@@ -477,7 +477,13 @@ fn keep(shared: &Shared, inbox: &Receiver<Errand>) {
         let errand = inbox.recv_timeout(raise_at.saturating_duration_since(Instant::now()));
         let mut outcome = match errand {
             Ok(Errand::Seal) => shared.segments.seal(shared.commit_index(), &shared.meta),
-            Ok(Errand::Delete(folder)) => remove_folder(&folder),
+            Ok(Errand::Delete(folder)) => {
+                // The next start tries again.
+                if let Err(error) = remove_folder(&folder) {
+                    tracing::warn!(%error, "a segment that was given up stays behind");
+                }
+                Ok(())
+            }
             Ok(Errand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => Ok(()),
         };

@@ -104,13 +104,11 @@ impl Promise {
         }
     }
 
-    /// Takes in all whole lines that are left of what a child said before it was killed.
-    pub(crate) fn hear_all(&mut self, mut lines: impl Read) {
-        let mut said = String::new();
-        lines.read_to_string(&mut said).unwrap();
-        said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).for_each(|line| {
-            self.hear(line);
-        });
+    /// Takes in all that is left of what a child said before it was killed.
+    pub(crate) fn hear_all(&mut self, child: &Worker) {
+        for line in &child.lines {
+            self.hear(&line);
+        }
     }
 
     pub(crate) fn check(&self, index: u64, term: u64) {
@@ -158,7 +156,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         let status = child.child.wait().unwrap();
         assert_eq!(status.signal(), Some(SIGKILL), "it ended before it was killed: {status}");
         (promise.index, promise.term) = (index, term);
-        promise.hear_all(&mut child.lines);
+        promise.hear_all(&child);
     }
     assert!(promise.count > 100, "{promise:?}: the test shows little");
     let (opened, recovered) = open(folder.path()).unwrap();

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
+use std::thread;
 
 use annal::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
 use annal::raft::{Configuration, HardState};
@@ -102,7 +103,24 @@ pub(crate) fn job() -> Option<(String, std::path::PathBuf)> {
 /// This binary once more, with the test `name` and a job for it. It is killed when dropped.
 pub(crate) struct Worker {
     pub(crate) child: Child,
-    pub(crate) lines: BufReader<ChildStdout>,
+    /// Its whole lines. A thread takes them in, so that it never waits for somebody to listen.
+    pub(crate) lines: mpsc::Receiver<String>,
+}
+
+fn listen(stdout: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        while stdout.read_line(&mut line).is_ok_and(|length| length > 0) {
+            // What the kill cut off was not said.
+            if let Some(whole) = line.strip_suffix('\n') {
+                let _ = sender.send(whole.to_owned());
+            }
+            line.clear();
+        }
+    });
+    receiver
 }
 
 impl Worker {
@@ -124,22 +142,14 @@ impl Worker {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let lines = listen(child.stdout.take().unwrap());
         Self { child, lines }
     }
 
     /// The next word that the child says after `key`; `None` when it has ended.
-    pub(crate) fn next(&mut self, key: &str) -> Option<String> {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.lines.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            if let Some(rest) = line.strip_suffix('\n').and_then(|line| line.split_once(key)) {
-                return Some(rest.1.trim().to_owned());
-            }
-        }
+    pub(crate) fn next(&self, key: &str) -> Option<String> {
+        let words = |line: String| line.split_once(key).map(|(_, rest)| rest.trim().to_owned());
+        self.lines.iter().find_map(words)
     }
 }
 
