@@ -24,8 +24,9 @@ pub const ENTRY_REQUESTS_MAX: usize = 8192;
 
 /// Bytes that one group commit may gather before its barrier.
 ///
-/// sled re-uses a freed part of its file only 16 MiB later; a barrier therefore always lies between
-/// a copy and the overwrite of what was copied.
+/// sled moves pages and re-uses what they left, but no sooner than two of its segments (32 MiB)
+/// later, or after a flush. So many bytes of entries make it write at most 20 MiB (measured), so a
+/// barrier always lies between a copy and the overwrite of what was copied.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
 /// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole

@@ -141,8 +141,11 @@ pub struct Reader {
     remaining: Option<u64>,
     source: Option<Source>,
     done: bool,
-    /// Failures since the last record.
+    /// Failures since a node last served this read.
     troubles: u32,
+    /// When the first of them was, and what the last of them was if it has a name.
+    troubled_since: Option<Instant>,
+    trouble: Option<ReadError>,
 }
 
 /// The stream that the records come on.
@@ -173,6 +176,8 @@ impl Reader {
             source: None,
             done: options.limit == Some(0),
             troubles: 0,
+            troubled_since: None,
+            trouble: None,
         }
     }
 
@@ -190,26 +195,28 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]. Calling it again tries again where it was.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
-        let mut until = Instant::now() + self.shared.timeout;
+        let began = Instant::now();
         while !self.done {
-            if self.source.is_none() {
-                self.open(until).await?;
+            // Waiting for records is what following is for; being without a node to send them is not.
+            let since = if self.options.follow { self.troubled_since } else { Some(began) };
+            let until = since.unwrap_or_else(Instant::now) + self.shared.timeout;
+            if Instant::now() >= until {
+                return Err(self.give_up());
             }
-            let waited = self.wait(until).await;
-            let outcome = match waited {
-                Ok(frame) => self.take(&frame)?,
-                Err(Lost) => None,
-            };
-            match outcome {
-                Some(records) if !records.is_empty() => return Ok(Some(records)),
-                Some(_) => {}
-                None => self.lose(),
+            if self.source.is_none()
+                && let Err(error) = self.open(until).await
+            {
+                // Whoever calls again begins with fresh patience.
+                self.give_up();
+                return Err(error);
             }
-            if self.options.follow {
-                // Waiting for records is what it is for; being without a leader is not.
-                until = Instant::now() + self.shared.timeout;
-            } else if Instant::now() >= until && !self.done {
-                return Err(ReadError::TimedOut { after: self.shared.timeout });
+            match self.wait(until).await {
+                Ok(frame) => match self.take(&frame)? {
+                    Some(records) if !records.is_empty() => return Ok(Some(records)),
+                    Some(_) => {}
+                    None => self.lose(),
+                },
+                Err(Lost) => self.lose(),
             }
         }
         self.source = None;
@@ -230,10 +237,11 @@ impl Reader {
                 self.source = Some(Source { node, leading, _sender: sender, receiver });
                 return Ok(());
             }
-            self.troubles += 1;
             self.shared.failed(node);
+            self.trouble = Some(ReadError::Unreachable { node });
+            self.lose();
             if Instant::now() >= until {
-                return Err(ReadError::Unreachable { node });
+                return Err(self.give_up());
             }
         }
     }
@@ -252,14 +260,22 @@ impl Reader {
         }
     }
 
+    /// The rest of the read. A followed read that begins at the end first asks, reading nothing,
+    /// where that is: else what is appended before its first record could be skipped, if its node
+    /// failed meanwhile.
     fn request(&self) -> Request {
+        let asks_where = self.asks_where();
         Request::Read(Read {
             log: LogNumber::MAIN,
             from: self.position.map_or(self.options.from, ReadFrom::Offset),
-            limit: self.remaining,
+            limit: if asks_where { Some(0) } else { self.remaining },
             linearizable: self.options.consistency == Consistency::Linearizable,
-            follow: self.options.follow,
+            follow: self.options.follow && !asks_where,
         })
+    }
+
+    fn asks_where(&self) -> bool {
+        self.options.follow && self.position.is_none()
     }
 
     /// Waits for the next frame, and makes sure now and then that there is something to wait for.
@@ -285,6 +301,7 @@ impl Reader {
                     if !alive {
                         return Err(Lost);
                     }
+                    (self.troubles, self.troubled_since, self.trouble) = (0, None, None);
                 }
             }
             patience = TAIL_PROBE_AFTER;
@@ -303,13 +320,26 @@ impl Reader {
                 return Ok(None);
             }
             Some(ReadRefusal::Busy) => return Ok(None),
-            Some(ReadRefusal::UnknownLog) => return Err(self.give_up(ReadError::UnknownLog)),
-            Some(ReadRefusal::Failed) => return Err(self.give_up(ReadError::Failed { node })),
+            // It may be behind, or another may do better.
+            Some(ReadRefusal::Failed) => {
+                self.trouble = Some(ReadError::Failed { node });
+                return Ok(None);
+            }
+            Some(ReadRefusal::UnknownLog) => {
+                self.source = None;
+                return Err(ReadError::UnknownLog);
+            }
         }
         let found = header.first_offset;
+        if self.asks_where() {
+            self.position = Some(found);
+            self.source = None;
+            return Ok(Some(vec![]));
+        }
         let expected = self.position.unwrap_or(found);
         if !records.is_empty() && found != expected {
-            return Err(self.give_up(ReadError::OutOfOrder { node, expected, found }));
+            self.source = None;
+            return Err(ReadError::OutOfOrder { node, expected, found });
         }
         let wanted = self
             .remaining
@@ -320,21 +350,25 @@ impl Reader {
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(count));
         self.done = self.remaining == Some(0) || (header.end && !self.options.follow);
         if count > 0 {
-            self.troubles = 0;
+            (self.troubles, self.troubled_since, self.trouble) = (0, None, None);
         }
         // The end of what does not end: the node stops, and another goes on.
         let stopped = header.end && !self.done && count == 0;
         Ok((!stopped).then_some(taken))
     }
 
-    fn give_up(&mut self, error: ReadError) -> ReadError {
-        self.source = None;
-        error
-    }
-
+    /// The source is of no more use: the read goes on at another.
     fn lose(&mut self) {
         self.source = None;
         self.troubles += 1;
+        self.troubled_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Nothing came for as long as may be waited.
+    fn give_up(&mut self) -> ReadError {
+        self.source = None;
+        (self.troubles, self.troubled_since) = (0, None);
+        self.trouble.take().unwrap_or(ReadError::TimedOut { after: self.shared.timeout })
     }
 }
 

@@ -357,6 +357,38 @@ async fn a_tail_goes_on_at_the_next_leader_without_gap_or_repetition() {
 }
 
 #[tokio::test]
+async fn a_tail_from_the_end_skips_nothing_if_its_node_fails_before_the_first_record() {
+    let fake = Fake::start();
+    let client = fake.client();
+    soon(client.append(records("0"))).await.unwrap();
+    let options = ReadOptions { from: ReadFrom::Last(0), follow: true, ..ReadOptions::default() };
+    let mut tail = client.read(options);
+    let wait = Duration::from_millis(100);
+    assert!(tokio::time::timeout(wait, tail.next()).await.is_err(), "there is nothing yet");
+    assert_eq!(tail.position(), Some(Offset::new(1)));
+    fake.change(|world| world.silent.insert(n(1)));
+    fake.elect(2);
+    soon(client.append(records("1"))).await.unwrap();
+    soon(client.append(records("2"))).await.unwrap();
+    let seen = read_all(&mut tail, 2).await;
+    assert_eq!(seen.iter().map(|record| text(&record.bytes)).collect::<Vec<_>>(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_tail_without_a_leader_ends_after_its_timeout() {
+    let fake = Fake::start();
+    let client = fake.client_for(SHORT);
+    let mut tail = client.read(ReadOptions { follow: true, ..ReadOptions::default() });
+    assert!(tokio::time::timeout(SHORT * 2, tail.next()).await.is_err(), "idle is no trouble");
+    fake.change(|world| world.leader = None);
+    let error = soon(tail.next()).await.unwrap_err();
+    assert_eq!(error.outcome().exit_code(), 3);
+    fake.elect(3);
+    soon(client.append(records("0"))).await.unwrap();
+    assert_eq!(read_all(&mut tail, 1).await.len(), 1, "it goes on where it was");
+}
+
+#[tokio::test]
 async fn reads_end_when_nobody_serves_them() {
     let fake = Fake::start();
     fake.change(|world| world.leader = None);

@@ -471,7 +471,7 @@ mod tests {
     use std::time::Instant;
 
     use super::super::testing::{
-        Certificates, a_node, any_port, connect, echo, number, number_in, soon,
+        Certificates, a_node, any_port, connect, echo, number, number_in, refused, soon,
     };
     use super::super::tls::tests::expired_certificates;
     use super::*;
@@ -529,15 +529,10 @@ mod tests {
     async fn a_server_of_another_authority_is_refused() {
         let (ours, theirs) = (Certificates::of(1), Certificates::of(1));
         let server = serving(&theirs.of_holder("n1"), &[Protocol::Client]);
-        let error = ours
-            .client("client")
-            .connect(server.local_address(), &a_node(), Protocol::Client)
-            .await
-            .unwrap_err();
-        let unknown = CertificateProblem::UnknownAuthority;
-        let problem = Problem::TheirCertificate(unknown);
-        assert_eq!(error, ConnectError::Refused { address: server.local_address(), problem });
-        assert!(!error.hint().is_empty());
+        let client = ours.client("client");
+        let problem = refused(&client, &server, &a_node(), Protocol::Client).await;
+        assert_eq!(problem, Problem::TheirCertificate(CertificateProblem::UnknownAuthority));
+        assert!(!problem.hint().is_empty());
     }
 
     #[tokio::test]
@@ -573,14 +568,9 @@ mod tests {
         let server = ours.of_holder("n1").trusting(theirs.folder.path());
         let server = serving(&server, &[Protocol::Client]);
         let client = theirs.of_holder("client").trusting(ours.folder.path());
-        let error = Endpoint::client(&client)
-            .unwrap()
-            .connect(server.local_address(), &a_node(), Protocol::Client)
-            .await
-            .unwrap_err();
-        let ConnectError::Refused { problem: Problem::WrongIdentity { found }, .. } = error else {
-            panic!("{error}");
-        };
+        let endpoint = Endpoint::client(&client).unwrap();
+        let problem = refused(&endpoint, &server, &a_node(), Protocol::Client).await;
+        let Problem::WrongIdentity { found } = problem else { panic!("{problem}") };
         assert_eq!(found.cluster, ClusterId::new(1));
         // The server refuses as well.
         let config = ClientConfig::new(client.client_crypto(Protocol::Client));
@@ -645,32 +635,38 @@ mod tests {
             Expect { role: CertificateRole::Node, name: Some("n2".to_owned()) },
             Expect { role: CertificateRole::Registry, name: None },
         ] {
-            let error = client
-                .connect(server.local_address(), &expect, Protocol::Client)
-                .await
-                .unwrap_err();
-            assert!(error.to_string().contains("node/n1"), "{error}");
+            let problem = refused(&client, &server, &expect, Protocol::Client).await;
+            assert!(problem.to_string().contains("node/n1"), "{problem}");
         }
-        let error = client
-            .connect(server.local_address(), &a_node(), Protocol::Registry)
-            .await
-            .unwrap_err();
-        let expected =
-            ConnectError::Refused { address: server.local_address(), problem: Problem::Protocol };
-        assert_eq!(error, expected);
+        let problem = refused(&client, &server, &a_node(), Protocol::Registry).await;
+        assert_eq!(problem, Problem::Protocol);
     }
 
     #[tokio::test]
     async fn a_client_certificate_cannot_serve() {
         let certificates = Certificates::of(1);
         let server = serving(&certificates.of_holder("client"), &[Protocol::Client]);
-        let error = certificates
-            .client("admin")
-            .connect(server.local_address(), &a_node(), Protocol::Client)
-            .await
-            .unwrap_err();
-        let problem = Problem::TheirCertificate(CertificateProblem::Purpose);
-        assert_eq!(error, ConnectError::Refused { address: server.local_address(), problem });
+        let admin = certificates.client("admin");
+        let problem = refused(&admin, &server, &a_node(), Protocol::Client).await;
+        assert_eq!(problem, Problem::TheirCertificate(CertificateProblem::Purpose));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_gets_in() {
+        let certificates = Certificates::of(1);
+        let server = serving(&certificates.of_holder("n1"), &[Protocol::Client]);
+        let client = certificates.client("client");
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..3 * HANDSHAKES_UNVALIDATED_MAX {
+            let (client, server) = (client.clone(), server.clone());
+            crowd.spawn(async move {
+                let connection = connect(&client, &server, &a_node(), Protocol::Client).await;
+                (first_answer(&connection).await, connection)
+            });
+        }
+        for (answer, _connection) in soon(crowd.join_all()).await {
+            assert_eq!(answer, Ok(7));
+        }
     }
 
     #[tokio::test]

@@ -73,7 +73,8 @@ struct Handle {
 }
 
 impl Peers {
-    /// Begins to dial every peer, and goes on until [`Self::close`]. What they say goes to `inbound`.
+    /// Begins to dial every peer, and goes on until [`Self::close`], or until nobody takes what they
+    /// say out of `inbound` any more.
     ///
     /// Connections that come in by [`Endpoint::accept`] for [`super::Protocol::Peer`] must be given
     /// to [`Self::accept`]. Must be called within a tokio runtime.
@@ -226,7 +227,13 @@ impl Keeper {
                         dial = None;
                     }
                 }
-                error = ended(&mut self.current) => self.on_ended(&error),
+                error = ended(&mut self.current) => {
+                    self.on_ended(&error);
+                    // Nobody takes in what peers say any more: the node is on its way out.
+                    if error == LinkError::Stopped {
+                        break;
+                    }
+                }
                 dialled = finished(&mut dial) => {
                     dial = None;
                     match dialled {
@@ -629,6 +636,21 @@ pub(super) mod tests {
         assert!(begun.elapsed() < PEER_IDLE_TIMEOUT / 2, "{:?}", begun.elapsed());
         again.peers.send(node(1), heartbeat(5));
         assert_eq!(received(&mut first).await, (node(2), 5));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fell_silent_is_replaced() {
+        let certificates = Certificates::of(1);
+        let (mut first, second) = pair(&certificates).await;
+        // n2 is cut off at its address, and reaches others from another one. n1 cannot know before
+        // its idle timeout: the other connection comes from the same process.
+        let elsewhere = UdpSocket::bind(any_port()).unwrap();
+        elsewhere.set_nonblocking(true).unwrap();
+        second.endpoint.rebind(elsewhere);
+        becomes(&first.peers, 2, connection(12, 2)).await;
+        becomes(&second.peers, 1, connection(11, 2)).await;
+        second.peers.send(node(1), heartbeat(1));
+        assert_eq!(received(&mut first).await, (node(2), 1));
     }
 
     #[tokio::test]

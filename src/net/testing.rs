@@ -9,7 +9,10 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::tls::tests::certificates;
-use super::{CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream};
+use super::{
+    CertificateRole, ConnectError, Connection, Credentials, Endpoint, Expect, Problem, Protocol,
+    Stream,
+};
 use crate::types::ClusterId;
 use crate::wire::Frame;
 use crate::wire::frame::kind;
@@ -66,6 +69,28 @@ pub(crate) async fn connect(
         loop {
             if let Ok(connection) = from.connect(to.local_address(), expect, protocol).await {
                 return connection;
+            }
+        }
+    };
+    soon(dial).await
+}
+
+/// Dials until it is refused: on a busy machine one attempt may run out of time.
+pub(crate) async fn refused(
+    from: &Endpoint,
+    to: &Endpoint,
+    expect: &Expect,
+    protocol: Protocol,
+) -> Problem {
+    let dial = async {
+        loop {
+            match from.connect(to.local_address(), expect, protocol).await {
+                Err(ConnectError::Refused { problem, address }) => {
+                    assert_eq!(address, to.local_address());
+                    return problem;
+                }
+                Err(_) => {}
+                Ok(connection) => panic!("not refused: {connection:?}"),
             }
         }
     };

@@ -25,6 +25,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
+use tracing::warn;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -35,6 +36,9 @@ use crate::types::{ClusterId, NodeId};
 ///
 /// TLS insists on a name for the server. Ours are told apart by their URI, which TLS cannot check.
 pub(super) const SERVER_NAME: &str = "annal";
+
+/// The name of the authority's files, which no holder may have.
+const AUTHORITY: &str = "ca";
 
 /// Certificates are valid from this long before they are made: clocks differ.
 const VALID_BEFORE: Duration = Duration::days(1);
@@ -135,6 +139,7 @@ impl FromStr for CertificateIdentity {
 fn is_name(role: CertificateRole, name: &str) -> bool {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     (1..=64).contains(&name.len())
+        && name != AUTHORITY
         && name.bytes().all(plain)
         && (role != CertificateRole::Node || name.parse::<NodeId>().is_ok())
 }
@@ -194,7 +199,7 @@ fn issue_for(
     validity: (OffsetDateTime, OffsetDateTime),
 ) -> Result<Vec<CertificateFile>, IssueError> {
     let authority = authority(cluster)?;
-    let mut files = pair("ca", authority.pem(), authority.key());
+    let mut files = pair(AUTHORITY, authority.pem(), authority.key());
     for (role, name) in holders {
         if !is_name(*role, name) {
             return Err(IssueError::Name { role: *role });
@@ -390,6 +395,7 @@ impl Credentials {
             .add(certificate_in(&authority_file)?)
             .map_err(|_| TlsError::Malformed { file: authority_file, expected: "certificate" })?;
         let certificate = certificate_in(&file)?;
+        warn_if_open(&key_file);
         let key = PrivateKeyDer::from_pem_slice(&contents_of(&key_file)?)
             .map_err(|_| TlsError::Malformed { file: key_file.clone(), expected: "key" })?;
 
@@ -501,6 +507,16 @@ impl rustls::client::ResolvesClientCert for OwnCertificate {
 /// ring, named: a process-wide default could be set by anybody.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A key that others may read is no proof of who one is. It is not refused: some mounts show every
+/// file so.
+fn warn_if_open(key: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::metadata(key).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
+    if open {
+        warn!("{} can be read by other users: `chmod 600` it", key.display());
+    }
 }
 
 fn contents_of(file: &Path) -> Result<Vec<u8>, TlsError> {
@@ -642,9 +658,14 @@ pub(crate) mod tests {
     #[test]
     fn names_that_are_none_get_no_certificate() {
         use CertificateRole::{Client, Node};
-        for (role, name) in
-            [(Node, "client"), (Node, "n0"), (Client, ""), (Client, "../n1"), (Client, "A")]
-        {
+        for (role, name) in [
+            (Node, "client"),
+            (Node, "n0"),
+            (Client, ""),
+            (Client, "../n1"),
+            (Client, "ca"),
+            (Client, "A"),
+        ] {
             let refused = issue_all(ClusterId::new(1), &[(role, name.to_owned())]);
             assert!(matches!(refused, Err(IssueError::Name { .. })), "{name:?}");
         }

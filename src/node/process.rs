@@ -18,10 +18,10 @@ use super::published::Published;
 use super::service::{self, Service};
 use crate::limits;
 use crate::net::{BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
-use crate::raft::{self, Configuration};
+use crate::raft::{self, Configuration, HardState};
 use crate::replica::{self, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
-use crate::types::{Incarnation, LogNumber, Ticket};
+use crate::types::{Incarnation, LogId, LogNumber, Ticket};
 
 /// What a node needs to run.
 #[derive(Debug)]
@@ -176,19 +176,25 @@ fn open_store(
     Ok(store::open(data, identity, options, lock)?)
 }
 
+/// Says what was found: the first thing that a person who restarts a node wants to know.
 fn report(config: &NodeConfig, recovered: &Recovered, endpoint: &Endpoint) {
     let node = config.node;
     let state = recovered.hard_state;
-    let vote = state.voted_for.map_or_else(|| "none".to_owned(), |node| node.to_string());
-    let head = &recovered.head;
-    let last = recovered.entries.last().map_or(head.tip.id, crate::entry::SealedEntry::id);
-    let next_offset = next_offset(recovered);
-    let last_offset = next_offset.checked_sub(1).map_or("none".to_owned(), |o| o.to_string());
-    tracing::info!(
-        %node, term = %state.current_term, index = %last.index,
-        "recovered: term {}, vote {vote}, {} entries, last offset {last_offset}, {}",
-        state.current_term, last.index, recovered.report
-    );
+    let head = recovered.head.tip.id;
+    let last = recovered.entries.last().map_or(head, crate::entry::SealedEntry::id);
+    if last == LogId::ZERO && state == HardState::default() {
+        tracing::info!(%node, "new: nothing to recover");
+    } else {
+        let vote = state.voted_for.map_or_else(|| "none".to_owned(), |node| node.to_string());
+        let last_offset = next_offset(recovered)
+            .checked_sub(1)
+            .map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+        tracing::info!(
+            %node, term = %state.current_term, index = %last.index,
+            "recovered: term {}, vote {vote}, {} entries, last offset {last_offset}, {}",
+            state.current_term, last.index, recovered.report
+        );
+    }
     tracing::info!(%node, "listening on {}", endpoint.local_address());
 }
 

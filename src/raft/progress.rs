@@ -1,7 +1,7 @@
 //! How far a follower is, as its leader knows it. All changes of its state are here.
 //!
 //! ```text
-//!             accepted at next - 1
+//!             what was sent is accepted
 //!   Probe ───────────────────────────▶ Replicate
 //!     ▲   ◀───────────────────────────     │
 //!     │     rejected, or silent too long   │
@@ -20,8 +20,8 @@ use crate::types::{Index, LogId};
 pub enum State {
     /// It is not known where the logs agree: one message at a time finds out.
     Probe {
-        /// A message is on its way.
-        outstanding: bool,
+        /// A message is on its way; the last index that its answer will vouch for.
+        outstanding: Option<Index>,
     },
     /// The logs agree up to `next_index - 1`, unless messages are lost.
     Replicate {
@@ -54,7 +54,7 @@ impl Progress {
     pub fn new(next_index: Index) -> Self {
         assert!(next_index > Index::ZERO, "entries are counted from 1");
         Self {
-            state: State::Probe { outstanding: false },
+            state: State::Probe { outstanding: None },
             match_index: Index::ZERO,
             next_index,
             fetching: None,
@@ -68,7 +68,7 @@ impl Progress {
     pub fn may_send(&self) -> bool {
         self.fetching.is_none()
             && match &self.state {
-                State::Probe { outstanding } => !outstanding,
+                State::Probe { outstanding } => outstanding.is_none(),
                 State::Replicate { in_flight } => in_flight.len() < APPEND_ENTRIES_IN_FLIGHT_MAX,
             }
     }
@@ -79,7 +79,7 @@ impl Progress {
         assert!(self.may_send());
         match &mut self.state {
             State::Probe { outstanding } => {
-                *outstanding = true;
+                *outstanding = Some(last);
                 self.waiting_ticks = 0;
             }
             State::Replicate { in_flight } => {
@@ -99,8 +99,11 @@ impl Progress {
             self.waiting_ticks = 0;
         }
         match &mut self.state {
-            State::Probe { .. } => {
-                if match_index >= self.next_index.previous() {
+            State::Probe { outstanding } => {
+                // NB: the answer to a heartbeat vouches for less than the message on its way. With a
+                // slow disk it comes long before that one's, and what was sent would be sent again.
+                self.next_index = self.next_index.max(match_index.next());
+                if match_index >= outstanding.unwrap_or(self.next_index.previous()) {
                     self.become_replicate();
                 }
             }
@@ -137,7 +140,7 @@ impl Progress {
         self.silent_ticks = self.silent_ticks.saturating_add(1);
         let outstanding = self.fetching.is_some()
             || match &self.state {
-                State::Probe { outstanding } => *outstanding,
+                State::Probe { outstanding } => outstanding.is_some(),
                 State::Replicate { in_flight } => !in_flight.is_empty(),
             };
         if !outstanding {
@@ -161,7 +164,7 @@ impl Progress {
         if matches!(self.state, State::Replicate { .. }) {
             self.next_index = self.match_index.next();
         }
-        self.state = State::Probe { outstanding: false };
+        self.state = State::Probe { outstanding: None };
         self.fetching = None;
         self.waiting_ticks = 0;
     }

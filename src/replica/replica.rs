@@ -245,7 +245,7 @@ impl Replica {
         self.now = now;
         match event {
             Event::Tick { random } => self.step(Input::Tick { random }),
-            Event::Peer { from, message } => self.on_peer(from, message),
+            Event::Peer { from, message } => self.on_peer(from, &message),
             Event::Append { token, request, records } => {
                 self.on_append(Waiting { token, request, records });
             }
@@ -437,8 +437,8 @@ impl Replica {
 
 /// Messages of other nodes.
 impl Replica {
-    fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
-        match self.with_entries(&message) {
+    fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
+        match self.with_entries(message) {
             Ok(message) => self.step(Input::Receive { from, message }),
             Err(error) => self.actions.push(Action::BadEntries { from, error }),
         }
@@ -639,7 +639,7 @@ impl Replica {
             self.fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
         let previous_chain = Some(chain.unwrap_or(entry::Chain::START));
-        PeerMessage { previous_chain, message, entries }
+        PeerMessage { message, previous_chain, entries }
     }
 
     /// A leader that stepped down owes its clients an answer: those that it never proposed go
@@ -650,8 +650,12 @@ impl Replica {
         }
         let (never, proposed) = self.proposals.abandon();
         let not_leader = self.not_leader();
-        never.into_iter().for_each(|token| self.refuse(token, not_leader.clone()));
-        proposed.into_iter().for_each(|token| self.refuse(token, AppendRefusal::Unknown));
+        for token in never {
+            self.refuse(token, not_leader.clone());
+        }
+        for token in proposed {
+            self.refuse(token, AppendRefusal::Unknown);
+        }
     }
 
     /// Checks that what this floor keeps agrees with the core.

@@ -238,9 +238,9 @@ pub(super) fn on_copy<T>(
 ) -> Result<T, StoreError> {
     check_files(folder)?;
     remove_folder(copy)?;
-    copy_files(folder, copy)?;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let _guard = opening(Opened::Copy);
+        copy_files(folder, copy)?;
         remove_snapshot_leftovers(copy)?;
         let database = Database::start(copy, shape)?;
         check_no_blobs(copy)?;

@@ -110,6 +110,8 @@ fn end_with_abort(info: &PanicHookInfo<'_>) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -123,6 +125,81 @@ mod tests {
         assert!(of_sled.join().unwrap().is_some());
         drop(outer);
         assert_eq!(panicked_over(), None);
+    }
+
+    /// What a child of these tests is to do.
+    const JOB: &str = "ANNAL_TEST_GUARD_JOB";
+
+    /// Runs a test of this file in a process of its own, with a job.
+    fn child(name: &str, job: &Path) -> process::Output {
+        let name = format!("store::guard::tests::{name}");
+        let program = std::env::current_exe().unwrap();
+        let mut command = process::Command::new(program);
+        command.args([name.as_str(), "--exact", "--nocapture"]).env(JOB, job);
+        command.output().unwrap()
+    }
+
+    #[test]
+    fn a_panic_during_an_open_marks_the_folder_and_exits_with_6_without_unwinding() {
+        struct Unwound;
+        impl Drop for Unwound {
+            fn drop(&mut self) {
+                println!("unwound");
+            }
+        }
+        if let Some(folder) = std::env::var_os(JOB) {
+            install_panic_hook();
+            let _unwound = Unwound;
+            let _guard = opening(Opened::InPlace(folder.into()));
+            let name = "sled-io-7".into();
+            let of_sled = thread::Builder::new().name(name).spawn(|| panic!("bad page"));
+            of_sled.unwrap().join().unwrap();
+        }
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("segment");
+        let name = "a_panic_during_an_open_marks_the_folder_and_exits_with_6_without_unwinding";
+        let output = child(name, &folder);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(EXIT_DAMAGE), "{said}");
+        assert!(said.contains("segment is damaged") && said.contains("hint: "), "{said}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("unwound"));
+        let mark = fs::read_to_string(mark_of(&folder)).unwrap();
+        assert!(mark.contains("bad page"), "{mark}");
+    }
+
+    #[test]
+    fn a_panic_at_any_other_time_aborts() {
+        if let Some(folder) = std::env::var_os(JOB) {
+            install_panic_hook();
+            // A folder that another thread opens is not to blame.
+            let _guard = opening(Opened::InPlace(folder.into()));
+            let other = thread::spawn(|| panic!("a law"));
+            let _ = other.join();
+            unreachable!("a node with a thread less goes on");
+        }
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("segment");
+        let output = child("a_panic_at_any_other_time_aborts", &folder);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(6), "{said}");
+        assert!(said.contains("a law"), "{said}");
+        assert!(!mark_of(&folder).exists());
+    }
+
+    #[test]
+    fn a_panic_over_a_copy_is_caught() {
+        if std::env::var_os(JOB).is_some() {
+            install_panic_hook();
+            let caught = panic::catch_unwind(|| {
+                let _guard = opening(Opened::Copy);
+                panic!("bad page");
+            });
+            assert!(caught.is_err());
+            process::exit(33);
+        }
+        let output = child("a_panic_over_a_copy_is_caught", Path::new("unused"));
+        assert_eq!(output.status.code(), Some(33));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`StoreError`].
+    #[expect(clippy::type_complexity, reason = "a list of pairs, as `put_all` takes it")]
     pub fn scan(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         read(&self.database).map(|pairs| pairs.into_iter().collect())
     }

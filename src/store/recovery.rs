@@ -5,7 +5,7 @@
 //! it was found.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,9 @@ use super::segments::{Closing, Live, Segments};
 use super::writer::Store;
 use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
-use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT};
+use crate::limits::{
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT, SLED_SEGMENT_BYTES,
+};
 use crate::raft::{Configuration, HardState};
 use crate::types::{Index, LogId};
 
@@ -81,15 +83,14 @@ pub struct RecoveryReport {
 
 impl std::fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { segments, entries_verified, torn_bytes, floor, last, clean, elapsed } = self;
-        let stop = if *clean { "a clean stop" } else { "a crash" };
-        write!(
-            f,
-            "recovered from {stop} in {} ms: log ends with {last}, synced up to {floor} for \
-             certain; {segments} segments, {entries_verified} entries verified, {torn_bytes} bytes \
-             of an unfinished write cut",
-            elapsed.as_millis()
-        )
+        let Self { segments, entries_verified, torn_bytes, floor, last: _, clean, elapsed } = self;
+        let stop = if *clean { "clean stop" } else { "crash" };
+        write!(f, "verified {entries_verified} in {} ms after a {stop}", elapsed.as_millis())?;
+        write!(f, " ({segments} segments, synced to {floor}")?;
+        if *torn_bytes > 0 {
+            write!(f, ", {torn_bytes} bytes of an unfinished write cut")?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -344,7 +345,7 @@ impl Tail {
             let trial = layout.trial(&folder);
             let (loaded, torn) = on_copy(&folder, &trial, shape, |database: &Database| {
                 let loaded = segment::load(database, first)?;
-                Ok((loaded, bytes_zeroed(&folder.join(DB_FILE), &trial.join(DB_FILE))?))
+                Ok((loaded, bytes_torn(&folder.join(DB_FILE), &trial.join(DB_FILE))?))
             })?;
             torn_bytes += torn;
             Ok::<_, StoreError>(loaded)
@@ -527,25 +528,30 @@ pub(super) fn higher(
     }
 }
 
-/// How many bytes of `original` an open of its copy has zeroed: the remains of a torn write.
-fn bytes_zeroed(original: &Path, copy: &Path) -> Result<u64, StoreError> {
-    let open = |path: &Path| File::open(path).map(|file| BufReader::with_capacity(1 << 20, file));
+/// How many bytes of `original` the open of its copy has cut: the remains of a write that never
+/// ended. sled zeroes them, in the segment of its own where its log ends. A segment of its own that
+/// is all zero afterwards was free, and whatever stood there had been moved long before.
+fn bytes_torn(original: &Path, copy: &Path) -> Result<u64, StoreError> {
     let count = || -> io::Result<u64> {
-        let (mut before, mut after) = (open(original)?, open(copy)?);
-        let mut zeroed = 0_u64;
-        let (mut old, mut new) = (vec![], vec![]);
+        let (mut original, mut copy) = (File::open(original)?, File::open(copy)?);
+        let (mut before, mut after) = (vec![], vec![]);
+        let mut torn = 0;
         loop {
-            old.clear();
-            new.clear();
-            before.by_ref().take(1 << 20).read_to_end(&mut old)?;
-            after.by_ref().take(1 << 20).read_to_end(&mut new)?;
-            if old.is_empty() {
-                return Ok(zeroed);
+            read_segment(&mut original, &mut before)?;
+            read_segment(&mut copy, &mut after)?;
+            if before.is_empty() {
+                return Ok(torn);
             }
-            new.resize(old.len().max(new.len()), 0);
-            let lost = old.iter().zip(&new).filter(|(old, new)| **old != 0 && **new == 0);
-            zeroed += lost.count() as u64;
+            if after.iter().any(|byte| *byte != 0) {
+                let pairs = before.iter().zip(&after);
+                torn += pairs.filter(|(old, new)| **old != 0 && **new == 0).count() as u64;
+            }
         }
     };
     count().map_err(StoreError::io("read", original))
+}
+
+fn read_segment(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    bytes.clear();
+    file.take(SLED_SEGMENT_BYTES as u64).read_to_end(bytes)
 }

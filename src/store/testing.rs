@@ -1,12 +1,15 @@
 //! What the store's tests share: a node's folder, and logs to put into it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::layout::Layout;
+use super::meta::Meta;
 use super::*;
 use crate::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
 use crate::limits::SEGMENT_BYTES_MIN;
@@ -52,7 +55,7 @@ impl Folder {
     }
 
     pub(super) fn segment(&self, first: u64) -> PathBuf {
-        layout::Layout::of(self.path()).segment(Index::new(first))
+        Layout::of(self.path()).segment(Index::new(first))
     }
 
     pub(super) fn try_open(&self) -> Result<(Store, Recovered), StoreError> {
@@ -72,13 +75,13 @@ impl Folder {
 
 pub(super) fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.insert(path.clone(), vec![]);
             found.extend(contents_of(&path));
         } else if !path.ends_with("lock") {
-            found.insert(path.clone(), std::fs::read(&path).unwrap());
+            found.insert(path.clone(), fs::read(&path).unwrap());
         }
     }
     found
@@ -86,14 +89,14 @@ pub(super) fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Copies a folder and all in it.
 pub(super) fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy_folder(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), target).unwrap();
         }
     }
 }
@@ -112,7 +115,9 @@ impl Log {
 
     pub(super) fn of(entries: &[SealedEntry]) -> Self {
         let mut log = Self::new();
-        entries.iter().for_each(|entry| log.push(entry.clone()));
+        for entry in entries {
+            log.push(entry.clone());
+        }
         log
     }
 
@@ -140,7 +145,7 @@ impl Log {
             client: ClientId::new(9),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            records: vec![Bytes::from(vec![bytes as u8; bytes])],
+            records: vec![Bytes::from(vec![bytes.to_le_bytes()[0]; bytes])],
         };
         let payload = encode_requests(&[request]);
         let term = Term::new(term);
@@ -281,4 +286,31 @@ pub(super) fn eventually(what: &str, holds: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("{what} does not come");
+}
+
+pub(super) fn index(number: u64) -> Index {
+    Index::new(number)
+}
+
+/// The damage that an open finds; the folder must be as it was before.
+pub(super) fn damage_found(folder: &Folder) -> Fault {
+    let before = folder.contents();
+    let error = folder.try_open().map(|(_, recovered)| recovered.report).unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    assert!(!error.hint().is_empty());
+    assert!(folder.contents() == before, "a damaged folder was changed: {error}");
+    match error {
+        StoreError::Damage { fault, .. } => fault,
+        other => panic!("{other}"),
+    }
+}
+
+pub(super) fn open_meta(folder: &Folder) -> Meta {
+    Meta::open(&Layout::of(folder.path()).meta()).unwrap()
+}
+
+/// Puts a saved copy of a folder in its place.
+pub(super) fn put_back(saved: &Path, place: &Path) {
+    fs::remove_dir_all(place).unwrap();
+    copy_folder(saved, place);
 }

@@ -10,6 +10,7 @@ mod power_cut;
 mod program;
 mod raft_cluster;
 mod raft_laws;
+mod raft_paper;
 mod raft_random;
 mod raft_scripts;
 mod replica_storm;

@@ -96,7 +96,7 @@ impl Nodes {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), ended).await.unwrap();
     }
 
     fn client(&self) -> Client {
@@ -106,7 +106,7 @@ impl Nodes {
             nodes: self.addresses.clone().into_iter().collect(),
             registry: None,
             cluster: Some(CLUSTER),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         })
         .unwrap()
     }

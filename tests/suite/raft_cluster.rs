@@ -128,7 +128,7 @@ impl Cluster {
     }
 
     /// Gives a node that is down a log from elsewhere: an entry for each term.
-    pub(crate) fn load(&mut self, id: NodeId, terms: &[u64], hard_state: HardState, commit: Index) {
+    pub(crate) fn load(&mut self, id: NodeId, terms: &[u64], hard_state: HardState) {
         let mut entries: Vec<Entry> = vec![];
         for (index, term) in (1..).zip(terms) {
             let id = LogId::new(Index::new(index), Term::new(*term));
@@ -139,7 +139,7 @@ impl Cluster {
         }
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
         assert!(node.raft.is_none(), "{id} runs");
-        node.disk = Disk { hard_state, entries, commit_index: commit };
+        node.disk = Disk { hard_state, entries, commit_index: Index::ZERO };
     }
 
     /// Starts a node from its disk; the log up to `head` is in sealed segments.
@@ -180,7 +180,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).expect("a node of the cluster");
         let ahead = node.writes.iter().take(kept.hard_states);
         if let Some(hard_state) = ahead.filter_map(|write| write.persist.hard_state).next_back() {
-            self.laws.on_hard_state_written(id, node.disk.hard_state, hard_state);
+            Laws::check_hard_state(id, node.disk.hard_state, hard_state);
             node.disk.hard_state = hard_state;
         }
         node.raft = None;
@@ -205,7 +205,7 @@ impl Cluster {
             node.disk.entries.push(entry);
         }
         if let Some(hard_state) = write.persist.hard_state {
-            self.laws.on_hard_state_written(id, node.disk.hard_state, hard_state);
+            Laws::check_hard_state(id, node.disk.hard_state, hard_state);
             node.disk.hard_state = hard_state;
         }
         node.disk.commit_index = write.commit_index;
@@ -416,10 +416,8 @@ impl Cluster {
             for pair in node.log.windows(2) {
                 assert!(pair[0].id < pair[1].id, "{id} has its log in disorder");
             }
-            let committed = self.laws.committed();
-            if let Some(raft) = &node.raft {
-                let known = raft.log().commit_index();
-                assert!(known <= committed, "{id} knows of commits that never were");
+            if node.raft.is_some() {
+                self.laws.check_known_commit(*id, &node.seen());
             }
         }
     }
@@ -436,7 +434,7 @@ impl Cluster {
         }
         match effect {
             Effect::Seal { log_id, content } => {
-                self.say(format_args!("{id} makes {log_id}: {content}"))
+                self.say(format_args!("{id} makes {log_id}: {content}"));
             }
             Effect::Persist(persist) => self.say(format_args!("{id} {persist}")),
             Effect::Send { to, message } => {

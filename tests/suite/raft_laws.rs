@@ -114,11 +114,6 @@ impl Laws {
         Index::new(self.committed.len() as u64)
     }
 
-    /// The chain at the last committed entry.
-    pub(crate) fn committed_chain(&self) -> u64 {
-        self.committed.last().map_or(CHAIN_START, |committed| committed.chain)
-    }
-
     /// How many reads wait for an answer.
     pub(crate) fn reads_waiting(&self) -> usize {
         self.reads.len()
@@ -186,7 +181,7 @@ impl Laws {
     }
 
     /// A disk never forgets a term or a vote.
-    pub(crate) fn on_hard_state_written(&self, node: NodeId, before: HardState, after: HardState) {
+    pub(crate) fn check_hard_state(node: NodeId, before: HardState, after: HardState) {
         let same_vote = before.voted_for.is_none() || before.voted_for == after.voted_for;
         assert!(
             after.current_term > before.current_term
@@ -279,6 +274,19 @@ impl Laws {
         }
     }
 
+    /// What a node takes for committed is what was committed.
+    pub(crate) fn check_known_commit(&self, node: NodeId, seen: &Seen<'_>) {
+        let known = seen.raft.log().commit_index();
+        let Some(position) = usize::try_from(known.get()).expect("in memory").checked_sub(1) else {
+            return;
+        };
+        let committed = self.committed.get(position).map(|committed| committed.chain);
+        assert!(
+            committed.is_some() && committed == chain_at(seen.log, known),
+            "broken law: State Machine Safety: {node} takes {known} for committed"
+        );
+    }
+
     /// A read is asked for: it must see all that is committed now.
     pub(crate) fn on_read(&mut self, node: NodeId, token: ReadToken) {
         let known = self.reads.insert(token, (node, self.committed()));
@@ -352,10 +360,5 @@ impl Laws {
             "broken law: {node} votes for {candidate} in term {term} with {} on its disk",
             disk.hard_state
         );
-    }
-
-    /// What a follower accepted in a term is what the term's leader has.
-    pub(crate) fn leader_of(&self, term: Term) -> Option<NodeId> {
-        self.leaders.get(&term).copied()
     }
 }

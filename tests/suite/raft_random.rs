@@ -15,7 +15,7 @@ use annal::types::{Index, NodeId};
 use crate::raft_cluster::{Cluster, Envelope, Kept};
 use crate::raft_laws::mix;
 
-const SEEDS: Range<u64> = 0..300;
+const SEEDS: Range<u64> = 0..1000;
 const STEPS: u32 = 4000;
 /// Rounds after the faults in which a cluster has to heal: some forty election timeouts.
 const HEALING_ROUNDS: u32 = 800;
@@ -34,13 +34,12 @@ fn random_histories_keep_the_laws_and_heal() {
             Ok(story) => seen.add(&story),
             Err(panic) => {
                 tell_the_end(seed);
-                eprintln!("\nfailed: ANNAL_RAFT_SEEDS={seed} cargo test --test suite raft_random");
                 resume_unwind(panic);
             }
         }
     }
     println!("{} seeds: {seen:?}", seeds.end - seeds.start);
-    if seeds.end - seeds.start >= 100 {
+    if seeds.end - seeds.start >= 500 {
         seen.check();
     }
 }
@@ -66,6 +65,7 @@ fn parse_seeds(text: &str) -> Range<u64> {
 }
 
 /// Runs a seed again and prints what happened before it failed.
+#[expect(clippy::print_stderr, reason = "the story of a failure is for who runs the test")]
 fn tell_the_end(seed: u64) {
     let mut story = Story::new(seed);
     story.cluster.said = Some(String::new());
@@ -76,6 +76,7 @@ fn tell_the_end(seed: u64) {
     for line in &lines[lines.len().saturating_sub(shown)..] {
         eprintln!("{line}");
     }
+    eprintln!("\nfailed: ANNAL_RAFT_SEEDS={seed} cargo test --test suite raft_random");
 }
 
 /// What a set of histories has to have touched to be worth anything.
@@ -95,17 +96,17 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, story: &Story) {
-        let seen = &story.seen;
+        let Done { crashes, configurations, messages } = story.done;
         self.committed += story.cluster.laws.committed().get();
         self.terms += story.cluster.laws.last_term_led().get();
         self.truncations += story.cluster.counted.truncations;
         self.stepped_down += story.cluster.counted.stepped_down;
         self.transfers += story.cluster.counted.transfers;
         self.fetches += story.cluster.counted.fetches;
-        self.crashes += seen.crashes;
+        self.crashes += crashes;
         self.reads += story.cluster.replies.values().filter(|index| index.is_some()).count() as u64;
-        self.configurations += seen.configurations;
-        self.messages += seen.messages;
+        self.configurations += configurations;
+        self.messages += messages;
     }
 
     fn check(&self) {
@@ -231,7 +232,7 @@ struct Story {
     stalled: Vec<NodeId>,
     replayed: Vec<(NodeId, NodeId, Envelope)>,
     next_token: u64,
-    seen: Done,
+    done: Done,
 }
 
 impl Story {
@@ -258,7 +259,6 @@ impl Story {
         });
         let initial = Configuration::of(everybody.iter().copied().take(voters));
         let cluster = Cluster::new(options.collect(), initial);
-        let seen = Done::default();
         Self {
             cluster,
             numbers,
@@ -267,7 +267,7 @@ impl Story {
             stalled: vec![],
             replayed: vec![],
             next_token: 1,
-            seen,
+            done: Done::default(),
         }
     }
 
@@ -363,7 +363,7 @@ impl Story {
                 self.replayed[place] = old;
             }
         }
-        self.seen.messages += 1;
+        self.done.messages += 1;
         self.cluster.deliver(from, to, at);
     }
 
@@ -449,7 +449,7 @@ impl Story {
         }
         next.outgoing = std::mem::replace(&mut next.voters, voters.into_iter().collect());
         next.learners = learners.into_iter().collect();
-        self.seen.configurations += 1;
+        self.done.configurations += 1;
         self.cluster.step(id, Input::ProposeConfiguration(next), &[]);
     }
 
@@ -524,7 +524,7 @@ impl Story {
         let writes = self.numbers.below(under_way + 1);
         let torn = self.numbers.chance(self.rates.torn);
         let hard_states = if torn { self.numbers.below(under_way - writes + 1) } else { 0 };
-        self.seen.crashes += 1;
+        self.done.crashes += 1;
         self.cluster.say(format_args!("{id} crashes"));
         self.cluster.crash(id, Kept { writes, hard_states });
     }

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! cluster nodes=3 [learners=1] [window=BYTES] [count=ENTRIES in a message] [stall=TICKS]
-//! load n1 terms="1 1 2" [term=2] [vote=n1] [commit=1]   the node's disk, before it starts again
+//! load n1 terms="1 1 2" [term=2] [vote=n1]   the node's disk, before it starts again
 //! tick [n1…] [count=1] [random=0]     heartbeats every 2 ticks, elections after 10 + random
 //! campaign n1                         ticks until the node asks for votes
 //! deliver [n2 | n1-n2…] [count=N] [at=POSITION]
@@ -26,7 +26,7 @@
 //! crash n1 [kept=0] [hard=0]          keeps that many writes, then that many terms and votes
 //! restart n1 [head=INDEX]             `head`: the log up to there is in sealed segments
 //! transfer n1
-//! configure n1 voters="n1 n2" [learners="n3"] [joint=yes]
+//! configure n1 [voters="n1 n2"] [learners="n3"]
 //! log [n1…] · status [n1…] · network · disks
 //! ```
 
@@ -122,7 +122,10 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         "configure" => configure(cluster, command),
         "log" => each_node(cluster, command, say_log),
         "status" => each_node(cluster, command, say_status),
-        "network" => say_network(cluster),
+        "network" => {
+            say_network(cluster);
+            command.consume_args().reject_rest()
+        }
         "disks" => each_node(cluster, command, say_disk),
         other => Err(format!("no such command: {other}").into()),
     }
@@ -157,10 +160,9 @@ fn load(cluster: &mut Cluster, command: &Command) -> Fallible {
     let last = terms.last().copied().unwrap_or(0);
     let current_term = Term::new(args.lookup_parse("term")?.unwrap_or(last));
     let voted_for = args.lookup_parse("vote")?;
-    let commit = Index::new(args.lookup_parse("commit")?.unwrap_or(0));
     args.reject_rest()?;
     cluster.crash(id, Kept::default());
-    cluster.load(id, &terms, HardState { current_term, voted_for }, commit);
+    cluster.load(id, &terms, HardState { current_term, voted_for });
     cluster.restart(id, Index::ZERO, 0);
     Ok(())
 }
@@ -498,15 +500,15 @@ fn status(id: NodeId, raft: &Raft) -> String {
 
 fn describe(progress: &Progress) -> String {
     let state = match &progress.state {
-        State::Probe { outstanding: true } => "probed, asked".into(),
-        State::Probe { outstanding: false } => "probed".into(),
+        State::Probe { outstanding: Some(_) } => "probed, asked".into(),
+        State::Probe { outstanding: None } => "probed".into(),
         State::Replicate { in_flight } => format!("replicated, {} in flight", in_flight.len()),
     };
     let fetching = if progress.fetching.is_some() { ", fetching" } else { "" };
     format!("{state}{fetching}, match={} next={}", progress.match_index, progress.next_index)
 }
 
-fn say_network(cluster: &mut Cluster) -> Fallible {
+fn say_network(cluster: &mut Cluster) {
     let lines: Vec<_> = cluster
         .links
         .iter()
@@ -520,7 +522,6 @@ fn say_network(cluster: &mut Cluster) -> Fallible {
     for line in lines {
         cluster.say(format_args!("{line}"));
     }
-    Ok(())
 }
 
 fn say_disk(cluster: &mut Cluster, id: NodeId) {

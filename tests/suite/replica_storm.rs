@@ -187,7 +187,6 @@ impl World {
                 let random = self.random.next();
                 self.handle(at, Event::Tick { random });
             }
-            4..=9 => self.deliver(),
             10..=12 => self.persist(at),
             13..=14 => self.ask(),
             15 if !self.calm && self.random.one_in(40) => self.crash(at),
