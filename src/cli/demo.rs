@@ -5,6 +5,7 @@
 //! acknowledged record is there, once, at its place, and all logs are the same.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -17,14 +18,15 @@ use tokio::time::{Instant, sleep, timeout};
 use super::args::{self, LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
 use super::client;
-use super::connection;
+use super::connection::{self, Target};
 use super::failure::{Code, End, Failure};
 use super::logs::SERVER_FILTER;
 use super::output::{Printer, talk};
 use super::quote::command_line;
+use super::registry;
 use super::rows::StoryRow;
 use super::runtime::{self, Signals};
-use crate::client::{AppendError, Appended, Client, Leading, ReadOptions};
+use crate::client::{AppendError, Appended, Client, Crashed, Leading, ReadOptions};
 use crate::limits;
 use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitOptions, init};
 use crate::store::{self, Inspection};
@@ -80,16 +82,28 @@ impl Place {
         Ok(Self { is_ours: !directory.exists(), directory })
     }
 
-    /// Removes what the demo made.
+    /// Removes what the demo made. Hidden files, as `.gitignore`, were there before.
     fn remove(&self) {
         for folder in [CERTS_FOLDER, DATA_FOLDER] {
-            // What is not there needs no removal; what stays is in a folder for such things.
-            let _ = fs::remove_dir_all(self.directory.join(folder));
+            let folder = self.directory.join(folder);
+            // What cannot be removed stays: the cluster in it is of no more use, and does no harm.
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| !is_hidden(&entry.file_name())) {
+                let _ = match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+                    _ => fs::remove_file(entry.path()),
+                };
+            }
+            let _ = fs::remove_dir(&folder);
         }
         if self.is_ours {
             let _ = fs::remove_dir(&self.directory);
         }
     }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn random() -> Result<u32, Failure> {
@@ -145,10 +159,11 @@ impl<'a> Demo<'a> {
         let count = kept.len();
         self.say(format!("{count} records appended: each is on the disks of a majority"))?;
 
-        let crashed = self.crash_under_load(&client, &admin, &mut kept).await?;
-        self.restart(crashed, &client).await?;
+        let crash = self.crash_under_load(&client, &admin, &mut kept).await?;
+        self.restart(crash.node, &client).await?;
         let last = kept.iter().map(|kept| kept.index).max().unwrap_or_default();
         self.check_records(&client, &kept).await?;
+        self.check_registry(&target, &crash).await?;
         self.stop().await?;
         self.compare_logs(last)?;
         if self.args.keep {
@@ -257,7 +272,7 @@ impl<'a> Demo<'a> {
         client: &Client,
         admin: &Client,
         kept: &mut Vec<Kept>,
-    ) -> Result<NodeId, End> {
+    ) -> Result<Crashed, End> {
         let (sender, is_over) = watch::channel(false);
         let (progress, mut under_load) = watch::channel(0);
         let first = kept.len();
@@ -283,7 +298,7 @@ impl<'a> Demo<'a> {
         let appended = appending.await.expect("a panic ends the process")?;
         self.say(format!("{} more records appended, before, during and after", appended.len()))?;
         kept.extend(appended);
-        Ok(crashed.node)
+        Ok(crashed)
     }
 
     async fn restart(&mut self, node: NodeId, client: &Client) -> Result<(), End> {
@@ -355,6 +370,26 @@ impl<'a> Demo<'a> {
             "read back {count} records: all {} acknowledged ones are there, each once",
             kept.len()
         ))
+    }
+
+    /// The registry knows both leaders: it was told in time, or is told again.
+    async fn check_registry(&mut self, target: &Target, crash: &Crashed) -> Result<(), End> {
+        let expected = [(crash.term, crash.node), (crash.new_term, crash.new_leader)];
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        loop {
+            let terms = registry::known_terms(target).await?;
+            let knows =
+                |(term, node)| terms.iter().any(|known| (known.term, known.node) == (term, node));
+            if expected.into_iter().all(knows) {
+                let names = terms.iter().map(|known| format!("{} = {}", known.name(), known.node));
+                let names = names.collect::<Vec<_>>().join(", ");
+                return self.say(format!("the registry knows who led: {names}"));
+            }
+            if Instant::now() >= deadline {
+                return Err(failed("the registry was not told who leads".to_owned()).into());
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// Stops all children in an orderly way.

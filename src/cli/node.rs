@@ -7,6 +7,8 @@ use super::output::{Printer, talk};
 use super::rows::InspectRow;
 use super::{parent, runtime};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
+use crate::node::config::NODE_FILE;
+use crate::node::init::NEW_FILE;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
 use crate::store::{self, StoreError};
@@ -81,9 +83,7 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
 
 /// Asks the store what is in the folder.
 fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
-    let damaged = |error: &StoreError| if error.is_damage() { Code::Damage } else { Code::Failed };
-    let found = store::inspect(&args.data, args.at)
-        .map_err(|error| Failure::new(damaged(&error), &error, error.hint()))?;
+    let found = store::inspect(&args.data, args.at).map_err(|error| no_inspection(args, &error))?;
     Ok(InspectRow {
         node: found.identity.node,
         term: found.hard_state.current_term,
@@ -96,4 +96,16 @@ fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
         chain: found.chain.map(|chain| chain.to_string()),
         damage: found.damage,
     })
+}
+
+/// Why there is nothing to show. A folder that never held a store has lost none.
+fn no_inspection(args: &NodeInspect, error: &StoreError) -> Failure {
+    let is_missing = matches!(error, StoreError::Missing { .. });
+    let was_node = args.data.join(NODE_FILE).exists() && !args.data.join(NEW_FILE).exists();
+    if is_missing && !was_node {
+        let hint = "--data names the folder of a node that was started before, as ./data/n1";
+        return Failure::new(Code::Failed, error, hint);
+    }
+    let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+    Failure::new(code, error, error.hint())
 }

@@ -96,14 +96,17 @@ pub(super) fn leader(args: &Connection, printer: &mut Printer) -> Result<(), End
 /// Prints who led each term.
 pub(super) fn terms(args: &Connection, printer: &mut Printer) -> Result<(), End> {
     let target = target(args)?;
-    let terms = runtime::wait(async {
-        let (endpoint, address) = reach(&target)?;
-        registry::terms(&endpoint, address, target.cluster, target.timeout)
-            .await
-            .map_err(|error| unanswered(&error).into())
-    })?;
+    let terms = runtime::wait(async { Ok(known_terms(&target).await?) })?;
     terms.into_iter().try_for_each(|term| printer.print(&row(term)))?;
     Ok(printer.flush()?)
+}
+
+/// All terms that the registry knows, oldest first.
+pub(super) async fn known_terms(target: &Target) -> Result<Vec<Announcement>, Failure> {
+    let (endpoint, address) = reach(target)?;
+    registry::terms(&endpoint, address, target.cluster, target.timeout)
+        .await
+        .map_err(|error| unanswered(&error))
 }
 
 /// A socket, and where the registry is.

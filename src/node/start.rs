@@ -4,7 +4,7 @@
 //! empty: it may have promised its vote, or acknowledged entries, on what is gone.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use super::init::{
     self, CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, NEW_FILE, REGISTRY_FOLDER,
 };
 use crate::limits;
+use crate::store;
 use crate::types::{ClusterId, NodeId};
 
 /// The certificate without which no folder is a folder of certificates.
@@ -175,7 +176,7 @@ pub fn prepare_node(data: &Path, directory: &Path) -> Result<PreparedNode, Start
     let node = place.node()?;
     let wrote = place.init_if_empty(|cluster| cluster.nodes.contains_key(&node))?;
     let config = place.node_config(node)?;
-    if !has_store(data) && !data.join(NEW_FILE).exists() {
+    if !store::exists(data) && !data.join(NEW_FILE).exists() {
         return Err(StartError::Gone { node, data: data.to_owned() });
     }
     let certs = place.certs(config.certs.as_deref())?;
@@ -197,11 +198,6 @@ pub fn prepare_registry(data: &Path, directory: &Path) -> Result<PreparedRegistr
     };
     let certs = place.certs(config.certs.as_deref())?;
     Ok(PreparedRegistry { data: data.to_owned(), config, certs, wrote })
-}
-
-/// Whether the folder holds a store, whole or in part.
-fn has_store(data: &Path) -> bool {
-    data.join("meta").exists()
 }
 
 /// Where a data folder lies, and where the rest of its cluster may be.
@@ -332,18 +328,6 @@ fn check_cluster(data: &Path, found: ClusterId, certs: &Path) -> Result<(), Star
     }
     let (data, certs) = (data.to_owned(), certs.to_owned());
     Err(StartError::OtherCluster { data, found, certs, expected })
-}
-
-/// Removes the file `new` for good: from here on the node has a past.
-///
-/// # Errors
-/// The folder cannot be written or synced.
-pub fn forget_new(data: &Path) -> io::Result<()> {
-    match fs::remove_file(data.join(NEW_FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::open(data)?.sync_all()
 }
 
 #[cfg(test)]

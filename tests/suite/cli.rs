@@ -227,10 +227,10 @@ fn a_token_that_is_none_is_a_usage_error() {
 fn inspecting_what_is_no_store_says_so() {
     let folder = initialized();
     let inspect = |data: &str| run(folder.path(), ["node", "inspect", "--data", data]);
-    let output = inspect("./data/n1");
-    assert_ne!(output.code, Some(0));
-    assert!(output.stderr.contains("error: "), "{}", output.stderr);
-    inspect("./nowhere").expect_complaint(1, "nowhere");
+    inspect("./nowhere").expect_complaint(1, "no store in ./nowhere");
+    inspect("./data/n1").expect_complaint(1, "no store in ./data/n1");
+    fs::remove_file(folder.path().join("data/n1/new")).unwrap();
+    inspect("./data/n1").expect_complaint(6, "no store in ./data/n1");
 }
 
 #[test]

@@ -119,6 +119,11 @@ fn a_pipeline_survives_the_crash_of_the_leader() {
             }
         })
     };
+    // Somebody follows, from before the first record to behind the crash.
+    let mut follow = annal(cluster.folder());
+    let out = std::fs::File::create(cluster.path("followed")).unwrap();
+    follow.args(["client", "tail", "-f", "-n", "100000", "--timeout", "30s"]).stdout(out);
+    let mut following = follow.spawn().unwrap();
     wait_for("some records", || {
         (cluster.status()["nodes"][0]["next_offset"].as_u64()? > 20).then_some(())
     });
@@ -128,6 +133,12 @@ fn a_pipeline_survives_the_crash_of_the_leader() {
     let output = appending.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(cluster.records(), lines);
+    let expected = lines.join("\n") + "\n";
+    let followed = || std::fs::read_to_string(cluster.path("followed")).unwrap();
+    wait_for("the follower", || (followed().len() >= expected.len()).then_some(()));
+    following.kill().unwrap();
+    following.wait().unwrap();
+    assert_eq!(followed(), expected, "it skips nothing and repeats nothing");
 }
 
 #[test]
@@ -190,7 +201,7 @@ fn an_unknown_outcome_is_settled_by_the_printed_command() {
 
     // The followers hang: the leader takes the record, and nobody can answer in time.
     signal("STOP");
-    let output = cluster.client(["append", "--timeout", "300ms", "it's two", "-three"]);
+    let output = cluster.client(["append", "--timeout", "300ms", "--", "it's two", "-three"]);
     signal("CONT");
     let output = output.expect_complaint(5, "no answer");
     let settle = settling_command(&output);

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::program::{self, Output, annal};
 
 /// Whatever a test waits for comes within this time, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(25);
 /// Attempts to find ports that nobody takes in between.
 const START_ATTEMPTS: u32 = 5;

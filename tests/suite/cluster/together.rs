@@ -116,12 +116,31 @@ fn the_demo_ends_well_and_leaves_nothing() {
     demo.arg("demo").env("TMPDIR", folder.path());
     let output = program::finish(demo, b"").expect_code(0);
     let story = output.text();
-    for words in
-        ["and leads term 1", "without a leader", "recovered", "logs of n1, n2, n3 are equal"]
-    {
+    for words in [
+        "and leads term 1",
+        "without a leader",
+        "recovered",
+        "Leader_Term1 = n",
+        "logs of n1, n2, n3 are equal",
+    ] {
         assert!(story.contains(words), "no '{words}' in\n{story}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the demo left something");
+}
+
+#[test]
+fn the_demo_leaves_what_was_there_before() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let hidden = folder.path().join("certs/.gitignore");
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    fs::write(&hidden, "*").unwrap();
+    run(folder.path(), ["demo", "--dir", "."]).expect_code(0);
+    assert!(hidden.exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the demo left something");
+    run(folder.path(), ["init"]).expect_code(0);
+    run(folder.path(), ["demo", "--dir", "."]).expect_complaint(1, "already there");
+    assert!(folder.path().join("certs/cluster.toml").exists());
 }
 
 #[test]
