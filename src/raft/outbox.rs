@@ -152,6 +152,9 @@ impl Outbox {
     }
 
     fn hold(&mut self, held: HeldMessage) {
+        if self.held.len() >= HELD_MESSAGES_MAX {
+            return; // Lost, as any message may be.
+        }
         let position = self.held.partition_point(|other| other.until <= held.until);
         self.held.insert(position, held);
     }
