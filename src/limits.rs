@@ -24,9 +24,14 @@ pub const ENTRY_REQUESTS_MAX: usize = 8192;
 
 /// Bytes that one group commit may gather before its barrier.
 ///
-/// sled re-uses a freed part of its file only 16 MiB later; a barrier therefore always lies between
-/// a copy and the overwrite of what was copied.
+/// sled moves pages and re-uses what they left, but no sooner than two of its segments (32 MiB)
+/// later, or after a flush. So many bytes of entries make it write at most 20 MiB (measured), so a
+/// barrier always lies between a copy and the overwrite of what was copied.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
+
+/// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole
+/// page for every few keys that change, so that many small entries cost far more than their bytes.
+pub const GROUP_COMMIT_ENTRIES_MAX: usize = 1024;
 
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
@@ -35,11 +40,57 @@ pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
 /// sled's own segment size, part of the on-disk format.
 pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
 
+/// sled's own segment size in the databases that hold a few small values: the store's `meta` and
+/// the registry's ledger. Part of the on-disk format.
+pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
+
+/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// segment, as in the log's store.
+pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of pairs that go into the ledger behind one barrier.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
+/// window of recent entries is the real cache; this one only has to hold the pages being written.
+pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// How long to wait for a sled database that this process has just closed: sled's threads hold its
+/// file for some milliseconds more.
+pub const SLED_REOPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From an offset to its entry: a log gets a key at least every so many bytes of entries …
+pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
+
+/// … and every so many entries, so that a look-up scans no more than that.
+pub const OFFSET_KEY_ENTRIES: u64 = 64;
+
+/// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
+/// half of it for a slow disk.
+pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A segment that is full while the one before it cannot be sealed yet grows on, up to this many
+/// times its size; then the writer waits for a sealing that is under way.
+pub const SEGMENT_GROWTH_MAX: u64 = 4;
+
+/// Sealed segments that are open at once: readers of the distant past are few, and each costs a
+/// file and a cache.
+pub const SEALED_OPEN_MAX: usize = 4;
+
+/// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
+pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a reader starts over when a truncation changes the entries under its eyes.
+pub const READ_ATTEMPTS_MAX: usize = 8;
+
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 
 /// The smallest segment that can be configured: tests roll often with it.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
+/// The largest segment that can be configured: a start after a crash copies one.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// Writes that wait for the store. The core bounds the entries in them long before that.
 pub const STORE_QUEUE_MAX: usize = 1024;
@@ -93,6 +144,16 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Messages that wait for the priority stream of one peer.
 pub const PEER_PRIORITY_QUEUE_MAX: usize = 256;
 
+/// Bytes of messages to a peer that leave in one write, unless a single one is larger.
+pub const PEER_BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Connections from one peer that wait for a decision: each of its processes dials one at a time.
+pub const PEER_OFFERS_MAX: usize = 8;
+
+/// Former processes of a peer that are remembered, so that a straggler of theirs is not taken for
+/// the newest.
+pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
+
 /// Bytes received from peers and clients that the node has not handled yet.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
 
@@ -117,8 +178,16 @@ pub const GATHER_BYTES_MAX: usize = 256 << 10;
 /// … or what came in this time.
 pub const GATHER_TIME: Duration = Duration::from_millis(5);
 
+/// Requests of gathered lines on their way at once: enough to keep the cluster busy, few enough
+/// that each whose outcome is unknown can be named to the user.
+pub const GATHER_IN_FLIGHT_MAX: usize = 16;
+
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
+
+/// Bytes of the records in those requests. Half of what a leader lets wait, so that one client
+/// alone does not make it Busy; one request always fits.
+pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
 /// One attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -135,6 +204,59 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keep-alive of the connections of clients.
 pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// Terms in one frame to or from a registry.
+pub const REGISTRY_PAGE_MAX: usize = 1000;
+
+/// Terms that a registry remembers of one cluster, the newest: some 10 MiB, at an election a minute
+/// more than two months. The log remembers them all.
+pub const REGISTRY_TERMS_MAX: usize = 100_000;
+
+/// Who opens a stream to a registry has put its question within this time.
+pub const REGISTRY_QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of an address on the wire, as text: no name of the DNS is longer, with its port.
+pub const ADDRESS_BYTES_MAX: usize = 264;
+
+/// What QUIC takes for the round trip before it has measured one. Its own 333 ms would make the first
+/// lost packet cost a second.
+pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// Bytes that a stream to a node or a registry may deliver ahead of its reader.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// The same for all streams of one connection to a node or a registry. It exceeds what the streams
+/// between two nodes may hold together, so that an unread log stream never starves the other. A
+/// client may open more streams than that; it only starves itself.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Streams that a node may have open on one connection to another: it needs two.
+pub const PEER_STREAMS_MAX: u32 = 4;
+
+/// Bytes that a stream may deliver to a client ahead of its reader.
+pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// The same for all streams of a client's connection: a reader that stops reading stops its own
+/// stream and no other. A quarter more than the streams can hold: QUIC announces new room only when
+/// it amounts to an eighth of the window.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 =
+    STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES / 4 * 5;
+
+/// Bytes sent on one connection and not acknowledged. As with the windows, more than the streams
+/// between two nodes can hold together.
+pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
+
+/// Bytes of the kernel's buffers of a socket, each way; less if the kernel does not allow it.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// Handshakes under way at once. Beyond it, who comes is refused and may try again.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Handshakes under way beyond which a newcomer must first show that its address is its own.
+pub const HANDSHAKES_UNVALIDATED_MAX: usize = 16;
+
+/// Bytes read from a stream at a time.
+pub const READ_STEP_BYTES: usize = 64 << 10;
+
 /// First and last pause between two attempts to reach a peer.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// See [`BACKOFF_MIN`].
@@ -143,11 +265,61 @@ pub const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// A client without an answer for this long asks all nodes who leads.
 pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 
+/// Longest time between two such rounds, while the leader confirms that it leads and still does not
+/// answer: each round costs every node a question.
+pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a client waits for the answer to a question that a node answers from memory. A kept
+/// connection whose process was killed says nothing; this ends the wait.
+pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a client that ends waits for its farewells to go out. A node that misses one notices by
+/// [`CLIENT_IDLE_TIMEOUT`].
+pub const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// A client that looks for the leader asks each node this long after its last answer.
+pub const CLIENT_ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// As [`CLIENT_ASK_EVERY`], while a failover is being measured.
+pub const CRASH_ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// A node that was asked to crash and then leaves a question unanswered this long has crashed. It
+/// answers at most 100 ms longer than its own answer takes to arrive.
+pub const CRASH_SILENCE: Duration = Duration::from_millis(150);
+
+/// A followed read that gets no records this long makes sure that its node still leads.
+pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a node has to answer for its line in a status.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Append frames of one stream that wait to be written to it. What they hold is counted by
+/// [`CLIENT_IN_FLIGHT_BYTES_MAX`] already; more of them would only be more to send again.
+pub const LANE_QUEUE_MAX: usize = 64;
+
+/// Requests that callers have handed to the task that sends them, before they enter its window.
+pub const ORDERS_QUEUE_MAX: usize = 64;
+
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a leader that is asked to stop waits for its successor.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a crashing leader waits until its last words have arrived.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a read waits for entries that are committed but not yet on the node's own disk.
+pub const READABLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client's stream has said what it wants within this time.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a new process waits for its folder's lock: its predecessor may still be ending.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a command waits for another that is writing the configuration of the same cluster.
+pub const INIT_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Heartbeat interval for a local network, unless configured otherwise.
 pub const HEARTBEAT_DEFAULT: Duration = Duration::from_millis(25);
@@ -158,12 +330,36 @@ pub const ELECTION_TIMEOUT_MIN_DEFAULT: Duration = Duration::from_millis(150);
 /// Longest election timeout for a local network, unless configured otherwise.
 pub const ELECTION_TIMEOUT_MAX_DEFAULT: Duration = Duration::from_millis(300);
 
+/// Shortest heartbeat interval that can be configured: below it a node only ticks.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+
+/// Longest heartbeat interval that can be configured.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// Longest election timeout that can be configured: nobody waits longer for a leader.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
+/// Heartbeats that the shortest election timeout must hold, so that one lost is no election.
+pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
+
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
 /// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
 /// is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
+
+/// How long a client command tries, unless asked otherwise: many times a failover.
+pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest that a client command can be asked to try.
+pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
+/// Nodes of a cluster that nobody asked for otherwise: the fewest that survive a loss.
+pub const NODES_DEFAULT: u16 = 3;
+
+/// The registry's port, unless configured otherwise; the nodes' follow.
+pub const BASE_PORT_DEFAULT: u16 = 7100;
 
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 15;
@@ -179,6 +375,27 @@ const _: () = {
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    // A page holds at most 16 values and 10 changes to them.
+    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
+    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
+    // The default segment is a few group commits long, and the smallest is none: it rolls each time.
+    assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
+    assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
+    assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
+    // All terms that a registry knows fit into one answer, and a page with the longest addresses.
+    assert!(REGISTRY_TERMS_MAX * 10 + 64 < FRAME_BYTES_MAX);
+    assert!((REGISTRY_PAGE_MAX + 1) * (ADDRESS_BYTES_MAX + 32) < FRAME_BYTES_MAX);
+    // An unread stream between nodes leaves room for the others, on the way out and on the way in.
+    // An eighth of the window may be free without QUIC having said so.
+    assert!(PEER_STREAMS_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 8 * 7);
+    assert!((PEER_STREAMS_MAX * STREAM_WINDOW_BYTES) as u64 <= SEND_WINDOW_BYTES / 2);
+    assert!(
+        STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
+            < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
+    );
+    assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
+    assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
 };

@@ -1,10 +1,118 @@
-//! (chapter to be written by whoever builds this)
+//! The store: what a node keeps, and how it finds out after a crash what it still has.
+//!
+//! # The disaster
+//!
+//! Three nodes. n1 leads and sends entry 7; n2 writes it, flushes it, and answers; n1 counts two of
+//! three, commits, and tells the client. Then the power fails in the whole building. n2 comes up, and
+//! entry 7 is not there: the flush had handed it to the kernel, and the kernel to nobody. n2 and n3
+//! elect a leader that never saw it, which fills index 7 with something else. An acknowledged append
+//! is gone, and every node is sure that all is well.
+//!
+//! The same with a vote: n2 votes for n1 in term 4, forgets it in the power cut, and votes for n3 in
+//! term 4 as well. Two leaders, one term. And the same once more with one flipped bit: the database
+//! opens, says nothing, and ends before the bit; what stood behind it is not only unread but zeroed.
+//!
+//! # The rule
+//!
+//! *Nothing is promised before it is behind a barrier, and nothing that was promised is given up
+//! without saying so.* Behind a barrier means written, flushed and `fdatasync`ed, with the names of
+//! all new files synced too. Saying so means that the node refuses to start: one that does not know
+//! what it promised must neither vote nor lead nor acknowledge.
+//!
+//! # The write path
+//!
+//! ```text
+//!   replica        writer (a thread)              sled: the active segment         disk
+//!      │ write(7)      │                                   │                        │
+//!      ├──────────────>│ take all that waits, ≤ 4 MiB      │                        │
+//!      │ write(8)      │ one batch: removals, entries,     │                        │
+//!      ├──────────────>│ offset keys, state ──────────────>│                        │
+//!      │               │ flush ───────────────────────────>│ sync_file_range ──────>│ (may be lost)
+//!      │               │ fdatasync ────────────────────────────────────────────────>│ (lasts)
+//!      │               │ term or vote changed? the same to `meta`, with its barrier │
+//!      │ Persisted(8)  │                                   │                        │
+//!      │<──────────────┤ segment full? the next one, with its head, with a barrier  │
+//! ```
+//!
+//! # Where things are
+//!
+//! `layout` draws the folder. The log is a row of `segments`, each one sled database with the
+//! keys of `segment`; a segment begins with a [`Head`], so that a start reads only the last one or
+//! two. `meta` says which there are, whose they are, the term and the vote, and the *floor*.
+//!
+//! **The floor** is an entry, with its chain, that is known to have been synced. It is raised when a
+//! segment is sealed, at a clean stop, and else at most a second late, never on an append's path;
+//! it is lowered, behind a barrier, before a truncation goes below it. At the start it tells two
+//! things apart that look alike: an end that was torn off while it was being written, which nobody
+//! was told of, and an end that was lost.
+//!
+//! # Goals of recovery
+//!
+//! 1. Everything that was acknowledged is there, or the start is refused with a sentence about what
+//!    is wrong and where.
+//! 2. What a start hands on has been checked, entry by entry and as a chain, from the head of the
+//!    oldest segment that is not sealed; sealed ones are checked, by the hash of their files, when
+//!    they are first read.
+//! 3. A damaged folder is left exactly as it was found. sled writes when it opens, so everything is
+//!    examined on copies (`trial-…`) or on files whose hash is known, and only then opened.
+//! 4. A crash at any moment, also during a start, leaves something that the next start understands.
+//!
+//! # What is assumed of the disk
+//!
+//! 1. `fdatasync` and `fsync` tell the truth. One that fails is never tried again: the process ends.
+//! 2. What was synced may rot. Every entry has its checksum and its place in a chain, every other
+//!    value a checksum, every closed file a hash.
+//! 3. What was not synced may be there, or not, or in part, in any order.
+//! 4. Files may be replaced by older ones. An older `meta` is noticed by its generation, which the
+//!    active segment remembers, or by a segment that it does not know; an older segment by the floor
+//!    or by its hash. A whole folder put back to an earlier day is not noticed here.
+//!
+//! # Limits
+//!
+//! - Rot that strikes within a second of a crash, in entries above the floor, looks like a torn end
+//!   and is cut like one. The report says how many bytes were cut.
+//! - A start reads the whole of the active segment, and copies it first unless the stop was clean: a
+//!   fraction of a second with segments of 64 MiB.
+//! - sled never gives space back; a segment's folder is deleted as a whole or not at all. Nothing is
+//!   trimmed yet, and nothing is refilled from peers yet.
+//! - All sled databases of a process share one lock: long reads are done in small steps, and are best
+//!   served from the window of recent entries.
+//! - A row of `meta` has the next offset of each log: some thousands of logs fit.
+
+mod barrier;
+mod database;
+mod error;
+mod guard;
+mod inspect;
+mod layout;
+mod ledger;
+mod lock;
+mod meta;
+mod reader;
+mod recovery;
+mod segment;
+mod segments;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod writer;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{SealedEntry, TermStart, Tip};
 use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
+
+pub use error::{Fault, ReadError, StoreError};
+pub use guard::install_panic_hook;
+pub use inspect::{Inspection, inspect};
+pub use ledger::Ledger;
+pub use lock::{FolderLock, lock};
+pub use reader::Reader;
+pub use recovery::{Options, Recovered, RecoveryReport, create, exists, open};
+pub use writer::{Done, Store, Writer};
 
 /// Whose store it is. A store of another node or cluster is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,11 @@
 //! A client opens a stream for each thing it does; the first frame says what. Appends share one
 //! long stream: requests go out pipelined, answers come back as their entries commit.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::frame::{self, Frame, FrameError, header_only, kind};
+use crate::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX};
 use crate::types::{
     ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp,
 };
@@ -231,4 +234,298 @@ pub enum CrashReply {
     NotAdmin,
     /// The cluster was created without fault injection.
     NotAllowed,
+}
+
+header_only!(Request, kind::REQUEST);
+header_only!(Welcome, kind::WELCOME);
+header_only!(AppendReplies, kind::APPEND_REPLIES);
+header_only!(CrashReply, kind::CRASH_REPLY);
+
+impl AppendRequest {
+    /// The request in a frame, with its records, which are not copied.
+    ///
+    /// `lengths` must be theirs: [`Self::lengths_of`].
+    pub fn to_frame(&self, records: &[Bytes]) -> Frame {
+        assert_eq!(self.lengths, frame::lengths_of(records), "lengths of other records");
+        Frame::new(kind::APPEND, self, records)
+    }
+
+    /// The request in a received frame, and its records. Whether it keeps the limits of a request
+    /// is for [`Self::is_within_limits`] to say: that is answered, not cut off.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the frame.
+    pub fn from_frame(received: &Frame) -> Result<(Self, Vec<Bytes>), FrameError> {
+        let (request, payload): (Self, Bytes) = received.read(kind::APPEND)?;
+        let records = frame::cut(kind::APPEND, payload, &request.lengths)?;
+        Ok((request, records))
+    }
+
+    /// What to put into `lengths`.
+    pub fn lengths_of(records: &[Bytes]) -> Vec<u32> {
+        frame::lengths_of(records)
+    }
+
+    /// Whether it has a record at all, and no more and no larger ones than a request may have.
+    pub fn is_within_limits(&self) -> bool {
+        let mut lengths = self.lengths.iter().map(|length| *length as usize);
+        !self.lengths.is_empty()
+            && self.lengths.len() <= REQUEST_RECORDS_MAX
+            && lengths.clone().all(|length| length <= RECORD_BYTES_MAX)
+            && lengths.try_fold(0_usize, usize::checked_add).is_some_and(|b| b <= REQUEST_BYTES_MAX)
+    }
+}
+
+impl Records {
+    /// A frame that refuses the read: nothing else follows.
+    pub fn refused(refusal: ReadRefusal) -> Self {
+        Self {
+            first_offset: Offset::ZERO,
+            runs: vec![],
+            lengths: vec![],
+            end: true,
+            refusal: Some(refusal),
+        }
+    }
+
+    /// The header in a frame, with the records, which are not copied.
+    ///
+    /// `lengths` must be theirs ([`AppendRequest::lengths_of`]) and `runs` must cover them.
+    pub fn to_frame(&self, records: &[Bytes]) -> Frame {
+        assert_eq!(self.lengths, frame::lengths_of(records), "lengths of other records");
+        assert!(self.is_well_formed(), "{:?}", self.runs);
+        Frame::new(kind::RECORDS, self, records)
+    }
+
+    /// The header in a received frame, and the records.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the frame.
+    pub fn from_frame(received: &Frame) -> Result<(Self, Vec<Bytes>), FrameError> {
+        let (header, payload): (Self, Bytes) = received.read(kind::RECORDS)?;
+        let records = frame::cut(kind::RECORDS, payload, &header.lengths)?;
+        if header.is_well_formed() {
+            Ok((header, records))
+        } else {
+            Err(FrameError::Message { kind: kind::RECORDS })
+        }
+    }
+
+    /// Every record belongs to a run, none of which is empty, and a refusal has no records.
+    fn is_well_formed(&self) -> bool {
+        let in_runs: u64 = self.runs.iter().map(|run| u64::from(run.count)).sum();
+        in_runs == self.lengths.len() as u64
+            && self.runs.iter().all(|run| run.count > 0)
+            && (self.refusal.is_none() || self.lengths.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::frame::tests::{hex, received};
+    use super::*;
+
+    fn n1() -> NodeId {
+        NodeId::new(1).unwrap()
+    }
+
+    #[test]
+    fn golden_bytes_of_requests() {
+        for (request, bytes) in [
+            (Request::Hello, "03000000011000"),
+            (Request::Appends, "03000000011001"),
+            (
+                Request::Read(Read {
+                    log: LogNumber::MAIN,
+                    from: ReadFrom::Offset(Offset::new(5)),
+                    limit: Some(2),
+                    linearizable: true,
+                    follow: false,
+                }),
+                "0a00000001100200000501020100",
+            ),
+            (Request::CrashLeader { term: Term::new(3) }, "0400000001100303"),
+        ] {
+            assert_eq!(hex(&request.to_frame()), bytes);
+            assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_welcome() {
+        let welcome = Welcome {
+            cluster: ClusterId::new(1),
+            node: n1(),
+            incarnation: Incarnation::new(2),
+            role: Role::Leader,
+            term: Term::new(3),
+            leader: Some(n1()),
+            ready: true,
+            last_index: Index::new(4),
+            commit_index: Index::new(5),
+            next_offset: Offset::new(6),
+            nodes: vec![(n1(), "h:1".to_owned())],
+        };
+        let expected =
+            "2200000001110100000000000000000000000000000001020303010101040506010103683a31";
+        assert_eq!(hex(&welcome.to_frame()), expected);
+        assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
+    }
+
+    #[test]
+    fn golden_bytes_of_an_append_and_its_answers() {
+        let records = [Bytes::from_static(b"a"), Bytes::new(), Bytes::from_static(b"bc")];
+        let request = AppendRequest {
+            client: ClientId::new(7),
+            seq: Seq::new(3),
+            first_unanswered: Seq::new(2),
+            born: Index::new(9),
+            log: LogNumber::MAIN,
+            lengths: AppendRequest::lengths_of(&records),
+        };
+        let frame = request.to_frame(&records);
+        assert_eq!(
+            hex(&frame),
+            "1d0000000112070000000000000000000000000000000302090003010002616263"
+        );
+        let (got, got_records) = AppendRequest::from_frame(&received(&frame)).unwrap();
+        assert_eq!((got, got_records.as_slice()), (request.clone(), &records[..]));
+        assert!(request.is_within_limits());
+
+        let result = |result| AppendReply { client: ClientId::new(7), seq: Seq::new(3), result };
+        let appended = Appended {
+            offset: Offset::new(1),
+            count: 3,
+            term: Term::new(4),
+            index: Index::new(5),
+            leader: n1(),
+        };
+        let replies = AppendReplies {
+            replies: vec![
+                result(Ok(appended)),
+                result(Err(AppendRefusal::NotLeader { leader: None })),
+                result(Err(AppendRefusal::Gap { expected: Seq::new(8) })),
+            ],
+        };
+        let client = "07000000000000000000000000000000";
+        assert_eq!(
+            hex(&replies.to_frame()),
+            format!("42000000011303{client}03000103040501{client}03010000{client}03010208")
+        );
+        assert_eq!(AppendReplies::from_frame(&received(&replies.to_frame())).unwrap(), replies);
+    }
+
+    fn records_header(lengths: Vec<u32>, counts: &[u32]) -> Records {
+        let run = |count: &u32| Run {
+            count: *count,
+            term: Term::new(2),
+            index: Index::new(3),
+            time: Timestamp::new(4),
+        };
+        Records {
+            first_offset: Offset::new(1),
+            runs: counts.iter().map(run).collect(),
+            lengths,
+            end: true,
+            refusal: None,
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_records_and_of_a_crash() {
+        let header = records_header(vec![1, 2], &[2]);
+        let frame = header.to_frame(&[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
+        assert_eq!(hex(&frame), "1000000001140101020203040201020100616263");
+        assert_eq!(Records::from_frame(&received(&frame)).unwrap().0, header);
+        let refused = Records::refused(ReadRefusal::Busy).to_frame(&[]);
+        assert_eq!(hex(&refused), "080000000114000000010101");
+        let crashing = CrashReply::Crashing {
+            node: n1(),
+            term: Term::new(2),
+            incarnation: Incarnation::new(3),
+        };
+        assert_eq!(hex(&crashing.to_frame()), "06000000011500010203");
+        assert_eq!(CrashReply::from_frame(&received(&crashing.to_frame())).unwrap(), crashing);
+    }
+
+    #[test]
+    fn records_that_contradict_their_header_are_refused() {
+        let refuse = |header: &Records, payload: usize| {
+            let payload = Bytes::from(vec![1; payload]);
+            let frame = received(&Frame::new(kind::RECORDS, header, &[payload]));
+            Records::from_frame(&frame).unwrap_err()
+        };
+        let message = FrameError::Message { kind: kind::RECORDS };
+        let payload = FrameError::Payload { kind: kind::RECORDS };
+        assert_eq!(refuse(&records_header(vec![1, 2], &[2]), 2), payload);
+        assert_eq!(refuse(&records_header(vec![1, 2], &[2]), 4), payload);
+        assert_eq!(refuse(&records_header(vec![u32::MAX, u32::MAX], &[2]), 4), payload);
+        assert_eq!(refuse(&records_header(vec![1, 2], &[1]), 3), message);
+        assert_eq!(refuse(&records_header(vec![1, 2], &[2, 0]), 3), message);
+        assert_eq!(refuse(&records_header(vec![1, 2], &[u32::MAX]), 3), message);
+        let mut refused = records_header(vec![1, 2], &[2]);
+        refused.refusal = Some(ReadRefusal::Failed);
+        assert_eq!(refuse(&refused, 3), message);
+    }
+
+    #[test]
+    fn requests_beyond_the_limits_are_told_apart() {
+        let of = |lengths: Vec<u32>| AppendRequest {
+            client: ClientId::new(7),
+            seq: Seq::FIRST,
+            first_unanswered: Seq::FIRST,
+            born: Index::ZERO,
+            log: LogNumber::MAIN,
+            lengths,
+        };
+        let record = u32::try_from(RECORD_BYTES_MAX).unwrap();
+        assert!(of(vec![record; 4]).is_within_limits());
+        assert!(of(vec![0; REQUEST_RECORDS_MAX]).is_within_limits());
+        assert!(!of(vec![]).is_within_limits());
+        assert!(!of(vec![record + 1]).is_within_limits());
+        assert!(!of(vec![record, record, record, record, 1]).is_within_limits());
+        assert!(!of(vec![0; REQUEST_RECORDS_MAX + 1]).is_within_limits());
+        assert!(!of(vec![u32::MAX; 3]).is_within_limits());
+    }
+
+    proptest! {
+        #[test]
+        fn appends_survive_the_round_trip(
+            client in any::<u128>(), seq in any::<u64>(), born in any::<u64>(),
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..9),
+        ) {
+            let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
+            let request = AppendRequest {
+                client: ClientId::new(client),
+                seq: Seq::new(seq),
+                first_unanswered: Seq::new(seq),
+                born: Index::new(born),
+                log: LogNumber::MAIN,
+                lengths: AppendRequest::lengths_of(&records),
+            };
+            let got = AppendRequest::from_frame(&received(&request.to_frame(&records))).unwrap();
+            prop_assert_eq!(got, (request, records));
+        }
+
+        #[test]
+        fn arbitrary_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let length = u32::try_from(body.len() + 2).unwrap().to_le_bytes();
+            for kind in [kind::REQUEST, kind::WELCOME, kind::APPEND, kind::APPEND_REPLIES,
+                kind::RECORDS, kind::CRASH_REPLY, kind::QUESTION, kind::ANSWER]
+            {
+                let wire = [&length[..], &[1, kind], &body].concat();
+                let frame = Frame::split_from(&mut wire.as_slice().into()).unwrap().unwrap();
+                let _ = Request::from_frame(&frame);
+                let _ = Welcome::from_frame(&frame);
+                let _ = AppendRequest::from_frame(&frame);
+                let _ = AppendReplies::from_frame(&frame);
+                let _ = Records::from_frame(&frame);
+                let _ = CrashReply::from_frame(&frame);
+                let _ = crate::wire::registry::Question::from_frame(&frame);
+                let _ = crate::wire::registry::Answer::from_frame(&frame);
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::frame::{header_only, kind};
 use crate::types::{ClusterId, NodeId, Term, Timestamp};
 
 /// A question to a registry.
@@ -91,4 +92,55 @@ pub enum Refusal {
     NotAllowed,
     /// The question breaks a limit.
     Invalid,
+}
+
+header_only!(Question, kind::QUESTION);
+header_only!(Answer, kind::ANSWER);
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::tests::{hex, received};
+    use super::*;
+
+    #[test]
+    fn golden_bytes() {
+        let cluster = ClusterId::new(1);
+        let of = "01000000000000000000000000000000";
+        let announcement = |term| Announcement {
+            term: Term::new(term),
+            node: NodeId::new(2).unwrap(),
+            address: "h:1".to_owned(),
+            time: Timestamp::new(3),
+        };
+        assert_eq!(announcement(4).name(), "Leader_Term4");
+        for (question, bytes) in [
+            (Question::Known { cluster }, format!("13000000012000{of}")),
+            (
+                Question::Announce {
+                    cluster,
+                    current: announcement(5),
+                    history: vec![announcement(4)],
+                },
+                format!("22000000012001{of}050203683a310301040203683a3103"),
+            ),
+            (Question::Leader { cluster }, format!("13000000012002{of}")),
+            (Question::Terms { cluster, after: Term::new(7) }, format!("14000000012003{of}07")),
+        ] {
+            assert_eq!(hex(&question.to_frame()), bytes);
+            assert_eq!(Question::from_frame(&received(&question.to_frame())).unwrap(), question);
+        }
+        let taken = Refusal::TermTaken { term: Term::new(4), node: NodeId::new(2).unwrap() };
+        for (answer, bytes) in [
+            (Answer::Known(vec![Term::new(1), Term::new(300)]), "070000000121000201ac02"),
+            (Answer::Announced, "03000000012101"),
+            (Answer::Terms(vec![announcement(4)]), "0b00000001210201040203683a3103"),
+            (Answer::Refused(Refusal::LowerTerm { highest: Term::new(9) }), "050000000121030009"),
+            (Answer::Refused(taken), "06000000012103010402"),
+            (Answer::Refused(Refusal::NotAllowed), "0400000001210302"),
+            (Answer::Refused(Refusal::Invalid), "0400000001210303"),
+        ] {
+            assert_eq!(hex(&answer.to_frame()), bytes);
+            assert_eq!(Answer::from_frame(&received(&answer.to_frame())).unwrap(), answer);
+        }
+    }
 }

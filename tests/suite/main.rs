@@ -1,7 +1,17 @@
-//! The one integration binary: a module a subject, so that all of it is linked once.
+//! The one binary of integration tests: linking once is cheaper than linking ten times.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod architecture;
+mod cli;
+mod cluster;
+mod node;
+mod power_cut;
+mod program;
 mod raft_cluster;
 mod raft_laws;
 mod raft_paper;
 mod raft_random;
 mod raft_scripts;
+mod replica_storm;
+mod store_crash;
+mod store_rig;

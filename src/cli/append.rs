@@ -1,0 +1,352 @@
+//! `annal client append`: arguments in one request, or lines in as many as it takes.
+//!
+//! Of lines, several requests are in flight. The first that fails ends it: what is acknowledged is
+//! a prefix of the input. Each request whose outcome is unknown gets a command that settles it; run
+//! in their order they leave the log as if nothing had happened.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::args::{Append, Connection};
+use super::connection;
+use super::failure::{Code, End, Failure};
+use super::gather::{Batch, Gatherer, too_long, too_much};
+use super::output::{Closed, Printer};
+use super::quote::command_line;
+use super::rows::AppendRow;
+use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
+use crate::limits;
+
+/// Records up to these are repeated as arguments; more of them are put into a file.
+const ARGUMENT_BYTES_MAX: usize = 4 << 10;
+const ARGUMENT_RECORDS_MAX: usize = 64;
+
+/// What to append.
+pub(super) struct Settings {
+    source: Source,
+    /// The append that is repeated.
+    token: Option<Token>,
+    /// The flags that lead a repetition to the same cluster.
+    flags: Vec<OsString>,
+}
+
+/// Where records come from.
+enum Source {
+    /// From the command line, as one request.
+    Arguments(Vec<Bytes>),
+    /// Lines of standard input, or of a file.
+    Lines(Box<dyn Read + Send>),
+}
+
+/// Understands what was typed, and opens the file.
+pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings, Failure> {
+    let token = args.token.map(|word| word.parse::<Token>()).transpose().map_err(|error| {
+        let hint = "the token stands behind --as in the last line of the append that failed";
+        Failure::new(Code::Usage, error, hint)
+    })?;
+    let source = match (args.file, args.records) {
+        (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
+        (None, records) if records.len() == 1 && records[0] == "-" => {
+            Source::Lines(Box::new(io::stdin()))
+        }
+        (None, records) => Source::Arguments(check(
+            records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
+        )?),
+    };
+    Ok(Settings { source, token, flags: connection::flags(connection) })
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| {
+        let sentence = format!("{} cannot be read: {error}", path.display());
+        Failure::new(Code::Failed, sentence, "is the path right, and may this user read it?")
+    })
+}
+
+fn check(records: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
+    let large = records.iter().position(|record| record.len() > limits::RECORD_BYTES_MAX);
+    if let Some(at) = large {
+        return Err(too_long(&format!("argument {}", at + 1)));
+    }
+    let bytes: usize = records.iter().map(Bytes::len).sum();
+    if bytes > limits::REQUEST_BYTES_MAX || records.len() > limits::REQUEST_RECORDS_MAX {
+        return Err(too_much());
+    }
+    Ok(records)
+}
+
+/// Appends, and prints an acknowledgement for each request.
+pub(super) async fn run(
+    client: &Client,
+    settings: Settings,
+    printer: &mut Printer,
+) -> Result<(), End> {
+    let Settings { source, token, flags } = settings;
+    let mut printer = Unheard { printer, is_closed: false };
+    match (source, token) {
+        (Source::Arguments(records), None) => {
+            let answer = client.append(records.clone()).await;
+            one(answer, &records, &flags, &mut printer)
+        }
+        (Source::Arguments(records), Some(token)) => {
+            let answer = repeat(client, token, records.clone()).await;
+            one(answer, &records, &flags, &mut printer)
+        }
+        (Source::Lines(input), Some(token)) => {
+            let batch = Gatherer::new(input).all().await.map_err(Failure::from)?;
+            let answer = repeat(client, token, batch.records.clone()).await;
+            one(answer, &batch.records, &flags, &mut printer)
+        }
+        (Source::Lines(input), None) => {
+            lines(client, Gatherer::new(input), &flags, &mut printer).await
+        }
+    }
+}
+
+/// A printer that goes on when nobody reads any more: what is to be appended is appended.
+struct Unheard<'a> {
+    printer: &'a mut Printer,
+    is_closed: bool,
+}
+
+impl Unheard<'_> {
+    fn print(&mut self, appended: Appended) -> Result<(), End> {
+        if self.is_closed {
+            return Ok(());
+        }
+        match self.printer.print_now(&AppendRow::from(appended)) {
+            Err(Closed::Quietly) => {
+                self.is_closed = true;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+async fn repeat(
+    client: &Client,
+    token: Token,
+    records: Vec<Bytes>,
+) -> Result<Appended, AppendError> {
+    let mut appender = client.resume(token);
+    appender.send(records).await?;
+    appender.next().await?.ok_or(AppendError::Ended)
+}
+
+/// Ends an append of one request.
+fn one(
+    answer: Result<Appended, AppendError>,
+    records: &[Bytes],
+    flags: &[OsString],
+    printer: &mut Unheard<'_>,
+) -> Result<(), End> {
+    match answer {
+        Ok(appended) => printer.print(appended),
+        Err(error) => {
+            let mut failure = failure_of(&error, error.to_string());
+            if let AppendError::Unknown { token } = error {
+                failure.commands.push(settling_command(token, records, flags));
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+fn failure_of(error: &AppendError, sentence: String) -> Failure {
+    let hint = match error {
+        AppendError::Unknown { .. } => {
+            "this settles it: the same append, which may be repeated at will".to_owned()
+        }
+        error => error.hint(),
+    };
+    Failure::of(error.outcome(), sentence, hint)
+}
+
+/// Appends lines to their end, or to the first failure.
+async fn lines(
+    client: &Client,
+    gatherer: Gatherer,
+    flags: &[OsString],
+    printer: &mut Unheard<'_>,
+) -> Result<(), End> {
+    let (sender, mut receiver) = client.appender().split();
+    let (under_way, mut sent) = mpsc::channel(limits::GATHER_IN_FLIGHT_MAX);
+    let sending = tokio::spawn(send_lines(gatherer, sender, under_way));
+    loop {
+        match receiver.next().await {
+            Ok(Some(appended)) => {
+                // Its place among those under way is free.
+                let _ = sent.recv().await;
+                printer.print(appended)?;
+            }
+            Ok(None) => break,
+            Err(error) => {
+                sending.abort();
+                return Err(stopped(&error, &mut receiver, &mut sent, flags).await.into());
+            }
+        }
+    }
+    // Everything sent is acknowledged; what stopped the sending, if not the end?
+    match sending.await.expect("a panic ends the process") {
+        Ok(()) => Ok(()),
+        Err(mut failure) => {
+            let count = receiver.acknowledged_records();
+            failure.sentence = format!("{}; {}", failure.sentence, acknowledged(count));
+            Err(failure.into())
+        }
+    }
+}
+
+/// Gathers lines and sends them. A place among those under way is taken before, and is given back
+/// by the acknowledgement.
+async fn send_lines(
+    mut gatherer: Gatherer,
+    mut sender: AppendSender,
+    under_way: mpsc::Sender<Batch>,
+) -> Result<(), Failure> {
+    loop {
+        let Ok(place) = under_way.reserve().await else { return Ok(()) };
+        let Some(batch) = gatherer.next().await else { return Ok(()) };
+        let batch = batch?;
+        let records = batch.records.clone();
+        place.send(batch);
+        match sender.send(records).await {
+            Ok(()) => {}
+            // The other half knows why.
+            Err(AppendError::Ended) => return Ok(()),
+            Err(error) => return Err(failure_of(&error, error.to_string())),
+        }
+    }
+}
+
+/// The failure of the first request that is not acknowledged, with a command for it and for each
+/// after it whose outcome is unknown as well.
+async fn stopped(
+    error: &AppendError,
+    receiver: &mut AppendReceiver,
+    sent: &mut mpsc::Receiver<Batch>,
+    flags: &[OsString],
+) -> Failure {
+    let count = receiver.acknowledged_records();
+    let mut failure = failure_of(error, format!("{error}; {}", acknowledged(count)));
+    let AppendError::Unknown { token } = error else { return failure };
+    let later = receiver.later_unknown().await;
+    for token in [*token].into_iter().chain(later) {
+        match sent.recv().await {
+            Some(batch) => failure.commands.push(settling_command(token, &batch.records, flags)),
+            None => break,
+        }
+    }
+    let settled = failure.commands.len();
+    if settled > 1 {
+        failure.hint = format!(
+            "these {settled} settle it, in this order: the same appends, which may be repeated at will"
+        );
+    }
+    failure
+}
+
+fn acknowledged(count: u64) -> String {
+    match count {
+        0 => "no line is acknowledged".to_owned(),
+        1 => "the first line is acknowledged, none after it".to_owned(),
+        count => format!("the first {count} lines are acknowledged, none after them"),
+    }
+}
+
+/// The command that repeats an append.
+fn settling_command(token: Token, records: &[Bytes], flags: &[OsString]) -> String {
+    let mut words: Vec<OsString> = vec!["annal".into(), "client".into(), "append".into()];
+    words.extend(flags.iter().cloned());
+    words.extend(["--as".into(), token.to_string().into()]);
+    if let Some(path) = saved(token, records) {
+        words.extend(["--file".into(), path.into_os_string()]);
+    } else {
+        let is_option = |record: &Bytes| record.starts_with(b"-");
+        if records.iter().any(is_option) {
+            words.push("--".into());
+        }
+        words.extend(records.iter().map(|record| OsStr::from_bytes(record).to_owned()));
+    }
+    command_line(words)
+}
+
+/// The file into which the records were put, if that is how they have to be repeated.
+fn saved(token: Token, records: &[Bytes]) -> Option<PathBuf> {
+    let bytes: usize = records.iter().map(Bytes::len).sum();
+    let fits = bytes <= ARGUMENT_BYTES_MAX && records.len() <= ARGUMENT_RECORDS_MAX;
+    let are_arguments = !records.iter().any(|record| record.contains(&0));
+    let would_be_input = records.len() == 1 && records[0] == "-";
+    let are_lines = !records.iter().any(|record| record.contains(&b'\n'));
+    if (fits && are_arguments && !would_be_input) || !are_lines {
+        return None;
+    }
+    let path = std::env::temp_dir().join(format!("annal-{token}.lines"));
+    let write = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        for record in records {
+            file.write_all(record)?;
+            file.write_all(b"\n")?;
+        }
+        file.sync_all()
+    };
+    write().ok().map(|()| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{ClientId, Index, Seq};
+
+    fn command(records: &[&[u8]], flags: &[&str]) -> (String, Token) {
+        let records: Vec<Bytes> =
+            records.iter().map(|record| Bytes::copy_from_slice(record)).collect();
+        let place = (Seq::new(1), Seq::new(2));
+        let token = Token::new(ClientId::new(7), place, Index::new(3), &records);
+        let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
+        (settling_command(token, &records, &flags), token)
+    }
+
+    #[test]
+    fn short_records_are_repeated_as_arguments_with_the_same_flags() {
+        let (line, token) = command(&[b"hi", b"it's"], &["--dir", "./x y"]);
+        let expected = format!(r"annal client append --dir './x y' --as {token} hi 'it'\''s'");
+        assert_eq!(line, expected);
+        let (line, token) = command(&[b"--json"], &[]);
+        assert_eq!(line, format!("annal client append --as {token} -- --json"));
+    }
+
+    #[test]
+    fn what_cannot_be_an_argument_is_put_into_a_file() {
+        let long = vec![b'x'; 5000];
+        let many = vec![&b""[..]; 65];
+        for records in [&[&long[..]][..], &[b"-"], &[b"a\0b"], &many] {
+            let (line, token) = command(records, &[]);
+            let path = std::env::temp_dir().join(format!("annal-{token}.lines"));
+            assert_eq!(line, format!("annal client append --as {token} --file {}", path.display()));
+            let mut expected = records.join(&b'\n');
+            expected.push(b'\n');
+            assert_eq!(std::fs::read(&path).unwrap(), expected);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_argument_over_the_limit_is_refused() {
+        let long = Bytes::from(vec![0; limits::RECORD_BYTES_MAX + 1]);
+        let failure = check(vec![Bytes::new(), long]).unwrap_err();
+        assert!(failure.sentence.starts_with("argument 2 is longer"), "{}", failure.sentence);
+        let full = Bytes::from(vec![0; limits::RECORD_BYTES_MAX]);
+        assert!(check(vec![full.clone(); 4]).is_ok());
+        assert!(check(vec![full; 5]).is_err());
+    }
+}

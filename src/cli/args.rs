@@ -1,0 +1,376 @@
+//! The grammar of the command line. What was typed, and nothing about what it does.
+//!
+//! Every flag can also be given by an environment variable, whose name its help shows.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::limits;
+use crate::types::{Index, NodeId};
+
+/// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
+#[derive(Debug, Parser)]
+#[command(name = "annal", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done · 1 failed · 2 usage · 3 no leader or no quorum · \
+    4 condition not met · 5 outcome unknown · 6 damage found · 124 timed out")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Shared {
+    /// Print JSON, one object per line
+    #[arg(long, global = true, env = "ANNAL_JSON", action = ArgAction::SetTrue)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub(super) json: bool,
+
+    /// How log lines look on stderr
+    #[arg(
+        long,
+        global = true,
+        env = "ANNAL_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "human"
+    )]
+    pub(super) log_format: LogFormat,
+
+    /// Which log lines to show, as `info` or `annal::raft=debug`
+    #[arg(long, global = true, env = "ANNAL_LOG", value_name = "FILTER")]
+    pub(super) log: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Time, level, node, message.
+    Human,
+    /// An object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The word that chooses it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take the tour: a cluster, a crash, a recovery, and the proof that nothing was lost
+    Demo(Demo),
+    /// Start a registry and nodes in this terminal; Ctrl-C stops them
+    Up(Up),
+    /// Write the configuration and certificates of a new cluster
+    Init(Init),
+    /// Run a node, or look into a stopped one
+    #[command(subcommand)]
+    Node(Node),
+    /// Append and read records, ask for the cluster's state
+    Client(Client),
+    /// Run the registry, or ask it who led when
+    #[command(subcommand)]
+    Registry(Registry),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Demo {
+    /// Where to keep the cluster [default: a fresh temporary folder]
+    #[arg(long, env = "ANNAL_DIR")]
+    pub(super) dir: Option<PathBuf>,
+
+    /// The registry's port; the nodes' follow [default: free ports]
+    #[arg(long, env = "ANNAL_BASE_PORT", value_name = "P")]
+    pub(super) base_port: Option<u16>,
+
+    /// Leave the cluster up and its folder in place
+    #[arg(long, env = "ANNAL_KEEP", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) keep: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Up {
+    /// How many nodes a new cluster gets
+    #[arg(long, env = "ANNAL_NODE_COUNT", value_name = "N")]
+    pub(super) nodes: Option<u16>,
+
+    /// Where certs/ and data/ are
+    #[arg(long, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+
+    /// The registry's port in a new cluster; the nodes' follow
+    #[arg(long, env = "ANNAL_BASE_PORT", value_name = "P", default_value_t = limits::BASE_PORT_DEFAULT)]
+    pub(super) base_port: u16,
+
+    /// Restart what crashes
+    #[arg(long, env = "ANNAL_RESTART", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) restart: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Init {
+    /// How many nodes
+    #[arg(long, env = "ANNAL_NODE_COUNT", value_name = "N", default_value_t = limits::NODES_DEFAULT)]
+    pub(super) nodes: u16,
+
+    /// Where to write certs/ and data/
+    #[arg(long, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+
+    /// The registry's port; the nodes' follow
+    #[arg(long, env = "ANNAL_BASE_PORT", value_name = "P", default_value_t = limits::BASE_PORT_DEFAULT)]
+    pub(super) base_port: u16,
+
+    /// Do not allow `crash-leader`
+    #[arg(long, env = "ANNAL_PRODUCTION", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) production: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Node {
+    /// Run or restart a node in the foreground
+    Start(NodeStart),
+    /// Look into a stopped node's data, on a copy
+    Inspect(NodeInspect),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeStart {
+    /// The node's folder; its last part is the node's name
+    #[arg(long, env = "ANNAL_DATA", value_name = "FOLDER")]
+    pub(super) data: PathBuf,
+
+    /// Where certs/ is, if not two folders above the data
+    #[arg(long, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(super) child: ChildOptions,
+}
+
+/// How a child of `annal up` is told that it is one.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct ChildOptions {
+    /// Stop when standard input ends: the parent holds the other end
+    #[arg(long, hide = true)]
+    pub(super) parent_pipe: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeInspect {
+    /// The node's folder
+    #[arg(long, env = "ANNAL_DATA", value_name = "FOLDER")]
+    pub(super) data: PathBuf,
+
+    /// Verify the chain up to this entry [default: the last]
+    #[arg(long, env = "ANNAL_AT", value_name = "INDEX", value_parser = index)]
+    pub(super) at: Option<Index>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Registry {
+    /// Run the registry in the foreground
+    Start(RegistryStart),
+    /// Who led last
+    Leader(Connection),
+    /// Who led each term, oldest first
+    Terms(Connection),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RegistryStart {
+    /// The registry's folder
+    #[arg(long, env = "ANNAL_DATA", value_name = "FOLDER", default_value = "./data/registry")]
+    pub(super) data: PathBuf,
+
+    /// Where certs/ is, if not two folders above the data
+    #[arg(long, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(super) child: ChildOptions,
+}
+
+/// How to reach a cluster.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Connection {
+    /// Where certs/ is
+    #[arg(long, global = true, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+
+    /// The registry's address [default: as certs/cluster.toml says]
+    #[arg(long, global = true, env = "ANNAL_REGISTRY", value_name = "ADDR")]
+    pub(super) registry: Option<String>,
+
+    /// The nodes' addresses [default: as certs/cluster.toml says]
+    #[arg(long, global = true, env = "ANNAL_NODES", value_name = "ADDR,…", value_delimiter = ',')]
+    pub(super) nodes: Vec<String>,
+
+    /// How long to try
+    #[arg(long, global = true, env = "ANNAL_TIMEOUT", value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = duration)]
+    pub(super) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(super) struct Client {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+
+    #[command(subcommand)]
+    pub(super) verb: Option<ClientVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientVerb {
+    /// Append records: each argument one, or each line of the input
+    Append(Append),
+    /// Read records
+    Read(Read),
+    /// Show the last records, and with -f those to come
+    Tail(Tail),
+    /// Show every node's state
+    Status,
+    /// Crash the leader and wait for the next
+    CrashLeader,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Append {
+    /// The records, in one request; `-` alone takes each line of standard input
+    #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    pub(super) records: Vec<OsString>,
+
+    /// Take each line of this file as a record
+    #[arg(long, env = "ANNAL_FILE", value_name = "F")]
+    pub(super) file: Option<PathBuf>,
+
+    /// Repeat an append whose outcome is unknown; its records must be given again
+    #[arg(long = "as", env = "ANNAL_AS", value_name = "TOKEN")]
+    pub(super) token: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Read {
+    /// The offset of the first record
+    #[arg(long, env = "ANNAL_FROM", value_name = "N", default_value_t = 0)]
+    pub(super) from: u64,
+
+    /// At most so many records
+    #[arg(long, env = "ANNAL_LIMIT", value_name = "N")]
+    pub(super) limit: Option<u64>,
+
+    /// Read what a node knows to be committed, though newer records may be acknowledged
+    #[arg(long, env = "ANNAL_STALE", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) stale: bool,
+
+    /// Read from this node
+    #[arg(long, env = "ANNAL_NODE", value_name = "NAME", requires = "stale")]
+    pub(super) node: Option<NodeId>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Tail {
+    /// How many records to show first
+    #[arg(
+        short = 'n',
+        long = "lines",
+        env = "ANNAL_LINES",
+        value_name = "N",
+        default_value_t = 10
+    )]
+    pub(super) lines: u64,
+
+    /// Go on with what is appended later, until interrupted
+    #[arg(short = 'f', long, env = "ANNAL_FOLLOW", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) follow: bool,
+}
+
+fn index(text: &str) -> Result<Index, String> {
+    let number: u64 = text.parse().map_err(|_| "an index is a number from 1".to_owned())?;
+    match number {
+        0 => Err("the first entry has index 1".to_owned()),
+        number => Ok(Index::new(number)),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| "a time is a number and a unit, as 500ms, 5s or 1m".to_owned())?;
+    if duration.is_zero() || duration > limits::CLIENT_TIMEOUT_MAX {
+        let highest = humantime::format_duration(limits::CLIENT_TIMEOUT_MAX);
+        return Err(format!("a time lies above 0 and is at most {highest}"));
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        fn check(command: &clap::Command, path: &str) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let name = argument.get_id().as_str();
+                if argument.is_positional() || ["help", "version"].contains(&name) {
+                    continue;
+                }
+                let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                let is_ours = variable.as_ref().is_some_and(|name| name.starts_with("ANNAL_"));
+                assert!(is_ours, "{path} --{name} has {variable:?}");
+            }
+            for inner in command.get_subcommands() {
+                check(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        check(&Arguments::command(), "annal");
+    }
+
+    #[test]
+    fn options_of_the_connection_may_stand_before_and_after_the_verb() {
+        for line in [
+            ["annal", "client", "--timeout", "1s", "append", "hi"],
+            ["annal", "client", "append", "hi", "--timeout", "1s"],
+        ] {
+            let Command::Client(client) = Arguments::try_parse_from(line).unwrap().command else {
+                panic!("not a client command");
+            };
+            assert_eq!(client.connection.timeout, Duration::from_secs(1));
+        }
+    }
+
+    #[test]
+    fn times_and_indexes_have_bounds() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        for bad in ["0s", "5", "-1s", "400days", ""] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(index("7"), Ok(Index::new(7)));
+        assert!(index("0").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! `annal client …`: append, read, tail, status, crash-leader.
+
+use super::append;
+use super::args::{Client as Arguments, ClientVerb, Read, Tail};
+use super::connection::{Target, target};
+use super::failure::{Code, End, Failure};
+use super::output::Printer;
+use super::rows::{CrashRow, NodeRow, RecordRow, RegistryRow, StatusRow};
+use super::runtime;
+use crate::client::{
+    Client, Consistency, CrashError, Crashed, NodeStatus, ReadFrom, ReadOptions, Settings, Status,
+};
+use crate::types::Offset;
+
+/// The certificate that commands show.
+pub(super) const CLIENT: &str = "client";
+/// The certificate that shows that its holder may break things on purpose.
+const ADMIN: &str = "admin";
+
+/// Runs a client's command.
+pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {
+    let Some(verb) = args.verb else {
+        let verbs = "append, read, tail, status, crash-leader";
+        let hint = format!("one of {verbs}; `annal client --help` says more");
+        return Err(Failure::new(Code::Usage, "`annal client` needs a command", hint).into());
+    };
+    // What is wrong with the words is said before anybody is asked for the cluster.
+    let verb = match verb {
+        ClientVerb::Append(append) => Verb::Append(append::settings(append, &args.connection)?),
+        ClientVerb::Read(read) => Verb::Read(read_options(&read)),
+        ClientVerb::Tail(tail) => Verb::Read(tail_options(&tail)),
+        ClientVerb::Status => Verb::Status,
+        ClientVerb::CrashLeader => Verb::CrashLeader,
+    };
+    let target = target(&args.connection)?;
+    let name = if matches!(verb, Verb::CrashLeader) { ADMIN } else { CLIENT };
+    runtime::wait(async {
+        let client = connect(&target, name)?;
+        match verb {
+            Verb::Append(settings) => append::run(&client, settings, printer).await,
+            Verb::Read(options) => read(&client, options, printer).await,
+            Verb::Status => status(&client, printer).await,
+            Verb::CrashLeader => crash_leader(&client, printer).await,
+        }
+    })
+}
+
+/// What a verb comes to.
+enum Verb {
+    Append(append::Settings),
+    Read(ReadOptions),
+    Status,
+    CrashLeader,
+}
+
+/// A client of the target, which shows its usual certificate.
+pub(super) fn connect_as_client(target: &Target) -> Result<Client, Failure> {
+    connect(target, CLIENT)
+}
+
+/// A client of the target, which shows the certificate of an admin.
+pub(super) fn connect_as_admin(target: &Target) -> Result<Client, Failure> {
+    connect(target, ADMIN)
+}
+
+fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
+    let settings = Settings {
+        certs: target.certs.clone(),
+        name: name.to_owned(),
+        cluster: Some(target.cluster),
+        nodes: target.nodes.clone(),
+        registry: target.registry,
+        timeout: target.timeout,
+    };
+    Client::connect(settings).map_err(|error| Failure::of(error.outcome(), &error, error.hint()))
+}
+
+fn read_options(args: &Read) -> ReadOptions {
+    let consistency =
+        if args.stale { Consistency::Stale { node: args.node } } else { Consistency::Linearizable };
+    let from = ReadFrom::Offset(Offset::new(args.from));
+    ReadOptions { from, limit: args.limit, consistency, follow: false }
+}
+
+fn tail_options(args: &Tail) -> ReadOptions {
+    let from = ReadFrom::Last(args.lines);
+    ReadOptions { from, limit: None, consistency: Consistency::Linearizable, follow: args.follow }
+}
+
+async fn read(client: &Client, options: ReadOptions, printer: &mut Printer) -> Result<(), End> {
+    let mut reader = client.read(options);
+    loop {
+        let records = match reader.next().await {
+            Ok(Some(records)) => records,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Failure::of(error.outcome(), &error, error.hint()).into()),
+        };
+        for record in records {
+            printer.print(&RecordRow {
+                offset: record.offset,
+                term: record.term,
+                index: record.index,
+                time: record.time,
+                record: record.bytes,
+            })?;
+        }
+        printer.flush()?;
+    }
+}
+
+async fn status(client: &Client, printer: &mut Printer) -> Result<(), End> {
+    let status = client.status().await;
+    printer.print_now(&status_row(&status))?;
+    match status.unavailable {
+        Some(unavailable) => {
+            Err(Failure::of(unavailable.outcome(), &unavailable, unavailable.hint()).into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn status_row(status: &Status) -> StatusRow {
+    let announced = status.registry.as_ref().and_then(|registry| registry.said.as_ref().ok());
+    let last = announced.and_then(Option::as_ref);
+    StatusRow {
+        cluster: status.cluster,
+        leader: status.leader.map(|leading| leading.node),
+        term: status.leader.map(|leading| leading.term),
+        nodes: status.nodes.iter().map(|node| node_row(status, node)).collect(),
+        registry: RegistryRow {
+            reachable: announced.is_some(),
+            leader: last.map(|announcement| announcement.node),
+            term: last.map(|announcement| announcement.term),
+        },
+    }
+}
+
+fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
+    let said = node.said.as_ref().ok();
+    NodeRow {
+        node: node.node,
+        address: node.address.to_string(),
+        role: said.map(|welcome| welcome.role),
+        term: said.map(|welcome| welcome.term),
+        last_index: said.map(|welcome| welcome.last_index),
+        commit_index: said.map(|welcome| welcome.commit_index),
+        next_offset: said.map(|welcome| welcome.next_offset),
+        lag: status.lag(node),
+        reachable: said.is_some(),
+    }
+}
+
+async fn crash_leader(client: &Client, printer: &mut Printer) -> Result<(), End> {
+    let crashed = client.crash_leader().await;
+    match &crashed {
+        Ok(crashed) => return Ok(printer.print_now(&crash_row(crashed))?),
+        Err(CrashError::NoSuccessor { node, term, .. }) => printer.print_now(&CrashRow {
+            crashed: *node,
+            term: *term,
+            new_leader: None,
+            new_term: None,
+            failover_ms: None,
+        })?,
+        Err(_) => {}
+    }
+    let error = crashed.expect_err("success has returned");
+    Err(Failure::of(error.outcome(), &error, error.hint()).into())
+}
+
+/// A crash as it is shown.
+pub(super) fn crash_row(crashed: &Crashed) -> CrashRow {
+    CrashRow {
+        crashed: crashed.node,
+        term: crashed.term,
+        new_leader: Some(crashed.new_leader),
+        new_term: Some(crashed.new_term),
+        failover_ms: u64::try_from(crashed.failover.as_millis()).ok(),
+    }
+}

@@ -1,0 +1,153 @@
+//! How a client command reaches its cluster: `cluster.toml`, and what the flags say instead.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::Connection;
+use super::failure::{Code, Failure};
+use crate::limits;
+use crate::node::config::ClusterConfig;
+use crate::node::init::CERTS_FOLDER;
+use crate::types::{ClusterId, NodeId};
+
+/// Where a cluster is, and who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The folder of certificates.
+    pub(super) certs: PathBuf,
+    /// The cluster.
+    pub(super) cluster: ClusterId,
+    /// The nodes, and where to reach them.
+    pub(super) nodes: Vec<(NodeId, SocketAddr)>,
+    /// Where to reach the registry, if there is one.
+    pub(super) registry: Option<SocketAddr>,
+    /// How long to try.
+    pub(super) timeout: Duration,
+}
+
+/// Finds out where the cluster is.
+pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
+    let certs = args.dir.join(CERTS_FOLDER);
+    let cluster = ClusterConfig::load(&certs).map_err(|error| {
+        let hint = if error.is_missing() {
+            "`annal up` makes a cluster; --dir says where one is".to_owned()
+        } else {
+            error.hint()
+        };
+        Failure::new(Code::Failed, &error, hint)
+    })?;
+    let nodes = match args.nodes.as_slice() {
+        [] => cluster.nodes.iter().map(|(node, address)| (*node, *address)).collect(),
+        given => named(given, &cluster)?,
+    };
+    let registry = match &args.registry {
+        Some(given) => Some(resolved("--registry", given)?),
+        None => cluster.registry,
+    };
+    Ok(Target { certs, cluster: cluster.cluster, nodes, registry, timeout: args.timeout })
+}
+
+/// The cluster in a directory, as its `cluster.toml` says.
+pub(super) fn of_directory(directory: &Path) -> Result<Target, Failure> {
+    target(&Connection {
+        dir: directory.to_owned(),
+        registry: None,
+        nodes: Vec::new(),
+        timeout: limits::CLIENT_TIMEOUT_DEFAULT,
+    })
+}
+
+/// Gives the addresses their nodes' names: as in `n1=ADDR`, or as `cluster.toml` knows the
+/// address, or the names that are left, in order.
+fn named(given: &[String], cluster: &ClusterConfig) -> Result<Vec<(NodeId, SocketAddr)>, Failure> {
+    let mut nodes = Vec::new();
+    let mut unnamed = Vec::new();
+    for text in given {
+        let (name, address) = match text.split_once('=') {
+            Some((name, address)) => (Some(name), address),
+            None => (None, text.as_str()),
+        };
+        let address = resolved("--nodes", address)?;
+        let known = cluster.nodes.iter().find(|(_, known)| **known == address);
+        match (name, known) {
+            (Some(name), _) => {
+                let node = name.parse().map_err(|error| usage(error, "as n1=127.0.0.1:7101"))?;
+                nodes.push((node, address));
+            }
+            (None, Some((node, _))) => nodes.push((*node, address)),
+            (None, None) => unnamed.push(address),
+        }
+    }
+    for address in unnamed {
+        let is_free = |node: &&NodeId| nodes.iter().all(|(taken, _)| taken != *node);
+        let node = cluster.nodes.keys().find(is_free).copied().ok_or_else(|| {
+            let sentence = format!("the cluster has no node left that could be at {address}");
+            usage(sentence, "say which is where, as n1=127.0.0.1:7101")
+        })?;
+        nodes.push((node, address));
+    }
+    nodes.sort_unstable();
+    Ok(nodes)
+}
+
+fn resolved(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| {
+        usage(format!("{flag} {text} is no address: {error}"), "an address is as 127.0.0.1:7101")
+    })?;
+    addresses.next().ok_or_else(|| {
+        usage(format!("{flag} {text} has no address"), "an address is as 127.0.0.1:7101")
+    })
+}
+
+fn usage(sentence: impl ToString, hint: &str) -> Failure {
+    Failure::new(Code::Usage, sentence, hint)
+}
+
+/// The flags that lead another command to the same cluster.
+pub(super) fn flags(args: &Connection) -> Vec<OsString> {
+    let mut flags: Vec<OsString> = Vec::new();
+    if args.dir.as_os_str() != "." {
+        flags.extend(["--dir".into(), args.dir.clone().into_os_string()]);
+    }
+    if let Some(registry) = &args.registry {
+        flags.extend(["--registry".into(), registry.into()]);
+    }
+    if !args.nodes.is_empty() {
+        flags.extend(["--nodes".into(), args.nodes.join(",").into()]);
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> ClusterConfig {
+        let nodes = (1..=3).map(|number| {
+            (NodeId::new(number).unwrap(), SocketAddr::from(([127, 0, 0, 1], 7100 + number)))
+        });
+        ClusterConfig { cluster: ClusterId::new(1), registry: None, nodes: nodes.collect() }
+    }
+
+    fn names(given: &[&str]) -> Result<Vec<String>, Failure> {
+        let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+        let named = named(&given, &cluster())?;
+        Ok(named.iter().map(|(node, address)| format!("{node}={address}")).collect())
+    }
+
+    #[test]
+    fn addresses_get_their_nodes_names() {
+        assert_eq!(names(&["127.0.0.1:7102"]).unwrap(), ["n2=127.0.0.1:7102"]);
+        assert_eq!(
+            names(&["127.0.0.1:9000", "127.0.0.1:7101", "n3=127.0.0.1:9003"]).unwrap(),
+            ["n1=127.0.0.1:7101", "n2=127.0.0.1:9000", "n3=127.0.0.1:9003"]
+        );
+        for bad in ["nowhere", "x=127.0.0.1:1", "127.0.0.1"] {
+            assert_eq!(names(&[bad]).unwrap_err().code, Code::Usage, "{bad}");
+        }
+        let four = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"];
+        assert_eq!(names(&four).unwrap_err().code, Code::Usage);
+    }
+}

@@ -1,0 +1,62 @@
+//! From the arguments to the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use super::args::{Arguments, Command, Node, Registry, Shared};
+use super::failure::{Code, End};
+use super::logs::{self, LogSettings};
+use super::output::{Printer, complain, print_usage};
+use super::{client, demo, init, node, registry, up};
+
+/// Runs the command that the process was started with. Returns its exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            print_usage(&usage);
+            return ExitCode::from(if usage.use_stderr() { Code::Usage as u8 } else { 0 });
+        }
+    };
+    match run(arguments) {
+        Ok(()) | Err(End::Unheard) => ExitCode::SUCCESS,
+        Err(End::Said(code)) => ExitCode::from(code as u8),
+        Err(End::Failed(failure)) => {
+            complain(&failure);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
+    let mut printer = Printer::new(shared.json);
+    match command {
+        // Servers log under a name of their own.
+        Command::Node(Node::Start(args)) => return node::start(&args, &shared),
+        Command::Registry(Registry::Start(args)) => return registry::start(&args, &shared),
+        _ => install_client_logs(&shared)?,
+    }
+    match command {
+        Command::Demo(args) => demo::run(&args, &mut printer),
+        Command::Up(args) => up::run(&args, &shared, &mut printer),
+        Command::Init(args) => init::run(&args, &mut printer),
+        Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
+        Command::Client(args) => client::run(args, &mut printer),
+        Command::Registry(Registry::Leader(args)) => registry::leader(&args, &mut printer),
+        Command::Registry(Registry::Terms(args)) => registry::terms(&args, &mut printer),
+        Command::Node(Node::Start(_)) | Command::Registry(Registry::Start(_)) => {
+            unreachable!("started above")
+        }
+    }
+}
+
+fn install_client_logs(shared: &Shared) -> Result<(), End> {
+    Ok(logs::install(LogSettings {
+        format: shared.log_format,
+        filter: shared.log.as_deref(),
+        default_filter: logs::CLIENT_FILTER,
+        name: "client".to_owned(),
+        named_by_parent: false,
+    })?)
+}

@@ -1,0 +1,139 @@
+//! How a command fails: a sentence, a hint, and a fixed exit code.
+
+use super::output::Closed;
+use crate::client::Outcome;
+use crate::node::config::ConfigError;
+use crate::node::init::InitError;
+use crate::node::start::StartError;
+
+/// What a command's end means, to scripts. The numbers never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    /// Failed.
+    Failed = 1,
+    /// Not a command.
+    Usage = 2,
+    /// No leader or no quorum: certainly not in the log.
+    NoLeader = 3,
+    /// A condition that was asked for does not hold.
+    Condition = 4,
+    /// A leader took it, and no answer came.
+    Unknown = 5,
+    /// Damage was found.
+    Damage = 6,
+    /// A wait without effect on the log ran out.
+    TimedOut = 124,
+}
+
+impl Code {
+    /// The code with this number, as a lower floor chose it.
+    pub(super) fn of(number: u8) -> Self {
+        match number {
+            2 => Self::Usage,
+            3 => Self::NoLeader,
+            4 => Self::Condition,
+            5 => Self::Unknown,
+            6 => Self::Damage,
+            124 => Self::TimedOut,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why a command ends with anything but 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The exit code.
+    pub(super) code: Code,
+    /// What is wrong, in one sentence.
+    pub(super) sentence: String,
+    /// What to do about it.
+    pub(super) hint: String,
+    /// Commands that do it, ready to be run.
+    pub(super) commands: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with the code of a client's outcome. There is always something to do about it.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
+    pub(super) fn of(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
+        let hint = match hint.to_string() {
+            hint if hint.is_empty() => "`annal client status` shows how the cluster is".to_owned(),
+            hint => hint,
+        };
+        Self::new(Code::of(outcome.exit_code()), sentence, hint)
+    }
+
+    /// A failure without commands.
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
+    pub(super) fn new(code: Code, sentence: impl ToString, hint: impl ToString) -> Self {
+        let (sentence, hint) = (sentence.to_string(), hint.to_string());
+        Self { code, sentence, hint, commands: Vec::new() }
+    }
+}
+
+/// How a command ends before its time.
+#[derive(Debug)]
+pub(super) enum End {
+    /// With a complaint.
+    Failed(Failure),
+    /// With a complaint that has been made already, as the result itself says what is wrong.
+    Said(Code),
+    /// Quietly: nobody reads any more.
+    Unheard,
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Closed> for End {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Quietly => Self::Unheard,
+            Closed::Error(error) => Self::Failed(Failure::new(
+                Code::Failed,
+                format!("the output cannot be written: {error}"),
+                "is there space where it goes?",
+            )),
+        }
+    }
+}
+
+impl From<InitError> for Failure {
+    fn from(error: InitError) -> Self {
+        Self::new(Code::Failed, &error, error.hint())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Code::Failed, &error, error.hint())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::new(Code::of(error.exit_code()), &error, error.hint())
+    }
+}
+
+impl From<InitError> for End {
+    fn from(error: InitError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<ConfigError> for End {
+    fn from(error: ConfigError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<StartError> for End {
+    fn from(error: StartError) -> Self {
+        Failure::from(error).into()
+    }
+}

@@ -1,0 +1,48 @@
+//! `annal init`: a new cluster's configuration and certificates.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::args;
+use super::failure::{End, Failure};
+use super::output::{Printer, talk};
+use super::quote::command_line;
+use super::rows::{InitRow, PartRow};
+use crate::node::init::{InitOptions, init};
+use crate::types::NodeId;
+
+/// Writes a cluster and says what comes next.
+pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
+    let options = settings(args)?;
+    let cluster = init(&options)?;
+    printer.print_now(&InitRow {
+        cluster: cluster.cluster,
+        dir: args.dir.display().to_string(),
+        nodes: parts(&cluster.nodes),
+        registry: cluster.registry.map(|address| address.to_string()),
+        fault_injection: options.fault_injection,
+    })?;
+    if !printer.is_json() {
+        let dir = args.dir.to_string_lossy();
+        let up = match dir.as_ref() {
+            "." => command_line(["annal", "up"]),
+            dir => command_line(["annal", "up", "--dir", dir]),
+        };
+        talk(format_args!("start it with: {up}"));
+    }
+    Ok(())
+}
+
+fn settings(args: &args::Init) -> Result<InitOptions, Failure> {
+    let options = InitOptions::local(&args.dir, args.nodes, args.base_port)?;
+    Ok(InitOptions { fault_injection: !args.production, ..options })
+}
+
+/// Nodes as results show them.
+pub(super) fn parts(nodes: &BTreeMap<NodeId, SocketAddr>) -> Vec<PartRow> {
+    let part = |(node, address): (&NodeId, &SocketAddr)| PartRow {
+        node: *node,
+        address: address.to_string(),
+    };
+    nodes.iter().map(part).collect()
+}

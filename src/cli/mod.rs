@@ -1,0 +1,34 @@
+//! The command line: what the user types, sees, and gets back as an exit code.
+//!
+//! Four layers, in the order in which they are passed. `args` is the grammar: what was typed. Each
+//! noun's file turns that into settings, runs the command, which calls the floors below, and makes
+//! rows of what they give back. `rows` has each result in its two forms, for people and as JSON
+//! with fixed field names, and `output` alone prints them: data to stdout, talk to stderr.
+//!
+//! Whatever goes wrong becomes a `failure`: one sentence, a hint, an exit code that never changes
+//! its meaning. Logs of long-running commands go through `logs`.
+//!
+//! This floor decides nothing about the log: what may be promised, retried or repeated is the
+//! client's and the node's business.
+
+mod append;
+mod args;
+mod children;
+mod client;
+mod connection;
+mod demo;
+mod dispatch;
+mod failure;
+mod gather;
+mod init;
+mod logs;
+mod node;
+mod output;
+mod parent;
+mod quote;
+mod registry;
+mod rows;
+mod runtime;
+mod up;
+
+pub use dispatch::main;

@@ -1,0 +1,99 @@
+//! `annal node start` and `annal node inspect`.
+
+use super::args::{NodeInspect, NodeStart, Shared};
+use super::failure::{Code, End, Failure};
+use super::logs::{self, LogSettings};
+use super::output::{Printer, talk};
+use super::rows::InspectRow;
+use super::{parent, runtime};
+use crate::net::{CertificateIdentity, CertificateRole, Credentials};
+use crate::node::start::{PreparedNode, prepare_node};
+use crate::node::{self, Settings};
+use crate::store::{self, StoreError};
+
+/// Runs a node until it is stopped.
+pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
+    let name = args.data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    logs::install(LogSettings {
+        format: shared.log_format,
+        filter: shared.log.as_deref(),
+        default_filter: logs::SERVER_FILTER,
+        name,
+        named_by_parent: args.child.parent_pipe,
+    })?;
+    if args.child.parent_pipe {
+        parent::stop_when_it_ends();
+    }
+    let prepared = prepare_node(&args.data, &args.dir)?;
+    if let Some(directory) = &prepared.wrote {
+        tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
+    }
+    run(prepared)
+}
+
+/// Hands over to the node itself, until a signal asks it to stop.
+fn run(prepared: PreparedNode) -> Result<(), End> {
+    store::install_panic_hook();
+    let credentials = credentials(&prepared)?;
+    let settings = Settings { data: prepared.data, config: prepared.config, credentials };
+    runtime::wait(runtime::until_signal(|stop| async move {
+        node::run(settings, stop).await.map_err(|error| {
+            Failure::new(Code::of(error.exit_code()), &error, some_hint(error.hint())).into()
+        })
+    }))
+}
+
+fn some_hint(hint: String) -> String {
+    if hint.is_empty() { "the lines above say more".to_owned() } else { hint }
+}
+
+/// The node's certificate, which has to be the node's.
+fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
+    let config = &prepared.config;
+    let name = config.node.to_string();
+    let credentials = Credentials::load(&prepared.certs, &name)
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let expected = CertificateIdentity {
+        cluster: config.cluster,
+        role: CertificateRole::Node,
+        name: name.clone(),
+    };
+    if *credentials.identity() == expected {
+        return Ok(credentials);
+    }
+    let file = prepared.certs.join(format!("{name}.crt"));
+    let found = credentials.identity();
+    let sentence = format!("{} is the certificate of {found}, not of {expected}", file.display());
+    Err(Failure::new(Code::Failed, sentence, "put back the certificate that `annal init` made"))
+}
+
+/// Looks into a stopped node's folder.
+pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), End> {
+    let row = inspection(args)?;
+    let is_damaged = !row.damage.is_empty();
+    printer.print_now(&row)?;
+    if is_damaged {
+        talk("error: the folder is damaged, and was left as it is");
+        return Err(End::Said(Code::Damage));
+    }
+    Ok(())
+}
+
+/// Asks the store what is in the folder.
+fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
+    let damaged = |error: &StoreError| if error.is_damage() { Code::Damage } else { Code::Failed };
+    let found = store::inspect(&args.data, args.at)
+        .map_err(|error| Failure::new(damaged(&error), &error, error.hint()))?;
+    Ok(InspectRow {
+        node: found.identity.node,
+        term: found.hard_state.current_term,
+        voted_for: found.hard_state.voted_for,
+        segments: found.segments,
+        first_index: found.first_index,
+        last_index: found.last.id.index,
+        commit_index: found.commit_index,
+        next_offset: found.next_offset,
+        chain: found.chain.map(|chain| chain.to_string()),
+        damage: found.damage,
+    })
+}

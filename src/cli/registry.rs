@@ -1,0 +1,138 @@
+//! `annal registry start`, `leader` and `terms`.
+
+use std::net::SocketAddr;
+
+use super::args::{Connection, RegistryStart, Shared};
+use super::client::CLIENT;
+use super::connection::{Target, target};
+use super::failure::{Code, End, Failure};
+use super::logs::{self, LogSettings};
+use super::output::Printer;
+use super::rows::TermRow;
+use super::{parent, runtime};
+use crate::limits;
+use crate::net::{CertificateRole, Credentials, Endpoint, Protocol};
+use crate::node::init::REGISTRY_FOLDER;
+use crate::node::start::{PreparedRegistry, prepare_registry};
+use crate::registry::{self, LookupError, Server, ServerError};
+use crate::store;
+use crate::wire::registry::Announcement;
+
+/// Runs the registry until it is stopped.
+pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
+    logs::install(LogSettings {
+        format: shared.log_format,
+        filter: shared.log.as_deref(),
+        default_filter: logs::SERVER_FILTER,
+        name: REGISTRY_FOLDER.to_owned(),
+        named_by_parent: args.child.parent_pipe,
+    })?;
+    if args.child.parent_pipe {
+        parent::stop_when_it_ends();
+    }
+    store::install_panic_hook();
+    let prepared = prepare_registry(&args.data, &args.dir)?;
+    if let Some(directory) = &prepared.wrote {
+        tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
+    }
+    let credentials = credentials(&prepared)?;
+    runtime::wait(serve(&prepared, &credentials))
+}
+
+/// The registry's certificate, which has to be a registry's.
+fn credentials(prepared: &PreparedRegistry) -> Result<Credentials, Failure> {
+    let credentials = Credentials::load(&prepared.certs, REGISTRY_FOLDER)
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let found = credentials.identity();
+    if found.role == CertificateRole::Registry {
+        return Ok(credentials);
+    }
+    let file = prepared.certs.join("registry.crt");
+    let sentence = format!("{} is the certificate of {found}, not of a registry", file.display());
+    Err(Failure::new(Code::Failed, sentence, "put back the certificate that `annal init` made"))
+}
+
+/// Serves until a signal.
+async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result<(), End> {
+    let endpoint = Endpoint::server(prepared.config.listen, credentials, &[Protocol::Registry])
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let server = Server::start(&prepared.data, endpoint.clone()).map_err(|error| failed(&error))?;
+    tracing::info!("listening on {}", endpoint.local_address());
+    runtime::until_signal(|stop| async move {
+        let closing = endpoint.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            closing.close();
+        });
+        server.stopped().await.map_err(|error| failed(&error))?;
+        endpoint.closed(limits::CONNECT_TIMEOUT).await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+    .await
+}
+
+fn failed(error: &ServerError) -> Failure {
+    let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+    Failure::new(code, error, error.hint())
+}
+
+/// Prints who led last.
+pub(super) fn leader(args: &Connection, printer: &mut Printer) -> Result<(), End> {
+    let target = target(args)?;
+    let last = runtime::wait(async {
+        let (endpoint, address) = reach(&target)?;
+        registry::leader(&endpoint, address, target.cluster, target.timeout)
+            .await
+            .map_err(|error| unanswered(&error).into())
+    })?;
+    let last = last.ok_or_else(|| {
+        let sentence = "the registry knows no leader of this cluster yet";
+        Failure::new(Code::Failed, sentence, "`annal client status` asks the nodes")
+    })?;
+    Ok(printer.print_now(&row(last))?)
+}
+
+/// Prints who led each term.
+pub(super) fn terms(args: &Connection, printer: &mut Printer) -> Result<(), End> {
+    let target = target(args)?;
+    let terms = runtime::wait(async {
+        let (endpoint, address) = reach(&target)?;
+        registry::terms(&endpoint, address, target.cluster, target.timeout)
+            .await
+            .map_err(|error| unanswered(&error).into())
+    })?;
+    terms.into_iter().try_for_each(|term| printer.print(&row(term)))?;
+    Ok(printer.flush()?)
+}
+
+/// A socket, and where the registry is.
+fn reach(target: &Target) -> Result<(Endpoint, SocketAddr), Failure> {
+    let address = target.registry.ok_or_else(|| {
+        let hint = "`annal client status` asks the nodes; --registry says where one is";
+        Failure::new(Code::Failed, "this cluster has no registry", hint)
+    })?;
+    let credentials = Credentials::load(&target.certs, CLIENT)
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let endpoint = Endpoint::client(&credentials)
+        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    Ok((endpoint, address))
+}
+
+fn row(announcement: Announcement) -> TermRow {
+    TermRow {
+        name: announcement.name(),
+        term: announcement.term,
+        node: announcement.node,
+        address: announcement.address,
+        time: announcement.time,
+    }
+}
+
+fn unanswered(error: &LookupError) -> Failure {
+    let hint = match error.hint() {
+        "" => "registry and program may be of different versions",
+        hint => hint,
+    };
+    Failure::new(Code::Failed, error, hint)
+}

@@ -1,0 +1,90 @@
+//! The runtime that commands wait in.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+use std::{io, process};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{Code, End, Failure};
+use super::output::complain;
+use crate::limits;
+
+/// How long an ended command's tasks may take to notice.
+const LEAVE_TIME: Duration = Duration::from_millis(100);
+
+/// Runs a command's future to its end. Whatever it leaves behind ends with the process.
+pub(super) fn wait<T>(command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| no_runtime(&error))?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(LEAVE_TIME);
+    result
+}
+
+/// Runs a server until it ends by itself, or a signal asks it to stop. If it then does not stop in
+/// time, or at a second signal, the process ends at once: nothing that it promised depends on it.
+pub(super) async fn until_signal<F>(serve: impl FnOnce(CancellationToken) -> F) -> Result<(), End>
+where
+    F: Future<Output = Result<(), End>>,
+{
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let mut serving = pin!(serve(stop.clone()));
+    tokio::select! {
+        result = &mut serving => return result,
+        () = signals.next() => stop.cancel(),
+    }
+    let sentence = tokio::select! {
+        result = &mut serving => return result,
+        () = sleep(limits::STOP_TIMEOUT) => "it did not stop in time, and was ended",
+        () = signals.next() => "it was ended at once",
+    };
+    let hint = "nothing acknowledged is lost: the next start recovers it";
+    complain(&Failure::new(Code::Failed, sentence, hint));
+    // Whatever hangs there must not be waited for, as its end would be.
+    process::exit(Code::Failed as i32)
+}
+
+/// The signals that ask a process to stop.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on these signals only wake [`Self::next`].
+    pub(super) fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                let sentence = format!("signals cannot be listened to: {error}");
+                Failure::new(Code::Failed, sentence, "try again in a moment")
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next of them. May be dropped before it comes: none is lost.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
+fn no_runtime(error: &io::Error) -> Failure {
+    let sentence = format!("no threads could be started: {error}");
+    Failure::new(Code::Failed, sentence, "does this user run too many already?")
+}

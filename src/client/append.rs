@@ -1,0 +1,322 @@
+//! Appending: one request, or many in flight and in order.
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::leader::Unavailable;
+use super::outcome::Outcome;
+use super::token::Token;
+use crate::limits::{
+    CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
+};
+use crate::wire::api::Appended;
+
+/// An append was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// A request has at least one record.
+    #[error("there is nothing to append")]
+    Empty,
+    /// A record is larger than any may be. Nothing was sent.
+    #[error("record {number} has {bytes} bytes, and a record has at most {RECORD_BYTES_MAX}")]
+    RecordTooLarge {
+        /// Which, counted from 1 within the request.
+        number: usize,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The records together are larger than a request may be. Nothing was sent.
+    #[error("the request has {bytes} bytes, and a request has at most {REQUEST_BYTES_MAX}")]
+    RequestTooLarge {
+        /// Bytes of all records.
+        bytes: usize,
+    },
+    /// More records than a request may have. Nothing was sent.
+    #[error("the request has {count} records, and a request has at most {REQUEST_RECORDS_MAX}")]
+    TooManyRecords {
+        /// How many.
+        count: usize,
+    },
+    /// These are not the records of the token's request. Nothing was sent.
+    #[error("the token is that of a request with other records ({expected} of them)")]
+    OtherRecords {
+        /// How many it was made for.
+        expected: u32,
+    },
+    /// There was nobody to take it: certainly none of it is in the log.
+    #[error("{0}")]
+    Unavailable(Unavailable),
+    /// A leader may have taken it, and no answer came in time.
+    #[error("no answer came: the records may be in the log, or may still get there")]
+    Unknown {
+        /// The same append, to be repeated at will.
+        token: Token,
+    },
+    /// A leader may have taken it once, and the cluster no longer remembers.
+    #[error("the cluster no longer remembers this request: the records may be in the log or not")]
+    Expired {
+        /// Whose outcome nobody knows any more.
+        token: Token,
+    },
+    /// The log holds a request of another length under the token's number.
+    #[error("the log holds {} records under this request's number, not {sent}", appended.count)]
+    Mismatch {
+        /// What the log holds.
+        appended: Appended,
+        /// How many records were to be appended.
+        sent: usize,
+    },
+    /// A node refused it for good: certainly it is not in the log.
+    #[error("the request breaks a limit of the cluster")]
+    Invalid,
+    /// A request before it failed, and so this one was not sent, or not taken: it is certainly not
+    /// in the log.
+    #[error("a request before this one failed")]
+    Ended,
+}
+
+impl AppendError {
+    /// What it means for scripts.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Empty
+            | Self::RecordTooLarge { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::TooManyRecords { .. }
+            | Self::Mismatch { .. }
+            | Self::Invalid => Outcome::Failed,
+            Self::OtherRecords { .. } => Outcome::Usage,
+            Self::Unavailable(unavailable) => unavailable.outcome(),
+            Self::Ended => Outcome::NoLeader,
+            Self::Unknown { .. } | Self::Expired { .. } => Outcome::Unknown,
+        }
+    }
+
+    /// The word that repeats the same append, if its outcome is unknown.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Unknown { token } | Self::Expired { token } => Some(*token),
+            _ => None,
+        }
+    }
+
+    /// What to do about it; empty where there is nothing to say.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { token } => {
+                format!("`annal client append --as {token} …` with the same records settles it")
+            }
+            Self::Expired { .. } => {
+                "read the end of the log to see whether the records are in it".to_owned()
+            }
+            Self::Unavailable(unavailable) => unavailable.hint().to_owned(),
+            Self::OtherRecords { .. } => "give the records of the append that failed".to_owned(),
+            Self::RequestTooLarge { .. } | Self::TooManyRecords { .. } => {
+                "split it, or pass the records as lines with `append -`".to_owned()
+            }
+            Self::Mismatch { .. } => {
+                "the records were cut into other requests: read the end of the log".to_owned()
+            }
+            Self::Invalid => {
+                "the nodes may be of another version: see `annal --version`".to_owned()
+            }
+            Self::Empty | Self::RecordTooLarge { .. } | Self::Ended => String::new(),
+        }
+    }
+}
+
+/// Whether these records make a request.
+///
+/// # Errors
+/// Which limit they break.
+pub fn check_limits(records: &[Bytes]) -> Result<(), AppendError> {
+    if records.is_empty() {
+        return Err(AppendError::Empty);
+    }
+    if records.len() > REQUEST_RECORDS_MAX {
+        return Err(AppendError::TooManyRecords { count: records.len() });
+    }
+    let large = records.iter().position(|record| record.len() > RECORD_BYTES_MAX);
+    if let Some((at, record)) = large.and_then(|at| Some((at, records.get(at)?))) {
+        return Err(AppendError::RecordTooLarge { number: at + 1, bytes: record.len() });
+    }
+    let bytes = records.iter().map(Bytes::len).sum();
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(AppendError::RequestTooLarge { bytes });
+    }
+    Ok(())
+}
+
+/// A request on its way to the task that sends it, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) records: Vec<Bytes>,
+    pub(super) reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+type Answer = oneshot::Receiver<Result<Appended, AppendError>>;
+
+/// The orders of one caller. Ordering ends when it is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Orders(pub(super) mpsc::Sender<Order>);
+
+impl Orders {
+    /// Hands a request over. Waits while too many are before it.
+    pub(super) async fn place(&self, records: Vec<Bytes>) -> Result<Answer, AppendError> {
+        check_limits(&records)?;
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Order { records, reply }).await.map_err(|_| AppendError::Ended)?;
+        Ok(answer)
+    }
+}
+
+/// Requests in order, many in flight, over one session of its own.
+///
+/// The first failure ends it: what is acknowledged is always a prefix of what was sent. Dropped, it
+/// lets what it has sent arrive, and tells nobody.
+#[derive(Debug)]
+pub struct Appender {
+    sender: AppendSender,
+    receiver: AppendReceiver,
+}
+
+/// The half of an [`Appender`] that sends.
+#[derive(Debug)]
+pub struct AppendSender {
+    orders: Orders,
+    answers: mpsc::Sender<Answer>,
+    /// Of the first request, if that one is a repetition.
+    token: Option<Token>,
+}
+
+/// The half of an [`Appender`] that gets the acknowledgements.
+#[derive(Debug)]
+pub struct AppendReceiver {
+    answers: mpsc::Receiver<Answer>,
+    /// The oldest request without an answer, if its turn has come.
+    awaited: Option<Answer>,
+    acknowledged: u64,
+    records: u64,
+    failed: bool,
+}
+
+impl Appender {
+    pub(super) fn new(orders: Orders, token: Option<Token>) -> Self {
+        let (answers, receiver) = mpsc::channel(CLIENT_IN_FLIGHT_MAX);
+        Self {
+            sender: AppendSender { orders, answers, token },
+            receiver: AppendReceiver {
+                answers: receiver,
+                awaited: None,
+                acknowledged: 0,
+                records: 0,
+                failed: false,
+            },
+        }
+    }
+
+    /// The two halves, for two tasks: one reads what to append, the other prints what was.
+    pub fn split(self) -> (AppendSender, AppendReceiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// Sends a request. As [`AppendSender::send`].
+    ///
+    /// NB: a caller that sends more than a window without taking acknowledgements waits for ever.
+    ///
+    /// # Errors
+    /// As [`AppendSender::send`].
+    pub async fn send(&mut self, records: Vec<Bytes>) -> Result<(), AppendError> {
+        self.sender.send(records).await
+    }
+
+    /// The next acknowledgement. As [`AppendReceiver::next`], if more is to be sent.
+    ///
+    /// # Errors
+    /// As [`AppendReceiver::next`].
+    pub async fn next(&mut self) -> Result<Option<Appended>, AppendError> {
+        self.receiver.next().await
+    }
+}
+
+impl AppendSender {
+    /// Sends a request: its records stay together, all or none, after all requests sent before.
+    ///
+    /// Waits while the window is full. Its acknowledgement comes to the other half.
+    ///
+    /// # Errors
+    /// A limit is broken, or these are not the token's records: nothing was sent, and the appender
+    /// is as good as before. [`AppendError::Ended`]: it is not; the other half knows why.
+    pub async fn send(&mut self, records: Vec<Bytes>) -> Result<(), AppendError> {
+        if let Some(token) = self.token.filter(|token| !token.fits(&records)) {
+            return Err(AppendError::OtherRecords { expected: token.count() });
+        }
+        // First the place among the answers: an order without one could not be acknowledged.
+        let place = self.answers.reserve().await.map_err(|_| AppendError::Ended)?;
+        place.send(self.orders.place(records).await?);
+        self.token = None;
+        Ok(())
+    }
+
+    /// Says that nothing more is to be sent, as dropping it does.
+    pub fn finish(self) {}
+}
+
+impl AppendReceiver {
+    /// The acknowledgement of the next request, in the order in which they were sent; `None` when
+    /// the other half is gone and all are acknowledged, or after an error.
+    ///
+    /// May be dropped before it is done: nothing is lost.
+    ///
+    /// # Errors
+    /// Why the next request is not acknowledged. Whatever follows it is not, either.
+    pub async fn next(&mut self) -> Result<Option<Appended>, AppendError> {
+        if self.failed {
+            return Ok(None);
+        }
+        if self.awaited.is_none() {
+            self.awaited = self.answers.recv().await;
+        }
+        let Some(answer) = &mut self.awaited else { return Ok(None) };
+        // The task that answers ends only with the runtime.
+        let answer = answer.await.unwrap_or(Err(AppendError::Ended));
+        self.awaited = None;
+        if let Ok(appended) = &answer {
+            self.acknowledged += 1;
+            self.records += u64::from(appended.count);
+        } else {
+            self.failed = true;
+            self.answers.close();
+        }
+        answer.map(Some)
+    }
+
+    /// After a failure: those of the later requests whose outcome is unknown as well, in order.
+    ///
+    /// What nobody took stands before nothing that somebody took: they follow on the failed one
+    /// without a gap.
+    pub async fn later_unknown(&mut self) -> Vec<Token> {
+        let mut tokens = vec![];
+        while self.failed {
+            // The other half is shut out: what was sent is all that comes.
+            let Some(answer) = self.answers.recv().await else { break };
+            match answer.await {
+                Ok(Err(AppendError::Unknown { token })) => tokens.push(token),
+                _ => break,
+            }
+        }
+        tokens
+    }
+
+    /// How many requests are acknowledged so far: always the first ones.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// How many records those have.
+    pub fn acknowledged_records(&self) -> u64 {
+        self.records
+    }
+}

@@ -1,0 +1,275 @@
+//! The connections that a client keeps, one to each node, and the questions asked on them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::limits::CLIENT_ANSWER_TIMEOUT;
+use crate::net::{
+    CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol,
+};
+use crate::net::{Stream, StreamError};
+use crate::types::{ClusterId, NodeId};
+use crate::wire::api::{Request, Welcome};
+use crate::wire::registry::{Announcement, Answer, Question};
+use crate::wire::{Frame, FrameError};
+
+/// A question to a node or the registry had no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// There is no connection.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// The connection or its stream failed.
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    /// The answer is not one.
+    #[error("the answer was {0}")]
+    Frame(#[from] FrameError),
+    /// No address is known for it.
+    #[error("no address of {node} is known")]
+    NoAddress {
+        /// Of whom.
+        node: NodeId,
+    },
+    /// Another node listens at its address.
+    #[error("{address} is {found}, not {expected}")]
+    OtherNode {
+        /// The address.
+        address: SocketAddr,
+        /// Who was thought to be there.
+        expected: NodeId,
+        /// Who is.
+        found: NodeId,
+    },
+    /// It belongs to another cluster, or refused to speak.
+    #[error("it refused the question")]
+    Refused,
+}
+
+impl AskError {
+    /// Why the other side and this one will not speak to each other, however often they try.
+    pub fn refusal(&self) -> Option<&Problem> {
+        let (Self::Connect(ConnectError::Refused { problem, .. })
+        | Self::Stream(StreamError::Lost(problem))) = self
+        else {
+            return None;
+        };
+        let for_good = matches!(
+            problem,
+            Problem::OurCertificate(_)
+                | Problem::TheirCertificate(_)
+                | Problem::WrongIdentity { .. }
+                | Problem::Protocol
+                | Problem::Closed(Close::NotAllowed)
+        );
+        for_good.then_some(problem)
+    }
+}
+
+/// One connection to each node, made when it is first needed.
+#[derive(Debug)]
+pub(super) struct Connections {
+    endpoint: Endpoint,
+    registry: Option<SocketAddr>,
+    /// Where the nodes listen: as configured, then as they themselves say.
+    directory: Mutex<BTreeMap<NodeId, SocketAddr>>,
+    slots: Mutex<BTreeMap<NodeId, Slot>>,
+    /// Connections made so far.
+    made: AtomicU64,
+}
+
+/// The kept connection. Locked while it is being made, so that it is made once.
+type Slot = Arc<tokio::sync::Mutex<Option<Link>>>;
+
+/// A connection and its number, by which it is known from its successor.
+#[derive(Clone, Debug)]
+struct Link {
+    connection: Connection,
+    number: u64,
+}
+
+impl Connections {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        nodes: impl IntoIterator<Item = (NodeId, SocketAddr)>,
+        registry: Option<SocketAddr>,
+    ) -> Self {
+        let directory = Mutex::new(nodes.into_iter().collect());
+        Self { endpoint, registry, directory, slots: Mutex::default(), made: AtomicU64::new(0) }
+    }
+
+    /// Every node of which an address is known.
+    pub(super) fn nodes(&self) -> Vec<(NodeId, SocketAddr)> {
+        lock(&self.directory).iter().map(|(node, address)| (*node, *address)).collect()
+    }
+
+    /// Where the registry listens, if there is one.
+    pub(super) fn registry(&self) -> Option<SocketAddr> {
+        self.registry
+    }
+
+    /// A connection to a node: the one that is kept, else a new one.
+    async fn to(&self, node: NodeId) -> Result<Link, AskError> {
+        let slot = self.slot(node);
+        let mut kept = slot.lock().await;
+        if let Some(link) = kept.as_ref().filter(|link| !link.connection.is_closed()) {
+            return Ok(link.clone());
+        }
+        let address = lock(&self.directory).get(&node).copied();
+        let address = address.ok_or(AskError::NoAddress { node })?;
+        let connection = self.dial(address, CertificateRole::Node, Protocol::Client).await?;
+        let found = connection.identity().node().ok_or(AskError::Refused)?;
+        if found != node {
+            self.relabel(address, node, found);
+            return Err(AskError::OtherNode { address, expected: node, found });
+        }
+        let link = Link { connection, number: self.made.fetch_add(1, Ordering::Relaxed) };
+        *kept = Some(link.clone());
+        Ok(link)
+    }
+
+    /// Who a node is and what it knows.
+    pub(super) async fn hello(&self, node: NodeId) -> Result<Welcome, AskError> {
+        let link = self.to(node).await?;
+        let answer = ask(&link.connection, &Request::Hello.to_frame()).await;
+        let welcome = answer.and_then(|frame| Ok(Welcome::from_frame(&frame)?));
+        match welcome {
+            Ok(welcome) if self.is_of(&welcome, node) => {
+                self.learn(&welcome);
+                Ok(welcome)
+            }
+            Ok(_) => Err(AskError::Refused),
+            Err(error) => {
+                self.forget(node, &link).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// A stream to a node, on which `first` has been sent.
+    pub(super) async fn open(&self, node: NodeId, first: &Request) -> Result<Stream, AskError> {
+        let mut stream = self.open_unsent(node).await?;
+        bounded(async {
+            stream.sender.send(&first.to_frame()).await?;
+            Ok(stream)
+        })
+        .await
+    }
+
+    /// A stream to a node, of which the node knows nothing yet.
+    pub(super) async fn open_unsent(&self, node: NodeId) -> Result<Stream, AskError> {
+        let link = self.to(node).await?;
+        let opened = bounded(async { Ok(link.connection.open().await?) }).await;
+        if opened.is_err() {
+            self.forget(node, &link).await;
+        }
+        opened
+    }
+
+    /// Who announced itself last at the registry; `None` if nobody has, or there is no registry.
+    pub(super) async fn announced(&self) -> Result<Option<Announcement>, AskError> {
+        let Some(address) = self.registry else { return Ok(None) };
+        let connection = self.dial(address, CertificateRole::Registry, Protocol::Registry).await?;
+        let cluster = self.cluster();
+        let answer = ask(&connection, &Question::Leader { cluster }.to_frame()).await?;
+        let Answer::Terms(mut terms) = Answer::from_frame(&answer)? else {
+            return Err(AskError::Refused);
+        };
+        let announcement = terms.pop();
+        if let Some(announcement) = &announcement {
+            self.add(announcement.node, &announcement.address);
+        }
+        Ok(announcement)
+    }
+
+    /// Ceases to keep a connection, which whoever uses it may go on using.
+    async fn forget(&self, node: NodeId, link: &Link) {
+        let slot = self.slot(node);
+        let mut kept = slot.lock().await;
+        // Another may have been made meanwhile.
+        if kept.as_ref().is_some_and(|kept| kept.number == link.number) {
+            *kept = None;
+        }
+    }
+
+    /// Tells every node that this client is gone, as far as that can be done in `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
+        self.endpoint.close();
+        self.endpoint.closed(limit).await;
+    }
+
+    /// Whose nodes these are.
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.endpoint.identity().cluster
+    }
+
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        role: CertificateRole,
+        protocol: Protocol,
+    ) -> Result<Connection, AskError> {
+        // Which node it is, its certificate says: addresses may have been given without names.
+        let expect = Expect { role, name: None };
+        Ok(self.endpoint.connect(address, &expect, protocol).await?)
+    }
+
+    fn is_of(&self, welcome: &Welcome, node: NodeId) -> bool {
+        welcome.cluster == self.cluster() && welcome.node == node
+    }
+
+    fn slot(&self, node: NodeId) -> Slot {
+        lock(&self.slots).entry(node).or_default().clone()
+    }
+
+    /// Adds the members that were not known.
+    fn learn(&self, welcome: &Welcome) {
+        for (node, address) in &welcome.nodes {
+            self.add(*node, address);
+        }
+    }
+
+    fn add(&self, node: NodeId, address: &str) {
+        if let Ok(address) = address.parse() {
+            lock(&self.directory).entry(node).or_insert(address);
+        }
+    }
+
+    fn relabel(&self, address: SocketAddr, expected: NodeId, found: NodeId) {
+        let mut directory = lock(&self.directory);
+        if directory.get(&expected) == Some(&address) {
+            directory.remove(&expected);
+        }
+        directory.insert(found, address);
+    }
+}
+
+/// Asks one question on a stream of its own.
+async fn ask(connection: &Connection, question: &Frame) -> Result<Frame, AskError> {
+    bounded(async {
+        let mut stream = connection.open().await?;
+        stream.sender.send(question).await?;
+        stream.sender.finish();
+        Ok(stream.receiver.answer(CLIENT_ANSWER_TIMEOUT).await?)
+    })
+    .await
+}
+
+/// No question waits longer than [`CLIENT_ANSWER_TIMEOUT`].
+async fn bounded<T>(asking: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
+    let late = StreamError::TimedOut { after: CLIENT_ANSWER_TIMEOUT };
+    timeout(CLIENT_ANSWER_TIMEOUT, asking).await.unwrap_or(Err(late.into()))
+}
+
+/// A lock that is held for a few instructions, none of which can panic half-way.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+//! The client itself: what it needs, and its verbs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::append::{AppendError, Appender, Orders};
+use super::connections::Connections;
+use super::conversation;
+use super::crash::{self, CrashError, Crashed};
+use super::leader::Shared;
+use super::outcome::Outcome;
+use super::read::{ReadOptions, Reader};
+use super::status::{self, Status};
+use super::token::Token;
+use crate::limits::CLIENT_CLOSE_TIMEOUT;
+use crate::net::tls::TlsError;
+use crate::net::{BindError, Credentials, Endpoint};
+use crate::types::{ClusterId, NodeId};
+use crate::wire::api::Appended;
+
+/// What a client needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder with `ca.crt` and the client's certificate and key.
+    pub certs: PathBuf,
+    /// The certificate's name in that folder: `client`, or `admin`.
+    pub name: String,
+    /// The cluster; `None`: the certificate's.
+    pub cluster: Option<ClusterId>,
+    /// Nodes and where they listen. One is enough, it knows the others; a wrong name does no harm.
+    pub nodes: Vec<(NodeId, SocketAddr)>,
+    /// Where the registry listens, if there is one.
+    pub registry: Option<SocketAddr>,
+    /// Every wait ends after this time, that of a followed read for new records excepted.
+    pub timeout: Duration,
+}
+
+/// A client could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The certificates cannot be used.
+    #[error("{0}")]
+    Certificates(#[from] TlsError),
+    /// There is no socket to be had.
+    #[error("{0}")]
+    Socket(#[from] BindError),
+    /// The certificate is another cluster's.
+    #[error("the certificate is of cluster {found}, and the settings are of cluster {expected}")]
+    OtherCluster {
+        /// The settings' cluster.
+        expected: ClusterId,
+        /// The certificate's.
+        found: ClusterId,
+    },
+    /// Neither a node nor a registry is known.
+    #[error("no address of a node or of the registry is known")]
+    NoAddresses,
+}
+
+impl SetupError {
+    /// What it means for scripts.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoAddresses => Outcome::Usage,
+            Self::Certificates(_) | Self::Socket(_) | Self::OtherCluster { .. } => Outcome::Failed,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Certificates(error) => error.hint(),
+            Self::Socket(error) => error.hint().to_owned(),
+            Self::OtherCluster { .. } => {
+                "--dir names the folder that holds the cluster's certs/".to_owned()
+            }
+            Self::NoAddresses => "give --nodes or --registry".to_owned(),
+        }
+    }
+}
+
+/// A client of one cluster. Clones share its connections and its session.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    /// The task behind [`Client::append`], once there is one.
+    orders: Arc<OnceLock<Orders>>,
+}
+
+impl Client {
+    /// A client with these settings. No node needs to be up, and none is asked yet. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn connect(settings: Settings) -> Result<Self, SetupError> {
+        let credentials = Credentials::load(&settings.certs, &settings.name)?;
+        let found = credentials.identity().cluster;
+        if let Some(expected) = settings.cluster.filter(|expected| *expected != found) {
+            return Err(SetupError::OtherCluster { expected, found });
+        }
+        if settings.nodes.is_empty() && settings.registry.is_none() {
+            return Err(SetupError::NoAddresses);
+        }
+        let endpoint = Endpoint::client(&credentials)?;
+        let connections = Connections::new(endpoint, settings.nodes, settings.registry);
+        let shared = Arc::new(Shared::new(connections, settings.timeout));
+        Ok(Self { shared, orders: Arc::default() })
+    }
+
+    /// Appends records as one request: all of them side by side, or none.
+    ///
+    /// Acknowledged, they are on the disks of a majority, once. Calls made at the same time share a
+    /// session: if one fails, those under way fail with it, each with what is certain about it.
+    ///
+    /// # Errors
+    /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
+    pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
+        let orders =
+            self.orders.get_or_init(|| conversation::start(self.shared.clone(), None, false));
+        let answer = orders.place(records).await?;
+        // The task that answers ends only with the runtime.
+        answer.await.unwrap_or(Err(AppendError::Ended))
+    }
+
+    /// A pipeline of requests in order, over a session of its own.
+    pub fn appender(&self) -> Appender {
+        Appender::new(conversation::start(self.shared.clone(), None, true), None)
+    }
+
+    /// Repeats the append of a token, whose outcome is not known: it is the same append, however
+    /// often it is repeated. Its records must be the first request that is sent; what is sent after
+    /// it goes out one request at a time.
+    pub fn resume(&self, token: Token) -> Appender {
+        Appender::new(conversation::start(self.shared.clone(), Some(token), true), Some(token))
+    }
+
+    /// Begins a read. Nobody is asked before the first batch is.
+    pub fn read(&self, options: ReadOptions) -> Reader {
+        Reader::new(self.shared.clone(), options)
+    }
+
+    /// Tells the nodes that this client is gone, so that they need not wait to notice. What is under
+    /// way fails; no clone is of use any more. Takes at most [`CLIENT_CLOSE_TIMEOUT`].
+    pub async fn close(&self) {
+        self.shared.connections.close(CLIENT_CLOSE_TIMEOUT).await;
+    }
+
+    /// Asks every node and the registry at once how they are.
+    pub async fn status(&self) -> Status {
+        status::status(&self.shared).await
+    }
+
+    /// Makes the leader crash, and waits for the next one. Needs an admin's certificate.
+    ///
+    /// # Errors
+    /// [`CrashError`].
+    pub async fn crash_leader(&self) -> Result<Crashed, CrashError> {
+        crash::crash_leader(&self.shared).await
+    }
+}

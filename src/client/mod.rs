@@ -1,0 +1,63 @@
+//! The client: appends, reads, status, and the crash of a leader.
+//!
+//! # What it is
+//!
+//! The public Rust API of a cluster, and what the command line is made of. It finds the leader by
+//! itself, stays with it, and goes on with the next one when it fails; what it has acknowledged is
+//! on the disks of a majority, once and in order.
+//!
+//! # How it works
+//!
+//! 1. [`Client::connect`] asks nobody. Connections are made when they are needed, one to each node,
+//!    and kept.
+//! 2. To find the leader everybody is asked at once, the registry too, each at its own pace: nobody
+//!    waits for one that is dead. What others say of the leader is a claim that tells whom to ask;
+//!    only a node's own word makes it the leader, and the highest term wins ([`route`]).
+//! 3. Appends go over one long stream, many in flight. A [`session`] numbers them, keeps each until
+//!    its answer is there, and knows what to send again when a node refuses, steps down or falls
+//!    silent: the same request under the same number, so that it is taken once. A leader that does
+//!    not answer for a moment is not waited for: everybody is asked who leads, and if it is another
+//!    the requests go there as well.
+//! 4. An append that fails is either certainly not in the log, or it may be: then a [`Token`] names
+//!    it, under which it can be repeated until its outcome is known. See [`AppendError::outcome`].
+//! 5. A read has a stream of its own and knows the offset that comes next: when its node fails it
+//!    goes on there at another, without a gap and without a repetition.
+//!
+//! Every wait has an end, that of a followed read for new records excepted. Nothing needs the
+//! registry.
+//!
+//! # What it does not do
+//!
+//! It does not gather lines into requests, print, or choose exit codes beyond [`Outcome`]. It keeps
+//! nothing on disk: a process that must repeat an append after its own crash keeps the token.
+mod append;
+mod connections;
+mod conversation;
+mod crash;
+#[cfg(test)]
+mod fake;
+mod handle;
+mod leader;
+mod outcome;
+mod read;
+pub mod route;
+pub mod session;
+#[cfg(test)]
+mod session_model;
+mod status;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};
+pub use connections::AskError;
+pub use crash::{CrashError, Crashed};
+pub use handle::{Client, Settings, SetupError};
+pub use leader::Unavailable;
+pub use outcome::Outcome;
+pub use read::{Consistency, ReadError, ReadOptions, Reader, Record};
+pub use route::Leading;
+pub use status::{NodeStatus, RegistryStatus, Status};
+pub use token::{Token, TokenError};
+
+pub use crate::wire::api::{Appended, ReadFrom, Role, Welcome};

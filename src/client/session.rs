@@ -1,0 +1,603 @@
+//! The exactly-once session of a client (thesis 6.3): which requests have no answer yet, what to
+//! send where, and what is certain about each.
+//!
+//! Requests travel on *lanes*: one lane is one stream to one node, which loses nothing until it
+//! closes and repeats nothing. A lane gets the unanswered requests in order, and one sending of a
+//! request on a lane is settled by one answer on it:
+//!
+//! ```text
+//!   push ──► unanswered ──next──► outstanding on a lane ──Ok──────────► answered, in order
+//!                ▲                        │
+//!                ├──── NotLeader, Busy, Gap: this sending was not taken
+//!                └──── Unknown, lane closed: it may have been taken ── doubtful, for ever
+//! ```
+//!
+//! Invariant: a request keeps its number and its records as long as any node may have taken it. A
+//! node takes requests only in order; one that nobody took therefore stands before none that
+//! somebody took.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::token::Token;
+use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
+use crate::types::{ClientId, Index, LogNumber, NodeId, Seq};
+use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
+
+/// Names a lane: one stream that carries appends to one node. Never used twice in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneNumber(u64);
+
+impl LaneNumber {
+    /// Wraps a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// A request on its way: what goes into its frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The frame's header.
+    pub header: AppendRequest,
+    /// The records.
+    pub records: Vec<Bytes>,
+}
+
+/// What an answer asks of whoever drives the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Advice {
+    /// Go on: take what is answered, send what can be sent.
+    Continue,
+    /// The lane's node has too much to do: pause before sending more on this lane.
+    Pause,
+    /// The lane's node cannot take requests: open a lane to the leader, keep this one only for the
+    /// answers that it still owes.
+    Elsewhere {
+        /// Who leads, if the node knew.
+        hint: Option<NodeId>,
+    },
+    /// The cluster has forgotten this client, and certainly none of the unanswered requests was
+    /// taken: call [`Session::renew`] and go on.
+    Renew,
+    /// The session is over; [`Session::certain_from`] tells what is certain.
+    Failed(Failure),
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The cluster has forgotten this client: what became of the unanswered requests, nobody knows.
+    Expired,
+    /// A node refused a request for good: it breaks a limit of that node.
+    Invalid {
+        /// Which.
+        seq: Seq,
+    },
+    /// The log holds other records under the number of a request.
+    OtherRecords {
+        /// Which.
+        seq: Seq,
+        /// What it holds.
+        appended: Appended,
+    },
+}
+
+/// A client's requests without an answer, and its name.
+#[derive(Clone, Debug)]
+pub struct Session {
+    client: ClientId,
+    /// The commit index of a node when this client was new; unknown until one has been asked.
+    born: Option<Index>,
+    /// The number of `requests[0]`, or of the next request: the first unanswered.
+    first: Seq,
+    /// Invariant: empty, or the first has no answer.
+    requests: VecDeque<Pending>,
+    /// Bytes of all records in `requests`.
+    bytes: usize,
+    /// Answers in order that nobody has taken yet.
+    answered: VecDeque<(Seq, Appended)>,
+    lanes: BTreeMap<LaneNumber, Lane>,
+    /// The request that this session repeats, begun by another process.
+    resumed: Option<Token>,
+    /// A node has answered `Expired`.
+    expired: bool,
+}
+
+/// A request and what is known of it.
+#[derive(Clone, Debug)]
+struct Pending {
+    records: Vec<Bytes>,
+    bytes: usize,
+    /// A sending of it ended without a definite refusal: somebody may have taken it.
+    doubtful: bool,
+    /// Its answer, waiting for those before it.
+    answer: Option<Appended>,
+}
+
+/// What one stream has been given.
+#[derive(Clone, Debug)]
+struct Lane {
+    /// Requests sent on it that it has not answered.
+    outstanding: BTreeSet<Seq>,
+    /// The next request for it, if that has no answer by then.
+    next: Seq,
+}
+
+impl Session {
+    /// The session of a new client, whose identity was drawn at random.
+    pub fn new(client: ClientId) -> Self {
+        Self {
+            client,
+            born: None,
+            first: Seq::FIRST,
+            requests: VecDeque::new(),
+            bytes: 0,
+            answered: VecDeque::new(),
+            lanes: BTreeMap::new(),
+            resumed: None,
+            expired: false,
+        }
+    }
+
+    /// The session of another process, at the request whose outcome that one did not learn.
+    ///
+    /// Such a session has one request on its way at a time: what the other process had sent after
+    /// the token's request may be in the log, cut into other requests, and must be noticed before
+    /// more is sent.
+    pub fn resume(token: Token) -> Self {
+        let mut session = Self::new(token.client());
+        session.born = Some(token.born());
+        session.first = token.seq();
+        session.resumed = Some(token);
+        session
+    }
+
+    /// Whether `born` is needed: the commit index of the node that gets the first request.
+    pub fn is_unborn(&self) -> bool {
+        self.born.is_none()
+    }
+
+    /// Sets the client's birth, once.
+    pub fn bear(&mut self, commit_index: Index) {
+        assert!(self.is_unborn(), "a client is born once");
+        self.born = Some(commit_index);
+    }
+
+    /// Whether nothing is unanswered.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Whether the window is full: the next request has to wait for an answer.
+    pub fn is_full(&self) -> bool {
+        let requests_max = if self.resumed.is_some() { 1 } else { CLIENT_IN_FLIGHT_MAX };
+        self.requests.len() >= requests_max || self.bytes >= CLIENT_IN_FLIGHT_BYTES_MAX
+    }
+
+    /// Whether the next request may have these records: false only for the request that a token
+    /// names, if they are not the ones that it was made for.
+    pub fn fits(&self, records: &[Bytes]) -> bool {
+        match &self.resumed {
+            Some(token) if token.seq() == self.next_seq() => token.fits(records),
+            _ => true,
+        }
+    }
+
+    /// Takes a request and gives it its number. The window must not be full.
+    pub fn push(&mut self, records: Vec<Bytes>) -> Seq {
+        assert!(!self.is_full(), "the window is full");
+        assert!(!records.is_empty(), "a request has records");
+        assert!(self.fits(&records), "a token's request has other records");
+        let seq = self.next_seq();
+        let bytes = records.iter().map(Bytes::len).sum();
+        let doubtful = self.resumed.is_some();
+        self.bytes += bytes;
+        self.requests.push_back(Pending { records, bytes, doubtful, answer: None });
+        seq
+    }
+
+    /// Opens a lane, to which every unanswered request will be given.
+    pub fn open_lane(&mut self, number: LaneNumber) {
+        let lane = Lane { outstanding: BTreeSet::new(), next: self.first };
+        let before = self.lanes.insert(number, lane);
+        assert!(before.is_none(), "lane {number:?} was opened twice");
+    }
+
+    /// The lane's stream has ended: what was on it may have been taken.
+    pub fn close_lane(&mut self, number: LaneNumber) -> Advice {
+        let Some(lane) = self.lanes.remove(&number) else { return Advice::Continue };
+        for seq in lane.outstanding {
+            if let Some(pending) = self.pending_mut(seq) {
+                pending.doubtful = true;
+            }
+        }
+        self.after_expiry().unwrap_or(Advice::Continue)
+    }
+
+    /// Whether the lane owes an answer to a request that has none.
+    pub fn owes(&self, number: LaneNumber) -> bool {
+        self.lanes.get(&number).is_some_and(|lane| !lane.outstanding.is_empty())
+    }
+
+    /// The next request for this lane, which from now on counts as possibly taken.
+    ///
+    /// A lane sends upwards only: while a later request is on it, an earlier one that was refused
+    /// waits, because the later one is about to be refused as well.
+    pub fn next_for(&mut self, number: LaneNumber) -> Option<Outgoing> {
+        let born = self.born.filter(|_| !self.expired)?;
+        let seq = self.next_on(number)?;
+        let lane = self.lanes.get_mut(&number)?;
+        let fresh = lane.outstanding.insert(seq);
+        assert!(fresh, "request {seq} is on its way on this lane already");
+        lane.next = seq.next();
+        let records = self.pending(seq)?.records.clone();
+        let header = AppendRequest {
+            client: self.client,
+            seq,
+            first_unanswered: self.first_unanswered(),
+            born,
+            log: LogNumber::MAIN,
+            lengths: records.iter().map(length).collect(),
+        };
+        assert!(header.first_unanswered <= seq);
+        Some(Outgoing { header, records })
+    }
+
+    /// An answer came on a lane. Answers come in any order, and on some lanes late: the request may
+    /// have been answered on another.
+    pub fn on_reply(&mut self, number: LaneNumber, reply: &AppendReply) -> Advice {
+        if reply.client != self.client || self.pending(reply.seq).is_none() {
+            // Of a session before this one, or answered on another lane already.
+            return Advice::Continue;
+        }
+        let advice = match &reply.result {
+            Ok(appended) => self.on_answer(reply.seq, *appended),
+            Err(refusal) => self.on_refusal(number, reply.seq, refusal),
+        };
+        match advice {
+            Advice::Failed(_) => advice,
+            _ => self.after_expiry().unwrap_or(advice),
+        }
+    }
+
+    /// The next answer, in the order of the requests.
+    pub fn take_answered(&mut self) -> Option<(Seq, Appended)> {
+        self.answered.pop_front()
+    }
+
+    /// Goes on as another client, after [`Advice::Renew`]. `born` is needed anew.
+    pub fn renew(&mut self, client: ClientId) {
+        assert!(self.can_renew(), "only a session of which nothing was taken can be renewed");
+        self.client = client;
+        self.born = None;
+        self.first = Seq::FIRST;
+        self.expired = false;
+        for lane in self.lanes.values_mut() {
+            lane.next = Seq::FIRST;
+        }
+    }
+
+    /// The first request that nobody can have taken; those from it on are certainly not in the log.
+    pub fn certain_from(&self) -> Seq {
+        let certain = |seq: &Seq| {
+            let outstanding = self.lanes.values().any(|lane| lane.outstanding.contains(seq));
+            let doubtful = |pending: &Pending| pending.doubtful || pending.answer.is_some();
+            !outstanding && !self.pending(*seq).is_some_and(doubtful)
+        };
+        (self.first.get()..self.next_seq().get())
+            .map(Seq::new)
+            .find(certain)
+            .unwrap_or(self.next_seq())
+    }
+
+    /// The word under which an unanswered request that was sent can be repeated.
+    pub fn token(&self, seq: Seq) -> Option<Token> {
+        let pending = self.pending(seq)?;
+        let first_unanswered = self.first_unanswered();
+        Some(Token::new(self.client, (first_unanswered, seq), self.born?, &pending.records))
+    }
+
+    /// The number of the first request without an answer, or of the next one.
+    pub fn first(&self) -> Seq {
+        self.first
+    }
+
+    fn on_answer(&mut self, seq: Seq, appended: Appended) -> Advice {
+        for lane in self.lanes.values_mut() {
+            lane.outstanding.remove(&seq);
+        }
+        let Some(pending) = self.pending_mut(seq) else { return Advice::Continue };
+        if appended.count as usize != pending.records.len() {
+            pending.doubtful = true;
+            return Advice::Failed(Failure::OtherRecords { seq, appended });
+        }
+        pending.answer.get_or_insert(appended);
+        self.release();
+        Advice::Continue
+    }
+
+    fn on_refusal(&mut self, number: LaneNumber, seq: Seq, refusal: &AppendRefusal) -> Advice {
+        let was_outstanding =
+            self.lanes.get_mut(&number).is_some_and(|lane| lane.outstanding.remove(&seq));
+        if !was_outstanding {
+            // A second answer to one sending.
+            return Advice::Continue;
+        }
+        if let Some(lane) = self.lanes.get_mut(&number) {
+            lane.next = lane.next.min(seq);
+        }
+        match refusal {
+            AppendRefusal::NotLeader { leader } => Advice::Elsewhere { hint: *leader },
+            AppendRefusal::Busy => Advice::Pause,
+            AppendRefusal::Gap { expected } => self.on_gap(seq, *expected),
+            AppendRefusal::Expired => {
+                self.expired = true;
+                Advice::Continue
+            }
+            AppendRefusal::Unknown => {
+                if let Some(pending) = self.pending_mut(seq) {
+                    pending.doubtful = true;
+                }
+                Advice::Elsewhere { hint: None }
+            }
+            AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
+        }
+    }
+
+    /// A node that misses a request which this client knows to be in the log is not the leader,
+    /// whatever it believes.
+    fn on_gap(&mut self, seq: Seq, expected: Seq) -> Advice {
+        let ours = self.pending(expected).is_some_and(|pending| pending.answer.is_none());
+        if ours && expected < seq { Advice::Continue } else { Advice::Elsewhere { hint: None } }
+    }
+
+    /// What follows from an `Expired`, as soon as nothing is on its way.
+    fn after_expiry(&self) -> Option<Advice> {
+        if !self.expired {
+            None
+        } else if self.can_renew() {
+            Some(Advice::Renew)
+        } else if self.requests.iter().any(|p| p.doubtful || p.answer.is_some()) {
+            Some(Advice::Failed(Failure::Expired))
+        } else {
+            Some(Advice::Continue)
+        }
+    }
+
+    fn can_renew(&self) -> bool {
+        let nothing_under_way = self.lanes.values().all(|lane| lane.outstanding.is_empty());
+        let taken = |pending: &Pending| pending.doubtful || pending.answer.is_some();
+        self.expired && nothing_under_way && !self.requests.iter().any(taken)
+    }
+
+    /// Moves the answers that have none missing before them to where they are taken.
+    fn release(&mut self) {
+        while let Some(appended) = self.requests.front().and_then(|pending| pending.answer) {
+            self.answered.push_back((self.first, appended));
+            self.bytes -= self.requests.pop_front().map_or(0, |pending| pending.bytes);
+            self.first = self.first.next();
+        }
+    }
+
+    /// What the nodes may forget. A resumed session leaves alone what its predecessor had not
+    /// learned, until that would take more than a window.
+    fn first_unanswered(&self) -> Seq {
+        let held = self.resumed.map_or(self.first, |token| token.first_unanswered());
+        let window = self.next_seq().get().saturating_sub(held.get());
+        if window <= CLIENT_IN_FLIGHT_MAX as u64 { held.min(self.first) } else { self.first }
+    }
+
+    fn next_on(&self, number: LaneNumber) -> Option<Seq> {
+        let lane = self.lanes.get(&number)?;
+        let mut seq = lane.next.max(self.first);
+        while self.pending(seq)?.answer.is_some() {
+            seq = seq.next();
+        }
+        let upwards = lane.outstanding.last().is_none_or(|last| *last < seq);
+        upwards.then_some(seq)
+    }
+
+    fn next_seq(&self) -> Seq {
+        Seq::new(self.first.get() + self.requests.len() as u64)
+    }
+
+    fn pending(&self, seq: Seq) -> Option<&Pending> {
+        self.requests.get(self.place(seq)?)
+    }
+
+    fn pending_mut(&mut self, seq: Seq) -> Option<&mut Pending> {
+        let place = self.place(seq)?;
+        self.requests.get_mut(place)
+    }
+
+    fn place(&self, seq: Seq) -> Option<usize> {
+        usize::try_from(seq.get().checked_sub(self.first.get())?).ok()
+    }
+}
+
+fn length(record: &Bytes) -> u32 {
+    u32::try_from(record.len()).expect("bounded by the limits of a record")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Offset, Term};
+
+    const A: LaneNumber = LaneNumber::new(1);
+    const B: LaneNumber = LaneNumber::new(2);
+
+    fn records(text: &'static str) -> Vec<Bytes> {
+        vec![Bytes::from_static(text.as_bytes())]
+    }
+
+    /// A session with lane A open and `count` requests.
+    fn session(count: usize) -> Session {
+        let mut session = Session::new(ClientId::new(7));
+        session.bear(Index::new(3));
+        session.open_lane(A);
+        for _ in 0..count {
+            session.push(records("x"));
+        }
+        session
+    }
+
+    fn sent(session: &mut Session, lane: LaneNumber) -> Vec<u64> {
+        std::iter::from_fn(|| session.next_for(lane)).map(|out| out.header.seq.get()).collect()
+    }
+
+    fn appended(count: u32) -> Appended {
+        let (offset, index) = (Offset::ZERO, Index::new(1));
+        Appended { offset, count, term: Term::new(1), index, leader: NodeId::new(1).unwrap() }
+    }
+
+    fn ok(session: &mut Session, lane: LaneNumber, seq: u64) -> Advice {
+        let client = session.client;
+        let result = Ok(appended(1));
+        session.on_reply(lane, &AppendReply { client, seq: Seq::new(seq), result })
+    }
+
+    fn refuse(session: &mut Session, seq: u64, refusal: AppendRefusal) -> Advice {
+        let client = session.client;
+        session.on_reply(A, &AppendReply { client, seq: Seq::new(seq), result: Err(refusal) })
+    }
+
+    #[test]
+    fn answers_are_given_out_in_order() {
+        let mut session = session(3);
+        assert_eq!(sent(&mut session, A), [1, 2, 3]);
+        assert_eq!(ok(&mut session, A, 2), Advice::Continue);
+        assert_eq!(session.take_answered(), None);
+        assert_eq!(ok(&mut session, A, 1), Advice::Continue);
+        let answered: Vec<u64> =
+            std::iter::from_fn(|| session.take_answered()).map(|(seq, _)| seq.get()).collect();
+        assert_eq!(answered, [1, 2]);
+        session.push(records("y"));
+        let outgoing = session.next_for(A).unwrap();
+        assert_eq!(outgoing.header.first_unanswered, Seq::new(3));
+        assert_eq!(outgoing.header.born, Index::new(3));
+    }
+
+    #[test]
+    fn refused_requests_go_again_in_order_once_the_later_ones_are_refused_too() {
+        let mut session = session(3);
+        assert_eq!(sent(&mut session, A), [1, 2, 3]);
+        assert_eq!(refuse(&mut session, 1, AppendRefusal::Busy), Advice::Pause);
+        assert_eq!(sent(&mut session, A), [0u64; 0]);
+        let gap = AppendRefusal::Gap { expected: Seq::FIRST };
+        assert_eq!(refuse(&mut session, 2, gap.clone()), Advice::Continue);
+        assert_eq!(sent(&mut session, A), [0u64; 0]);
+        assert_eq!(refuse(&mut session, 3, gap), Advice::Continue);
+        assert_eq!(session.certain_from(), Seq::FIRST, "each sending was refused");
+        assert_eq!(sent(&mut session, A), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_was_on_a_broken_lane_is_doubtful_and_keeps_its_number_elsewhere() {
+        let mut session = session(2);
+        assert!(session.next_for(A).is_some());
+        assert_eq!(session.close_lane(A), Advice::Continue);
+        assert_eq!(session.certain_from(), Seq::new(2));
+        session.open_lane(B);
+        assert_eq!(sent(&mut session, B), [1, 2]);
+        assert_eq!(ok(&mut session, B, 1), Advice::Continue);
+        assert_eq!(session.take_answered().unwrap().0, Seq::FIRST);
+    }
+
+    #[test]
+    fn a_node_that_steps_down_leaves_doubt_and_one_that_does_not_lead_leaves_none() {
+        let mut session = session(2);
+        assert_eq!(sent(&mut session, A), [1, 2]);
+        let refusal = AppendRefusal::NotLeader { leader: NodeId::new(2) };
+        let advice = refuse(&mut session, 2, refusal);
+        assert_eq!(advice, Advice::Elsewhere { hint: NodeId::new(2) });
+        assert!(session.owes(A));
+        let advice = refuse(&mut session, 1, AppendRefusal::Unknown);
+        assert_eq!(advice, Advice::Elsewhere { hint: None });
+        assert!(!session.owes(A));
+        assert_eq!(session.certain_from(), Seq::new(2));
+    }
+
+    #[test]
+    fn a_node_that_misses_what_is_acknowledged_does_not_lead() {
+        let mut session = session(2);
+        assert_eq!(sent(&mut session, A), [1, 2]);
+        assert_eq!(ok(&mut session, A, 1), Advice::Continue);
+        let advice = refuse(&mut session, 2, AppendRefusal::Gap { expected: Seq::FIRST });
+        assert_eq!(advice, Advice::Elsewhere { hint: None });
+    }
+
+    #[test]
+    fn a_forgotten_client_with_nothing_unanswered_takes_a_new_name() {
+        let mut session = session(2);
+        assert_eq!(sent(&mut session, A), [1, 2]);
+        assert_eq!(refuse(&mut session, 1, AppendRefusal::Expired), Advice::Continue);
+        assert_eq!(refuse(&mut session, 2, AppendRefusal::Expired), Advice::Renew);
+        session.renew(ClientId::new(8));
+        assert!(session.is_unborn());
+        assert_eq!(session.next_for(A), None, "a new client is born first");
+        session.bear(Index::new(90));
+        assert_eq!(sent(&mut session, A), [1, 2]);
+    }
+
+    #[test]
+    fn a_forgotten_client_whose_request_may_be_taken_is_never_taken_as_new() {
+        let mut session = session(1);
+        assert_eq!(sent(&mut session, A), [1]);
+        assert_eq!(session.close_lane(A), Advice::Continue);
+        session.open_lane(B);
+        assert_eq!(sent(&mut session, B), [1]);
+        let (client, result) = (session.client, Err(AppendRefusal::Expired));
+        let advice = session.on_reply(B, &AppendReply { client, seq: Seq::FIRST, result });
+        assert_eq!(advice, Advice::Failed(Failure::Expired));
+        assert_eq!(session.certain_from(), Seq::new(2));
+    }
+
+    #[test]
+    fn a_resumed_session_repeats_the_same_append_and_no_other() {
+        let mut first = session(3);
+        assert_eq!(sent(&mut first, A), [1, 2, 3]);
+        let token = first.token(Seq::new(2)).unwrap();
+        assert_eq!(token.first_unanswered(), Seq::FIRST);
+
+        let mut second = Session::resume(token);
+        assert!(!second.is_unborn());
+        assert!(!second.fits(&records("other")));
+        assert_eq!(second.push(records("x")), Seq::new(2));
+        assert_eq!(second.certain_from(), Seq::new(3), "taken by then, perhaps");
+        assert!(second.is_full(), "one at a time");
+        second.open_lane(A);
+        let outgoing = second.next_for(A).unwrap();
+        assert_eq!(outgoing.header.first_unanswered, Seq::FIRST, "1 is not ours to forget");
+        assert_eq!(outgoing.header.born, Index::new(3));
+        assert_eq!(ok(&mut second, A, 2), Advice::Continue);
+        assert!(second.fits(&records("other")), "the next request is free");
+        second.push(records("other"));
+        assert_eq!(second.certain_from(), Seq::new(4));
+    }
+
+    #[test]
+    fn other_records_in_the_log_are_noticed() {
+        let mut session = session(1);
+        assert_eq!(sent(&mut session, A), [1]);
+        let (client, seq, result) = (session.client, Seq::FIRST, Ok(appended(2)));
+        let advice = session.on_reply(A, &AppendReply { client, seq, result });
+        let appended = appended(2);
+        assert_eq!(advice, Advice::Failed(Failure::OtherRecords { seq, appended }));
+    }
+
+    #[test]
+    fn the_window_is_bounded_by_requests_and_by_bytes() {
+        assert!(session(CLIENT_IN_FLIGHT_MAX).is_full());
+        assert!(!session(CLIENT_IN_FLIGHT_MAX - 1).is_full());
+        let mut session = session(0);
+        let record = Bytes::from(vec![0; 1 << 20]);
+        while !session.is_full() {
+            session.push(vec![record.clone()]);
+        }
+        assert_eq!(session.requests.len() << 20, CLIENT_IN_FLIGHT_BYTES_MAX);
+    }
+}

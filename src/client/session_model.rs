@@ -1,0 +1,432 @@
+//! A session against a model of the cluster that loses connections, steps down, forgets clients,
+//! keeps deposed leaders that do not know it, and answers late, twice and out of order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+
+use super::session::{Advice, LaneNumber, Session};
+use crate::types::{ClientId, Index, NodeId, Offset, Seq, Term};
+use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
+
+const NODES: usize = 3;
+
+/// One request in a log. Its record is its identity.
+#[derive(Clone, Debug)]
+struct Slot {
+    client: ClientId,
+    seq: Seq,
+    first_unanswered: Seq,
+    request: u64,
+}
+
+/// A log, and what its table of clients has forgotten.
+#[derive(Clone, Debug, Default)]
+struct Log {
+    slots: Vec<Slot>,
+    evicted: BTreeSet<ClientId>,
+    floor: u64,
+}
+
+impl Log {
+    fn last(&self, client: ClientId) -> u64 {
+        if self.evicted.contains(&client) {
+            return 0;
+        }
+        let of_client = self.slots.iter().filter(|slot| slot.client == client);
+        of_client.map(|slot| slot.seq.get()).max().unwrap_or(0)
+    }
+
+    /// Takes the request, or finds it, or refuses it.
+    fn append(&mut self, header: &AppendRequest, request: u64) -> Result<u64, AppendRefusal> {
+        let last = self.last(header.client);
+        if last == 0 && header.born.get() < self.floor {
+            return Err(AppendRefusal::Expired);
+        }
+        let place = |slot: &Slot| slot.client == header.client && slot.seq == header.seq;
+        if header.seq.get() > last + 1 {
+            return Err(AppendRefusal::Gap { expected: Seq::new(last + 1) });
+        }
+        if header.seq.get() <= last {
+            let remembered = self.slots.iter().filter(|slot| slot.client == header.client);
+            let from = remembered.map(|slot| slot.first_unanswered).max().unwrap_or_default();
+            if header.seq < from {
+                return Err(AppendRefusal::Expired);
+            }
+            let at = self.slots.iter().position(place).expect("seqs in a log have no gaps");
+            return Ok(at as u64 + 1);
+        }
+        let (client, seq) = (header.client, header.seq);
+        let first_unanswered = header.first_unanswered;
+        self.slots.push(Slot { client, seq, first_unanswered, request });
+        Ok(self.slots.len() as u64)
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    node: usize,
+    to_node: VecDeque<(AppendRequest, u64)>,
+    /// Taken by the node and not committed: answered later.
+    held: Vec<(ClientId, Seq, u64)>,
+    to_client: Vec<AppendReply>,
+}
+
+/// The cluster, the connections and the client.
+struct World {
+    log: Log,
+    committed: usize,
+    leader: usize,
+    /// Logs of deposed leaders that do not know it.
+    forks: BTreeMap<usize, Log>,
+    lanes: BTreeMap<u64, Lane>,
+    current: Option<u64>,
+    session: Session,
+    pushed: u64,
+    lanes_opened: u64,
+    clients: u128,
+    acknowledged: Vec<u64>,
+    failed: bool,
+    renewed: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Push,
+    Send,
+    Deliver { lane: usize, busy: bool },
+    Answer { lane: usize, which: usize, twice: bool },
+    Close { lane: usize },
+    Open { node: usize },
+    Commit { count: usize },
+    Elect { node: usize, keep: usize, aware: bool },
+    Wake { node: usize },
+    Evict,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            log: Log::default(),
+            committed: 0,
+            leader: 0,
+            forks: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            current: None,
+            session: Session::new(ClientId::new(1)),
+            pushed: 0,
+            lanes_opened: 0,
+            clients: 1,
+            acknowledged: vec![],
+            failed: false,
+            renewed: 0,
+        }
+    }
+
+    fn perform(&mut self, event: &Event) {
+        match *event {
+            Event::Push => self.push(),
+            Event::Send => self.send(),
+            Event::Deliver { lane, busy } => self.deliver(lane, busy),
+            Event::Answer { lane, which, twice } => self.answer(lane, which, twice),
+            Event::Close { lane } => self.close(lane),
+            Event::Open { node } => self.open(node),
+            Event::Commit { count } => self.commit(count),
+            Event::Elect { node, keep, aware } => self.elect(node, keep, aware),
+            Event::Wake { node } => self.wake(node),
+            Event::Evict => self.evict(),
+        }
+    }
+
+    fn push(&mut self) {
+        if !self.session.is_full() {
+            self.pushed += 1;
+            let record = Bytes::copy_from_slice(&self.pushed.to_le_bytes());
+            self.session.push(vec![record]);
+        }
+    }
+
+    fn send(&mut self) {
+        let Some(number) = self.current else { return };
+        if self.session.is_unborn() {
+            self.session.bear(Index::new(self.committed as u64));
+        }
+        if let Some(outgoing) = self.session.next_for(LaneNumber::new(number)) {
+            let record = outgoing.records[0].as_ref().try_into().unwrap();
+            let lane = self.lanes.get_mut(&number).unwrap();
+            lane.to_node.push_back((outgoing.header, u64::from_le_bytes(record)));
+        }
+    }
+
+    fn deliver(&mut self, lane: usize, busy: bool) {
+        let Some(number) = self.nth_lane(lane) else { return };
+        let lane = self.lanes.get_mut(&number).unwrap();
+        let Some((header, request)) = lane.to_node.pop_front() else { return };
+        let log = match self.forks.get_mut(&lane.node) {
+            Some(fork) => Some(fork),
+            None => (lane.node == self.leader).then_some(&mut self.log),
+        };
+        let refusal = match log {
+            None => AppendRefusal::NotLeader { leader: NodeId::new(1) },
+            Some(_) if busy => AppendRefusal::Busy,
+            Some(log) => match log.append(&header, request) {
+                Ok(index) => return lane.held.push((header.client, header.seq, index)),
+                Err(refusal) => refusal,
+            },
+        };
+        let (client, seq) = (header.client, header.seq);
+        lane.to_client.push(AppendReply { client, seq, result: Err(refusal) });
+    }
+
+    fn answer(&mut self, lane: usize, which: usize, twice: bool) {
+        let Some(number) = self.nth_lane(lane) else { return };
+        let lane = self.lanes.get_mut(&number).unwrap();
+        if lane.to_client.is_empty() {
+            return;
+        }
+        let which = which % lane.to_client.len();
+        // A stream gives each answer once. What can come twice all the same is harmless: an answer
+        // that is one for ever, or any on a lane on which nothing is sent again.
+        let twice = twice && (lane.to_client[which].result.is_ok() || self.current != Some(number));
+        let reply =
+            if twice { lane.to_client[which].clone() } else { lane.to_client.remove(which) };
+        let advice = self.session.on_reply(LaneNumber::new(number), &reply);
+        self.follow(number, &advice);
+    }
+
+    fn follow(&mut self, lane: u64, advice: &Advice) {
+        match advice {
+            Advice::Continue | Advice::Pause => {}
+            Advice::Elsewhere { .. } => {
+                self.current = self.current.filter(|current| *current != lane);
+            }
+            Advice::Renew => {
+                self.clients += 1;
+                self.renewed += 1;
+                self.session.renew(ClientId::new(self.clients));
+            }
+            Advice::Failed(_) => self.failed = true,
+        }
+        while let Some((_, appended)) = self.session.take_answered() {
+            let slot = &self.log.slots[usize::try_from(appended.index.get()).unwrap() - 1];
+            self.acknowledged.push(slot.request);
+        }
+    }
+
+    fn close(&mut self, lane: usize) {
+        let Some(number) = self.nth_lane(lane) else { return };
+        self.lanes.remove(&number);
+        self.current = self.current.filter(|current| *current != number);
+        let advice = self.session.close_lane(LaneNumber::new(number));
+        self.follow(number, &advice);
+    }
+
+    fn open(&mut self, node: usize) {
+        self.lanes_opened += 1;
+        let number = self.lanes_opened;
+        let (to_node, held, to_client) = (VecDeque::new(), vec![], vec![]);
+        self.lanes.insert(number, Lane { node, to_node, held, to_client });
+        self.session.open_lane(LaneNumber::new(number));
+        self.current = Some(number);
+    }
+
+    fn commit(&mut self, count: usize) {
+        self.committed = (self.committed + count).min(self.log.slots.len());
+        let committed = self.committed as u64;
+        let served = |lane: &Lane| lane.node == self.leader && !self.forks.contains_key(&lane.node);
+        for lane in self.lanes.values_mut().filter(|lane| served(lane)) {
+            for (client, seq, index) in lane.held.extract_if(.., |held| held.2 <= committed) {
+                let appended = Appended {
+                    offset: Offset::new(index - 1),
+                    count: 1,
+                    term: Term::new(1),
+                    index: Index::new(index),
+                    leader: NodeId::new(1).unwrap(),
+                };
+                lane.to_client.push(AppendReply { client, seq, result: Ok(appended) });
+            }
+        }
+    }
+
+    fn elect(&mut self, node: usize, keep: usize, aware: bool) {
+        if self.forks.contains_key(&node) {
+            self.wake(node);
+        }
+        if node == self.leader || aware {
+            self.step_down(self.leader);
+        } else {
+            self.forks.insert(self.leader, self.log.clone());
+        }
+        self.leader = node;
+        self.log.slots.truncate((self.committed + keep).min(self.log.slots.len()));
+    }
+
+    fn wake(&mut self, node: usize) {
+        if self.forks.remove(&node).is_some() {
+            self.step_down(node);
+        }
+    }
+
+    fn step_down(&mut self, node: usize) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.node == node) {
+            for (client, seq, _) in lane.held.drain(..) {
+                let result = Err(AppendRefusal::Unknown);
+                lane.to_client.push(AppendReply { client, seq, result });
+            }
+        }
+    }
+
+    /// The table forgets the client, if all that is in the log of it is committed.
+    fn evict(&mut self) {
+        let client = ClientId::new(self.clients);
+        let last = self.log.slots.iter().rposition(|slot| slot.client == client);
+        if let Some(last) = last.filter(|last| *last < self.committed) {
+            self.log.evicted.insert(client);
+            self.log.floor = self.log.floor.max(last as u64 + 1);
+        }
+    }
+
+    fn nth_lane(&self, which: usize) -> Option<u64> {
+        let count = self.lanes.len();
+        (count > 0).then(|| *self.lanes.keys().nth(which % count).unwrap())
+    }
+
+    /// No request is in the log twice, none out of order, and the client is right about what is
+    /// certain.
+    fn check(&self) {
+        let requests: Vec<u64> = self.log.slots.iter().map(|slot| slot.request).collect();
+        assert!(requests.is_sorted_by(|a, b| a < b), "twice or out of order: {requests:?}");
+        let expected: Vec<u64> = (1..=self.acknowledged.len() as u64).collect();
+        assert_eq!(self.acknowledged, expected, "acknowledged once each, in order");
+
+        self.check_none_taken_from(self.certain_from());
+    }
+
+    /// The first request that the client is sure of.
+    fn certain_from(&self) -> u64 {
+        let unsure = self.session.certain_from().get() - self.session.first().get();
+        self.acknowledged.len() as u64 + unsure + 1
+    }
+
+    fn check_none_taken_from(&self, certain_from: u64) {
+        let logs = self.forks.values().chain([&self.log]);
+        for slot in logs.flat_map(|log| &log.slots) {
+            assert!(slot.request < certain_from, "{slot:?}, and from {certain_from} on is certain");
+        }
+    }
+
+    /// The client ends here. What is under way arrives all the same, and makes no liar of it.
+    fn give_up(&mut self) {
+        let certain_from = self.certain_from();
+        for lane in 0..self.lanes.len() {
+            for _ in 0..=self.pushed {
+                self.deliver(lane, false);
+            }
+        }
+        self.check_none_taken_from(certain_from);
+    }
+
+    /// No more faults: everything is acknowledged in few rounds.
+    fn calm_down(&mut self) {
+        for node in 0..NODES {
+            self.wake(node);
+        }
+        for _ in 0..20 {
+            if self.failed || self.session.is_empty() {
+                return;
+            }
+            if self.current.is_none_or(|lane| self.lanes[&lane].node != self.leader) {
+                self.open(self.leader);
+            }
+            for _ in 0..self.pushed {
+                self.send();
+            }
+            for lane in 0..self.lanes.len() {
+                for _ in 0..self.pushed {
+                    self.deliver(lane, false);
+                }
+            }
+            self.commit(usize::MAX / 2);
+            for lane in 0..self.lanes.len() {
+                while !self.failed && self.nth_lane_owes(lane) {
+                    self.answer(lane, 0, false);
+                }
+            }
+            self.check();
+        }
+        panic!("no progress: {:?}", self.session);
+    }
+
+    fn nth_lane_owes(&self, lane: usize) -> bool {
+        self.nth_lane(lane).is_some_and(|number| !self.lanes[&number].to_client.is_empty())
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (lane, node) = (|| 0..8usize, || 0..NODES);
+    prop_oneof![
+        6 => Just(Event::Push),
+        12 => Just(Event::Send),
+        12 => (lane(), proptest::bool::weighted(0.1))
+            .prop_map(|(lane, busy)| Event::Deliver { lane, busy }),
+        12 => (lane(), 0..8usize, proptest::bool::weighted(0.2))
+            .prop_map(|(lane, which, twice)| Event::Answer { lane, which, twice }),
+        1 => lane().prop_map(|lane| Event::Close { lane }),
+        4 => node().prop_map(|node| Event::Open { node }),
+        5 => (0..4usize).prop_map(|count| Event::Commit { count }),
+        2 => (node(), 0..4usize, any::<bool>())
+            .prop_map(|(node, keep, aware)| Event::Elect { node, keep, aware }),
+        1 => node().prop_map(|node| Event::Wake { node }),
+        1 => Just(Event::Evict),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn every_request_is_taken_once_and_in_order(
+        events in proptest::collection::vec(event(), 0..200), gives_up: bool,
+    ) {
+        let mut world = World::new();
+        for event in &events {
+            if !world.failed {
+                world.perform(event);
+                world.check();
+            }
+        }
+        if gives_up || world.failed {
+            world.give_up();
+            return Ok(());
+        }
+        world.calm_down();
+        if !world.failed {
+            prop_assert_eq!(world.acknowledged.len() as u64, world.pushed);
+        }
+    }
+}
+
+/// The model is worth something only if its histories reach the corners.
+#[test]
+fn the_model_reaches_renewal_and_expiry() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let events = proptest::collection::vec(event(), 200..400);
+    let (mut renewed, mut failed, mut acknowledged) = (0, 0, 0);
+    for _ in 0..500 {
+        let mut world = World::new();
+        for event in &events.new_tree(&mut runner).unwrap().current() {
+            if !world.failed {
+                world.perform(event);
+            }
+        }
+        world.calm_down();
+        renewed += world.renewed;
+        failed += u32::from(world.failed);
+        acknowledged += world.acknowledged.len();
+    }
+    assert!(
+        renewed > 10 && failed > 10 && acknowledged > 1000,
+        "{renewed} {failed} {acknowledged}"
+    );
+}

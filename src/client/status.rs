@@ -1,0 +1,118 @@
+//! What every node and the registry say of themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::{timeout, timeout_at};
+
+use super::connections::AskError;
+use super::leader::{Shared, Unavailable};
+use super::outcome::Outcome;
+use super::route::Leading;
+use crate::limits::STATUS_TIMEOUT;
+use crate::types::{ClusterId, NodeId};
+use crate::wire::api::{Role, Welcome};
+use crate::wire::registry::Announcement;
+
+/// The state of a cluster, as each of its parts describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Which.
+    pub cluster: ClusterId,
+    /// The leader of the highest term that says so itself and can serve.
+    pub leader: Option<Leading>,
+    /// Every node that is known, in order.
+    pub nodes: Vec<NodeStatus>,
+    /// The registry, if there is one.
+    pub registry: Option<RegistryStatus>,
+    /// Why there is no leader, if there is none.
+    pub unavailable: Option<Unavailable>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Who.
+    pub node: NodeId,
+    /// Where.
+    pub address: SocketAddr,
+    /// What it says, or why it says nothing.
+    pub said: Result<Welcome, AskError>,
+}
+
+/// The registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryStatus {
+    /// Where.
+    pub address: SocketAddr,
+    /// Who announced itself last, if anybody has; or why it says nothing.
+    pub said: Result<Option<Announcement>, AskError>,
+}
+
+impl Status {
+    /// What it means for scripts: without a leader there is nothing to work with.
+    pub fn outcome(&self) -> Outcome {
+        if self.leader.is_some() { Outcome::Done } else { Outcome::NoLeader }
+    }
+
+    /// How many entries a node's commit index is behind the leader's; `None` if one is not known.
+    pub fn lag(&self, node: &NodeStatus) -> Option<u64> {
+        let leader = self.leader?.node;
+        let leader = self.nodes.iter().find(|other| other.node == leader)?;
+        let leader = leader.said.as_ref().ok()?;
+        Some(leader.commit_index.since(node.said.as_ref().ok()?.commit_index))
+    }
+}
+
+/// Asks everybody at once. Nobody is waited for longer than [`STATUS_TIMEOUT`].
+pub(super) async fn status(shared: &Arc<Shared>) -> Status {
+    let registry = ask_registry(shared);
+    let nodes = ask_nodes(shared);
+    let (registry, nodes) = tokio::join!(registry, nodes);
+    let leader = nodes.iter().filter_map(leading).max();
+    let unavailable = leader.is_none().then(|| shared.unavailable());
+    Status { cluster: shared.connections.cluster(), leader, nodes, registry, unavailable }
+}
+
+fn leading(node: &NodeStatus) -> Option<Leading> {
+    let welcome = node.said.as_ref().ok()?;
+    let leads = welcome.role == Role::Leader && welcome.ready;
+    leads.then_some(Leading { term: welcome.term, node: node.node })
+}
+
+async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
+    let until = tokio::time::Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
+    let mut nodes: Vec<NodeStatus> = vec![];
+    // What the first say may name others; a node may not be who it was thought to be.
+    for _ in 0..2 {
+        let mut tasks = JoinSet::new();
+        for (node, address) in shared.connections.nodes() {
+            if nodes.iter().all(|known| known.node != node) {
+                let shared = shared.clone();
+                tasks.spawn(async move {
+                    let asked = timeout_at(until, shared.connections.hello(node)).await;
+                    let said = asked.unwrap_or_else(|_| Err(late()));
+                    shared.on_word(node, said.as_ref());
+                    NodeStatus { node, address, said }
+                });
+            }
+        }
+        nodes.extend(tasks.join_all().await);
+    }
+    let known = shared.connections.nodes();
+    nodes.retain(|status| known.contains(&(status.node, status.address)));
+    nodes.sort_by_key(|status| status.node);
+    nodes
+}
+
+async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
+    let address = shared.connections.registry()?;
+    let limit = STATUS_TIMEOUT.min(shared.timeout);
+    let said = timeout(limit, shared.connections.announced()).await;
+    Some(RegistryStatus { address, said: said.unwrap_or_else(|_| Err(late())) })
+}
+
+fn late() -> AskError {
+    crate::net::StreamError::TimedOut { after: STATUS_TIMEOUT }.into()
+}

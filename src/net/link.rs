@@ -1,0 +1,220 @@
+//! One connection between two nodes, from its hello to its end.
+//!
+//! The node that dials opens two streams, each beginning with its hello: first the one for urgent
+//! messages, then the one for entries. The other answers on the first. Then four tasks carry
+//! messages, one for each direction of each stream, so that nothing urgent waits for entries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::endpoint::{ConnectError, Connection, Endpoint, Expect};
+use super::inbound::Inbound;
+use super::outbox::{Lane, Outbox};
+use super::peer::LocalNode;
+use super::problem::Close;
+use super::protocol::Protocol;
+use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
+use super::tls::CertificateRole;
+use crate::limits::CONNECT_TIMEOUT;
+use crate::types::{Incarnation, NodeId};
+use crate::wire::{Frame, FrameError, PeerHello, PeerMessage, PeerWelcome};
+
+/// The priority of the stream for urgent messages; the other has QUIC's 0.
+const URGENT_PRIORITY: i32 = 1;
+
+/// A connection whose hello is over.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// The process at the other end.
+    pub(super) incarnation: Incarnation,
+    urgent: Stream,
+    entries: Stream,
+    /// What the other side still waits for, if it dialled.
+    welcome: Option<PeerWelcome>,
+}
+
+/// A connection that did not become a link, or ceased to be one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum LinkError {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("the other side sent {0}")]
+    Frame(#[from] FrameError),
+    #[error("a message came on the wrong stream")]
+    WrongLane,
+    #[error("its certificate is that of another node than its hello names")]
+    Impostor,
+    #[error("its hello is meant for another node or cluster, or from one that is no member")]
+    WrongHello,
+    #[error("no hello came in time")]
+    NoHello,
+    #[error("this node is being stopped")]
+    Stopped,
+}
+
+impl LinkError {
+    /// What the other side is told.
+    pub(super) fn close(&self) -> Close {
+        match self {
+            Self::Frame(_) | Self::WrongLane | Self::Stream(StreamError::Frame(_)) => {
+                Close::Malformed
+            }
+            Self::Impostor => Close::NotAllowed,
+            Self::WrongHello => Close::WrongHello,
+            Self::NoHello | Self::Stream(StreamError::TimedOut { .. }) => Close::TimedOut,
+            Self::Stopped => Close::Stopping,
+            Self::Connect(_) | Self::Stream(_) => Close::Done,
+        }
+    }
+}
+
+/// Dials a peer and says hello. Bounded by [`CONNECT_TIMEOUT`] for each step.
+pub(super) async fn dial(
+    endpoint: Endpoint,
+    me: LocalNode,
+    peer: NodeId,
+    address: SocketAddr,
+) -> Result<Link, LinkError> {
+    let expect = Expect { role: CertificateRole::Node, name: Some(peer.to_string()) };
+    let connection = endpoint.connect(address, &expect, Protocol::Peer).await?;
+    let hello =
+        PeerHello { cluster: me.cluster, from: me.node, to: peer, incarnation: me.incarnation };
+    let mut urgent = open(&connection, &hello).await?;
+    urgent.sender.set_priority(URGENT_PRIORITY);
+    let entries = open(&connection, &hello).await?;
+
+    let welcome = PeerWelcome::from_frame(&urgent.receiver.answer(CONNECT_TIMEOUT).await?)?;
+    if welcome.node != peer {
+        connection.close(Close::WrongHello);
+        return Err(LinkError::WrongHello);
+    }
+    let incarnation = welcome.incarnation;
+    Ok(Link { connection, incarnation, urgent, entries, welcome: None })
+}
+
+async fn open(connection: &Connection, hello: &PeerHello) -> Result<Stream, StreamError> {
+    let mut stream = connection.open().await?;
+    stream.sender.send(&hello.to_frame()).await?;
+    Ok(stream)
+}
+
+/// Hears the hello of a peer that dialled, within [`CONNECT_TIMEOUT`]. Its welcome is sent when the
+/// link runs. Gives the peer's name, which is that in its certificate.
+pub(super) async fn greet(
+    connection: Connection,
+    me: LocalNode,
+) -> Result<(NodeId, Link), LinkError> {
+    let hellos = async {
+        let urgent = hear(&connection).await?;
+        let entries = hear(&connection).await?;
+        Ok::<_, LinkError>((urgent, entries))
+    };
+    let ((hello, mut urgent), (second, entries)) =
+        timeout(CONNECT_TIMEOUT, hellos).await.map_err(|_| LinkError::NoHello)??;
+    check(&hello, connection.identity().node(), me)?;
+    if second != hello {
+        return Err(LinkError::WrongHello);
+    }
+    urgent.sender.set_priority(URGENT_PRIORITY);
+    let welcome = Some(PeerWelcome { node: me.node, incarnation: me.incarnation });
+    let incarnation = hello.incarnation;
+    Ok((hello.from, Link { connection, incarnation, urgent, entries, welcome }))
+}
+
+async fn hear(connection: &Connection) -> Result<(PeerHello, Stream), LinkError> {
+    let mut stream = connection.accept().await.ok_or(LinkError::NoHello)?;
+    let frame = stream.receiver.answer(CONNECT_TIMEOUT).await?;
+    Ok((PeerHello::from_frame(&frame)?, stream))
+}
+
+fn check(hello: &PeerHello, certificate: Option<NodeId>, me: LocalNode) -> Result<(), LinkError> {
+    if certificate != Some(hello.from) {
+        return Err(LinkError::Impostor);
+    }
+    if hello.cluster != me.cluster || hello.to != me.node || hello.from == me.node {
+        return Err(LinkError::WrongHello);
+    }
+    Ok(())
+}
+
+impl Link {
+    /// Carries messages until something fails, and says what. Dropped, it closes the connection.
+    pub(super) async fn run(
+        self,
+        from: NodeId,
+        outbox: Arc<Outbox>,
+        inbound: Inbound,
+    ) -> LinkError {
+        let Self { connection, urgent, entries, welcome, .. } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(receive(urgent.receiver, Lane::Urgent, from, inbound.clone()));
+        tasks.spawn(receive(entries.receiver, Lane::Entries, from, inbound));
+        tasks.spawn(send(entries.sender, Lane::Entries, outbox.clone(), None));
+        tasks.spawn(send(urgent.sender, Lane::Urgent, outbox, welcome));
+        let error = match tasks.join_next().await {
+            Some(Ok(error)) => error,
+            // A task of ours was ended from outside: only the runtime's end does that.
+            Some(Err(_)) | None => LinkError::Stopped,
+        };
+        connection.close(error.close());
+        error
+    }
+}
+
+async fn send(
+    mut sender: FrameSender,
+    lane: Lane,
+    outbox: Arc<Outbox>,
+    welcome: Option<PeerWelcome>,
+) -> LinkError {
+    if let Some(welcome) = welcome
+        && let Err(error) = sender.send(&welcome.to_frame()).await
+    {
+        return error.into();
+    }
+    loop {
+        let messages = outbox.take(lane).await;
+        let frames: Vec<Frame> = messages.iter().map(PeerMessage::to_frame).collect();
+        if let Err(error) = sender.send_all(&frames).await {
+            return error.into();
+        }
+    }
+}
+
+async fn receive(
+    mut receiver: FrameReceiver,
+    lane: Lane,
+    from: NodeId,
+    inbound: Inbound,
+) -> LinkError {
+    loop {
+        if let Err(error) = receive_one(&mut receiver, lane, from, &inbound).await {
+            return error;
+        }
+    }
+}
+
+async fn receive_one(
+    receiver: &mut FrameReceiver,
+    lane: Lane,
+    from: NodeId,
+    inbound: &Inbound,
+) -> Result<(), LinkError> {
+    let frame = receiver.next().await?.ok_or(StreamError::Abandoned)?;
+    let message = PeerMessage::from_frame(&frame)?;
+    if Lane::of(&message) != lane {
+        return Err(LinkError::WrongLane);
+    }
+    let put = match lane {
+        Lane::Urgent => inbound.put_urgent(from, message).await,
+        Lane::Entries => inbound.put_entries(from, message).await,
+    };
+    put.map_err(|_| LinkError::Stopped)
+}

@@ -1,0 +1,50 @@
+//! QUIC with mutual TLS: who may connect, and how frames travel.
+//!
+//! # What it is
+//!
+//! The only floor that knows quinn, and with [`tls`] the only file that knows rustls and rcgen. Above
+//! it there are connections between two holders of certificates, and streams of frames on them.
+//!
+//! # How it works
+//!
+//! 1. [`tls`] makes and loads certificates. Each says who its holder is, as
+//!    `annal://<cluster>/<role>/<name>`; only those of our own authority count.
+//! 2. [`Endpoint`] is a socket. It dials ([`Endpoint::connect`], which checks that the other side is
+//!    whom we expect) and is dialled ([`Endpoint::accept`], which gives only connections whose
+//!    holder may speak the protocol that it asked for). Whatever goes wrong becomes a [`Problem`]:
+//!    one sentence.
+//! 3. A [`Connection`] carries [`Stream`]s, and those carry [`crate::wire::Frame`]s. Nothing is read
+//!    ahead without a bound, and nothing waits for ever: a silent connection is gone after its idle
+//!    timeout.
+//! 4. [`Peers`] keeps one connection to each other node, whatever happens to either, and delivers
+//!    Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for
+//!    entries. Messages may be lost; Raft sends them again.
+//!
+//! NB: in TLS 1.3 the side that connects is done before the other has judged its certificate. So a
+//! connection proves itself only by the first answer on it, and whoever opens one asks something
+//! first. A refusal reaches that first question as a [`StreamError::Lost`] which says why.
+//!
+//! # What it does not do
+//!
+//! It does not understand messages beyond the hello between nodes. It never resumes a TLS session
+//! and sends nothing before the handshake is over (0-RTT), since that could be replayed. A
+//! certificate that expires while its connection lives is noticed at the next connection.
+mod endpoint;
+mod inbound;
+mod link;
+mod outbox;
+mod peer;
+mod problem;
+mod protocol;
+mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tls;
+
+pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
+pub use inbound::{Inbound, InboundReceiver};
+pub use peer::{LocalNode, PeerConnection, Peers};
+pub use problem::{CertificateProblem, Close, Problem};
+pub use protocol::Protocol;
+pub use stream::{FrameReceiver, FrameSender, Stream, StreamError};
+pub use tls::{CertificateIdentity, CertificateRole, Credentials};

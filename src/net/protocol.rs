@@ -1,0 +1,45 @@
+//! The three protocols, and who may speak them.
+
+use super::tls::CertificateRole;
+
+/// What a connection is for; agreed on in the handshake (ALPN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Raft, between nodes.
+    Peer,
+    /// Appends and reads, from a client to a node.
+    Client,
+    /// Questions to a registry.
+    Registry,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::Peer, Self::Client, Self::Registry];
+
+    /// Its name in the handshake. A change that old programs would misread takes a new number.
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Peer => b"annal-peer/1",
+            Self::Client => b"annal-client/1",
+            Self::Registry => b"annal-registry/1",
+        }
+    }
+
+    pub(super) fn from_alpn(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.alpn() == name)
+    }
+
+    /// Whether the holder of a certificate with this role may open a connection.
+    ///
+    /// A client can never speak Raft, and a node has no business among another's clients.
+    pub const fn is_open_to(self, role: CertificateRole) -> bool {
+        use CertificateRole::{Admin, Client, Node, Registry};
+        match (self, role) {
+            (Self::Peer, Node)
+            | (Self::Client, Client | Admin)
+            | (Self::Registry, Node | Client | Admin | Registry) => true,
+            (Self::Peer, Client | Admin | Registry) | (Self::Client, Node | Registry) => false,
+        }
+    }
+}

@@ -1,0 +1,719 @@
+//! Certificates: who is who, and who may speak to whom.
+//!
+//! A cluster has a certificate authority of its own, and trusts nobody else. Each of its processes
+//! has a certificate with one URI in it, `annal://<cluster>/<role>/<name>`, which says who it is.
+//! TLS checks that a certificate is of the authority, is valid now and fits its key; the rest, that
+//! the other side is whom we expect, is checked here, on both sides, before a frame is exchanged.
+
+use std::any::Any;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use tracing::warn;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::protocol::Protocol;
+use crate::types::{ClusterId, NodeId};
+
+/// The name for which every certificate of a cluster is issued, beside the one that counts.
+///
+/// TLS insists on a name for the server. Ours are told apart by their URI, which TLS cannot check.
+pub(super) const SERVER_NAME: &str = "annal";
+
+/// The name of the authority's files, which no holder may have.
+const AUTHORITY: &str = "ca";
+
+/// Certificates are valid from this long before they are made: clocks differ.
+const VALID_BEFORE: Duration = Duration::days(1);
+
+/// Certificates are valid for about ten years.
+const VALID_AFTER: Duration = Duration::days(3650);
+
+/// What the holder of a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateRole {
+    /// A member of the cluster.
+    Node,
+    /// Appends and reads.
+    Client,
+    /// A client that may do what breaks things on purpose.
+    Admin,
+    /// A registry.
+    Registry,
+}
+
+impl CertificateRole {
+    const ALL: [Self; 4] = [Self::Node, Self::Client, Self::Admin, Self::Registry];
+
+    /// The role as it stands in the URI.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Client => "client",
+            Self::Admin => "admin",
+            Self::Registry => "registry",
+        }
+    }
+
+    /// Whether others connect to it.
+    const fn serves(self) -> bool {
+        match self {
+            Self::Node | Self::Registry => true,
+            Self::Client | Self::Admin => false,
+        }
+    }
+}
+
+impl fmt::Display for CertificateRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who the holder of a certificate is: its URI `annal://<cluster>/<role>/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateIdentity {
+    /// The cluster that issued it.
+    pub cluster: ClusterId,
+    /// What it is.
+    pub role: CertificateRole,
+    /// Its name: `n1` for a node. 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`.
+    pub name: String,
+}
+
+impl CertificateIdentity {
+    /// The node that this names; `None` if it does not name a node.
+    pub fn node(&self) -> Option<NodeId> {
+        if self.role == CertificateRole::Node { self.name.parse().ok() } else { None }
+    }
+}
+
+impl fmt::Display for CertificateIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "annal://{}/{}/{}", self.cluster, self.role, self.name)
+    }
+}
+
+/// A URI or a name that is not of its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not of the form annal://<cluster>/<role>/<name>")]
+pub struct IdentityError;
+
+impl FromStr for CertificateIdentity {
+    type Err = IdentityError;
+
+    fn from_str(uri: &str) -> Result<Self, IdentityError> {
+        let rest = uri.strip_prefix("annal://").ok_or(IdentityError)?;
+        let (cluster, rest) = rest.split_once('/').ok_or(IdentityError)?;
+        let (role, name) = rest.split_once('/').ok_or(IdentityError)?;
+        let role = CertificateRole::ALL
+            .into_iter()
+            .find(|known| known.as_str() == role)
+            .ok_or(IdentityError)?;
+        let identity = Self {
+            cluster: cluster.parse().map_err(|_| IdentityError)?,
+            role,
+            name: name.to_owned(),
+        };
+        if is_name(role, name) { Ok(identity) } else { Err(IdentityError) }
+    }
+}
+
+fn is_name(role: CertificateRole, name: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    (1..=64).contains(&name.len())
+        && name != AUTHORITY
+        && name.bytes().all(plain)
+        && (role != CertificateRole::Node || name.parse::<NodeId>().is_ok())
+}
+
+/// A file that `annal init` writes into `certs/`.
+#[derive(Clone)]
+pub struct CertificateFile {
+    /// Its name: `ca.crt`, `n1.key`, …
+    pub name: String,
+    /// What goes into it, in PEM.
+    pub contents: String,
+    /// Whether only its owner may read it (mode 0600).
+    pub secret: bool,
+}
+
+impl fmt::Debug for CertificateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CertificateFile({})", self.name)
+    }
+}
+
+/// Certificates could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// A holder's name is not of the form of one.
+    #[error(
+        "'{role}' certificates cannot be issued for that name (1 to 64 of a-z 0-9 - _ ., and n1, n2, … for nodes)"
+    )]
+    Name {
+        /// What the holder is.
+        role: CertificateRole,
+    },
+    /// The library that makes them failed, probably for want of random numbers.
+    #[error("certificates could not be made")]
+    Failed(#[from] rcgen::Error),
+}
+
+/// Makes a cluster's certificate authority and a certificate with a fresh key for each of `holders`.
+///
+/// Gives all files of `certs/`: `ca.crt`, `ca.key`, and `<name>.crt` and `<name>.key` for each.
+/// Valid from a day ago, for about ten years.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn issue_all(
+    cluster: ClusterId,
+    holders: &[(CertificateRole, String)],
+) -> Result<Vec<CertificateFile>, IssueError> {
+    let now = OffsetDateTime::now_utc();
+    issue_for(cluster, holders, (now - VALID_BEFORE, now + VALID_AFTER))
+}
+
+fn issue_for(
+    cluster: ClusterId,
+    holders: &[(CertificateRole, String)],
+    validity: (OffsetDateTime, OffsetDateTime),
+) -> Result<Vec<CertificateFile>, IssueError> {
+    let authority = authority(cluster)?;
+    let mut files = pair(AUTHORITY, authority.pem(), authority.key());
+    for (role, name) in holders {
+        if !is_name(*role, name) {
+            return Err(IssueError::Name { role: *role });
+        }
+        let identity = CertificateIdentity { cluster, role: *role, name: name.clone() };
+        let key = KeyPair::generate()?;
+        let certificate = leaf(&identity, validity)?.signed_by(&key, &authority)?;
+        files.extend(pair(name, certificate.pem(), &key));
+    }
+    Ok(files)
+}
+
+fn pair(name: &str, certificate: String, key: &KeyPair) -> Vec<CertificateFile> {
+    vec![
+        CertificateFile { name: format!("{name}.crt"), contents: certificate, secret: false },
+        CertificateFile {
+            name: format!("{name}.key"),
+            contents: key.serialize_pem(),
+            secret: true,
+        },
+    ]
+}
+
+fn authority(cluster: ClusterId) -> Result<CertifiedIssuer<'static, KeyPair>, IssueError> {
+    let now = OffsetDateTime::now_utc();
+    let mut params = CertificateParams::default();
+    params.not_before = now - VALID_BEFORE;
+    params.not_after = now + VALID_AFTER;
+    params.distinguished_name = common_name(format!("annal authority of {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+fn leaf(
+    identity: &CertificateIdentity,
+    (not_before, not_after): (OffsetDateTime, OffsetDateTime),
+) -> Result<CertificateParams, IssueError> {
+    let mut params = CertificateParams::default();
+    params.not_before = not_before;
+    params.not_after = not_after;
+    params.distinguished_name = common_name(format!("{} {}", identity.role, identity.name));
+    params.subject_alt_names = vec![
+        SanType::URI(identity.to_string().try_into()?),
+        SanType::DnsName(SERVER_NAME.try_into()?),
+    ];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if identity.role.serves() {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn common_name(name: String) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+/// What a process proves its identity with, and whom it trusts.
+#[derive(Clone)]
+pub struct Credentials {
+    identity: CertificateIdentity,
+    roots: Arc<RootCertStore>,
+    key: Arc<CertifiedKey>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.identity)
+    }
+}
+
+/// Certificates that cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file could not be read.
+    #[error("{} could not be read: {source}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold what its name says.
+    #[error("{} does not hold a {expected} in PEM", file.display())]
+    Malformed {
+        /// Which.
+        file: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The certificate has expired.
+    #[error("the certificate {} has expired", file.display())]
+    Expired {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The certificate is not valid yet.
+    #[error("the certificate {} is not valid yet", file.display())]
+    NotYetValid {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The certificate is not of the authority beside it.
+    #[error("the certificate {} was not issued by {}", file.display(), authority.display())]
+    OtherAuthority {
+        /// Which.
+        file: PathBuf,
+        /// The authority's certificate.
+        authority: PathBuf,
+    },
+    /// The key is not that of the certificate.
+    #[error("the key {} does not belong to the certificate {}", key.display(), file.display())]
+    OtherKey {
+        /// The key.
+        key: PathBuf,
+        /// The certificate.
+        file: PathBuf,
+    },
+    /// The certificate does not say who its holder is.
+    #[error("the certificate {} names no holder in the form annal://<cluster>/<role>/<name>", file.display())]
+    NoIdentity {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The certificate is unusable for another reason.
+    #[error("the certificate {} is not usable: {source}", file.display())]
+    Unusable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+impl TlsError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::File { file, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                let folder = file.parent().unwrap_or(file);
+                format!(
+                    "`annal init` writes certificates; --dir names the folder that holds {}",
+                    folder.file_name().unwrap_or(folder.as_os_str()).display()
+                )
+            }
+            Self::File { .. } => "check who may read it: keys belong to one user".to_owned(),
+            Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
+            Self::Expired { .. } => {
+                "check this machine's clock; if it is right, issue new certificates".to_owned()
+            }
+            Self::Malformed { .. }
+            | Self::OtherAuthority { .. }
+            | Self::OtherKey { .. }
+            | Self::NoIdentity { .. }
+            | Self::Unusable { .. } => {
+                "the files of certs/ belong together: copy all of them from where `annal init` \
+                 made them"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl Credentials {
+    /// Loads `ca.crt`, `<name>.crt` and `<name>.key` from the folder `certs`.
+    ///
+    /// # Errors
+    /// [`TlsError`], which names the file and says what is wrong with it.
+    pub fn load(certs: &Path, name: &str) -> Result<Self, TlsError> {
+        let (credentials, certificate) = Self::read(certs, name)?;
+        credentials.check(&certs.join("ca.crt"), certificate)?;
+        Ok(credentials)
+    }
+
+    /// Who the holder is.
+    pub fn identity(&self) -> &CertificateIdentity {
+        &self.identity
+    }
+
+    /// Reads the files, and checks that key and certificate fit.
+    fn read(certs: &Path, name: &str) -> Result<(Self, PathBuf), TlsError> {
+        let authority_file = certs.join("ca.crt");
+        let file = certs.join(format!("{name}.crt"));
+        let key_file = certs.join(format!("{name}.key"));
+
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(certificate_in(&authority_file)?)
+            .map_err(|_| TlsError::Malformed { file: authority_file, expected: "certificate" })?;
+        let certificate = certificate_in(&file)?;
+        warn_if_open(&key_file);
+        let key = PrivateKeyDer::from_pem_slice(&contents_of(&key_file)?)
+            .map_err(|_| TlsError::Malformed { file: key_file.clone(), expected: "key" })?;
+
+        let identity = identity_in(&certificate)
+            .map_err(|IdentityError| TlsError::NoIdentity { file: file.clone() })?;
+        let key = CertifiedKey::from_der(vec![certificate], key, &provider()).map_err(|error| {
+            if let rustls::Error::InconsistentKeys(_) = error {
+                TlsError::OtherKey { key: key_file, file: file.clone() }
+            } else {
+                TlsError::Unusable { file: file.clone(), source: error }
+            }
+        })?;
+        Ok((Self { identity, roots: Arc::new(roots), key: Arc::new(key) }, file))
+    }
+
+    /// Checks the certificate as the other side will, so that what is wrong is said where it can be
+    /// put right.
+    fn check(&self, authority: &Path, file: PathBuf) -> Result<(), TlsError> {
+        let unusable = |source| TlsError::Unusable { file: file.clone(), source };
+        let certificate = self.key.end_entity_cert().map_err(unusable)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
+            .build()
+            .expect("there is a root, and no revocation list");
+        match verifier.verify_client_cert(certificate, &[], UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(rustls::Error::InvalidCertificate(error)) => Err(match error {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    TlsError::Expired { file }
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    TlsError::NotYetValid { file }
+                }
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    TlsError::OtherAuthority { file, authority: authority.to_owned() }
+                }
+                other => unusable(rustls::Error::InvalidCertificate(other)),
+            }),
+            Err(other) => Err(unusable(other)),
+        }
+    }
+
+    /// The TLS side of a server that speaks these protocols.
+    pub(super) fn server_crypto(&self, protocols: &[Protocol]) -> Arc<QuicServerConfig> {
+        let config = Arc::new(self.server_config(protocols));
+        Arc::new(
+            QuicServerConfig::try_from(config).expect("ring has the suite that QUIC begins with"),
+        )
+    }
+
+    /// The TLS side of a connection for this protocol.
+    pub(super) fn client_crypto(&self, protocol: Protocol) -> Arc<QuicClientConfig> {
+        let config = Arc::new(self.client_config(protocol));
+        Arc::new(
+            QuicClientConfig::try_from(config).expect("ring has the suite that QUIC begins with"),
+        )
+    }
+
+    fn server_config(&self, protocols: &[Protocol]) -> ServerConfig {
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
+            .build()
+            .expect("there is a root, and no revocation list");
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("ring speaks TLS 1.3")
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(OwnCertificate(self.key.clone())));
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        // No 0-RTT: what comes in one can be replayed. No resumption: every connection shows its
+        // certificate.
+        config.max_early_data_size = 0;
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config
+    }
+
+    fn client_config(&self, protocol: Protocol) -> ClientConfig {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("ring speaks TLS 1.3")
+            .with_root_certificates(self.roots.clone())
+            .with_client_cert_resolver(Arc::new(OwnCertificate(self.key.clone())));
+        config.alpn_protocols = vec![protocol.alpn().to_vec()];
+        config.enable_early_data = false;
+        config.resumption = Resumption::disabled();
+        config
+    }
+}
+
+/// Shows the one certificate that a process has, whatever it is asked for.
+#[derive(Debug)]
+struct OwnCertificate(Arc<CertifiedKey>);
+
+impl rustls::server::ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+impl rustls::client::ResolvesClientCert for OwnCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// ring, named: a process-wide default could be set by anybody.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A key that others may read is no proof of who one is. It is not refused: some mounts show every
+/// file so.
+fn warn_if_open(key: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::metadata(key).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
+    if open {
+        warn!("{} can be read by other users: `chmod 600` it", key.display());
+    }
+}
+
+fn contents_of(file: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(file).map_err(|source| TlsError::File { file: file.to_owned(), source })
+}
+
+fn certificate_in(file: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    CertificateDer::from_pem_slice(&contents_of(file)?)
+        .map_err(|_| TlsError::Malformed { file: file.to_owned(), expected: "certificate" })
+}
+
+/// The identity in a certificate: that of its only URI.
+fn identity_in(certificate: &CertificateDer<'_>) -> Result<CertificateIdentity, IdentityError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| IdentityError)?;
+    let names = certificate.subject_alternative_name().ok().flatten().ok_or(IdentityError)?;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    match (uris.next(), uris.next()) {
+        (Some(uri), None) => uri.parse(),
+        _ => Err(IdentityError),
+    }
+}
+
+/// The identity of the other side of a connection, from what `quinn::Connection::peer_identity`
+/// gives: a chain that TLS has verified.
+pub(super) fn identity_of(
+    peer: Option<Box<dyn Any>>,
+) -> Result<CertificateIdentity, IdentityError> {
+    let chain = peer
+        .and_then(|peer| peer.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or(IdentityError)?;
+    identity_in(chain.first().ok_or(IdentityError)?)
+}
+
+/// The protocol that was agreed on, from what `quinn::Connection::handshake_data` gives.
+pub(super) fn protocol_of(handshake: Option<Box<dyn Any>>) -> Option<Protocol> {
+    let handshake = handshake?.downcast::<HandshakeData>().ok()?;
+    Protocol::from_alpn(handshake.protocol.as_deref()?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A folder with the certificates of a cluster: n1 to n3, client, admin and registry.
+    pub(crate) fn certificates(cluster: ClusterId) -> tempfile::TempDir {
+        let now = OffsetDateTime::now_utc();
+        certificates_for(cluster, (now - VALID_BEFORE, now + VALID_AFTER))
+    }
+
+    /// The same, but expired.
+    pub(crate) fn expired_certificates(cluster: ClusterId) -> tempfile::TempDir {
+        let now = OffsetDateTime::now_utc();
+        certificates_for(cluster, (now - Duration::days(2), now - Duration::days(1)))
+    }
+
+    fn certificates_for(
+        cluster: ClusterId,
+        validity: (OffsetDateTime, OffsetDateTime),
+    ) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in issue_for(cluster, &holders(), validity).unwrap() {
+            std::fs::write(folder.path().join(file.name), file.contents).unwrap();
+        }
+        folder
+    }
+
+    fn holders() -> Vec<(CertificateRole, String)> {
+        use CertificateRole::{Admin, Client, Node, Registry};
+        [(Node, "n1"), (Node, "n2"), (Node, "n3"), (Client, "client"), (Admin, "admin")]
+            .into_iter()
+            .chain([(Registry, "registry")])
+            .map(|(role, name)| (role, name.to_owned()))
+            .collect()
+    }
+
+    impl Credentials {
+        /// Without the checks of [`Credentials::load`], as somebody hostile would.
+        pub(crate) fn load_unchecked(certs: &Path, name: &str) -> Self {
+            Self::read(certs, name).unwrap().0
+        }
+
+        /// These credentials, trusting another authority: `certs/ca.crt`.
+        pub(crate) fn trusting(&self, certs: &Path) -> Self {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate_in(&certs.join("ca.crt")).unwrap()).unwrap();
+            Self { roots: Arc::new(roots), ..self.clone() }
+        }
+
+        /// A client that shows no certificate at all.
+        pub(crate) fn client_crypto_without_certificate(
+            &self,
+            protocols: &[&[u8]],
+        ) -> Arc<QuicClientConfig> {
+            let mut config = ClientConfig::builder_with_provider(provider())
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .unwrap()
+                .with_root_certificates(self.roots.clone())
+                .with_no_client_auth();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::new(QuicClientConfig::try_from(Arc::new(config)).unwrap())
+        }
+    }
+
+    fn load_error(folder: &tempfile::TempDir, name: &str) -> TlsError {
+        let error = Credentials::load(folder.path(), name).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(!error.hint().is_empty());
+        error
+    }
+
+    #[test]
+    fn early_data_and_resumption_are_off_on_both_sides() {
+        let folder = certificates(ClusterId::new(1));
+        let credentials = Credentials::load(folder.path(), "n1").unwrap();
+        let server = credentials.server_config(&[Protocol::Peer]);
+        assert_eq!(server.max_early_data_size, 0);
+        assert_eq!(server.send_tls13_tickets, 0);
+        assert!(!server.session_storage.can_cache());
+        let client = credentials.client_config(Protocol::Peer);
+        assert!(!client.enable_early_data);
+    }
+
+    #[test]
+    fn issued_certificates_load_and_say_who_they_are() {
+        let cluster = ClusterId::new(7);
+        let folder = certificates(cluster);
+        for (role, name) in holders() {
+            let credentials = Credentials::load(folder.path(), &name).unwrap();
+            assert_eq!(*credentials.identity(), CertificateIdentity { cluster, role, name });
+        }
+        let secret: Vec<bool> =
+            issue_all(cluster, &holders()).unwrap().iter().map(|f| f.secret).collect();
+        assert_eq!(secret, [false, true].repeat(7));
+    }
+
+    #[test]
+    fn names_that_are_none_get_no_certificate() {
+        use CertificateRole::{Client, Node};
+        for (role, name) in [
+            (Node, "client"),
+            (Node, "n0"),
+            (Client, ""),
+            (Client, "../n1"),
+            (Client, "ca"),
+            (Client, "A"),
+        ] {
+            let refused = issue_all(ClusterId::new(1), &[(role, name.to_owned())]);
+            assert!(matches!(refused, Err(IssueError::Name { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn identities_round_trip_and_reject_everything_else() {
+        let uri = "annal://000000000000000000000000000000ab/node/n3";
+        let identity: CertificateIdentity = uri.parse().unwrap();
+        assert_eq!(identity.to_string(), uri);
+        assert_eq!(identity.node(), NodeId::new(3));
+        for bad in [
+            "annal://000000000000000000000000000000ab/node/n0",
+            "annal://000000000000000000000000000000ab/node/n3/",
+            "annal://000000000000000000000000000000ab/king/n3",
+            "annal://000000000000000000000000000000ab/client/",
+            "annal://000000000000000000000000000000ab/client",
+            "annal://ab/node/n3",
+            "http://000000000000000000000000000000ab/node/n3",
+            "",
+        ] {
+            assert_eq!(bad.parse::<CertificateIdentity>(), Err(IdentityError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_the_files_has_its_own_sentence() {
+        let folder = certificates(ClusterId::new(1));
+        let other = certificates(ClusterId::new(2));
+        let copy = |from: &str, to: &str| {
+            std::fs::copy(other.path().join(from), folder.path().join(to)).unwrap();
+        };
+        copy("n1.crt", "n1.crt");
+        assert!(matches!(load_error(&folder, "n1"), TlsError::OtherKey { .. }));
+        copy("n1.key", "n1.key");
+        assert!(matches!(load_error(&folder, "n1"), TlsError::OtherAuthority { .. }));
+        std::fs::write(folder.path().join("n2.key"), "not a key").unwrap();
+        assert!(matches!(load_error(&folder, "n2"), TlsError::Malformed { expected: "key", .. }));
+        std::fs::remove_file(folder.path().join("n3.crt")).unwrap();
+        assert!(load_error(&folder, "n3").hint().contains("annal init"));
+        for (from, to) in [("ca.crt", "x.crt"), ("ca.key", "x.key")] {
+            std::fs::copy(folder.path().join(from), folder.path().join(to)).unwrap();
+        }
+        assert!(matches!(load_error(&folder, "x"), TlsError::NoIdentity { .. }));
+        let expired = expired_certificates(ClusterId::new(1));
+        assert!(matches!(load_error(&expired, "n1"), TlsError::Expired { .. }));
+        let tomorrow = OffsetDateTime::now_utc() + Duration::days(1);
+        let early = certificates_for(ClusterId::new(1), (tomorrow, tomorrow + VALID_AFTER));
+        assert!(matches!(load_error(&early, "n1"), TlsError::NotYetValid { .. }));
+    }
+}

@@ -1,0 +1,600 @@
+//! The configuration files: `node.toml`, `registry.toml` and `cluster.toml`.
+//!
+//! What a file says is checked when it is read, value by value, and an error names file, line and
+//! column: a damaged configuration never comes further than this page. Paths in a file are
+//! relative to the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use toml::Spanned;
+
+use crate::limits;
+use crate::types::{ClusterId, NodeId};
+
+/// The name of a node's configuration file in its data folder.
+pub const NODE_FILE: &str = "node.toml";
+/// The name of the registry's configuration file in its data folder.
+pub const REGISTRY_FILE: &str = "registry.toml";
+/// The name of the file beside the certificates that says all a client needs.
+pub const CLUSTER_FILE: &str = "cluster.toml";
+
+/// What one node has to know to take part, from its `node.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub node: NodeId,
+    /// The address it binds.
+    pub listen: SocketAddr,
+    /// The address at which the others reach it; the same as `listen` unless that is a wildcard.
+    pub address: SocketAddr,
+    /// The other nodes, and where they are reached. At most `limits::NODES_MAX - 1`.
+    pub peers: BTreeMap<NodeId, SocketAddr>,
+    /// Where the registry is reached, if there is one.
+    pub registry: Option<SocketAddr>,
+    /// The time between two heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// The shortest election timeout; at least three heartbeats.
+    pub election_timeout_min: Duration,
+    /// The longest election timeout; longer than the shortest.
+    pub election_timeout_max: Duration,
+    /// Bytes of entries after which the log takes a new segment.
+    pub segment_bytes: u64,
+    /// Whether an admin may crash the leader.
+    pub fault_injection: bool,
+    /// The folder with the certificates, if the file names one; the file's folder is put before it.
+    pub certs: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// Reads and checks `node.toml` in `data`.
+    ///
+    /// # Errors
+    /// The file is missing, cannot be read, is not TOML, or a value is not of its form or range.
+    pub fn load(data: &Path) -> Result<Self, ConfigError> {
+        let file = ConfigFile::read(&data.join(NODE_FILE))?;
+        let raw: RawNode = file.parse()?;
+        raw.check(&file)
+    }
+
+    /// Every member with its address, this node among them.
+    pub fn members(&self) -> BTreeMap<NodeId, SocketAddr> {
+        let mut members = self.peers.clone();
+        members.insert(self.node, self.address);
+        members
+    }
+
+    /// The file that says this, with a comment at each line.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::from(
+            "# A node of an annal cluster. Paths are relative to this file.\n\
+             # Beside this file lies the node's data: keep the two together.\n\n",
+        );
+        line(&mut text, "cluster", &quoted(self.cluster), "the cluster this node belongs to");
+        line(&mut text, "node", &quoted(self.node), "this node's name");
+        line(&mut text, "listen", &quoted(self.listen), "the address it binds");
+        if self.address != self.listen {
+            line(&mut text, "address", &quoted(self.address), "where the others reach it");
+        }
+        if let Some(registry) = self.registry {
+            line(&mut text, "registry", &quoted(registry), "where leaders announce themselves");
+        }
+        if let Some(certs) = &self.certs {
+            line(&mut text, "certs", &quoted_path(certs), "the folder with the certificates");
+        }
+        text.push('\n');
+        let number = |duration: Duration| duration.as_millis().to_string();
+        line(&mut text, "heartbeat_ms", &number(self.heartbeat), "between two heartbeats");
+        let (min, max) = (number(self.election_timeout_min), number(self.election_timeout_max));
+        let timeout = format!("{{ min = {min}, max = {max} }}");
+        line(&mut text, "election_timeout_ms", &timeout, "drawn between these each time");
+        let segment = self.segment_bytes.to_string();
+        line(&mut text, "segment_bytes", &segment, "the log takes a new segment after so many");
+        let allowed = self.fault_injection.to_string();
+        line(&mut text, "fault_injection", &allowed, "whether an admin may crash the leader");
+        push_addresses(&mut text, "peers", &self.peers);
+        text
+    }
+}
+
+/// What the registry has to know, from its `registry.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// The address it binds.
+    pub listen: SocketAddr,
+    /// The folder with the certificates, if the file names one; the file's folder is put before it.
+    pub certs: Option<PathBuf>,
+}
+
+impl RegistryConfig {
+    /// Reads and checks `registry.toml` in `data`.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::load`].
+    pub fn load(data: &Path) -> Result<Self, ConfigError> {
+        let file = ConfigFile::read(&data.join(REGISTRY_FILE))?;
+        let raw: RawRegistry = file.parse()?;
+        check_port(&file, &raw.listen)?;
+        let certs = raw.certs.map(|certs| file.relative(&certs));
+        Ok(Self { listen: raw.listen.into_inner(), certs })
+    }
+
+    /// The file that says this.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::from(
+            "# The registry of an annal cluster. Paths are relative to this file.\n\n",
+        );
+        line(&mut text, "listen", &quoted(self.listen), "the address it binds");
+        if let Some(certs) = &self.certs {
+            line(&mut text, "certs", &quoted_path(certs), "the folder with the certificates");
+        }
+        text
+    }
+}
+
+/// All that a client has to know, from `cluster.toml` beside the certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Where the registry is reached, if there is one.
+    pub registry: Option<SocketAddr>,
+    /// The nodes, and where they are reached; 1 to `limits::NODES_MAX`.
+    pub nodes: BTreeMap<NodeId, SocketAddr>,
+}
+
+impl ClusterConfig {
+    /// Reads and checks `cluster.toml` in `certs`.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::load`].
+    pub fn load(certs: &Path) -> Result<Self, ConfigError> {
+        let file = ConfigFile::read(&certs.join(CLUSTER_FILE))?;
+        let raw: RawCluster = file.parse()?;
+        let nodes = raw.nodes.get_ref();
+        if nodes.is_empty() || nodes.len() > limits::NODES_MAX {
+            let sentence = format!("a cluster has 1 to {} nodes", limits::NODES_MAX);
+            return Err(file.invalid(raw.nodes.span().start, sentence));
+        }
+        check_addresses(&file, nodes.values().chain(&raw.registry))?;
+        let nodes = plain(raw.nodes.into_inner());
+        Ok(Self { cluster: raw.cluster, registry: raw.registry.map(Spanned::into_inner), nodes })
+    }
+
+    /// The file that says this.
+    pub fn to_toml(&self) -> String {
+        let mut text =
+            String::from("# An annal cluster: with the certificates, all that a client needs.\n\n");
+        line(&mut text, "cluster", &quoted(self.cluster), "the cluster's identity");
+        if let Some(registry) = self.registry {
+            line(&mut text, "registry", &quoted(registry), "who led last, and before");
+        }
+        push_addresses(&mut text, "nodes", &self.nodes);
+        text
+    }
+}
+
+/// A configuration file that is not there, not readable, or not right.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something that is not of its form or range.
+    #[error("{}:{line}:{column}: {sentence}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, in characters from 1.
+        column: usize,
+        /// What is wrong there.
+        sentence: String,
+    },
+}
+
+impl ConfigError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing { path } => {
+                let folder = path.parent().unwrap_or(path);
+                format!("`annal init` writes it; is {} the right folder?", folder.display())
+            }
+            Self::Unreadable { .. } => "check that this user may read the file".to_owned(),
+            Self::Invalid { path, line, .. } => {
+                format!("correct line {line} of {} and start again", path.display())
+            }
+        }
+    }
+
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
+/// `node.toml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    cluster: ClusterId,
+    node: Spanned<NodeId>,
+    listen: Spanned<SocketAddr>,
+    address: Option<Spanned<SocketAddr>>,
+    registry: Option<Spanned<SocketAddr>>,
+    certs: Option<PathBuf>,
+    heartbeat_ms: Option<Spanned<u64>>,
+    election_timeout_ms: Option<Spanned<RawRange>>,
+    segment_bytes: Option<Spanned<u64>>,
+    #[serde(default)]
+    fault_injection: bool,
+    peers: Spanned<BTreeMap<NodeId, Spanned<SocketAddr>>>,
+}
+
+/// The two ends of a range of milliseconds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRange {
+    min: u64,
+    max: u64,
+}
+
+/// `registry.toml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRegistry {
+    listen: Spanned<SocketAddr>,
+    certs: Option<PathBuf>,
+}
+
+/// `cluster.toml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCluster {
+    cluster: ClusterId,
+    registry: Option<Spanned<SocketAddr>>,
+    nodes: Spanned<BTreeMap<NodeId, Spanned<SocketAddr>>>,
+}
+
+impl RawNode {
+    fn check(self, file: &ConfigFile) -> Result<NodeConfig, ConfigError> {
+        let (heartbeat, (election_timeout_min, election_timeout_max)) = self.check_timing(file)?;
+        let segment_bytes = self.check_segment(file)?;
+        self.check_peers(file)?;
+        let address = self.check_own_address(file)?;
+        Ok(NodeConfig {
+            cluster: self.cluster,
+            node: self.node.into_inner(),
+            listen: self.listen.into_inner(),
+            address,
+            peers: plain(self.peers.into_inner()),
+            registry: self.registry.map(Spanned::into_inner),
+            heartbeat,
+            election_timeout_min,
+            election_timeout_max,
+            segment_bytes,
+            fault_injection: self.fault_injection,
+            certs: self.certs.map(|certs| file.relative(&certs)),
+        })
+    }
+
+    /// Heartbeat, and shortest and longest election timeout.
+    fn check_timing(
+        &self,
+        file: &ConfigFile,
+    ) -> Result<(Duration, (Duration, Duration)), ConfigError> {
+        let heartbeat = match &self.heartbeat_ms {
+            None => limits::HEARTBEAT_DEFAULT,
+            Some(value) => {
+                let (min, max) = (limits::HEARTBEAT_MIN, limits::HEARTBEAT_MAX);
+                let heartbeat = Duration::from_millis(*value.get_ref());
+                if !(min..=max).contains(&heartbeat) {
+                    let (min, max) = (min.as_millis(), max.as_millis());
+                    let sentence = format!("heartbeat_ms must lie between {min} and {max}");
+                    return Err(file.invalid(value.span().start, sentence));
+                }
+                heartbeat
+            }
+        };
+        let timeouts = match &self.election_timeout_ms {
+            None => (limits::ELECTION_TIMEOUT_MIN_DEFAULT, limits::ELECTION_TIMEOUT_MAX_DEFAULT),
+            Some(range) => {
+                let RawRange { min, max } = *range.get_ref();
+                (Duration::from_millis(min), Duration::from_millis(max))
+            }
+        };
+        match timing_complaint(heartbeat, timeouts) {
+            None => Ok((heartbeat, timeouts)),
+            Some(sentence) => {
+                let at = self.election_timeout_ms.as_ref().map(|range| range.span().start);
+                let at = at.or(self.heartbeat_ms.as_ref().map(|value| value.span().start));
+                Err(file.invalid(at.unwrap_or(0), sentence))
+            }
+        }
+    }
+
+    fn check_segment(&self, file: &ConfigFile) -> Result<u64, ConfigError> {
+        let Some(value) = &self.segment_bytes else {
+            return Ok(limits::SEGMENT_BYTES_DEFAULT);
+        };
+        let (min, max) = (limits::SEGMENT_BYTES_MIN, limits::SEGMENT_BYTES_MAX);
+        if (min..=max).contains(value.get_ref()) {
+            return Ok(*value.get_ref());
+        }
+        let sentence = format!("segment_bytes must lie between {min} and {max}");
+        Err(file.invalid(value.span().start, sentence))
+    }
+
+    fn check_peers(&self, file: &ConfigFile) -> Result<(), ConfigError> {
+        let peers = self.peers.get_ref();
+        if let Some(own) = peers.get(self.node.get_ref()) {
+            let sentence = format!("{} is listed as a peer of itself", self.node.get_ref());
+            return Err(file.invalid(own.span().start, sentence));
+        }
+        if peers.len() >= limits::NODES_MAX {
+            let sentence = format!("a cluster has at most {} nodes", limits::NODES_MAX);
+            return Err(file.invalid(self.peers.span().start, sentence));
+        }
+        let own = self.address.as_ref().unwrap_or(&self.listen);
+        check_addresses(file, [own].into_iter().chain(peers.values()).chain(&self.registry))
+    }
+
+    /// Where others reach this node, which must be one address and not a wildcard.
+    fn check_own_address(&self, file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
+        check_port(file, &self.listen)?;
+        let address = self.address.as_ref().unwrap_or(&self.listen);
+        if address.get_ref().ip().is_unspecified() {
+            let sentence = format!(
+                "{} is no address that others can reach; say in `address` where they do",
+                address.get_ref()
+            );
+            return Err(file.invalid(address.span().start, sentence));
+        }
+        Ok(*address.get_ref())
+    }
+}
+
+/// What is wrong with a heartbeat and a shortest and longest election timeout, if anything.
+fn timing_complaint(heartbeat: Duration, timeouts: (Duration, Duration)) -> Option<String> {
+    let (min, max) = timeouts;
+    let highest = limits::ELECTION_TIMEOUT_MAX;
+    if min < heartbeat * limits::HEARTBEATS_PER_ELECTION_TIMEOUT_MIN {
+        let (times, heartbeat) =
+            (limits::HEARTBEATS_PER_ELECTION_TIMEOUT_MIN, heartbeat.as_millis());
+        return Some(format!(
+            "the shortest election timeout must be at least {times} heartbeats of {heartbeat} ms"
+        ));
+    }
+    if max <= min {
+        return Some("the longest election timeout must exceed the shortest".to_owned());
+    }
+    if max > highest {
+        let highest = highest.as_millis();
+        return Some(format!("the longest election timeout must be at most {highest} ms"));
+    }
+    None
+}
+
+/// Refuses addresses without a port, and two parts of the cluster at one address.
+fn check_addresses<'a>(
+    file: &ConfigFile,
+    addresses: impl IntoIterator<Item = &'a Spanned<SocketAddr>>,
+) -> Result<(), ConfigError> {
+    let mut seen = BTreeSet::new();
+    for address in addresses {
+        check_port(file, address)?;
+        if !seen.insert(*address.get_ref()) {
+            let sentence = format!("{} is used twice", address.get_ref());
+            return Err(file.invalid(address.span().start, sentence));
+        }
+    }
+    Ok(())
+}
+
+fn check_port(file: &ConfigFile, address: &Spanned<SocketAddr>) -> Result<(), ConfigError> {
+    if address.get_ref().port() != 0 {
+        return Ok(());
+    }
+    Err(file.invalid(address.span().start, "an address needs a port other than 0".to_owned()))
+}
+
+fn plain(addresses: BTreeMap<NodeId, Spanned<SocketAddr>>) -> BTreeMap<NodeId, SocketAddr> {
+    addresses.into_iter().map(|(node, address)| (node, address.into_inner())).collect()
+}
+
+/// A configuration file's path and text, which errors refer to.
+struct ConfigFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl ConfigFile {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let path = path.to_owned();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ConfigError::Missing { path });
+            }
+            Err(source) => return Err(ConfigError::Unreadable { path, source }),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { path, text }),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Err(Self { path, text }.invalid(valid, "this is not UTF-8 text".to_owned()))
+            }
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        toml::from_str(&self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.invalid(at, error.message().trim().replace('\n', "; "))
+        })
+    }
+
+    /// An error at this byte of the text.
+    fn invalid(&self, at: usize, sentence: String) -> ConfigError {
+        let at = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
+        let before = at.and_then(|at| self.text.get(..at)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        ConfigError::Invalid { path: self.path.clone(), line, column, sentence }
+    }
+
+    /// A path in the file, seen from where the process runs.
+    fn relative(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+/// Appends `key = value  # comment`.
+fn line(text: &mut String, key: &str, value: &str, comment: &str) {
+    let assignment = format!("{key} = {value}");
+    writeln!(text, "{assignment:<50}  # {comment}").expect("writing to a String does not fail");
+}
+
+fn push_addresses(text: &mut String, table: &str, addresses: &BTreeMap<NodeId, SocketAddr>) {
+    write!(text, "\n[{table}]\n").expect("writing to a String does not fail");
+    for (node, address) in addresses {
+        writeln!(text, "{node} = {}", quoted(*address)).expect("writing to a String does not fail");
+    }
+}
+
+/// A value without characters that TOML would want escaped, in quotes.
+fn quoted(value: impl std::fmt::Display) -> String {
+    format!("\"{value}\"")
+}
+
+fn quoted_path(path: &Path) -> String {
+    toml::Value::String(path.to_string_lossy().into_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> NodeConfig {
+        NodeConfig {
+            cluster: ClusterId::new(7),
+            node: "n1".parse().unwrap(),
+            listen: "127.0.0.1:7101".parse().unwrap(),
+            address: "127.0.0.1:7101".parse().unwrap(),
+            peers: [("n2", "127.0.0.1:7102"), ("n10", "127.0.0.1:7110")]
+                .into_iter()
+                .map(|(node, address)| (node.parse().unwrap(), address.parse().unwrap()))
+                .collect(),
+            registry: Some("127.0.0.1:7100".parse().unwrap()),
+            heartbeat: limits::HEARTBEAT_DEFAULT,
+            election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
+            election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
+            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+            fault_injection: true,
+            certs: Some(PathBuf::from("../../certs")),
+        }
+    }
+
+    fn load(text: &str) -> Result<NodeConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NODE_FILE), text).unwrap();
+        NodeConfig::load(folder.path())
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NODE_FILE), example().to_toml()).unwrap();
+        let certs = Some(folder.path().join("../../certs"));
+        assert_eq!(NodeConfig::load(folder.path()).unwrap(), NodeConfig { certs, ..example() });
+
+        let cluster = ClusterConfig {
+            cluster: ClusterId::new(7),
+            registry: None,
+            nodes: example().members(),
+        };
+        fs::write(folder.path().join(CLUSTER_FILE), cluster.to_toml()).unwrap();
+        assert_eq!(ClusterConfig::load(folder.path()).unwrap(), cluster);
+
+        let registry = RegistryConfig { listen: "[::1]:7100".parse().unwrap(), certs: None };
+        fs::write(folder.path().join(REGISTRY_FILE), registry.to_toml()).unwrap();
+        assert_eq!(RegistryConfig::load(folder.path()).unwrap(), registry);
+    }
+
+    #[test]
+    fn a_wildcard_needs_an_address_for_the_others() {
+        let text = example().to_toml().replace("listen = \"127.0.0.1", "listen = \"0.0.0.0");
+        let message = load(&text).unwrap_err().to_string();
+        assert!(message.contains("others can reach"), "{message}");
+        let config = load(&format!("address = \"10.0.0.1:7101\"\n{text}")).unwrap();
+        assert_eq!(config.address, "10.0.0.1:7101".parse().unwrap());
+    }
+
+    #[test]
+    fn a_complaint_says_where_and_what() {
+        let good = example().to_toml();
+        let cases = [
+            ("heartbeat_ms = 25", "heartbeat_ms = 0", "heartbeat_ms must lie between"),
+            ("min = 150", "min = 70", "at least 3 heartbeats of 25 ms"),
+            ("max = 300", "max = 150", "the longest election timeout must exceed the shortest"),
+            ("max = 300", "max = 9000000", "must be at most"),
+            ("max = 300", "maximum = 300", "unknown field `maximum`"),
+            ("segment_bytes = 67108864", "segment_bytes = 12", "segment_bytes must lie between"),
+            ("n2 = \"127.0.0.1:7102\"", "n2 = \"127.0.0.1:7101\"", "is used twice"),
+            ("n2 = ", "n1 = ", "n1 is listed as a peer of itself"),
+            ("n2 = ", "x2 = ", "'x2' is not a node's name"),
+            ("n2 = \"127.0.0.1:7102\"", "n2 = \"nowhere\"", "invalid socket address"),
+            ("7101\"", "0\"", "an address needs a port"),
+            ("fault_injection = true", "fault_injection = 1", "invalid type"),
+            ("fault_injection", "fault_injektion", "unknown field"),
+            ("cluster = ", "cluster ", "expected"),
+        ];
+        for (from, to, expected) in cases {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            let line = text.lines().position(|line| line.contains(to)).unwrap() + 1;
+            match load(&text).unwrap_err() {
+                ConfigError::Invalid { line: found, column, sentence, .. } => {
+                    assert!(sentence.contains(expected), "{to}: {sentence}");
+                    assert_eq!(found, line, "{to}: {sentence}");
+                    assert!(column >= 1);
+                }
+                other => panic!("{to}: {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_bytes_that_are_no_text_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(NodeConfig::load(folder.path()).unwrap_err().is_missing());
+        fs::write(folder.path().join(NODE_FILE), b"cluster = \"\xff\"").unwrap();
+        let message = NodeConfig::load(folder.path()).unwrap_err().to_string();
+        assert!(message.ends_with(":1:12: this is not UTF-8 text"), "{message}");
+    }
+}

@@ -1,0 +1,272 @@
+//! The loop that owns a node's state: gather inputs, let the replica handle them, do what it says.
+//!
+//! One task owns the replica; nobody else holds a reference. Each turn takes all that waits, within
+//! a bound, so that requests gather into entries and writes into group commits by themselves.
+//! Messages are handled before the tick that may have become due meanwhile: a process that was not
+//! run for a while first hears what its leader had to say.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::announce::Announcer;
+use super::narrator::Narrator;
+use super::published::{self, Published};
+use crate::limits;
+use crate::net::{InboundReceiver, Peers};
+use crate::raft::ReadToken;
+use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
+use crate::store::{Reader, Writer};
+use crate::types::{LogId, NodeId, Ticket, Timestamp};
+use crate::wire::api::{AppendReply, AppendRequest};
+use crate::wire::peer::PeerMessage;
+
+/// What the node's other tasks ask of the driver.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A client's append request.
+    Append {
+        request: AppendRequest,
+        records: Vec<Bytes>,
+        /// Where the answer goes. Its receiver bounds what it has under way.
+        reply: mpsc::UnboundedSender<AppendReply>,
+        /// Held until the request is handled: the bound on what was received and not handled.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Up to where must a read see?
+    Read(oneshot::Sender<ReadAnswer>),
+}
+
+/// Entries that were read for a follower, or none if they could not be.
+#[derive(Debug)]
+struct Fetched {
+    to: NodeId,
+    prev_log_id: LogId,
+    entries: Vec<crate::entry::SealedEntry>,
+}
+
+/// The ends of the channels that the driver receives from.
+pub(super) struct Inputs {
+    pub(super) peers: InboundReceiver,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// The newest ticket that is on disk; set by the writer's thread.
+    pub(super) persisted: watch::Receiver<Ticket>,
+    /// Asks for an orderly stop.
+    pub(super) stop: CancellationToken,
+}
+
+/// What the driver acts on.
+pub(super) struct Outputs {
+    pub(super) peers: Peers,
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) published: watch::Sender<Published>,
+    pub(super) announcer: Announcer,
+    pub(super) narrator: Narrator,
+}
+
+/// Where the answer to an append request goes.
+struct Waiting {
+    request: AppendRequest,
+    reply: mpsc::UnboundedSender<AppendReply>,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    replica: Replica,
+    inputs: Inputs,
+    outputs: Outputs,
+    tick: Duration,
+    next_tick: Instant,
+    appends: BTreeMap<AppendToken, Waiting>,
+    reads: BTreeMap<ReadToken, oneshot::Sender<ReadAnswer>>,
+    next_token: u64,
+    fetched: (mpsc::Sender<Fetched>, mpsc::Receiver<Fetched>),
+    /// Set once a stop was asked for: when to give up the handover.
+    stopping: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(replica: Replica, inputs: Inputs, outputs: Outputs, tick: Duration) -> Self {
+        Self {
+            replica,
+            inputs,
+            outputs,
+            tick,
+            next_tick: Instant::now() + tick,
+            appends: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            next_token: 0,
+            // One fetch at a time for each follower.
+            fetched: mpsc::channel(limits::NODES_MAX),
+            stopping: None,
+        }
+    }
+
+    /// Runs until an orderly stop is done. Returns the writer, whose store is to be closed.
+    pub(super) async fn run(mut self) -> Writer {
+        while !self.has_stopped() {
+            self.wait().await;
+            self.gather();
+            self.replica.flush();
+            self.perform();
+        }
+        // Whoever still waits gets no answer, which says what is true: the outcome is unknown.
+        self.outputs.writer
+    }
+
+    /// Waits until there is anything to do.
+    async fn wait(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.inputs.stop.cancelled(), if self.stopping.is_none() => self.begin_stop(),
+            Ok(()) = self.inputs.persisted.changed() => self.on_persisted(),
+            Some((from, message)) = self.inputs.peers.recv() => self.on_peer(from, message),
+            Some(command) = self.inputs.commands.recv() => self.on_command(command),
+            Some(fetched) = self.fetched.1.recv() => self.on_fetched(fetched),
+            () = tokio::time::sleep_until(self.next_tick) => {}
+        }
+    }
+
+    /// Takes what else waits, and the tick last.
+    fn gather(&mut self) {
+        for _ in 0..limits::TURN_INPUTS_MAX {
+            if self.inputs.persisted.has_changed().unwrap_or(false) {
+                self.on_persisted();
+            }
+            if let Some((from, message)) = self.inputs.peers.try_recv() {
+                self.on_peer(from, message);
+            } else if let Ok(fetched) = self.fetched.1.try_recv() {
+                self.on_fetched(fetched);
+            } else if let Ok(command) = self.inputs.commands.try_recv() {
+                self.on_command(command);
+            } else {
+                break;
+            }
+        }
+        let now = Instant::now();
+        if now >= self.next_tick {
+            // Ticks that were missed are not made up for: time this process did not run in is no
+            // proof of anybody's silence.
+            self.next_tick = (self.next_tick + self.tick).max(now);
+            self.handle(Event::Tick { random: random() });
+            let peers = &self.outputs.peers;
+            self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
+        }
+    }
+
+    fn on_persisted(&mut self) {
+        let ticket = *self.inputs.persisted.borrow_and_update();
+        self.handle(Event::Persisted(ticket));
+    }
+
+    fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
+        self.outputs.narrator.on_peer(&message);
+        self.handle(Event::Peer { from, message });
+    }
+
+    fn on_command(&mut self, command: Command) {
+        self.next_token += 1;
+        match command {
+            Command::Append { request, records, reply, permit } => {
+                let token = AppendToken(self.next_token);
+                let waiting = Waiting { request: request.clone(), reply };
+                self.appends.insert(token, waiting);
+                self.handle(Event::Append { token, request, records });
+                drop(permit);
+            }
+            Command::Read(reply) => {
+                let token = ReadToken(self.next_token);
+                self.reads.insert(token, reply);
+                self.handle(Event::Read(token));
+            }
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Fetched) {
+        let Fetched { to, prev_log_id, entries } = fetched;
+        self.handle(Event::Fetched { to, prev_log_id, entries });
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.replica.handle(wall_clock(), event);
+    }
+
+    fn perform(&mut self) {
+        for action in self.replica.take_actions() {
+            match action {
+                Action::Write(write) => self.outputs.writer.write(write),
+                Action::Send { to, message } => self.outputs.peers.send(to, message),
+                Action::Fetch { to, prev_log_id, last } => self.fetch(to, prev_log_id, last),
+                Action::Append { token, result } => {
+                    let Some(waiting) = self.appends.remove(&token) else { continue };
+                    let AppendRequest { client, seq, .. } = waiting.request;
+                    // A client that is gone asks again elsewhere.
+                    let _ = waiting.reply.send(AppendReply { client, seq, result });
+                }
+                Action::Read { token, answer } => {
+                    let reply = self.reads.remove(&token);
+                    // As above.
+                    let _ = reply.map(|reply| reply.send(answer));
+                }
+                Action::Committed(through) => self.outputs.writer.committed(through),
+                Action::BadEntries { from, error } => {
+                    tracing::error!(%from, %error, "entries were not taken");
+                }
+                Action::Notice(notice) => Narrator::tell(&notice, &self.replica),
+            }
+        }
+        published::publish(&self.outputs.published, &self.replica);
+        self.outputs.announcer.update(&self.replica);
+    }
+
+    /// Reads entries for a follower that is far behind, beside the loop.
+    fn fetch(&self, to: NodeId, prev_log_id: LogId, last: crate::types::Index) {
+        let reader = self.outputs.reader.clone();
+        let sender = self.fetched.0.clone();
+        tokio::task::spawn_blocking(move || {
+            let first = prev_log_id.index.max(crate::types::Index::new(1));
+            match reader.entries(first, last, limits::APPEND_ENTRIES_BYTES_MAX) {
+                Ok(mut entries) => {
+                    entries.truncate(limits::APPEND_ENTRIES_COUNT_MAX);
+                    // If the driver is gone, so is the need.
+                    let _ = sender.blocking_send(Fetched { to, prev_log_id, entries });
+                }
+                // The core asks again.
+                Err(error) => tracing::error!(%to, %error, "cannot read entries for a follower"),
+            }
+        });
+    }
+
+    fn begin_stop(&mut self) {
+        tracing::info!("stopping");
+        self.handle(Event::Transfer);
+        let is_leader = self.replica.raft().role().as_leader().is_some();
+        let patience = if is_leader { limits::HANDOVER_TIMEOUT } else { Duration::ZERO };
+        self.stopping = Some(Instant::now() + patience);
+    }
+
+    /// A leader that stops first hands over, within a bound: it is done when it has heard its
+    /// successor, for until then its own vote may be what the successor waits for.
+    fn has_stopped(&self) -> bool {
+        let Some(until) = self.stopping else { return false };
+        let raft = self.replica.raft();
+        let has_successor = raft.leader().is_some_and(|leader| leader != raft.id());
+        has_successor || Instant::now() >= until
+    }
+}
+
+/// The wall clock. It goes into entries for people to read; nothing is decided by it.
+pub(super) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Entropy for the core.
+pub(super) fn random() -> u64 {
+    getrandom::u64().expect("the system has entropy")
+}

@@ -1,0 +1,27 @@
+//! One node as a process: configuration, start, the loop that owns its state, an orderly end.
+//!
+//! - [`config`]: `node.toml`, `registry.toml`, `cluster.toml`, checked;
+//! - [`init`]: writes a new cluster's files, whole or not at all;
+//! - [`start`]: what has to be true before a node starts;
+//! - `process`: opens the store, wires the tasks together, closes in the reverse order;
+//! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
+//! - `service` and `reading`: what is done for clients, a task a stream;
+//! - `announce`: tells the registry who leads;
+//! - `published`, `narrator`: what others see, what people read.
+//!
+//! The driver is the one owner of the replica. Everything else talks to it over bounded channels and
+//! sees what it publishes; readers read entries from the store themselves. Nothing here decides
+//! about consensus: the replica says what to do, in what order only where it matters (writes).
+
+mod announce;
+pub mod config;
+mod driver;
+pub mod init;
+mod narrator;
+mod process;
+mod published;
+mod reading;
+mod service;
+pub mod start;
+
+pub use process::{RunError, Settings, run};

@@ -1,0 +1,222 @@
+//! One node as a process: from its folder to its last word.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::announce::{Announcer, Registry};
+use super::config::NodeConfig;
+use super::driver::{self, Driver, Inputs, Outputs};
+use super::init::NEW_FILE;
+use super::narrator::Narrator;
+use super::published::Published;
+use super::service::{self, Service};
+use crate::limits;
+use crate::net::{BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
+use crate::raft::{self, Configuration, HardState};
+use crate::replica::{self, RecoverError, Replica};
+use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
+use crate::types::{Incarnation, LogId, LogNumber, Ticket};
+
+/// What a node needs to run.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Its configuration.
+    pub config: NodeConfig,
+    /// Its certificate.
+    pub credentials: Credentials,
+}
+
+/// Why a node could not run, or had to end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store is intact and says what this program does not understand.
+    #[error("{}: {error}", data.display())]
+    Recover {
+        /// The data folder.
+        data: PathBuf,
+        /// What is not understood.
+        error: RecoverError,
+    },
+    /// The mark of a folder that was never started could not be removed.
+    #[error("cannot remove {}: {error}", file.display())]
+    NewFile {
+        /// The mark.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+impl RunError {
+    /// What to do about it; empty where there is nothing to say.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Bind(error) => error.hint().to_owned(),
+            Self::Store(error) => error.hint(),
+            Self::Recover { .. } => {
+                "another version of annal may have written it; keep the folder".to_owned()
+            }
+            Self::NewFile { .. } => "check who owns the folder".to_owned(),
+        }
+    }
+
+    /// The exit code: 6 for damage, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) if error.is_damage() => 6,
+            Self::Recover { .. } => 6,
+            Self::Bind(_) | Self::Store(_) | Self::NewFile { .. } => 1,
+        }
+    }
+}
+
+/// Runs a node until `stop` is cancelled and it has stopped in good order.
+///
+/// # Errors
+/// [`RunError`], before anything was promised or after everything was kept.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+    let Settings { data, config, credentials } = settings;
+    let lock = store::lock(&data)?;
+    let protocols = [Protocol::Peer, Protocol::Client];
+    let endpoint = Endpoint::server(config.listen, &credentials, &protocols)?;
+    let (store, recovered) = open_store(&data, &config, lock)?;
+    report(&config, &recovered, &endpoint);
+
+    let replica = Replica::recover(options(&config), &recovered, driver::random())
+        .map_err(|error| RunError::Recover { data: data.clone(), error })?;
+    drop(recovered);
+    let writer = serve(&config, endpoint.clone(), store, replica, stop).await;
+
+    endpoint.close();
+    endpoint.closed(limits::CONNECT_TIMEOUT).await;
+    let closed = tokio::task::spawn_blocking(move || writer.close()).await;
+    closed.expect("a panic ends the process")?;
+    tracing::info!(node = %config.node, "stopped");
+    Ok(())
+}
+
+/// Wires the tasks together and runs the driver to its end.
+async fn serve(
+    config: &NodeConfig,
+    endpoint: Endpoint,
+    store: Store,
+    replica: Replica,
+    stop: CancellationToken,
+) -> Writer {
+    let incarnation = Incarnation::new(driver::random());
+    let (inbound, peer_messages) = Inbound::new();
+    let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
+    let (persisted_sender, persisted) = watch::channel(Ticket::default());
+    let (published, watched) = watch::channel(Published::of(&replica));
+
+    let reader = store.reader();
+    let writer = store.start_writer(move |Done::Persisted(ticket)| {
+        // Without a driver nobody is promised anything any more.
+        let _ = persisted_sender.send(ticket);
+    });
+    let me = LocalNode { cluster: config.cluster, node: config.node, incarnation };
+    let peers = Peers::start(&endpoint, me, &config.peers, &inbound);
+    let service = Service {
+        cluster: config.cluster,
+        node: config.node,
+        incarnation,
+        members: config.members(),
+        fault_injection: config.fault_injection,
+        published: watched,
+        commands: command_sender,
+        inbound_bytes: Arc::new(Semaphore::new(limits::INBOUND_BYTES_MAX)),
+        reader: reader.clone(),
+    };
+    let registry = config.registry.map(|address| Registry {
+        endpoint: endpoint.clone(),
+        address,
+        cluster: config.cluster,
+        nodes: config.members(),
+    });
+    let announcer = Announcer::start(registry, stop.clone());
+    tokio::spawn(service::accept(endpoint, peers.clone(), Arc::new(service)));
+
+    let inputs = Inputs { peers: peer_messages, commands, persisted, stop };
+    let narrator = Narrator::new();
+    let outputs = Outputs { peers, writer, reader, published, announcer, narrator };
+    Driver::new(replica, inputs, outputs, tick(config)).run().await
+}
+
+/// Opens the store; makes it first if the folder was never started.
+fn open_store(
+    data: &std::path::Path,
+    config: &NodeConfig,
+    lock: store::FolderLock,
+) -> Result<(Store, Recovered), RunError> {
+    let identity = Identity { cluster: config.cluster, node: config.node };
+    let options = store::Options { segment_bytes: config.segment_bytes, ..Default::default() };
+    let new = data.join(NEW_FILE);
+    if new.exists() {
+        if !store::exists(data) {
+            let configuration = Configuration::of(config.members().into_keys());
+            store::create(data, identity, &configuration, &options)?;
+        }
+        fs::remove_file(&new).map_err(|error| RunError::NewFile { file: new, error })?;
+    }
+    Ok(store::open(data, identity, options, lock)?)
+}
+
+/// Says what was found: the first thing that a person who restarts a node wants to know.
+fn report(config: &NodeConfig, recovered: &Recovered, endpoint: &Endpoint) {
+    let node = config.node;
+    let state = recovered.hard_state;
+    let head = recovered.head.tip.id;
+    let last = recovered.entries.last().map_or(head, crate::entry::SealedEntry::id);
+    if last == LogId::ZERO && state == HardState::default() {
+        tracing::info!(%node, "new: nothing to recover");
+    } else {
+        let vote = state.voted_for.map_or_else(|| "none".to_owned(), |node| node.to_string());
+        let last_offset = next_offset(recovered)
+            .checked_sub(1)
+            .map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+        tracing::info!(
+            %node, term = %state.current_term, index = %last.index,
+            "recovered: term {}, vote {vote}, {} entries, last offset {last_offset}, {}",
+            state.current_term, last.index, recovered.report
+        );
+    }
+    tracing::info!(%node, "listening on {}", endpoint.local_address());
+}
+
+fn next_offset(recovered: &Recovered) -> u64 {
+    let in_entries = recovered.entries.iter().rev().find_map(|entry| {
+        let requests = entry.requests().ok()?;
+        Some(requests.iter().rfind(|request| request.log == LogNumber::MAIN)?.next_offset().get())
+    });
+    let in_head = || recovered.head.next_offsets.iter().find(|(log, _)| *log == LogNumber::MAIN);
+    in_entries.or_else(|| Some(in_head()?.1.get())).unwrap_or(0)
+}
+
+fn tick(config: &NodeConfig) -> Duration {
+    config.heartbeat / limits::TICKS_PER_HEARTBEAT
+}
+
+fn options(config: &NodeConfig) -> replica::Options {
+    let ticks = |time: Duration| {
+        let ticks = time.as_micros().div_ceil(tick(config).as_micros().max(1));
+        u32::try_from(ticks).expect("the configuration's times are bounded")
+    };
+    let timeouts = (ticks(config.election_timeout_min), ticks(config.election_timeout_max));
+    let raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
+    replica::Options { raft, segment_bytes: config.segment_bytes }
+}

@@ -1,0 +1,28 @@
+//! One node's state: consensus, the bytes it is about, and what clients were promised.
+//!
+//! The core below decides about entries that it knows by name; this floor has their bytes. It is
+//! synchronous, owns no disk and no socket, and reads no clock: [`Replica::handle`] takes an
+//! [`Event`], [`Replica::flush`] folds what waits into an entry, and [`Replica::take_actions`] says
+//! what has to be done. The driver and the simulator run the same lines.
+//!
+//! - `replica`: the verbs, and how effects of the core become actions with bytes;
+//! - `window`: the newest sealed entries, ready to be sent;
+//! - `incoming`: what is checked of entries from a leader before the core hears of them;
+//! - `proposals`: append requests that wait, folded into as few entries as possible;
+//! - `sessions`: the table of clients that makes appends happen once (thesis 6.3);
+//! - `tail`: what the entries say that are not committed yet, so that a truncation rolls it back.
+//!
+//! What it does not do: it neither reads nor writes entries on disk, and it serves no reads; it says
+//! up to where a read must see and up to where entries can be read.
+
+mod incoming;
+mod proposals;
+#[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
+mod replica;
+mod sessions;
+mod tail;
+mod window;
+
+pub use incoming::BadEntries;
+pub use replica::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError, Replica};
+pub use sessions::{Answer, Table, Verdict};

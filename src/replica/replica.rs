@@ -1,0 +1,670 @@
+//! The replica: events in, actions out.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::incoming::{self, BadEntries};
+use super::proposals::{Proposals, Waiting};
+use super::sessions::{Table, Verdict};
+use super::tail::Tail;
+use super::window::Window;
+use crate::entry::{self, EntryKind, Request, SealedEntry, TermStart};
+use crate::limits;
+use crate::raft::{
+    self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
+    ReadToken, RecoveredLog,
+};
+use crate::store::{Head, Recovered, Write};
+use crate::types::{Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp};
+use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
+use crate::wire::peer::PeerMessage;
+
+/// Names an append request that waits for its answer; chosen by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppendToken(pub u64);
+
+/// What a replica is told once and keeps.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For the core.
+    pub raft: raft::Options,
+    /// Bytes of entries after which the log takes a new segment.
+    pub segment_bytes: u64,
+}
+
+/// What can happen to a replica.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A tick of the clock has passed.
+    Tick {
+        /// Fresh entropy.
+        random: u64,
+    },
+    /// A message came from another node, proven to be `from` by its certificate.
+    Peer {
+        /// The sender.
+        from: NodeId,
+        /// The message, nothing of which has been checked.
+        message: PeerMessage,
+    },
+    /// A client asks to append. Answered by [`Action::Append`].
+    Append {
+        /// Names the request.
+        token: AppendToken,
+        /// What it asks.
+        request: AppendRequest,
+        /// The records.
+        records: Vec<Bytes>,
+    },
+    /// A client asks up to where a read must see. Answered by [`Action::Read`].
+    Read(ReadToken),
+    /// The write with this ticket, and all before it, are on disk.
+    Persisted(Ticket),
+    /// The entries of an [`Action::Fetch`] were read.
+    Fetched {
+        /// For whom.
+        to: NodeId,
+        /// As it was asked.
+        prev_log_id: LogId,
+        /// The entry of `prev_log_id` itself (unless that is before the first), then those after it.
+        entries: Vec<SealedEntry>,
+    },
+    /// Hand over leadership, if this node leads.
+    Transfer,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Write, in the order given; then hand in [`Event::Persisted`].
+    Write(Write),
+    /// Send, if possible.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Read entries from the store, the one of `prev_log_id` first if there is one; then hand in
+    /// [`Event::Fetched`].
+    Fetch {
+        /// For whom.
+        to: NodeId,
+        /// The entry before those of use.
+        prev_log_id: LogId,
+        /// The last entry of use.
+        last: Index,
+    },
+    /// The answer to [`Event::Append`].
+    Append {
+        /// Which request.
+        token: AppendToken,
+        /// What became of it.
+        result: Result<Appended, AppendRefusal>,
+    },
+    /// The answer to [`Event::Read`].
+    Read {
+        /// Which read.
+        token: ReadToken,
+        /// Up to where it must see.
+        answer: ReadAnswer,
+    },
+    /// All entries up to here are committed.
+    Committed(Index),
+    /// Entries of a leader were not taken.
+    BadEntries {
+        /// The leader.
+        from: NodeId,
+        /// What is wrong with them.
+        error: BadEntries,
+    },
+    /// Something worth telling.
+    Notice(Notice),
+}
+
+/// Up to where a read must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAnswer {
+    /// Everything up to this index.
+    At(Index),
+    /// This node does not lead, or ceased to while the read waited.
+    NotLeader,
+    /// Too many reads wait.
+    Busy,
+}
+
+/// Which segments are not sealed, as far as it matters for taking a new one.
+#[derive(Clone, Copy, Debug)]
+struct ActiveSegment {
+    first: Index,
+    /// At least the bytes of its entries.
+    bytes: u64,
+    /// The first index and the bytes of the segment before it, if that may still be truncated into.
+    closing: Option<(Index, u64)>,
+}
+
+/// One node's state. See the module's chapter.
+#[derive(Debug)]
+pub struct Replica {
+    options: Options,
+    raft: Raft,
+    window: Window,
+    tail: Tail,
+    proposals: Proposals,
+    /// Where each term in the log begins, oldest first.
+    terms: Vec<TermStart>,
+    segment: ActiveSegment,
+    /// The payload of the entry that is being proposed.
+    folded: Option<Bytes>,
+    /// The sealed entries of the message that is being handled.
+    received: Vec<SealedEntry>,
+    /// The entries read for the follower that is being served, the one before them first.
+    fetched: Vec<SealedEntry>,
+    /// The wall clock, as of the newest event.
+    now: Timestamp,
+    actions: Vec<Action>,
+}
+
+/// What was recovered cannot be understood, although its checksums hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The table of clients in the segment's head.
+    #[error("the table of clients in the head of a segment is not of its form")]
+    Table,
+    /// An entry.
+    #[error("entry {id} is not of its form")]
+    Entry {
+        /// Which.
+        id: LogId,
+    },
+}
+
+impl Replica {
+    /// A replica as it was found on disk: a follower of nobody.
+    ///
+    /// # Errors
+    /// If what was recovered, though intact, is not of its form: another program wrote it.
+    pub fn recover(
+        options: Options,
+        recovered: &Recovered,
+        random: u64,
+    ) -> Result<Self, RecoverError> {
+        let head = &recovered.head;
+        let table = Table::decode(&head.sessions).map_err(|_| RecoverError::Table)?;
+        let infos = recovered
+            .entries
+            .iter()
+            .map(|entry| incoming::info(entry).map_err(|_| RecoverError::Entry { id: entry.id() }));
+        let last = recovered.entries.last().map_or(head.tip.id.index, |entry| entry.id().index);
+        // What precedes the oldest segment that is not sealed is committed; a hint may be older,
+        // and, where others committed what this node had not yet written, newer than its log.
+        let commit_index = recovered.commit_index.max(head.tip.id.index).min(last);
+        let log = RecoveredLog {
+            terms: head.terms.iter().map(|start| (start.term, start.first_index)).collect(),
+            head: head.tip.id,
+            configuration: head.configuration.clone(),
+            entries: infos.collect::<Result<_, _>>()?,
+            commit_index,
+        };
+        let active_first = recovered.active_first;
+        let closing_first = head.tip.id.index.next();
+        let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
+        let mut replica = Self {
+            options,
+            raft,
+            window: Window::new(head.tip),
+            tail: Tail::new(table, head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>()),
+            proposals: Proposals::default(),
+            terms: head.terms.clone(),
+            segment: ActiveSegment {
+                first: active_first,
+                bytes: recovered.active_bytes,
+                closing: (closing_first < active_first).then_some((closing_first, 0)),
+            },
+            folded: None,
+            received: vec![],
+            fetched: vec![],
+            now: Timestamp::default(),
+            actions: vec![],
+        };
+        for entry in &recovered.entries {
+            replica
+                .take_entry(entry.clone())
+                .map_err(|_| RecoverError::Entry { id: entry.id() })?;
+        }
+        replica.tail.commit(commit_index);
+        replica.window.evict_before(replica.raft.log().window_first());
+        replica.check();
+        Ok(replica)
+    }
+
+    /// Handles one event. `now` is the wall clock; it is only ever written into entries.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.now = now;
+        match event {
+            Event::Tick { random } => self.step(Input::Tick { random }),
+            Event::Peer { from, message } => self.on_peer(from, &message),
+            Event::Append { token, request, records } => {
+                self.on_append(Waiting { token, request, records });
+            }
+            Event::Read(token) => self.on_read(token),
+            Event::Persisted(ticket) => self.step(Input::Persisted { ticket }),
+            Event::Fetched { to, prev_log_id, entries } => {
+                self.on_fetched(to, prev_log_id, entries);
+            }
+            Event::Transfer => self.step(Input::Transfer),
+        }
+    }
+
+    /// Folds the append requests that wait into entries, as far as the pipeline has room. To be
+    /// called when no more events are at hand; calling it again is harmless.
+    pub fn flush(&mut self) {
+        while self.proposals.has_waiting() && self.raft.may_propose() && self.pipeline_has_room() {
+            self.fold();
+        }
+    }
+
+    /// What has to be done, in order. Empty after.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The core.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Where each term in the log begins, oldest first.
+    pub fn terms(&self) -> &[TermStart] {
+        &self.terms
+    }
+
+    /// The offset after the last committed record of a log.
+    pub fn committed_offset(&self, log: LogNumber) -> Offset {
+        self.tail.committed_offset(log)
+    }
+
+    /// Up to where entries are both committed and on this node's own disk: what readers may see.
+    pub fn readable(&self) -> Index {
+        self.raft.log().commit_index().min(self.raft.log().persisted())
+    }
+
+    fn pipeline_has_room(&self) -> bool {
+        let log = self.raft.log();
+        log.last().index.since(log.persisted()) < limits::PROPOSALS_IN_FLIGHT_MAX as u64
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raft.role().as_leader().is_some()
+    }
+}
+
+/// Appends and reads.
+impl Replica {
+    fn on_append(&mut self, waiting: Waiting) {
+        let token = waiting.token;
+        if !self.is_leader() {
+            return self.refuse(token, self.not_leader());
+        }
+        let is_valid = waiting.request.log == LogNumber::MAIN
+            && waiting.request.is_within_limits()
+            && (Seq::FIRST..=waiting.request.seq).contains(&waiting.request.first_unanswered)
+            && waiting.request.lengths.len() == waiting.records.len();
+        if !is_valid {
+            return self.refuse(token, AppendRefusal::Invalid);
+        }
+        if let Err(token) = self.proposals.admit(waiting) {
+            self.refuse(token, AppendRefusal::Busy);
+        }
+    }
+
+    /// Folds what waits into one entry, and proposes it.
+    fn fold(&mut self) {
+        let index = self.raft.log().last().index.next();
+        let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
+        let mut requests: Vec<Request> = vec![];
+        let mut next_offset = self.tail.next_offset(LogNumber::MAIN);
+        while requests.len() < limits::ENTRY_REQUESTS_MAX {
+            let Some(waiting) = self.proposals.next_within(room) else { break };
+            let bytes = waiting.payload_bytes();
+            let Some(request) = self.judge(waiting, index, next_offset, &requests) else {
+                continue;
+            };
+            next_offset = request.next_offset();
+            room -= bytes;
+            requests.push(request);
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let payload = entry::encode_requests(&requests);
+        let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
+        self.folded = Some(payload);
+        self.step(Input::Propose { bytes });
+        assert!(self.folded.is_none(), "the core sealed what was proposed");
+    }
+
+    /// Judges the next request: it goes into the entry at `index`, or waits for the entry that has
+    /// it, or is refused.
+    fn judge(
+        &mut self,
+        waiting: Waiting,
+        index: Index,
+        offset: Offset,
+        folded: &[Request],
+    ) -> Option<Request> {
+        let Waiting { token, request, records } = waiting;
+        let count = u32::try_from(records.len()).expect("bounded by the limits");
+        let verdict = Self::look_up_folded(&request, index, folded)
+            .unwrap_or_else(|| self.tail.look_up(request.client, request.seq, request.born));
+        match verdict {
+            Verdict::New => {
+                let answer = super::Answer { seq: request.seq, index, offset, count };
+                self.proposals.wait_for_commit(token, answer);
+                return Some(Request {
+                    log: request.log,
+                    first_offset: offset,
+                    client: request.client,
+                    seq: request.seq,
+                    first_unanswered: request.first_unanswered,
+                    records,
+                });
+            }
+            // Held until its entry is committed; if it is, answered in this very step.
+            Verdict::Known(answer) => {
+                self.proposals.wait_for_commit(token, answer);
+                self.answer_committed();
+            }
+            Verdict::Gap { expected } => self.refuse(token, AppendRefusal::Gap { expected }),
+            Verdict::Expired => self.refuse(token, AppendRefusal::Expired),
+        }
+        None
+    }
+
+    /// Judges a request by those of the same client that go into the same entry, if there are any.
+    fn look_up_folded(
+        request: &AppendRequest,
+        index: Index,
+        folded: &[Request],
+    ) -> Option<Verdict> {
+        let of_client = || folded.iter().filter(|other| other.client == request.client);
+        let expected = of_client().next_back()?.seq.next();
+        if request.seq == expected {
+            return Some(Verdict::New);
+        }
+        if request.seq > expected {
+            return Some(Verdict::Gap { expected });
+        }
+        let same = of_client().find(|other| other.seq == request.seq)?;
+        let count = u32::try_from(same.count()).expect("bounded by the limits");
+        let Request { seq, first_offset: offset, .. } = *same;
+        Some(Verdict::Known(super::Answer { seq, index, offset, count }))
+    }
+
+    fn answer_committed(&mut self) {
+        let through = self.raft.log().commit_index();
+        for (token, answer) in self.proposals.committed(through) {
+            let appended = Appended {
+                offset: answer.offset,
+                count: answer.count,
+                term: self.raft.log().id_at(answer.index).term,
+                index: answer.index,
+                leader: self.raft.id(),
+            };
+            self.actions.push(Action::Append { token, result: Ok(appended) });
+        }
+    }
+
+    fn refuse(&mut self, token: AppendToken, refusal: AppendRefusal) {
+        self.actions.push(Action::Append { token, result: Err(refusal) });
+    }
+
+    fn not_leader(&self) -> AppendRefusal {
+        AppendRefusal::NotLeader { leader: self.raft.leader() }
+    }
+
+    fn on_read(&mut self, token: ReadToken) {
+        let waiting = self.raft.role().as_leader().map_or(0, |leader| leader.reads.len());
+        if waiting >= limits::READS_WAITING_MAX {
+            self.actions.push(Action::Read { token, answer: ReadAnswer::Busy });
+        } else {
+            self.step(Input::Read(token));
+        }
+    }
+}
+
+/// Messages of other nodes.
+impl Replica {
+    fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
+        match self.with_entries(message) {
+            Ok(message) => self.step(Input::Receive { from, message }),
+            Err(error) => self.actions.push(Action::BadEntries { from, error }),
+        }
+        self.received.clear();
+    }
+
+    /// The message for the core, its entries checked and at hand.
+    fn with_entries(&mut self, message: &PeerMessage) -> Result<Message, BadEntries> {
+        let Message::AppendEntries(header) = &message.message else {
+            return Ok(message.message.clone());
+        };
+        let entries = incoming::check(header, message)?;
+        let infos: Vec<EntryInfo> = entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
+        for entry in &entries {
+            Tail::requests_of(entry)?;
+            entry.no_op()?;
+        }
+        incoming::assert_same_history(&self.window, header, message, &entries);
+        self.received = entries;
+        let header = AppendEntries { entries: infos, ..header.clone() };
+        Ok(Message::AppendEntries(header))
+    }
+
+    fn on_fetched(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<SealedEntry>) {
+        let skip = usize::from(prev_log_id != LogId::ZERO);
+        let in_order = entries.first().is_none_or(|first| {
+            skip == 0 && first.id().index == Index::new(1) || first.id() == prev_log_id
+        });
+        assert!(in_order, "entries after {prev_log_id} were asked for");
+        let infos = entries.iter().skip(skip).map(incoming::info).collect::<Result<_, _>>();
+        let entries_info = infos.expect("an entry in the store was checked when it came");
+        self.fetched = entries;
+        self.step(Input::Fetched { to, prev_log_id, entries: entries_info });
+        self.fetched.clear();
+    }
+}
+
+/// The core's effects become actions with bytes.
+impl Replica {
+    fn step(&mut self, input: Input) {
+        let led = self.is_leader().then(|| self.raft.current_term());
+        let effects = self.raft.step(input);
+        // First what makes bytes of names, then everything that may speak of them.
+        let (first, then): (Vec<_>, Vec<_>) = effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Seal { .. } | Effect::Persist(_)));
+        first.into_iter().chain(then).for_each(|effect| self.perform(effect));
+        if let Some(term) = led {
+            self.abandon_unless_leader_of(term);
+        }
+        self.window.evict_before(self.raft.log().window_first());
+        debug_assert_eq!(self.window.tip().id, self.raft.log().last());
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Seal { log_id, content } => self.seal(log_id, content),
+            Effect::Persist(persist) => self.persist(&persist),
+            Effect::Send { to, message } => {
+                let message = self.with_bytes(message);
+                self.actions.push(Action::Send { to, message });
+            }
+            Effect::Fetch { to, prev_log_id, last } => {
+                self.actions.push(Action::Fetch { to, prev_log_id, last });
+            }
+            Effect::Commit { through } => {
+                self.tail.commit(through);
+                self.answer_committed();
+                self.actions.push(Action::Committed(through));
+            }
+            Effect::Reply { token, read_index } => {
+                let answer = read_index.map_or(ReadAnswer::NotLeader, ReadAnswer::At);
+                self.actions.push(Action::Read { token, answer });
+            }
+            Effect::Notice(notice) => self.actions.push(Action::Notice(notice)),
+        }
+    }
+
+    fn seal(&mut self, log_id: LogId, content: Content) {
+        let (kind, payload) = match content {
+            Content::NoOp(no_op) => (EntryKind::NoOp, no_op.encode().into()),
+            Content::Configuration(configuration) => {
+                let bytes = postcard::to_stdvec(&configuration);
+                (EntryKind::Configuration, bytes.expect("a configuration is plain data").into())
+            }
+            Content::Proposal => {
+                (EntryKind::Records, self.folded.take().expect("a proposal was folded"))
+            }
+        };
+        let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
+        assert_eq!(entry.id(), log_id, "sealed where the core appended");
+        self.take_entry(entry).expect("an entry sealed here is of its form");
+    }
+
+    fn persist(&mut self, persist: &Persist) {
+        if let Some(from) = persist.truncate_from {
+            self.truncate(from);
+        }
+        if let Some((first, last)) = persist.range {
+            self.take_received(first, last);
+        }
+        let entries = persist.range.map_or_else(Vec::new, |(first, last)| {
+            self.window.range(first, last).cloned().collect()
+        });
+        self.segment.bytes += entries.iter().map(|entry| entry.bytes().len() as u64).sum::<u64>();
+        let write = Write {
+            ticket: persist.ticket,
+            hard_state: persist.hard_state,
+            commit_index: self.raft.log().commit_index(),
+            truncate_from: persist.truncate_from,
+            entries,
+            roll: self.roll(),
+        };
+        self.actions.push(Action::Write(write));
+    }
+
+    /// Puts the received entries from `first` to `last` behind the log, but for those that are there
+    /// because this node sealed them itself.
+    fn take_received(&mut self, first: Index, last: Index) {
+        let missing = first.max(self.window.tip().id.index.next());
+        let received = std::mem::take(&mut self.received);
+        let fresh = received
+            .into_iter()
+            .filter(|entry| entry.id().index >= missing && entry.id().index <= last);
+        for entry in fresh {
+            entry.check_follows(&self.window.tip()).expect("broken law: checked when it came");
+            self.take_entry(entry).expect("checked when it came");
+        }
+        assert_eq!(self.window.tip().id.index, last, "all entries of a write are at hand");
+    }
+
+    fn take_entry(&mut self, entry: SealedEntry) -> Result<(), entry::EntryError> {
+        let id = entry.id();
+        if let Some(no_op) = entry.no_op()? {
+            assert!(self.terms.last().is_none_or(|start| start.term < id.term), "broken law: {id}");
+            self.terms.push(TermStart {
+                term: id.term,
+                first_index: id.index,
+                leader: no_op.leader,
+                time: entry.time(),
+            });
+        }
+        self.tail.push(id.index, Tail::requests_of(&entry)?);
+        self.window.push(entry);
+        Ok(())
+    }
+
+    fn truncate(&mut self, from: Index) {
+        self.window.truncate(from);
+        self.tail.truncate(from);
+        self.terms.retain(|start| start.first_index < from);
+        if from < self.segment.first {
+            let (first, bytes) =
+                self.segment.closing.take().expect("broken law: sealed entries cut");
+            assert!(from >= first, "broken law: sealed entries cut from {from}");
+            self.segment = ActiveSegment { first, bytes, closing: None };
+        }
+    }
+
+    /// The head of the next segment, if this one is full and the one before it can be sealed.
+    fn roll(&mut self) -> Option<Box<Head>> {
+        let ActiveSegment { first, bytes, .. } = self.segment;
+        let last = self.window.tip().id.index;
+        let is_full = bytes >= self.options.segment_bytes && last >= first;
+        let before_is_committed = self.raft.log().commit_index() >= first.previous();
+        if !is_full || !before_is_committed {
+            return None;
+        }
+        self.segment =
+            ActiveSegment { first: last.next(), bytes: 0, closing: Some((first, bytes)) };
+        Some(Box::new(Head {
+            tip: self.window.tip(),
+            next_offsets: self.tail.offsets(),
+            hard_state: self.raft.hard_state(),
+            configuration: self.raft.log().configuration().clone(),
+            terms: self.terms.clone(),
+            sessions: self.tail.table_with_tail().encode().into(),
+        }))
+    }
+
+    /// The message with the sealed entries that it speaks of.
+    fn with_bytes(&self, message: Message) -> PeerMessage {
+        let Message::AppendEntries(header) = &message else { return PeerMessage::bare(message) };
+        let prev = header.prev_log_id;
+        if header.entries.is_empty() {
+            let previous_chain = self.window.chain_at(prev.index);
+            return PeerMessage { previous_chain, message, entries: vec![] };
+        }
+        let first = prev.index.next();
+        let last = prev.index.plus(header.entries.len() as u64);
+        if let Some(chain) = self.window.chain_at(prev.index) {
+            let entries = self.window.bytes(first, last);
+            return PeerMessage { previous_chain: Some(chain), message, entries };
+        }
+        let chain = self.fetched.iter().find(|entry| entry.id() == prev).map(SealedEntry::chain);
+        let sent = |entry: &&SealedEntry| entry.id().index >= first && entry.id().index <= last;
+        let entries: Vec<_> =
+            self.fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
+        assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
+        let previous_chain = Some(chain.unwrap_or(entry::Chain::START));
+        PeerMessage { message, previous_chain, entries }
+    }
+
+    /// A leader that stepped down owes its clients an answer: those that it never proposed go
+    /// elsewhere, of the others it does not know.
+    fn abandon_unless_leader_of(&mut self, term: Term) {
+        if self.is_leader() && self.raft.current_term() == term {
+            return;
+        }
+        let (never, proposed) = self.proposals.abandon();
+        let not_leader = self.not_leader();
+        for token in never {
+            self.refuse(token, not_leader.clone());
+        }
+        for token in proposed {
+            self.refuse(token, AppendRefusal::Unknown);
+        }
+    }
+
+    /// Checks that what this floor keeps agrees with the core.
+    pub fn check(&self) {
+        self.raft.check();
+        let log = self.raft.log();
+        assert_eq!(self.window.tip().id, log.last(), "the window ends where the log does");
+        assert!(self.window.first() <= log.window_first(), "the window holds what the core needs");
+        let starts = self.terms.iter().map(|start| (start.term, start.first_index));
+        assert!(starts.eq(log.terms().iter().copied()), "the terms are those of the log");
+    }
+}

@@ -1,0 +1,107 @@
+//! Where everything lies in a node's folder.
+//!
+//! ```text
+//!  data/n1/lock                            held while a process uses the folder
+//!  data/n1/meta/                           the database `meta`
+//!  data/n1/log/00000000000000000001/       one segment each, named after its first index
+//!  data/n1/log/00000000000000000001.damaged    a mark: see `guard`
+//!  data/n1/log/trash-…                     given up, deleted soon
+//!  data/n1/trial-…                         a copy that is being looked at, deleted soon
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::barrier::sync_folder;
+use super::error::{Fault, StoreError};
+use super::guard::mark_of;
+use super::segment::{first_in_name, folder_name};
+use crate::types::Index;
+
+const TRASH: &str = "trash-";
+const TRIAL: &str = "trial-";
+
+/// The paths in a node's folder.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) data: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn of(data: &Path) -> Self {
+        Self { data: data.to_owned() }
+    }
+
+    pub(super) fn meta(&self) -> PathBuf {
+        self.data.join("meta")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.data.join("log")
+    }
+
+    pub(super) fn segment(&self, first: Index) -> PathBuf {
+        self.log().join(folder_name(first))
+    }
+
+    /// Where a copy of a folder is put to be looked at.
+    pub(super) fn trial(&self, folder: &Path) -> PathBuf {
+        let name = folder.file_name().expect("a database's folder has a name");
+        self.data.join(format!("{TRIAL}{}", name.to_string_lossy()))
+    }
+
+    /// The first indexes of all segments that have a folder, in order.
+    pub(super) fn segments(&self) -> Result<Vec<Index>, StoreError> {
+        let names = names_in(&self.log())?;
+        let mut found: Vec<Index> = names.iter().filter_map(|name| first_in_name(name)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Refuses a folder in which an earlier start failed.
+    pub(super) fn check_marks(&self) -> Result<(), StoreError> {
+        let segments = self.segments()?.into_iter().map(|first| self.segment(first));
+        for folder in segments.chain([self.meta()]) {
+            Self::check_mark(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses one folder, if it is marked.
+    pub(super) fn check_mark(folder: &Path) -> Result<(), StoreError> {
+        if mark_of(folder).exists() {
+            return Err(StoreError::damage(folder, Fault::Marked));
+        }
+        Ok(())
+    }
+
+    /// Gives a segment's folder up: it has another name, on the disk, when this returns.
+    pub(super) fn discard(&self, first: Index) -> Result<PathBuf, StoreError> {
+        let folder = self.segment(first);
+        let trash = (0..u32::MAX)
+            .map(|number| self.log().join(format!("{TRASH}{}-{number}", folder_name(first))))
+            .find(|path| !path.exists())
+            .expect("a folder holds fewer names than there are numbers");
+        fs::rename(&folder, &trash).map_err(StoreError::io("rename", &folder))?;
+        sync_folder(&self.log())?;
+        Ok(trash)
+    }
+
+    /// What earlier runs left and nobody needs: trash and copies.
+    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let of = |folder: PathBuf, prefix: &'static str| -> Result<Vec<PathBuf>, StoreError> {
+            let names = names_in(&folder)?.into_iter().filter(|name| name.starts_with(prefix));
+            Ok(names.map(|name| folder.join(name)).collect())
+        };
+        Ok([of(self.log(), TRASH)?, of(self.data.clone(), TRIAL)?].concat())
+    }
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = vec![];
+    for entry in fs::read_dir(folder).map_err(StoreError::io("read", folder))? {
+        let entry = entry.map_err(StoreError::io("read", folder))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}

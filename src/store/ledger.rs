@@ -1,0 +1,273 @@
+//! A small durable table of keys and values, for programs that promise little: the registry.
+//!
+//! It has the habits of the log's store: barriers behind every write, our own checksum on every
+//! value, a look at a copy before anything is opened in place, and a floor. One flipped bit can make
+//! sled forget everything behind it without a word, so each write is counted in the database, and
+//! the count stands in a file beside it as well:
+//!
+//! ```text
+//!  lock · ledger/ (sled) · floor (the same as key 3)
+//!
+//!  key                  value
+//!  1                    format, u32 little-endian
+//!  2 | the key          the value, with its CRC32C
+//!  3                    how many writes there were, with its CRC32C
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sled::Batch;
+
+use super::barrier::{sync_file, sync_folder};
+use super::database::{Database, Shape, on_copy, remove_folder};
+use super::error::{Fault, StoreError};
+use super::layout::Layout;
+use super::lock::{FolderLock, lock};
+use super::meta::{META_SHAPE, decode, encode};
+use crate::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_VALUE_BYTES_MAX};
+
+const SHAPE: Shape = META_SHAPE;
+
+/// The folder of the database, in the ledger's own.
+const FOLDER: &str = "ledger";
+/// Where it is made, so that an unfinished one is never taken for an empty one.
+const UNFINISHED: &str = "ledger-unfinished";
+
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &[u8] = &[1];
+const PAIR_KIND: u8 = 2;
+const COUNT_KEY: &[u8] = &[3];
+
+/// The file with the number of writes that are known to be on the disk.
+const FLOOR_FILE: &str = "floor";
+
+/// An open ledger. Its folder is locked while it lives.
+#[derive(Debug)]
+pub struct Ledger {
+    database: Database,
+    folder: PathBuf,
+    /// How many writes there were.
+    count: Mutex<u64>,
+    /// A barrier failed: nothing is promised any more.
+    failed: AtomicBool,
+    _lock: FolderLock,
+}
+
+impl Ledger {
+    /// Opens the ledger in `folder`, or makes one there. The folder's parent exists.
+    ///
+    /// # Errors
+    /// [`StoreError`]; on damage the files are left as they are.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        let lock = lock(folder)?;
+        let place = folder.join(FOLDER);
+        if !place.exists() {
+            make(folder)?;
+        }
+        Layout::check_mark(&place)?;
+        let floor = read_floor(folder)?;
+        let count = on_copy(&place, &Layout::of(folder).trial(&place), SHAPE, |copy| {
+            read(copy)?;
+            let count = read_count(copy)?;
+            if count < floor { Err(bad(copy, "newest write")) } else { Ok(count) }
+        })?;
+        let database = Database::open(&place, SHAPE)?;
+        let failed = AtomicBool::new(false);
+        let folder = folder.to_owned();
+        Ok(Self { database, folder, count: Mutex::new(count), failed, _lock: lock })
+    }
+
+    /// Puts pairs in, over those with the same keys. All of them are on the disk when this returns,
+    /// and none or all after a crash, up to [`LEDGER_BATCH_BYTES_MAX`]; more go in several steps.
+    ///
+    /// # Errors
+    /// [`StoreError`]. An error is final: what is on the disk is then unknown until the next start,
+    /// so every later call fails as well.
+    ///
+    /// # Panics
+    /// If a key and its value have more than [`LEDGER_VALUE_BYTES_MAX`] bytes.
+    pub fn put_all(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed { folder: self.database.folder().to_owned() });
+        }
+        let written = self.write(pairs);
+        if written.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    fn write(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut count = self.count.lock().expect("a panic ends the process");
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        for (key, value) in pairs {
+            let size = key.len() + value.len();
+            assert!(size <= LEDGER_VALUE_BYTES_MAX, "a pair of {size} bytes");
+            if bytes > 0 && bytes + size > LEDGER_BATCH_BYTES_MAX {
+                self.commit(std::mem::take(&mut batch), &mut count)?;
+                bytes = 0;
+            }
+            batch.insert([&[PAIR_KIND], &key[..]].concat(), encode(value));
+            bytes += size;
+        }
+        self.commit(batch, &mut count)?;
+        write_floor(&self.folder, *count)
+    }
+
+    fn commit(&self, mut batch: Batch, count: &mut u64) -> Result<(), StoreError> {
+        *count += 1;
+        batch.insert(COUNT_KEY, encode(&*count));
+        self.database.write(batch)
+    }
+
+    /// All pairs, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[expect(clippy::type_complexity, reason = "a list of pairs, as `put_all` takes it")]
+    pub fn scan(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        read(&self.database).map(|pairs| pairs.into_iter().collect())
+    }
+}
+
+fn make(folder: &Path) -> Result<(), StoreError> {
+    let unfinished = folder.join(UNFINISHED);
+    remove_folder(&unfinished)?;
+    let database = Database::create(&unfinished, SHAPE)?;
+    let mut batch = Batch::default();
+    batch.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
+    batch.insert(COUNT_KEY, encode(&0_u64));
+    database.write(batch)?;
+    drop(database);
+    write_floor(folder, 0)?;
+    fs::rename(&unfinished, folder.join(FOLDER)).map_err(StoreError::io("rename", &unfinished))?;
+    sync_folder(folder)
+}
+
+fn bad(database: &Database, what: &'static str) -> StoreError {
+    StoreError::damage(database.folder(), Fault::Value { what })
+}
+
+fn read_count(database: &Database) -> Result<u64, StoreError> {
+    let count = database.get(COUNT_KEY)?.and_then(|value| decode(&value));
+    count.ok_or_else(|| bad(database, "count of writes"))
+}
+
+fn read_floor(folder: &Path) -> Result<u64, StoreError> {
+    let path = folder.join(FLOOR_FILE);
+    let damage = || StoreError::damage(&path, Fault::Value { what: "count of writes" });
+    let bytes = fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => damage(),
+        _ => StoreError::io("read", &path)(error),
+    })?;
+    decode(&bytes).ok_or_else(damage)
+}
+
+/// The old file or the new one is there, whenever a crash comes.
+fn write_floor(folder: &Path, count: u64) -> Result<(), StoreError> {
+    let path = folder.join(FLOOR_FILE);
+    let unfinished = folder.join("floor-unfinished");
+    fs::write(&unfinished, encode(&count)).map_err(StoreError::io("write", &unfinished))?;
+    sync_file(&unfinished)?;
+    fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
+    sync_folder(folder)
+}
+
+fn read(database: &Database) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+    let format = database.get(FORMAT_KEY)?.ok_or_else(|| bad(database, "format"))?;
+    let format = format.as_ref().try_into().map_err(|_| bad(database, "format"))?;
+    let found = u32::from_le_bytes(format);
+    if found != FORMAT {
+        return Err(StoreError::Format { folder: database.folder().to_owned(), found });
+    }
+    let mut pairs = BTreeMap::new();
+    for item in database.of_kind(PAIR_KIND) {
+        let (key, value) = item?;
+        let (_, key) = key.split_first().ok_or_else(|| bad(database, "table"))?;
+        pairs.insert(key.to_vec(), decode(&value).ok_or_else(|| bad(database, "table"))?);
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Folder, copy_folder};
+    use super::*;
+
+    fn pair(key: u32, value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        (key.to_be_bytes().to_vec(), value.to_vec())
+    }
+
+    #[test]
+    fn pairs_are_there_after_a_restart_in_the_order_of_their_keys() {
+        let folder = Folder::new();
+        let path = folder.path().join("registry");
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.scan().unwrap(), []);
+        ledger.put_all(&[pair(2, b"two"), pair(1, b"one")]).unwrap();
+        ledger.put_all(&[pair(2, b"new")]).unwrap();
+        let expected = vec![pair(1, b"one"), pair(2, b"new")];
+        assert_eq!(ledger.scan().unwrap(), expected);
+        assert!(matches!(Ledger::open(&path), Err(StoreError::Locked { .. })));
+        drop(ledger);
+        assert_eq!(Ledger::open(&path).unwrap().scan().unwrap(), expected);
+    }
+
+    #[test]
+    fn many_pairs_are_put_in_steps() {
+        let folder = Folder::new();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let pairs: Vec<_> = (0..500).map(|key| pair(key, &[7; 4000])).collect();
+        ledger.put_all(&pairs).unwrap();
+        drop(ledger);
+        assert_eq!(Ledger::open(folder.path()).unwrap().scan().unwrap(), pairs);
+    }
+
+    #[test]
+    fn a_changed_ledger_is_whole_or_is_refused_and_left_as_it_is() {
+        let folder = Folder::new();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let pairs: Vec<_> = (0..20).map(|key| pair(key, &[9; 50])).collect();
+        for one in pairs.chunks(1) {
+            ledger.put_all(one).unwrap();
+        }
+        drop(ledger);
+        let file = folder.path().join("ledger/db");
+        let bytes = fs::read(&file).unwrap();
+        let length = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        let mut refused = 0;
+        for step in 0..40 {
+            let mut flipped = bytes.clone();
+            let position = length * step / 40;
+            flipped[position] ^= 1;
+            let changed = Folder::new();
+            copy_folder(folder.path(), changed.path());
+            fs::write(changed.path().join("ledger/db"), flipped).unwrap();
+            let before = changed.contents();
+            match Ledger::open(changed.path()) {
+                Ok(ledger) => assert_eq!(ledger.scan().unwrap(), pairs, "at {position}"),
+                Err(error) => {
+                    assert!(error.is_damage(), "{error}");
+                    assert!(changed.contents() == before, "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 20, "{refused} were refused");
+    }
+
+    #[test]
+    fn a_ledger_without_its_floor_is_damage() {
+        let folder = Folder::new();
+        drop(Ledger::open(folder.path()).unwrap());
+        fs::remove_file(folder.path().join(FLOOR_FILE)).unwrap();
+        assert!(Ledger::open(folder.path()).unwrap_err().is_damage());
+    }
+}

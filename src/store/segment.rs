@@ -1,0 +1,579 @@
+//! One segment of the log: one sled database.
+//!
+//! ```text
+//!  key                                 value
+//!  1 | part u32                        a part of the head, at most 128 KiB of its postcard form
+//!  2                                   the head's length, u64 little-endian, and BLAKE3
+//!  3 | index u64 | part u16            a part of an entry, at most 128 KiB of its sealed bytes
+//!  4 | log u32 | offset u64            the index, u64 little-endian, of the entry with this offset
+//!  5                                   the state: see `State`
+//! ```
+//!
+//! Numbers in keys are big-endian, so that keys sort as the numbers do; kinds are never used for
+//! anything else. Key 2 is written last when a segment is made: without it there is no head. Key 4
+//! stands only for some entries, one every 64 KiB or 64 entries of a log: a look-up takes the last
+//! one that is not above the offset it wants, and reads on from there. The state is the last key on
+//! purpose: it changes with every batch, sled rewrites it with its neighbours, and those are small.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use sled::{Batch, IVec};
+
+use super::Head;
+use super::database::{Database, Shape};
+use super::error::{Fault, StoreError};
+use super::meta::{decode, encode};
+use crate::entry::{SealedEntry, Tip};
+use crate::limits::{
+    GROUP_COMMIT_BYTES_MAX, GROUP_COMMIT_ENTRIES_MAX, OFFSET_KEY_BYTES, OFFSET_KEY_ENTRIES,
+    SLED_SEGMENT_BYTES, STORE_VALUE_BYTES_MAX,
+};
+use crate::raft::HardState;
+use crate::types::{Index, LogNumber, Offset};
+
+const HEAD_KIND: u8 = 1;
+const HEAD_SEAL_KEY: &[u8] = &[2];
+const ENTRY_KIND: u8 = 3;
+const OFFSET_KIND: u8 = 4;
+const STATE_KEY: &[u8] = &[5];
+
+/// How segments use sled.
+pub(super) fn segment_shape(cache_bytes: u64) -> Shape {
+    Shape { sled_segment_bytes: SLED_SEGMENT_BYTES, cache_bytes }
+}
+
+/// The name of a segment's folder: names sort as the segments do.
+pub(super) fn folder_name(first: Index) -> String {
+    format!("{:020}", first.get())
+}
+
+/// The first index of the segment in a folder of this name, if it is one.
+pub(super) fn first_in_name(name: &str) -> Option<Index> {
+    let is_number = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { name.parse().ok().map(Index::new) } else { None }
+}
+
+/// What is written with every batch.
+#[expect(clippy::struct_field_names, reason = "the thesis calls term and vote the hard state")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Term and vote.
+    pub(super) hard_state: HardState,
+    /// The commit index as known then: a hint.
+    pub(super) commit_index: Index,
+    /// The generation of `meta` as known then.
+    pub(super) meta_generation: u64,
+}
+
+/// A segment that can be read, by any number of threads.
+#[derive(Debug)]
+pub(super) struct Segment {
+    database: Database,
+    first: Index,
+}
+
+/// All that a segment holds, checked from its head to its last entry.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) head: Head,
+    pub(super) state: State,
+    pub(super) entries: Vec<SealedEntry>,
+    /// Bytes of the entries.
+    pub(super) bytes: u64,
+}
+
+impl Loaded {
+    /// The last entry, or the one before the segment.
+    pub(super) fn tip(&self) -> Tip {
+        self.entries.last().map_or(self.head.tip, SealedEntry::tip)
+    }
+}
+
+impl Segment {
+    /// Makes a segment with no entries. Its head is behind its barrier when this returns.
+    pub(super) fn create(
+        folder: &Path,
+        head: &Head,
+        state: &State,
+        shape: Shape,
+    ) -> Result<Self, StoreError> {
+        let database = Database::create(folder, shape)?;
+        let bytes = postcard::to_stdvec(head).expect("a head has no part that postcard refuses");
+        let mut batch = Batch::default();
+        let mut weight = Weight::default();
+        for (number, part) in (0_u32..).zip(bytes.chunks(STORE_VALUE_BYTES_MAX)) {
+            if !weight.fits(part.len()) {
+                database.write(std::mem::take(&mut batch))?;
+                weight = Weight::default();
+            }
+            weight.add(part.len());
+            batch.insert(head_key(number), part);
+        }
+        let mut seal = (bytes.len() as u64).to_le_bytes().to_vec();
+        seal.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        batch.insert(HEAD_SEAL_KEY, seal);
+        batch.insert(STATE_KEY, encode(state));
+        database.write(batch)?;
+        Ok(Self { database, first: head.tip.id.index.next() })
+    }
+
+    /// Opens a segment that is known to be good, in place.
+    pub(super) fn open(folder: &Path, first: Index, shape: Shape) -> Result<Self, StoreError> {
+        Ok(Self::of(Database::open(folder, shape)?, first))
+    }
+
+    fn of(database: Database, first: Index) -> Self {
+        Self { database, first }
+    }
+
+    pub(super) fn first(&self) -> Index {
+        self.first
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.database.folder()
+    }
+
+    /// The entries from `first` to `last`, as far as they are here and fit into `bytes_max`; the
+    /// first of them always fits.
+    pub(super) fn entries(
+        &self,
+        first: Index,
+        last: Index,
+        bytes_max: usize,
+    ) -> Result<Vec<SealedEntry>, StoreError> {
+        let mut entries: Vec<SealedEntry> = vec![];
+        let mut bytes = 0;
+        read_entries(&self.database, first.max(self.first), last, |entry| {
+            bytes += entry.bytes().len();
+            if bytes > bytes_max && !entries.is_empty() {
+                return Ok(ControlFlow::Break(()));
+            }
+            match entries.last() {
+                Some(previous) => check(&self.database, entry.check_follows(&previous.tip()))?,
+                None if entry.id().index != first.max(self.first) => {
+                    return Err(self.damage(Fault::Gap { expected: first.max(self.first) }));
+                }
+                None => (),
+            }
+            entries.push(entry);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
+    }
+
+    /// The entry with this index.
+    pub(super) fn entry(&self, index: Index) -> Result<Option<SealedEntry>, StoreError> {
+        Ok(self.entries(index, index, usize::MAX)?.pop())
+    }
+
+    /// The last entry; `None` if there is none.
+    pub(super) fn last(&self) -> Result<Option<SealedEntry>, StoreError> {
+        let all = entry_range(Index::ZERO, Index::new(u64::MAX));
+        let Some(item) = self.database.range(all.0, all.1).next_back() else {
+            return Ok(None);
+        };
+        let (index, _) = parse_entry_key(&item?.0).ok_or_else(|| self.damage(BAD_KEY))?;
+        self.entry(index)
+    }
+
+    /// The index of the entry that holds a record, if it is in this segment.
+    pub(super) fn locate(
+        &self,
+        log: LogNumber,
+        offset: Offset,
+    ) -> Result<Option<Index>, StoreError> {
+        let (lowest, highest) = (offset_key(log, Offset::ZERO), offset_key(log, offset));
+        let Some(item) = self.database.range(lowest, highest).next_back() else {
+            return Ok(None);
+        };
+        let start = index_of(&item?.1).ok_or_else(|| self.damage(BAD_KEY))?;
+        let mut found = None;
+        read_entries(&self.database, start, Index::new(u64::MAX), |entry| {
+            for request in check(&self.database, entry.requests())? {
+                if request.log == log && offset < request.next_offset() {
+                    let holds = offset >= request.first_offset;
+                    found = holds.then_some(entry.id().index);
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The state.
+    pub(super) fn state(&self) -> Result<State, StoreError> {
+        read_state(&self.database)
+    }
+
+    /// Everything, checked.
+    pub(super) fn load(&self) -> Result<Loaded, StoreError> {
+        load(&self.database, self.first)
+    }
+
+    fn damage(&self, fault: Fault) -> StoreError {
+        StoreError::damage(self.folder(), fault)
+    }
+}
+
+const BAD_KEY: Fault = Fault::Value { what: "list of entries" };
+
+/// Reads a whole segment and checks it: head, chain, no gap.
+pub(super) fn load(database: &Database, first: Index) -> Result<Loaded, StoreError> {
+    let head = read_head(database)?;
+    if head.tip.id.index.next() != first {
+        return Err(StoreError::damage(database.folder(), Fault::Border { first }));
+    }
+    let state = read_state(database)?;
+    let mut tip = head.tip;
+    let mut entries = vec![];
+    let mut bytes = 0;
+    read_entries(database, Index::ZERO, Index::new(u64::MAX), |entry| {
+        if entry.id().index != tip.id.index.next() {
+            let expected = tip.id.index.next();
+            return Err(StoreError::damage(database.folder(), Fault::Gap { expected }));
+        }
+        check(database, entry.check_follows(&tip))?;
+        tip = entry.tip();
+        bytes += entry.bytes().len() as u64;
+        entries.push(entry);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Loaded { head, state, entries, bytes })
+}
+
+/// Whether a segment holds any entry at all. It may be one whose making was interrupted.
+pub(super) fn has_entries(database: &Database) -> Result<bool, StoreError> {
+    let all = entry_range(Index::ZERO, Index::new(u64::MAX));
+    database.range(all.0, all.1).next().transpose().map(|item| item.is_some())
+}
+
+fn read_head(database: &Database) -> Result<Head, StoreError> {
+    let missing = || StoreError::damage(database.folder(), Fault::Value { what: "head" });
+    let seal = database.get(HEAD_SEAL_KEY)?.ok_or_else(missing)?;
+    let (length, hash) = seal.split_first_chunk::<8>().ok_or_else(missing)?;
+    let mut bytes = vec![];
+    for item in database.range(head_key(0), head_key(u32::MAX)) {
+        bytes.extend_from_slice(&item?.1);
+    }
+    let is_whole = bytes.len() as u64 == u64::from_le_bytes(*length)
+        && blake3::hash(&bytes).as_bytes() == hash;
+    if !is_whole {
+        return Err(missing());
+    }
+    postcard::from_bytes(&bytes).map_err(|_| missing())
+}
+
+fn read_state(database: &Database) -> Result<State, StoreError> {
+    let missing = || StoreError::damage(database.folder(), Fault::Value { what: "state" });
+    database.get(STATE_KEY)?.and_then(|value| decode(&value)).ok_or_else(missing)
+}
+
+/// Reads entries in small steps, so that no lock of sled's is held for long, and hands them on.
+fn read_entries(
+    database: &Database,
+    first: Index,
+    last: Index,
+    mut take: impl FnMut(SealedEntry) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    if last < first {
+        return Ok(());
+    }
+    let (lowest, highest) = entry_range(first, last);
+    let bad_key = || StoreError::damage(database.folder(), BAD_KEY);
+    let mut gathered: Option<Gathered> = None;
+    for item in database.range(lowest, highest) {
+        let (key, value) = item?;
+        let (index, part) = parse_entry_key(&key).ok_or_else(bad_key)?;
+        match &mut gathered {
+            Some(entry) if entry.index == index => {
+                if part != entry.parts {
+                    return Err(bad_key());
+                }
+                entry.bytes.extend_from_slice(&value);
+                entry.parts += 1;
+            }
+            _ => {
+                if let Some(entry) = gathered.take()
+                    && take(entry.finish(database)?)?.is_break()
+                {
+                    return Ok(());
+                }
+                if part != 0 {
+                    return Err(bad_key());
+                }
+                gathered = Some(Gathered { index, parts: 1, bytes: BytesMut::from(&value[..]) });
+            }
+        }
+    }
+    match gathered {
+        Some(entry) => take(entry.finish(database)?).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// An entry whose parts are being read.
+struct Gathered {
+    index: Index,
+    parts: u16,
+    bytes: BytesMut,
+}
+
+impl Gathered {
+    fn finish(self, database: &Database) -> Result<SealedEntry, StoreError> {
+        let entry = check(database, SealedEntry::parse(self.bytes.freeze()))?;
+        if entry.id().index == self.index {
+            Ok(entry)
+        } else {
+            Err(StoreError::damage(database.folder(), BAD_KEY))
+        }
+    }
+}
+
+fn check<T>(
+    database: &Database,
+    result: Result<T, crate::entry::EntryError>,
+) -> Result<T, StoreError> {
+    result.map_err(|error| StoreError::damage(database.folder(), error))
+}
+
+fn head_key(part: u32) -> Vec<u8> {
+    [&[HEAD_KIND][..], &part.to_be_bytes()].concat()
+}
+
+fn entry_key(index: Index, part: u16) -> Vec<u8> {
+    [&[ENTRY_KIND][..], &index.get().to_be_bytes(), &part.to_be_bytes()].concat()
+}
+
+fn entry_range(first: Index, last: Index) -> (Vec<u8>, Vec<u8>) {
+    (entry_key(first, 0), entry_key(last, u16::MAX))
+}
+
+fn parse_entry_key(key: &[u8]) -> Option<(Index, u16)> {
+    let (kind, rest) = key.split_first()?;
+    let (index, part) = rest.split_first_chunk::<8>()?;
+    let part = u16::from_be_bytes(part.try_into().ok()?);
+    (*kind == ENTRY_KIND).then_some((Index::new(u64::from_be_bytes(*index)), part))
+}
+
+fn offset_key(log: LogNumber, offset: Offset) -> Vec<u8> {
+    [&[OFFSET_KIND][..], &log.get().to_be_bytes(), &offset.get().to_be_bytes()].concat()
+}
+
+fn index_of(value: &IVec) -> Option<Index> {
+    value.as_ref().try_into().ok().map(u64::from_le_bytes).map(Index::new)
+}
+
+/// How much one batch holds: sled must reach a barrier before it re-uses what a batch made it move.
+#[derive(Default)]
+struct Weight {
+    bytes: usize,
+    entries: usize,
+}
+
+impl Weight {
+    /// Whether this much more is within bounds. Anything fits into an empty batch.
+    fn fits(&self, bytes: usize) -> bool {
+        self.entries == 0
+            || (self.entries < GROUP_COMMIT_ENTRIES_MAX
+                && self.bytes + bytes <= GROUP_COMMIT_BYTES_MAX)
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.entries += 1;
+    }
+}
+
+/// The writing side of a segment: there is one.
+#[derive(Debug)]
+pub(super) struct Appender {
+    segment: Arc<Segment>,
+    /// The last entry, or the one before the segment.
+    tip: Tip,
+    /// Bytes of the entries in the segment.
+    bytes: u64,
+    offset_keys: OffsetKeys,
+}
+
+impl Appender {
+    /// Writes to `segment`, whose last entry (or head) is `tip`.
+    pub(super) fn new(segment: Arc<Segment>, tip: Tip, bytes: u64) -> Self {
+        assert!(tip.id.index.next() >= segment.first(), "{} is before the segment", tip.id);
+        Self { segment, tip, bytes, offset_keys: OffsetKeys::default() }
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(super) fn tip(&self) -> Tip {
+        self.tip
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Removes the entries from `truncate_from` on, adds `entries` and sets the state, and returns
+    /// when all is on the disk.
+    ///
+    /// One batch, unless it would pass the bounds of a group commit. Then there are several, each
+    /// with the new state and behind its own barrier, and a crash in between leaves a shorter log:
+    /// removals go from the end, and entries come in order.
+    pub(super) fn write(
+        &mut self,
+        truncate_from: Option<Index>,
+        entries: &[SealedEntry],
+        state: &State,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut weight = Weight::default();
+        if let Some(from) = truncate_from {
+            self.remove(from, &mut batch, &mut weight, state)?;
+        }
+        for entry in entries {
+            assert_eq!(entry.id().index, self.tip.id.index.next(), "entries leave no gap");
+            assert!(entry.id().term >= self.tip.id.term, "{} after {}", entry.id(), self.tip.id);
+            debug_assert_eq!(entry.check_follows(&self.tip), Ok(()));
+            if !weight.fits(entry.bytes().len()) {
+                self.commit(&mut batch, &mut weight, state)?;
+            }
+            self.add(entry, &mut batch);
+            weight.add(entry.bytes().len());
+        }
+        self.commit(&mut batch, &mut weight, state)
+    }
+
+    fn commit(
+        &self,
+        batch: &mut Batch,
+        weight: &mut Weight,
+        state: &State,
+    ) -> Result<(), StoreError> {
+        let mut whole = std::mem::take(batch);
+        *weight = Weight::default();
+        whole.insert(STATE_KEY, encode(state));
+        self.segment.database.write(whole)
+    }
+
+    fn add(&mut self, entry: &SealedEntry, batch: &mut Batch) {
+        let index = entry.id().index;
+        for (number, part) in (0_u16..).zip(entry.bytes().chunks(STORE_VALUE_BYTES_MAX)) {
+            batch.insert(entry_key(index, number), part);
+        }
+        for (log, offset) in self.offset_keys.due(entry) {
+            batch.insert(offset_key(log, offset), &index.get().to_le_bytes());
+        }
+        self.tip = entry.tip();
+        self.bytes += entry.bytes().len() as u64;
+    }
+
+    fn remove(
+        &mut self,
+        from: Index,
+        batch: &mut Batch,
+        weight: &mut Weight,
+        state: &State,
+    ) -> Result<(), StoreError> {
+        assert!(from >= self.segment.first(), "{from} is before the segment");
+        let tip = self.tip_before(from)?;
+        let mut offset_keys = self.offset_keys_from(from)?;
+        let mut index = self.tip.id.index;
+        while index >= from {
+            let (keys, bytes) = self.keys_of(index)?;
+            if !weight.fits(bytes) {
+                self.commit(batch, weight, state)?;
+            }
+            weight.add(bytes);
+            keys.into_iter()
+                .chain(offset_keys.remove(&index).unwrap_or_default())
+                .for_each(|key| batch.remove(key));
+            self.bytes -= bytes as u64;
+            index = index.previous();
+        }
+        assert!(offset_keys.is_empty(), "an offset key points behind the log: {offset_keys:?}");
+        self.tip = tip;
+        self.offset_keys = OffsetKeys::default();
+        Ok(())
+    }
+
+    /// The end of the log once the entries from `from` on are gone.
+    pub(super) fn tip_before(&self, from: Index) -> Result<Tip, StoreError> {
+        let previous = from.previous();
+        if previous >= self.tip.id.index {
+            return Ok(self.tip);
+        }
+        if from == self.segment.first() {
+            return Ok(read_head(&self.segment.database)?.tip);
+        }
+        let entry = self.segment.entry(previous)?;
+        entry
+            .map(|entry| entry.tip())
+            .ok_or_else(|| self.segment.damage(Fault::Gap { expected: previous }))
+    }
+
+    /// The keys of an entry, and its size.
+    fn keys_of(&self, index: Index) -> Result<(Vec<IVec>, usize), StoreError> {
+        let (lowest, highest) = entry_range(index, index);
+        let mut keys = vec![];
+        let mut bytes = 0;
+        for item in self.segment.database.range(lowest, highest) {
+            let (key, value) = item?;
+            keys.push(key);
+            bytes += value.len();
+        }
+        assert!(!keys.is_empty(), "entry {index} is in the log");
+        Ok((keys, bytes))
+    }
+
+    /// The offset keys of the entries from `from` on.
+    fn offset_keys_from(&self, from: Index) -> Result<BTreeMap<Index, Vec<IVec>>, StoreError> {
+        let mut found: BTreeMap<Index, Vec<IVec>> = BTreeMap::new();
+        let lowest = offset_key(LogNumber::new(0), Offset::ZERO);
+        let highest = offset_key(LogNumber::new(u32::MAX), Offset::new(u64::MAX));
+        for item in self.segment.database.range(lowest, highest) {
+            let (key, value) = item?;
+            let index = index_of(&value).ok_or_else(|| self.segment.damage(BAD_KEY))?;
+            if index >= from {
+                found.entry(index).or_default().push(key);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Decides which entries get an offset key.
+#[derive(Debug, Default)]
+struct OffsetKeys {
+    bytes: u64,
+    entries: u64,
+    /// Bytes and entries so far when a log got its last key.
+    last: BTreeMap<LogNumber, (u64, u64)>,
+}
+
+impl OffsetKeys {
+    /// The keys that this entry, the next one, gets.
+    fn due(&mut self, entry: &SealedEntry) -> Vec<(LogNumber, Offset)> {
+        let requests = entry.requests().expect("an entry is checked before it is stored");
+        let mut due = vec![];
+        for request in requests {
+            let is_near = self.last.get(&request.log).is_some_and(|(bytes, entries)| {
+                self.bytes - bytes < OFFSET_KEY_BYTES && self.entries - entries < OFFSET_KEY_ENTRIES
+            });
+            if !is_near {
+                due.push((request.log, request.first_offset));
+                self.last.insert(request.log, (self.bytes, self.entries));
+            }
+        }
+        self.bytes += entry.bytes().len() as u64;
+        self.entries += 1;
+        due
+    }
+}

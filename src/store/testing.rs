@@ -1,0 +1,316 @@
+//! What the store's tests share: a node's folder, and logs to put into it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::layout::Layout;
+use super::meta::Meta;
+use super::*;
+use crate::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
+use crate::limits::SEGMENT_BYTES_MIN;
+use crate::types::{ClientId, Seq, Term, Timestamp};
+
+pub(super) const IDENTITY: Identity =
+    Identity { cluster: ClusterId::new(7), node: NodeId::new(1).unwrap() };
+
+pub(super) const SMALL: Options =
+    Options { segment_bytes: SEGMENT_BYTES_MIN, sled_cache_bytes: 1 << 20 };
+
+pub(super) fn configuration() -> Configuration {
+    Configuration::of([1, 2, 3].map(|number| NodeId::new(number).unwrap()))
+}
+
+/// A node's folder that is gone at the end.
+pub(super) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// An empty one, in memory if that can be: these tests are about what is written, and only
+    /// `power_cut` is about what lasts.
+    pub(super) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self(folder.unwrap())
+    }
+
+    /// An empty one on a disk.
+    pub(super) fn on_disk() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// One with a new store.
+    pub(super) fn with_store() -> Self {
+        let folder = Self::new();
+        create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap();
+        folder
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(super) fn segment(&self, first: u64) -> PathBuf {
+        Layout::of(self.path()).segment(Index::new(first))
+    }
+
+    pub(super) fn try_open(&self) -> Result<(Store, Recovered), StoreError> {
+        open(self.path(), IDENTITY, SMALL, lock(self.path())?)
+    }
+
+    pub(super) fn open(&self) -> (Running, Recovered) {
+        let (store, recovered) = self.try_open().unwrap();
+        (Running::start(store, &recovered), recovered)
+    }
+
+    /// Every file and folder in it with its contents, but for the lock.
+    pub(super) fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        contents_of(self.path())
+    }
+}
+
+pub(super) fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.insert(path.clone(), vec![]);
+            found.extend(contents_of(&path));
+        } else if !path.ends_with("lock") {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Copies a folder and all in it.
+pub(super) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A log in memory: what the store should hold.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    pub(super) entries: Vec<SealedEntry>,
+    pub(super) next_offsets: BTreeMap<LogNumber, Offset>,
+}
+
+impl Log {
+    pub(super) fn new() -> Self {
+        Self { entries: vec![], next_offsets: BTreeMap::new() }
+    }
+
+    pub(super) fn of(entries: &[SealedEntry]) -> Self {
+        let mut log = Self::new();
+        for entry in entries {
+            log.push(entry.clone());
+        }
+        log
+    }
+
+    pub(super) fn tip(&self) -> Tip {
+        self.entries.last().map_or(Tip::default(), SealedEntry::tip)
+    }
+
+    pub(super) fn next_offset(&self, log: LogNumber) -> Offset {
+        self.next_offsets.get(&log).copied().unwrap_or_default()
+    }
+
+    fn push(&mut self, entry: SealedEntry) {
+        for request in entry.requests().unwrap() {
+            self.next_offsets.insert(request.log, request.next_offset());
+        }
+        self.entries.push(entry);
+    }
+
+    /// Adds an entry with one record of `bytes` bytes for the log with this number.
+    pub(super) fn add_to(&mut self, log: u32, term: u64, bytes: usize) -> SealedEntry {
+        let log = LogNumber::new(log);
+        let request = Request {
+            log,
+            first_offset: self.next_offset(log),
+            client: ClientId::new(9),
+            seq: Seq::FIRST,
+            first_unanswered: Seq::FIRST,
+            records: vec![Bytes::from(vec![bytes.to_le_bytes()[0]; bytes])],
+        };
+        let payload = encode_requests(&[request]);
+        let term = Term::new(term);
+        let now = Timestamp::new(1_000 + self.entries.len() as u64);
+        let entry = SealedEntry::seal(&self.tip(), EntryKind::Records, term, now, &payload);
+        self.push(entry.clone());
+        entry
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) -> SealedEntry {
+        self.add_to(0, self.tip().id.term.get().max(1), bytes)
+    }
+
+    /// Removes the entries from `from` on.
+    pub(super) fn truncate(&mut self, from: Index) {
+        let keep = usize::try_from(from.get() - 1).unwrap();
+        *self = Self::of(&self.entries[..keep]);
+    }
+
+    /// The head of a segment that begins now.
+    pub(super) fn head(&self) -> Head {
+        Head {
+            tip: self.tip(),
+            next_offsets: self.next_offsets.iter().map(|(log, next)| (*log, *next)).collect(),
+            hard_state: HardState::default(),
+            configuration: configuration(),
+            terms: vec![],
+            sessions: Bytes::from_static(b"sessions"),
+        }
+    }
+}
+
+/// A store with its writer started, and somebody who waits for tickets.
+pub(super) struct Running {
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) log: Log,
+    done: Arc<(Mutex<u64>, Condvar)>,
+    ticket: u64,
+}
+
+impl Running {
+    /// For a store whose log begins with what was recovered, or with what the caller knows better.
+    pub(super) fn start(store: Store, recovered: &Recovered) -> Self {
+        let reader = store.reader();
+        let done = Arc::new((Mutex::new(0), Condvar::new()));
+        let told = done.clone();
+        let writer = store.start_writer(move |Done::Persisted(ticket)| {
+            *told.0.lock().unwrap() = ticket.get();
+            told.1.notify_all();
+        });
+        Self { writer, reader, log: Log::of(&recovered.entries), done, ticket: 0 }
+    }
+
+    /// Queues a write.
+    pub(super) fn queue(&mut self, write: Write) {
+        self.ticket += 1;
+        self.writer.write(Write { ticket: Ticket::new(self.ticket), ..write });
+    }
+
+    /// Waits until everything queued is on the disk.
+    pub(super) fn wait(&self) {
+        let (done, changed) = &*self.done;
+        let mut done = done.lock().unwrap();
+        while *done < self.ticket {
+            let (next, timeout) = changed.wait_timeout(done, Duration::from_secs(20)).unwrap();
+            assert!(!timeout.timed_out(), "ticket {} does not come", self.ticket);
+            done = next;
+        }
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        self.queue(write);
+        self.wait();
+    }
+
+    /// Adds entries of these sizes, in one write.
+    pub(super) fn append(&mut self, sizes: &[usize]) {
+        let entries = sizes.iter().map(|bytes| self.log.add(*bytes)).collect();
+        self.write(Write { entries, ..nothing() });
+    }
+
+    /// Takes a new segment behind the last entry, once the one before is sealed.
+    pub(super) fn roll(&mut self) {
+        let roll = Some(Box::new(self.log.head()));
+        self.write(Write { roll, ..nothing() });
+        // The ticket comes before the roll: one more write is behind it.
+        self.write(nothing());
+    }
+
+    /// Removes entries and adds others, of a higher term.
+    pub(super) fn replace(&mut self, from: u64, sizes: &[usize]) {
+        let from = Index::new(from);
+        let term = self.log.tip().id.term.get() + 1;
+        self.log.truncate(from);
+        let entries = sizes.iter().map(|bytes| self.log.add_to(0, term, *bytes)).collect();
+        self.write(Write { truncate_from: Some(from), entries, ..nothing() });
+    }
+
+    pub(super) fn all(&self) -> Vec<SealedEntry> {
+        self.reader.entries(Index::new(1), Index::new(u64::MAX), usize::MAX).unwrap()
+    }
+
+    pub(super) fn close(self) -> Log {
+        self.writer.close().unwrap();
+        self.log
+    }
+
+    /// Ends as a crash would: nothing is marked as clean.
+    pub(super) fn crash(self) -> Log {
+        drop(self.writer);
+        self.log
+    }
+}
+
+/// A write of nothing; its ticket is given later.
+pub(super) fn nothing() -> Write {
+    Write {
+        ticket: Ticket::new(0),
+        hard_state: None,
+        commit_index: Index::ZERO,
+        truncate_from: None,
+        entries: vec![],
+        roll: None,
+    }
+}
+
+pub(super) fn hard_state(term: u64, vote: Option<u16>) -> HardState {
+    HardState { current_term: Term::new(term), voted_for: vote.and_then(NodeId::new) }
+}
+
+/// Waits until something holds.
+pub(super) fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} does not come");
+}
+
+pub(super) fn index(number: u64) -> Index {
+    Index::new(number)
+}
+
+/// The damage that an open finds; the folder must be as it was before.
+pub(super) fn damage_found(folder: &Folder) -> Fault {
+    let before = folder.contents();
+    let error = folder.try_open().map(|(_, recovered)| recovered.report).unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    assert!(!error.hint().is_empty());
+    assert!(folder.contents() == before, "a damaged folder was changed: {error}");
+    match error {
+        StoreError::Damage { fault, .. } => fault,
+        other => panic!("{other}"),
+    }
+}
+
+pub(super) fn open_meta(folder: &Folder) -> Meta {
+    Meta::open(&Layout::of(folder.path()).meta()).unwrap()
+}
+
+/// Puts a saved copy of a folder in its place.
+pub(super) fn put_back(saved: &Path, place: &Path) {
+    fs::remove_dir_all(place).unwrap();
+    copy_folder(saved, place);
+}

@@ -1,0 +1,7 @@
+//! The store as a whole: write, roll, truncate, stop, start, and every kind of damage.
+
+mod damage;
+mod histories;
+mod refusals;
+mod rolling;
+mod writing;

@@ -1,0 +1,204 @@
+//! Term and vote in two places, and what an open refuses.
+
+use std::fs;
+
+use super::super::layout::Layout;
+use super::super::segment::{Segment, State, segment_shape};
+use super::super::testing::*;
+use super::super::*;
+
+#[test]
+fn a_vote_is_in_both_places_before_its_ticket() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.write(Write { hard_state: Some(hard_state(3, Some(2))), ..nothing() });
+    running.crash();
+    assert_eq!(open_meta(&folder).record().hard_state, hard_state(3, Some(2)));
+    let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
+    assert_eq!(segment.state().unwrap().hard_state, hard_state(3, Some(2)));
+    drop(segment);
+    assert_eq!(folder.open().1.hard_state, hard_state(3, Some(2)));
+}
+
+#[test]
+fn the_higher_term_wins_and_the_other_place_is_rewritten() {
+    for (first, second) in
+        [((3, None), (4, None)), ((3, None), (3, Some(2))), ((3, Some(1)), (4, None))]
+    {
+        for meta_is_higher in [false, true] {
+            let folder = Folder::with_store();
+            let (mut running, _) = folder.open();
+            let higher = hard_state(second.0, second.1);
+            running.write(Write { hard_state: Some(hard_state(first.0, first.1)), ..nothing() });
+            if !meta_is_higher {
+                running.write(Write { hard_state: Some(higher), ..nothing() });
+            }
+            running.crash();
+            let in_meta = if meta_is_higher { higher } else { hard_state(first.0, first.1) };
+            open_meta(&folder).update(|record| record.hard_state = in_meta).unwrap();
+
+            let (running, recovered) = folder.open();
+            assert_eq!(recovered.hard_state, higher);
+            running.crash();
+            assert_eq!(open_meta(&folder).record().hard_state, higher);
+            let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20));
+            assert_eq!(segment.unwrap().state().unwrap().hard_state, higher);
+        }
+    }
+}
+
+#[test]
+fn two_votes_in_a_term_are_damage() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.write(Write { hard_state: Some(hard_state(3, Some(1))), ..nothing() });
+    running.crash();
+    open_meta(&folder).update(|record| record.hard_state = hard_state(3, Some(2))).unwrap();
+    assert!(matches!(damage_found(&folder), Fault::TwoVotes { .. }));
+}
+
+#[test]
+fn a_folder_is_opened_once() {
+    let folder = Folder::with_store();
+    let (running, _) = folder.open();
+    assert!(matches!(folder.try_open(), Err(StoreError::Locked { .. })));
+    running.close();
+    folder.open().0.close();
+}
+
+#[test]
+fn the_store_of_another_is_refused() {
+    let folder = Folder::with_store();
+    let before = folder.contents();
+    let others = [
+        Identity { cluster: ClusterId::new(8), ..IDENTITY },
+        Identity { node: NodeId::new(2).unwrap(), ..IDENTITY },
+    ];
+    for other in others {
+        let error = open(folder.path(), other, SMALL, lock(folder.path()).unwrap()).unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    }
+    assert_eq!(folder.contents(), before);
+}
+
+#[test]
+fn a_format_of_the_future_is_refused() {
+    let folder = Folder::with_store();
+    let meta = Layout::of(folder.path()).meta();
+    let database = database::Database::open(&meta, meta::META_SHAPE).unwrap();
+    let mut batch = sled::Batch::default();
+    batch.insert(&[1], &2_u32.to_le_bytes());
+    database.write(batch).unwrap();
+    drop(database);
+    let error = folder.try_open().unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 2, .. }), "{error}");
+    assert!(!error.is_damage());
+}
+
+#[test]
+fn an_emptied_folder_is_damage_and_not_a_new_store() {
+    let folder = Folder::with_store();
+    folder.open().0.close();
+    assert!(exists(folder.path()));
+    assert!(matches!(
+        create(folder.path(), IDENTITY, &configuration(), &SMALL),
+        Err(StoreError::Exists { .. })
+    ));
+    fs::remove_dir_all(folder.path().join("log")).unwrap();
+    let error = folder.try_open().unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    fs::remove_dir_all(folder.path().join("meta")).unwrap();
+    assert!(!exists(folder.path()));
+    let error = folder.try_open().unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }) && error.is_damage(), "{error}");
+}
+
+#[test]
+fn a_log_whose_meta_is_gone_is_not_made_anew() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[1]);
+    running.close();
+    fs::remove_dir_all(folder.path().join("meta")).unwrap();
+    assert!(folder.try_open().unwrap_err().is_damage());
+    let error = create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap_err();
+    assert!(error.is_damage(), "{error}");
+}
+
+#[test]
+fn an_interrupted_making_is_done_again() {
+    let folder = Folder::with_store();
+    fs::rename(folder.path().join("meta"), folder.path().join("meta-unfinished")).unwrap();
+    assert!(!exists(folder.path()));
+    create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap();
+    folder.open().0.close();
+}
+
+#[test]
+fn a_marked_folder_is_refused() {
+    for name in ["meta.damaged", "log/00000000000000000001.damaged"] {
+        let folder = Folder::with_store();
+        fs::write(folder.path().join(name), "").unwrap();
+        assert!(matches!(damage_found(&folder), Fault::Marked));
+    }
+}
+
+#[test]
+fn a_blob_file_is_damage() {
+    let folder = Folder::with_store();
+    fs::write(folder.segment(1).join("blobs/17"), "page").unwrap();
+    assert!(matches!(damage_found(&folder), Fault::Blob));
+}
+
+#[test]
+fn a_missing_segment_is_damage() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[3000]);
+    running.roll();
+    running.append(&[3000]);
+    running.writer.committed(index(1));
+    eventually("sealing", || running.writer.is_sealed());
+    running.close();
+    for first in [1, 2] {
+        let away = folder.path().join("away");
+        fs::rename(folder.segment(first), &away).unwrap();
+        assert!(matches!(damage_found(&folder), Fault::SegmentGone { .. }));
+        fs::rename(&away, folder.segment(first)).unwrap();
+    }
+    folder.open().0.close();
+}
+
+#[test]
+fn the_rest_of_an_unfinished_roll_is_cleared_away() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[1, 2]);
+    let log = running.crash();
+    let shape = segment_shape(1 << 20);
+    drop(Segment::create(&folder.segment(3), &log.head(), &State::default(), shape).unwrap());
+    let (mut running, recovered) = folder.open();
+    assert_eq!(recovered.entries, log.entries);
+    assert!(!folder.segment(3).exists());
+    running.roll();
+    running.append(&[3]);
+    let log = running.crash();
+    assert_eq!(folder.open().1.entries, log.entries);
+}
+
+#[test]
+fn leftovers_of_sled_and_of_earlier_starts_are_cleared_away() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[1]);
+    let log = running.crash();
+    for place in [folder.segment(1), folder.path().join("meta")] {
+        fs::write(place.join("snap.00000000000000AA.generating"), "half a snapshot").unwrap();
+    }
+    fs::create_dir(folder.path().join("trial-meta")).unwrap();
+    let (running, recovered) = folder.open();
+    assert_eq!(recovered.entries, log.entries);
+    running.close();
+    assert!(!folder.path().join("trial-meta").exists());
+    assert!(!folder.segment(1).join("snap.00000000000000AA.generating").exists());
+}

@@ -1,0 +1,316 @@
+//! What nodes say to each other.
+//!
+//! A connection between two nodes has two streams, both opened by the node that dialled, each
+//! beginning with its [`PeerHello`]: first the one for urgent messages, then the one for entries.
+//! The other node answers the first with a [`PeerWelcome`]; after that [`PeerMessage`] frames flow
+//! both ways on both.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::frame::{self, Frame, FrameError, header_only, kind};
+use crate::entry::{Chain, HEADER_BYTES};
+use crate::limits::APPEND_ENTRIES_COUNT_MAX;
+use crate::raft::Message;
+use crate::types::{ClusterId, Incarnation, NodeId};
+
+/// The first frame of each stream between nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerHello {
+    /// The cluster that the sender belongs to.
+    pub cluster: ClusterId,
+    /// The sender: the name in its certificate, or it is refused.
+    pub from: NodeId,
+    /// Whom it believes to be talking to.
+    pub to: NodeId,
+    /// This start of the sender's process.
+    pub incarnation: Incarnation,
+}
+
+header_only!(PeerHello, kind::PEER_HELLO);
+
+/// The answer to a [`PeerHello`]: from here on messages may flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerWelcome {
+    /// Who answers.
+    pub node: NodeId,
+    /// This start of its process.
+    pub incarnation: Incarnation,
+}
+
+header_only!(PeerWelcome, kind::PEER_WELCOME);
+
+/// A message of Raft with the sealed entries that it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMessage {
+    /// The message. `AppendEntries::entries` does not travel: it is empty in what was received.
+    pub message: Message,
+    /// The chain at `prev_log_id`; there whenever there are entries.
+    pub previous_chain: Option<Chain>,
+    /// Sealed entries, in order; not yet looked into.
+    pub entries: Vec<Bytes>,
+}
+
+/// The header of a [`PeerMessage`] on the wire; the entries' bytes follow.
+#[derive(Serialize, Deserialize)]
+struct PeerHeader<'a> {
+    message: Cow<'a, Message>,
+    previous_chain: Option<Chain>,
+    lengths: Vec<u32>,
+}
+
+impl PeerMessage {
+    /// A message without entries.
+    pub fn bare(message: Message) -> Self {
+        Self { message, previous_chain: None, entries: vec![] }
+    }
+
+    /// Whether it goes on the stream for urgent messages.
+    pub fn is_urgent(&self) -> bool {
+        self.message.is_urgent()
+    }
+
+    /// Bytes of its entries, and a little for the rest: what queues count.
+    pub fn queue_bytes(&self) -> usize {
+        const MESSAGE_BYTES: usize = 256;
+        MESSAGE_BYTES + self.entries.iter().map(|entry| 8 + entry.len()).sum::<usize>()
+    }
+
+    /// The message in a frame. The entries' bytes are not copied.
+    pub fn to_frame(&self) -> Frame {
+        assert!(self.is_well_formed(), "{:?}", self.message);
+        let lengths = frame::lengths_of(&self.entries);
+        let header = PeerHeader {
+            message: without_entries(&self.message),
+            previous_chain: self.previous_chain,
+            lengths,
+        };
+        Frame::new(kind::PEER_MESSAGE, &header, &self.entries)
+    }
+
+    /// The message in a received frame. Its entries are cut apart, not checked.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the frame.
+    pub fn from_frame(frame: &Frame) -> Result<Self, FrameError> {
+        const KIND: u8 = kind::PEER_MESSAGE;
+        let (header, payload): (PeerHeader<'static>, Bytes) = frame.read(KIND)?;
+        let entries = frame::cut(KIND, payload, &header.lengths)?;
+        let message = header.message.into_owned();
+        let no_infos = !matches!(&message, Message::AppendEntries(m) if !m.entries.is_empty());
+        let received = Self { message, previous_chain: header.previous_chain, entries };
+        if no_infos && received.is_well_formed() {
+            Ok(received)
+        } else {
+            Err(FrameError::Message { kind: KIND })
+        }
+    }
+
+    /// Entries and chain travel with AppendEntries only, a heartbeat has no entries, no entry is
+    /// shorter than its header, and entries come with the chain that they continue.
+    fn is_well_formed(&self) -> bool {
+        let Message::AppendEntries(append) = &self.message else {
+            return self.entries.is_empty() && self.previous_chain.is_none();
+        };
+        if append.heartbeat || self.entries.is_empty() {
+            return self.entries.is_empty();
+        }
+        self.previous_chain.is_some()
+            && self.entries.len() <= APPEND_ENTRIES_COUNT_MAX
+            && self.entries.iter().all(|entry| entry.len() >= HEADER_BYTES)
+    }
+}
+
+/// The message as it travels: what `entries` says stands in the sealed entries, too.
+fn without_entries(message: &Message) -> Cow<'_, Message> {
+    match message {
+        Message::AppendEntries(append) if !append.entries.is_empty() => {
+            let mut append = append.clone();
+            append.entries.clear();
+            Cow::Owned(Message::AppendEntries(append))
+        }
+        Message::AppendEntries(_)
+        | Message::PreVote(_)
+        | Message::PreVoteResponse(_)
+        | Message::RequestVote(_)
+        | Message::RequestVoteResponse(_)
+        | Message::AppendEntriesResponse(_)
+        | Message::TimeoutNow(_) => Cow::Borrowed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::frame::tests::{hex, received};
+    use super::*;
+    use crate::raft::{AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, RequestVote};
+    use crate::types::{Index, LogId, Term};
+
+    fn node(number: u16) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn append(heartbeat: bool) -> Message {
+        Message::AppendEntries(AppendEntries {
+            term: Term::new(3),
+            prev_log_id: LogId::new(Index::new(17), Term::new(2)),
+            leader_commit: Index::new(16),
+            round: 5,
+            heartbeat,
+            entries: vec![],
+        })
+    }
+
+    #[test]
+    fn golden_bytes_of_hello_and_welcome() {
+        let hello = PeerHello {
+            cluster: ClusterId::new(0xab),
+            from: node(1),
+            to: node(2),
+            incarnation: Incarnation::new(9),
+        };
+        assert_eq!(hex(&hello.to_frame()), "150000000101ab000000000000000000000000000000010209");
+        assert_eq!(PeerHello::from_frame(&received(&hello.to_frame())).unwrap(), hello);
+        let welcome = PeerWelcome { node: node(2), incarnation: Incarnation::new(300) };
+        assert_eq!(hex(&welcome.to_frame()), "05000000010202ac02");
+        assert_eq!(PeerWelcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
+    }
+
+    #[test]
+    fn golden_bytes_of_messages() {
+        let vote = PeerMessage::bare(Message::RequestVote(RequestVote {
+            term: Term::new(3),
+            last_log_id: LogId::new(Index::new(17), Term::new(2)),
+            leadership_transfer: false,
+        }));
+        assert_eq!(hex(&vote.to_frame()), "09000000010302031102000000");
+        let entries = PeerMessage {
+            message: append(false),
+            previous_chain: Some(Chain::new([0xcc; 32])),
+            entries: vec![vec![0xee; HEADER_BYTES].into()],
+        };
+        let expected = format!(
+            "{}{}{}{}{}",
+            "71000000",
+            "0103",
+            "0403110210050000",
+            "01".to_owned() + &"cc".repeat(32) + "0144",
+            "ee".repeat(HEADER_BYTES)
+        );
+        assert_eq!(hex(&entries.to_frame()), expected);
+    }
+
+    #[test]
+    fn what_the_core_knows_of_entries_does_not_travel() {
+        let Message::AppendEntries(mut with_infos) = append(false) else { unreachable!() };
+        with_infos.entries = vec![EntryInfo { term: Term::new(3), bytes: 68, configuration: None }];
+        let sent = PeerMessage {
+            message: Message::AppendEntries(with_infos),
+            previous_chain: Some(Chain::START),
+            entries: vec![vec![1; HEADER_BYTES].into()],
+        };
+        let got = PeerMessage::from_frame(&received(&sent.to_frame())).unwrap();
+        assert_eq!(got.message, append(false));
+        assert_eq!(got.entries, sent.entries);
+    }
+
+    /// A frame as a faulty or hostile peer might make it.
+    fn hostile(
+        message: Message,
+        previous_chain: Option<Chain>,
+        lengths: Vec<u32>,
+        payload: usize,
+    ) -> Result<PeerMessage, FrameError> {
+        let header = PeerHeader { message: Cow::Owned(message), previous_chain, lengths };
+        let payload = Bytes::from(vec![1; payload]);
+        PeerMessage::from_frame(&received(&Frame::new(kind::PEER_MESSAGE, &header, &[payload])))
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let chain = Some(Chain::START);
+        let message = Err(FrameError::Message { kind: kind::PEER_MESSAGE });
+        let payload = Err(FrameError::Payload { kind: kind::PEER_MESSAGE });
+        assert!(hostile(append(false), chain, vec![68, 70], 138).is_ok());
+        assert!(hostile(append(false), chain, vec![], 0).is_ok());
+        assert_eq!(hostile(append(false), chain, vec![68, 70], 137), payload);
+        assert_eq!(hostile(append(false), chain, vec![68], 69), payload);
+        assert_eq!(hostile(append(false), chain, vec![u32::MAX; 3], 68), payload);
+        assert_eq!(hostile(append(false), None, vec![68], 68), message);
+        assert_eq!(hostile(append(false), chain, vec![67], 67), message);
+        assert_eq!(hostile(append(true), chain, vec![68], 68), message);
+        assert_eq!(hostile(append(false), chain, vec![68; 257], 257 * 68), message);
+        let vote = Message::RequestVote(RequestVote {
+            term: Term::new(3),
+            last_log_id: LogId::ZERO,
+            leadership_transfer: false,
+        });
+        assert_eq!(hostile(vote.clone(), None, vec![68], 68), message);
+        assert_eq!(hostile(vote, chain, vec![], 0), message);
+        let Message::AppendEntries(mut with_infos) = append(false) else { unreachable!() };
+        with_infos.entries = vec![EntryInfo { term: Term::new(3), bytes: 68, configuration: None }];
+        assert_eq!(hostile(Message::AppendEntries(with_infos), chain, vec![68], 68), message);
+    }
+
+    #[test]
+    fn every_cut_of_a_message_is_refused() {
+        let whole = PeerMessage {
+            message: append(false),
+            previous_chain: Some(Chain::START),
+            entries: vec![vec![1; HEADER_BYTES].into()],
+        };
+        let body = frame::encode_all(&[whole.to_frame()]).concat();
+        for length in 6..body.len() {
+            let mut cut = bytes::BytesMut::from(&body[..length]);
+            cut[..4].copy_from_slice(&u32::try_from(length - 4).unwrap().to_le_bytes());
+            let frame = Frame::split_from(&mut cut).unwrap().unwrap();
+            assert!(PeerMessage::from_frame(&frame).is_err(), "{length} bytes were taken for all");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_the_round_trip(
+            term in any::<u64>(), index in any::<u64>(), round in any::<u64>(),
+            granted in any::<bool>(),
+            entries in prop::collection::vec(prop::collection::vec(any::<u8>(), 68..300), 0..5),
+        ) {
+            let id = LogId::new(Index::new(index), Term::new(term));
+            let response = PeerMessage::bare(Message::AppendEntriesResponse(AppendEntriesResponse {
+                term: Term::new(term),
+                round,
+                result: if granted {
+                    AppendResult::Accepted { match_index: Index::new(index) }
+                } else {
+                    AppendResult::Rejected { prev_log_id: id, hint: LogId::ZERO }
+                },
+            }));
+            prop_assert_eq!(PeerMessage::from_frame(&received(&response.to_frame())).unwrap(), response);
+            let append = PeerMessage {
+                message: Message::AppendEntries(AppendEntries {
+                    term: Term::new(term),
+                    prev_log_id: id,
+                    leader_commit: Index::new(index),
+                    round,
+                    heartbeat: false,
+                    entries: vec![],
+                }),
+                previous_chain: Some(Chain::new([7; 32])),
+                entries: entries.into_iter().map(Bytes::from).collect(),
+            };
+            prop_assert_eq!(PeerMessage::from_frame(&received(&append.to_frame())).unwrap(), append);
+        }
+
+        #[test]
+        fn arbitrary_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let length = u32::try_from(body.len() + 2).unwrap().to_le_bytes();
+            let wire = [&length[..], &[1, kind::PEER_MESSAGE], &body].concat();
+            let frame = Frame::split_from(&mut wire.as_slice().into()).unwrap().unwrap();
+            let _ = PeerMessage::from_frame(&frame);
+        }
+    }
+}

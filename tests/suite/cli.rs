@@ -1,0 +1,241 @@
+//! The command line where no cluster is needed: help, usage, configuration, exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::program::{annal, finish, run, run_with_input};
+
+fn initialized() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), ["init"]).expect_code(0);
+    folder
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn help_goes_to_stdout_and_names_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = run(folder.path(), ["--help"]).expect_code(0);
+    for command in ["demo", "up", "init", "node", "client", "registry"] {
+        assert!(help.text().contains(&format!("\n  {command} ")), "{}", help.text());
+    }
+    assert!(help.text().contains("Exit codes: 0 done"));
+    let version = run(folder.path(), ["--version"]).expect_code(0);
+    assert_eq!(version.text(), format!("annal {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(names(folder.path()).is_empty(), "help writes nothing");
+}
+
+#[test]
+fn usage_errors_end_with_2_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    for line in [
+        &["nonsense"][..],
+        &["client", "append"],
+        &["client", "append", "x", "--file", "y"],
+        &["client", "append", "x", "--timeout", "5"],
+        &["client", "read", "--from", "-1"],
+        &["client", "read", "--node", "n1"],
+        &["client", "read", "--stale", "--node", "first"],
+        &["node", "start"],
+        &["node", "inspect", "--data", "data/n1", "--at", "0"],
+        &["up", "--base-port", "70000"],
+        &["init", "--json=maybe"],
+    ] {
+        let output = run(folder.path(), line).expect_code(2);
+        assert!(output.stderr.starts_with("error: "), "{line:?}: {}", output.stderr);
+        assert!(output.stderr.contains("hint: "), "{line:?}: {}", output.stderr);
+        assert!(output.stdout.is_empty(), "{line:?}");
+    }
+    assert!(names(folder.path()).is_empty(), "a usage error writes nothing");
+}
+
+#[test]
+fn a_client_without_a_command_lists_the_verbs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), ["client"]).expect_complaint(2, "needs a command");
+    assert!(output.stderr.contains("append, read, tail, status, crash-leader"));
+}
+
+#[test]
+fn init_writes_a_cluster_and_refuses_to_overwrite() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = ["init", "--nodes", "5", "--base-port", "9100", "--json"];
+    let output = run(folder.path(), init).expect_code(0);
+    let object = &output.json()[0];
+    assert_eq!(object["nodes"][4]["node"], "n5");
+    assert_eq!(object["nodes"][4]["address"], "127.0.0.1:9105");
+    assert_eq!(object["registry"], "127.0.0.1:9100");
+    assert_eq!(object["fault_injection"], true);
+    assert_eq!(names(folder.path()), ["certs", "data"]);
+    assert_eq!(names(&folder.path().join("data")), ["n1", "n2", "n3", "n4", "n5", "registry"]);
+    assert_eq!(names(&folder.path().join("data/n1")), ["new", "node.toml"]);
+
+    let before = fs::read(folder.path().join("certs/cluster.toml")).unwrap();
+    run(folder.path(), ["init"]).expect_complaint(1, "is already there");
+    assert_eq!(fs::read(folder.path().join("certs/cluster.toml")).unwrap(), before);
+}
+
+#[test]
+fn init_takes_its_flags_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = annal(folder.path());
+    command.arg("init").env("ANNAL_NODE_COUNT", "1").env("ANNAL_DIR", "elsewhere");
+    command.env("ANNAL_PRODUCTION", "yes").env("ANNAL_JSON", "1");
+    let output = finish(command, b"").expect_code(0);
+    assert_eq!(output.json()[0]["fault_injection"], false);
+    assert_eq!(names(&folder.path().join("elsewhere/data")), ["n1", "registry"]);
+    let config = fs::read_to_string(folder.path().join("elsewhere/data/n1/node.toml")).unwrap();
+    assert!(config.contains("fault_injection = false"), "{config}");
+}
+
+#[test]
+fn a_fresh_clone_counts_as_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["certs", "data"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join(".gitignore"), "*\n!.gitignore\n").unwrap();
+    }
+    run(folder.path(), ["init"]).expect_code(0);
+    assert!(folder.path().join("certs/cluster.toml").exists());
+    assert!(folder.path().join("certs/.gitignore").exists());
+}
+
+#[test]
+fn of_two_inits_at_once_one_writes_and_the_other_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = annal(folder.path());
+        command.arg("init").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut codes: Vec<_> = [start(), start(), start()]
+        .into_iter()
+        .map(|mut child| child.wait().unwrap().code().unwrap())
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1, 1]);
+    // What is there is of one cluster.
+    let cluster = |path: &str| {
+        let text = fs::read_to_string(folder.path().join(path)).unwrap();
+        text.lines().find(|line| line.starts_with("cluster = ")).unwrap()[11..43].to_owned()
+    };
+    for path in ["data/n1/node.toml", "data/n2/node.toml", "data/n3/node.toml"] {
+        assert_eq!(cluster(path), cluster("certs/cluster.toml"));
+    }
+}
+
+#[test]
+fn a_damaged_configuration_is_shown_with_line_and_column() {
+    let folder = initialized();
+    let path = folder.path().join("data/n1/node.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let start = ["node", "start", "--data", "./data/n1"];
+
+    let line = text.lines().position(|line| line.starts_with("heartbeat_ms")).unwrap() + 1;
+    fs::write(&path, text.replace("heartbeat_ms = 25", "heartbeat_ms = \"soon\"")).unwrap();
+    run(folder.path(), start).expect_complaint(1, &format!("node.toml:{line}:16: "));
+
+    fs::write(&path, text.replace("heartbeat_ms = 25", "heartbeat_ms = 0")).unwrap();
+    run(folder.path(), start).expect_complaint(1, "heartbeat_ms must lie between");
+
+    fs::write(&path, text.replace("listen", "hears")).unwrap();
+    run(folder.path(), start).expect_complaint(1, "unknown field `hears`");
+
+    fs::write(&path, &text[..text.len() - 20]).unwrap();
+    run(folder.path(), start).expect_complaint(1, "node.toml:");
+
+    fs::write(folder.path().join("certs/cluster.toml"), "nodes = 3").unwrap();
+    run(folder.path(), ["client", "status"]).expect_complaint(1, "cluster.toml:1:");
+}
+
+#[test]
+fn a_node_whose_data_is_gone_is_refused_with_6() {
+    let folder = initialized();
+    let data = folder.path().join("data/n1");
+    let sentence = "n1's data is gone; starting it empty could break what it promised";
+    let start = ["node", "start", "--data", "./data/n1"];
+    fs::remove_file(data.join("new")).unwrap();
+    run(folder.path(), start).expect_complaint(6, sentence);
+    fs::remove_file(data.join("node.toml")).unwrap();
+    run(folder.path(), start).expect_complaint(6, sentence);
+    fs::remove_dir(&data).unwrap();
+    run(folder.path(), start).expect_complaint(6, sentence);
+    assert!(!data.exists(), "the refused start made nothing");
+}
+
+#[test]
+fn a_node_of_no_cluster_is_refused() {
+    let folder = initialized();
+    let start = |data| run(folder.path(), ["node", "start", "--data", data]);
+    start("./data/n9").expect_complaint(1, "has no n9");
+    start("./data/mine").expect_complaint(1, "does not end in a node's name");
+    let elsewhere = ["node", "start", "--data", "/proc/n1", "--dir", "/proc"];
+    run(folder.path(), elsewhere).expect_complaint(1, "node.toml is missing");
+}
+
+#[test]
+fn a_node_without_certificates_says_where_it_looked() {
+    let folder = initialized();
+    fs::remove_dir_all(folder.path().join("certs")).unwrap();
+    let start = ["node", "start", "--data", "./data/n1"];
+    run(folder.path(), start).expect_complaint(1, "there are no certificates in");
+}
+
+#[test]
+fn a_client_without_a_cluster_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in [&["append", "x"][..], &["read"], &["tail"], &["status"], &["crash-leader"]] {
+        let line = ["client"].iter().chain(verb);
+        run(folder.path(), line).expect_complaint(1, "cluster.toml is missing");
+    }
+    run(folder.path(), ["registry", "leader"]).expect_complaint(1, "cluster.toml is missing");
+    assert!(names(folder.path()).is_empty(), "a client makes no cluster");
+}
+
+#[test]
+fn a_record_over_the_limit_is_refused_before_anything_is_sent() {
+    let folder = initialized();
+    let mut input = vec![b'x'; (1 << 20) + 1];
+    input.push(b'\n');
+    let append = ["client", "append", "-"];
+    let output = run_with_input(folder.path(), append, &input);
+    output.expect_complaint(1, "line 1 is longer than a record may be (1048576 bytes)");
+
+    fs::write(folder.path().join("input"), &input).unwrap();
+    let append = ["client", "append", "--file", "input"];
+    run(folder.path(), append).expect_complaint(1, "line 1 is longer than a record may be");
+    let append = ["client", "append", "--file", "missing"];
+    run(folder.path(), append).expect_complaint(1, "missing cannot be read");
+}
+
+#[test]
+fn a_token_that_is_none_is_a_usage_error() {
+    let folder = initialized();
+    let append = ["client", "append", "--as", "s1-nonsense", "x"];
+    run(folder.path(), append).expect_complaint(2, "token");
+}
+
+#[test]
+fn inspecting_what_is_no_store_says_so() {
+    let folder = initialized();
+    let inspect = |data: &str| run(folder.path(), ["node", "inspect", "--data", data]);
+    let output = inspect("./data/n1");
+    assert_ne!(output.code, Some(0));
+    assert!(output.stderr.contains("error: "), "{}", output.stderr);
+    inspect("./nowhere").expect_complaint(1, "nowhere");
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = ["--log", "annal=loud", "client", "status"];
+    run(folder.path(), line).expect_complaint(2, "is not a log filter");
+}

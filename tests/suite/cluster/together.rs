@@ -1,0 +1,176 @@
+//! All parts from one command (`up`, `demo`), and each by hand on an empty folder.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::harness::{alone, free_ports, wait_for};
+use crate::program::{self, annal, run};
+
+/// A process that is killed when the test is over, however it ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path, line: &[&str], log: &str) -> Killed {
+    let file = |name: &str| fs::File::create(folder.join(name)).unwrap();
+    let mut command = annal(folder);
+    command.args(line).stdin(Stdio::null());
+    command.stdout(file(&format!("{log}.out"))).stderr(file(&format!("{log}.err")));
+    Killed(command.spawn().unwrap())
+}
+
+fn signal(process: &Killed, signal: &str) {
+    let id = process.0.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+}
+
+fn text(folder: &Path, name: &str) -> String {
+    String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap()).into_owned()
+}
+
+fn status(folder: &Path) -> Option<Value> {
+    let output = run(folder, ["client", "status", "--json"]);
+    (output.code == Some(0)).then(|| output.json().swap_remove(0))
+}
+
+/// Whether nobody listens at these ports any more.
+fn are_free(mut ports: std::ops::RangeInclusive<u16>) -> bool {
+    ports.all(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+}
+
+#[test]
+fn up_starts_all_says_what_to_try_and_stops_all() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(3).to_string();
+    let mut up = start(folder, &["up", "--base-port", &port], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    assert!(text(folder, "up.out").contains("annal client append hello"));
+    run(folder, ["client", "append", "hello"]).expect_code(0);
+
+    let crash = ["client", "crash-leader", "--json", "--timeout", "30s"];
+    let crash = run(folder, crash).expect_code(0).json().swap_remove(0);
+    let crashed = crash["crashed"].as_str().unwrap();
+    let command = format!("annal node start --data ./data/{crashed}");
+    wait_for("the command that restarts it", || {
+        text(folder, "up.err").lines().any(|line| line.ends_with(&command)).then_some(())
+    });
+    let data = format!("./data/{crashed}");
+    let mut again = start(folder, &["node", "start", "--data", &data], "again");
+    wait_for("the restarted node", || {
+        let nodes = status(folder)?["nodes"].clone();
+        nodes.as_array()?.iter().all(|node| node["lag"] == 0).then_some(())
+    });
+    signal(&again, "INT");
+    assert_eq!(again.0.wait().unwrap().code(), Some(0));
+
+    signal(&up, "INT");
+    let status = program::wait(&mut up.0, std::time::Duration::from_secs(10)).expect("it stops");
+    assert_eq!(status.code(), Some(0), "{}", text(folder, "up.err"));
+    let port: u16 = port.parse().unwrap();
+    assert!(are_free(port..=port + 3), "a part still runs");
+
+    // What is there is started as it is.
+    let mut up = start(folder, &["up", "--nodes", "5"], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    assert_eq!(run(folder, ["client", "read"]).expect_code(0).text(), "hello\n");
+
+    // However the parent dies, its children stop.
+    up.0.kill().unwrap();
+    up.0.wait().unwrap();
+    wait_for("the children to stop", || are_free(port..=port + 3).then_some(()));
+}
+
+#[test]
+fn up_restarts_what_crashes_if_asked() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(3).to_string();
+    let mut up = start(folder, &["up", "--base-port", &port, "--restart"], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    run(folder, ["client", "crash-leader", "--timeout", "30s"]).expect_code(0);
+    wait_for("all nodes again", || {
+        let nodes = status(folder)?["nodes"].clone();
+        nodes.as_array()?.iter().all(|node| node["lag"] == 0).then_some(())
+    });
+    signal(&up, "TERM");
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_demo_ends_well_and_leaves_nothing() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = annal(folder.path());
+    demo.arg("demo").env("TMPDIR", folder.path());
+    let output = program::finish(demo, b"").expect_code(0);
+    let story = output.text();
+    for words in
+        ["and leads term 1", "without a leader", "recovered", "logs of n1, n2, n3 are equal"]
+    {
+        assert!(story.contains(words), "no '{words}' in\n{story}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the demo left something");
+}
+
+#[test]
+fn the_demo_leaves_its_cluster_up_if_asked() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), ["demo", "--keep", "--dir", "kept"]).expect_code(0);
+    let story = output.text();
+    let stop = story.split("stop it with: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let status = run(folder.path(), ["client", "status", "--json", "--dir", "kept"]);
+    let stopped = Command::new("sh").args(["-c", stop]).status().unwrap();
+    let status = status.expect_code(0).json().swap_remove(0);
+    assert!(status["nodes"].as_array().unwrap().iter().all(|node| node["reachable"] == true));
+    assert!(stopped.success(), "{stop}");
+    let port = |node: &Value| -> u16 {
+        let address = node["address"].as_str().unwrap();
+        address.rsplit_once(':').unwrap().1.parse().unwrap()
+    };
+    wait_for("the cluster to stop", || {
+        let nodes = status["nodes"].as_array()?;
+        nodes.iter().all(|node| are_free(port(node)..=port(node))).then_some(())
+    });
+}
+
+#[test]
+fn each_part_by_hand_on_an_empty_folder() {
+    let _alone = alone();
+    if !are_free(7100..=7103) {
+        eprintln!("left out: the default ports are in use");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let start_node =
+        |name: &str| start(folder, &["node", "start", "--data", &format!("./data/{name}")], name);
+    // All at once, and none of them has a cluster yet.
+    let mut parts = vec![start(folder, &["registry", "start"], "registry")];
+    parts.extend(["n1", "n2", "n3"].map(start_node));
+    wait_for("the cluster", || {
+        let status = status(folder)?;
+        let all = status["nodes"].as_array()?.iter().all(|node| node["reachable"] == true);
+        (all && status["registry"]["reachable"] == true).then_some(())
+    });
+    run(folder, ["client", "append", "hi"]).expect_code(0);
+    assert_eq!(run(folder, ["client", "read"]).expect_code(0).text(), "hi\n");
+    for part in &mut parts {
+        signal(part, "TERM");
+    }
+    for part in &mut parts {
+        assert_eq!(part.0.wait().unwrap().code(), Some(0));
+    }
+}

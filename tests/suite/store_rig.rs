@@ -1,0 +1,151 @@
+//! What the tests of the store need: logs that can be made again from their indexes, and children,
+//! which are this very binary with a job in the environment.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+
+use annal::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
+use annal::raft::{Configuration, HardState};
+use annal::store::{self, Done, Head, Identity, Options, Recovered, StoreError, Write, Writer};
+use annal::types::{
+    ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+};
+use bytes::Bytes;
+
+/// Names the job of a child.
+const JOB: &str = "ANNAL_TEST_STORE_JOB";
+/// The folder that it works in.
+const FOLDER: &str = "ANNAL_TEST_STORE_FOLDER";
+
+pub(crate) const OPTIONS: Options = Options { segment_bytes: 64 << 10, sled_cache_bytes: 4 << 20 };
+
+pub(crate) fn identity() -> Identity {
+    Identity { cluster: ClusterId::new(7), node: node(1) }
+}
+
+pub(crate) fn node(number: u16) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+pub(crate) fn create(data: &Path) {
+    store::create(data, identity(), &Configuration::of([node(1)]), &OPTIONS).unwrap();
+}
+
+pub(crate) fn open(data: &Path) -> Result<(store::Store, Recovered), StoreError> {
+    store::open(data, identity(), OPTIONS, store::lock(data)?)
+}
+
+/// The entry after `tip`, the same whoever makes it: its size and contents follow from its index.
+pub(crate) fn entry_after(tip: &Tip, bytes: impl Fn(u64) -> usize) -> SealedEntry {
+    let index = tip.id.index.next().get();
+    let request = Request {
+        log: LogNumber::MAIN,
+        first_offset: Offset::new(index - 1),
+        client: ClientId::new(1),
+        seq: Seq::new(index),
+        first_unanswered: Seq::new(index),
+        records: vec![Bytes::from(vec![index as u8; bytes(index)])],
+    };
+    let payload = encode_requests(&[request]);
+    let now = Timestamp::new(index);
+    SealedEntry::seal(tip, EntryKind::Records, Term::new(1), now, &payload)
+}
+
+pub(crate) fn head(tip: Tip) -> Head {
+    Head {
+        tip,
+        next_offsets: vec![(LogNumber::MAIN, Offset::new(tip.id.index.get()))],
+        hard_state: HardState::default(),
+        configuration: Configuration::of([node(1)]),
+        terms: vec![],
+        sessions: Bytes::new(),
+    }
+}
+
+pub(crate) fn write(ticket: u64) -> Write {
+    Write {
+        ticket: Ticket::new(ticket),
+        hard_state: None,
+        commit_index: Index::ZERO,
+        truncate_from: None,
+        entries: vec![],
+        roll: None,
+    }
+}
+
+/// A writer, and the tickets that it has done.
+pub(crate) fn start(store: store::Store) -> (Writer, mpsc::Receiver<u64>) {
+    let (sender, receiver) = mpsc::channel();
+    let writer = store.start_writer(move |done| {
+        if let Done::Persisted(ticket) = done {
+            let _ = sender.send(ticket.get());
+        }
+    });
+    (writer, receiver)
+}
+
+/// Says something to the parent. Nothing is buffered: what was said was said.
+pub(crate) fn tell(words: std::fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    // A parent that is gone has its reasons.
+    let _ = writeln!(stdout, "{words}").and_then(|()| stdout.flush());
+}
+
+/// The job and the folder, in a child; `None` in the test itself.
+pub(crate) fn job() -> Option<(String, std::path::PathBuf)> {
+    Some((env::var(JOB).ok()?, env::var_os(FOLDER)?.into()))
+}
+
+/// This binary once more, with the test `name` and a job for it. It is killed when dropped.
+pub(crate) struct Worker {
+    pub(crate) child: Child,
+    pub(crate) lines: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    pub(crate) fn start(name: &str, job: &str, folder: &Path) -> Self {
+        let program = env::current_exe().unwrap();
+        Self::run(
+            Command::new(program).args([name, "--exact", "--nocapture", "--include-ignored"]),
+            job,
+            folder,
+        )
+    }
+
+    pub(crate) fn run(command: &mut Command, job: &str, folder: &Path) -> Self {
+        let mut child = command
+            .env(JOB, job)
+            .env(FOLDER, folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next word that the child says after `key`; `None` when it has ended.
+    pub(crate) fn next(&mut self, key: &str) -> Option<String> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            if let Some(rest) = line.strip_suffix('\n').and_then(|line| line.split_once(key)) {
+                return Some(rest.1.trim().to_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
