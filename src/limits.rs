@@ -117,6 +117,10 @@ pub const APPEND_ENTRIES_BYTES_MAX: usize = 1 << 20;
 /// AppendEntries with entries on their way to one follower and not yet answered.
 pub const APPEND_ENTRIES_IN_FLIGHT_MAX: usize = 32;
 
+/// Messages that a node holds back while its disk is busy. Beyond it they are lost, as any message
+/// may be: with a stuck disk every heartbeat adds an answer.
+pub const HELD_MESSAGES_MAX: usize = 4096;
+
 /// Linearizable reads that wait for their round of heartbeats. Beyond it: Busy.
 pub const READS_WAITING_MAX: usize = 4096;
 

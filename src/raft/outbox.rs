@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::border::{Effect, HardState, Persist};
 use super::message::{AppendResult, Message};
+use crate::limits::HELD_MESSAGES_MAX;
 use crate::types::{Index, NodeId, Term, Ticket};
 
 /// A write that is not known to be on disk.
@@ -151,6 +152,9 @@ impl Outbox {
     }
 
     fn hold(&mut self, held: HeldMessage) {
+        if self.held.len() >= HELD_MESSAGES_MAX {
+            return; // Lost, as any message may be.
+        }
         let position = self.held.partition_point(|other| other.until <= held.until);
         self.held.insert(position, held);
     }
@@ -198,5 +202,31 @@ impl Outbox {
                 .expect("an entry in the log is on disk or on its way there")
         });
         hard_state.into_iter().chain(entries).map(|write| write.ticket).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::PreVoteResponse;
+
+    fn answer() -> Message {
+        let term = Term::new(1);
+        Message::PreVoteResponse(PreVoteResponse { term, vote_granted: false })
+    }
+
+    #[test]
+    fn a_disk_that_never_answers_holds_back_a_bounded_number_of_messages() {
+        let to = NodeId::new(2).unwrap();
+        let mut outbox = Outbox::new();
+        outbox.stage_hard_state(HardState { current_term: Term::new(1), voted_for: None });
+        for _ in 0..HELD_MESSAGES_MAX + 10 {
+            outbox.send(to, answer());
+            outbox.finish(Index::ZERO, Term::new(1));
+        }
+        assert_eq!(outbox.held.len(), HELD_MESSAGES_MAX);
+        outbox.on_persisted(Ticket::new(1));
+        assert_eq!(outbox.finish(Index::ZERO, Term::new(1)).len(), HELD_MESSAGES_MAX);
+        assert!(outbox.held.is_empty(), "nothing is held for a write that is done");
     }
 }

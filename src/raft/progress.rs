@@ -111,10 +111,8 @@ impl Progress {
                 while in_flight.front().is_some_and(|last| *last <= match_index) {
                     in_flight.pop_front();
                 }
-                if match_index >= self.next_index {
-                    self.next_index = match_index.next();
-                    self.fetching = None; // What was asked of the disk, the follower has.
-                }
+                // NB: while entries are being fetched this may pass the first of them.
+                self.next_index = self.next_index.max(match_index.next());
             }
         }
         assert!(self.next_index > self.match_index);

@@ -146,12 +146,16 @@ impl Raft {
             return; // Asked for before the follower's progress changed.
         }
         progress.fetching = None;
-        if entries.is_empty() || !progress.may_send() {
-            return;
+        if entries.is_empty() {
+            return; // Asked again with the next tick.
         }
         let last = prev_log_id.index.plus(entries.len() as u64);
         assert!(self.log.has(prev_log_id) && last <= self.log.last().index, "{prev_log_id}");
-        self.send_append_entries(to, prev_log_id, entries);
+        // The follower may have got further meanwhile; then they are of no use.
+        let is_next = progress.next_index == prev_log_id.index.next();
+        if is_next && progress.may_send() {
+            self.send_append_entries(to, prev_log_id, entries);
+        }
         self.send_entries(to);
     }
 

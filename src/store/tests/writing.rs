@@ -71,6 +71,22 @@ fn the_commit_index_is_remembered_and_never_passes_the_log() {
     assert_eq!(folder.open().1.commit_index, index(2));
 }
 
+/// A follower learns in one message that its entries are replaced *and* that the new ones are
+/// committed: the commit index speaks of the log after the write, not of the disk before it.
+#[test]
+fn a_write_may_replace_entries_by_others_that_are_committed() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[1, 2, 3]);
+    running.log.truncate(index(2));
+    let entries = vec![running.log.add_to(0, 9, 5), running.log.add_to(0, 9, 6)];
+    let write =
+        Write { truncate_from: Some(index(2)), entries, commit_index: index(3), ..nothing() };
+    running.write(write);
+    let log = running.crash();
+    assert_eq!(folder.open().1.entries, log.entries);
+}
+
 #[test]
 fn the_floor_follows_within_a_second() {
     let folder = Folder::with_store();
