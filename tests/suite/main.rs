@@ -1,6 +1,5 @@
 //! The one binary of integration tests: linking once is cheaper than linking ten times.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stderr, reason = "what a failed test saw")]
 
 mod architecture;
 mod cli;
