@@ -30,7 +30,7 @@ fn a_crashed_leader_is_replaced_and_catches_up() {
     cluster.append(&["two"]);
     cluster.start(&leader);
     let report = cluster.wait_for_line(&leader, "recovered");
-    assert!(report.contains("from a crash"), "{report}");
+    assert!(report.contains("after a crash"), "{report}");
     cluster.wait_for_line(&leader, "caught up");
     cluster.wait_until_caught_up();
     assert_eq!(cluster.records(), ["one", "two"]);

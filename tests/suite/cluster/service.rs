@@ -100,7 +100,7 @@ fn a_leader_that_is_stopped_hands_over() {
     cluster.append(&["after"]);
     cluster.start(&leader);
     let report = cluster.wait_for_line(&leader, "recovered");
-    assert!(!report.contains("from a crash"), "{report}");
+    assert!(!report.contains("after a crash"), "{report}");
     cluster.wait_until_caught_up();
     assert_eq!(cluster.records(), ["before", "after"]);
 }
