@@ -6,13 +6,13 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::args::{self, Shared};
+use super::args::{self, LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
 use super::client;
 use super::connection::{self, Target};
 use super::failure::{Code, End, Failure};
 use super::init::parts;
-use super::output::{Paint, Printer, colour, talk};
+use super::output::{Closed, Paint, Printer, colour, talk};
 use super::quote::command_line;
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
@@ -65,6 +65,7 @@ struct Up<'a> {
     /// Parts that wait to be restarted, and until when.
     due: BTreeMap<Part, Instant>,
     paint: Paint,
+    log_format: LogFormat,
     /// The width of the longest name.
     width: usize,
 }
@@ -79,8 +80,9 @@ impl<'a> Up<'a> {
         let children = Children::new(&args.dir, shared);
         let parts = parts_of(cluster);
         let width = parts.iter().map(|part| part.to_string().len()).max().unwrap_or(0);
-        let (starts, due, paint) = (BTreeMap::new(), BTreeMap::new(), Paint::of_stderr());
-        Ok(Self { args, cluster, target, children, starts, due, paint, width })
+        let (starts, due) = (BTreeMap::new(), BTreeMap::new());
+        let (paint, log_format) = (Paint::of_stderr(), shared.log_format);
+        Ok(Self { args, cluster, target, children, starts, due, paint, log_format, width })
     }
 
     fn start_all(&mut self) -> Result<(), Failure> {
@@ -127,7 +129,7 @@ impl<'a> Up<'a> {
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Line { part, text } => {
-                self.show(part, &text);
+                self.pass_on(part, &text);
                 return Ok(());
             }
             Event::Ended { part, status } => {
@@ -161,14 +163,19 @@ impl<'a> Up<'a> {
     }
 
     fn say_ready(&self, leading: Leading, printer: &mut Printer) -> Result<(), End> {
-        Ok(printer.print_now(&ReadyRow {
+        let said = printer.print_now(&ReadyRow {
             leader: leading.node,
             term: leading.term,
             cluster: self.cluster.cluster,
             dir: self.args.dir.display().to_string(),
             nodes: parts(&self.cluster.nodes),
             commands: self.commands(),
-        })?)
+        });
+        match said {
+            // The cluster is what was asked for, whether or not anybody reads that it is ready.
+            Ok(()) | Err(Closed::Quietly) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn commands(&self) -> Vec<String> {
@@ -195,7 +202,7 @@ impl<'a> Up<'a> {
         while !self.children.running().is_empty() {
             tokio::select! {
                 event = self.children.next() => match event {
-                    Event::Line { part, text } => self.show(part, &text),
+                    Event::Line { part, text } => self.pass_on(part, &text),
                     Event::Ended { part, status } => self.show(part, &ending(status)),
                 },
                 () = sleep_until(deadline), if late.is_empty() => {
@@ -215,6 +222,14 @@ impl<'a> Up<'a> {
         let sentence = format!("{} had to be killed", names.join(", "));
         let hint = "nothing acknowledged is lost: the next start recovers it";
         Err(Failure::new(Code::Failed, sentence, hint).into())
+    }
+
+    /// Shows a line of a child's log. One in JSON says itself whose it is.
+    fn pass_on(&self, part: Part, line: &str) {
+        match self.log_format {
+            LogFormat::Human => self.show(part, line),
+            LogFormat::Json => talk(line),
+        }
     }
 
     fn show(&self, part: Part, text: &str) {

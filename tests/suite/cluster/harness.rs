@@ -3,6 +3,7 @@
 //! It has a folder of its own and free ports, runs alone on the machine (a file lock sees to
 //! that), and nothing of it outlives the test. Nothing here sleeps for a fixed time and hopes:
 //! everything waits for what it needs, up to a minute, and says what it was waiting for.
+#![allow(clippy::print_stderr, reason = "what the processes of a failed test said")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
