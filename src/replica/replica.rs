@@ -110,7 +110,7 @@ pub enum Action {
         /// Up to where it must see.
         answer: ReadAnswer,
     },
-    /// All entries up to here are committed.
+    /// All entries up to here are committed and on this node's own disk.
     Committed(Index),
     /// Entries of a leader were not taken.
     BadEntries {
@@ -507,7 +507,9 @@ impl Replica {
             Effect::Commit { through } => {
                 self.tail.commit(through);
                 self.answer_committed();
-                self.actions.push(Action::Committed(through));
+                // The store is told of no more than is on its disk: beyond, it may have entries that
+                // a write under way is about to replace.
+                self.actions.push(Action::Committed(self.readable()));
             }
             Effect::Reply { token, read_index } => {
                 let answer = read_index.map_or(ReadAnswer::NotLeader, ReadAnswer::At);

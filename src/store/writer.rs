@@ -179,12 +179,14 @@ impl Writer {
     ///
     /// The queue has no bound of its own: what the core lets be under way has.
     pub fn write(&self, write: Write) {
-        self.shared.note_committed(write.commit_index);
+        // NB: its commit index speaks of the log behind this write and all before it. It is noted
+        // when they are done: until then other entries may stand there.
         // The receiver is gone only when the process is about to end.
         let _ = self.commands.send(Command::Write(write));
     }
 
-    /// Tells that the entries up to `index` are committed: a full segment of nothing else can be
+    /// Tells that the entries up to `index` are committed *and on this disk* (as `Persisted` had
+    /// it): an index beyond may hold other entries still. A full segment of nothing else can be
     /// sealed. Cheap, and nothing is lost when it is told late or never.
     pub fn committed(&self, index: Index) {
         self.shared.note_committed(index);
@@ -275,14 +277,16 @@ struct Group {
     truncate_from: Option<Index>,
     entries: Vec<crate::entry::SealedEntry>,
     bytes: usize,
+    /// As known with the newest of the writes: it speaks of the log behind them.
+    commit_index: Index,
     roll: Option<Box<Head>>,
 }
 
 impl Group {
     fn of(write: Write) -> Self {
         let bytes = bytes_of(&write);
-        let Write { ticket, hard_state, truncate_from, entries, roll, .. } = write;
-        Self { ticket, hard_state, truncate_from, entries, bytes, roll }
+        let Write { ticket, hard_state, commit_index, truncate_from, entries, roll } = write;
+        Self { ticket, hard_state, truncate_from, entries, bytes, commit_index, roll }
     }
 
     /// A truncation begins a group, a new segment ends one.
@@ -299,6 +303,7 @@ impl Group {
         self.ticket = write.ticket;
         self.hard_state = write.hard_state.or(self.hard_state);
         self.entries.extend(write.entries);
+        self.commit_index = self.commit_index.max(write.commit_index);
         self.roll = write.roll;
     }
 }
@@ -360,6 +365,7 @@ impl<F: Fn(Done)> Worker<F> {
             self.hard_state = new;
         }
         let from = self.begin_truncation(group.truncate_from)?;
+        self.shared.note_committed(group.commit_index);
         let state = self.state();
         self.appender.write(from, &group.entries, &state)?;
         if changed.is_some() {
