@@ -207,7 +207,9 @@ impl World {
         }
         replica.check();
         let actions = replica.take_actions();
-        actions.into_iter().for_each(|action| self.perform(at, action));
+        for action in actions {
+            self.perform(at, action);
+        }
     }
 
     fn perform(&mut self, at: usize, action: Action) {
@@ -222,7 +224,7 @@ impl World {
                 self.network.push((at, place(to), message));
             }
             Action::Fetch { to, prev_log_id, last } => self.fetch(at, to, prev_log_id, last),
-            Action::Append { token, result } => self.on_answer(at, token, result),
+            Action::Append { token, result } => self.on_answer(at, token, &result),
             Action::BadEntries { error, .. } => panic!("intact entries were refused: {error}"),
             Action::Read { .. } | Action::Committed(_) | Action::Notice(_) => {}
         }
@@ -320,11 +322,11 @@ impl World {
         &mut self,
         at: usize,
         token: AppendToken,
-        result: Result<Appended, AppendRefusal>,
+        result: &Result<Appended, AppendRefusal>,
     ) {
         let Some((which, seq)) = self.tokens.remove(&(at, token)) else { return };
         let client = &mut self.clients[which];
-        match result {
+        match *result {
             Ok(appended) => {
                 let first = *client.acked.entry(seq).or_insert(appended);
                 let same = (first.offset, first.count, first.index, first.term)

@@ -48,7 +48,7 @@ pub(crate) fn entry_after(tip: &Tip, bytes: impl Fn(u64) -> usize) -> SealedEntr
         client: ClientId::new(1),
         seq: Seq::new(index),
         first_unanswered: Seq::new(index),
-        records: vec![Bytes::from(vec![index as u8; bytes(index)])],
+        records: vec![Bytes::from(vec![index.to_le_bytes()[0]; bytes(index)])],
     };
     let payload = encode_requests(&[request]);
     let now = Timestamp::new(index);
