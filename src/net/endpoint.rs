@@ -368,7 +368,11 @@ impl Reception {
         match timeout(CONNECT_TIMEOUT, self.handshake(incoming)).await {
             // The queue ends with the endpoint; so do its connections.
             Ok(Ok(connection)) => drop(self.ready.send(connection).await),
-            Ok(Err(problem)) => info!(%address, "a connection was refused: {problem}"),
+            Ok(Err(problem @ (Problem::TheirCertificate(_) | Problem::Protocol))) => {
+                info!(%address, "a connection was refused: {problem}");
+            }
+            // The other side gave it up, as nodes do that have dialled each other at once.
+            Ok(Err(problem)) => debug!(%address, "a connection did not come about: {problem}"),
             Err(_) => debug!(%address, "a handshake was not finished in time"),
         }
     }

@@ -37,9 +37,12 @@ impl Narrator {
             Notice::BecameLeader { .. } | Notice::SteppedDown { .. } | Notice::Truncated { .. } => {
                 tracing::warn!(%node, %term, index = %last.index, "{notice}");
             }
-            Notice::BecamePreCandidate { .. }
-            | Notice::BecameCandidate { .. }
-            | Notice::BecameFollower { .. }
+            // A node that is alone asks again and again; a follower of nobody will soon say more.
+            Notice::BecamePreCandidate { .. } | Notice::BecameFollower { leader: None, .. } => {
+                tracing::debug!(%node, %term, index = %last.index, "{notice}");
+            }
+            Notice::BecameCandidate { .. }
+            | Notice::BecameFollower { leader: Some(_), .. }
             | Notice::Voted { .. }
             | Notice::TransferStarted { .. } => {
                 tracing::info!(%node, %term, index = %last.index, "{notice}");
