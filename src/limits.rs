@@ -92,9 +92,6 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// The largest segment that can be configured: a start after a crash copies one.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-/// Writes that wait for the store. The core bounds the entries in them long before that.
-pub const STORE_QUEUE_MAX: usize = 1024;
-
 /// Bytes of the recent entries that a node keeps in memory, beyond those not yet committed.
 pub const WINDOW_BYTES_MAX: usize = 32 << 20;
 

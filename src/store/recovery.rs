@@ -83,14 +83,13 @@ pub struct RecoveryReport {
 
 impl std::fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { segments, entries_verified, torn_bytes, floor, last: _, clean, elapsed } = self;
-        let stop = if *clean { "clean stop" } else { "crash" };
-        write!(f, "verified {entries_verified} in {} ms after a {stop}", elapsed.as_millis())?;
-        write!(f, " ({segments} segments, synced to {floor}")?;
-        if *torn_bytes > 0 {
-            write!(f, ", {torn_bytes} bytes of an unfinished write cut")?;
+        let stop = if self.clean { "clean stop" } else { "crash" };
+        let (verified, took) = (self.entries_verified, self.elapsed.as_millis());
+        write!(f, "verified {verified} and their chain in {took} ms after a {stop}")?;
+        if self.torn_bytes > 0 {
+            write!(f, ", cut {} bytes of an unfinished write", self.torn_bytes)?;
         }
-        f.write_str(")")
+        Ok(())
     }
 }
 

@@ -27,7 +27,11 @@ fn what_was_written_is_there_after_a_clean_stop_and_after_a_crash() {
     assert!(!recovered.report.clean);
     assert_eq!(recovered.entries, log.entries);
     assert_eq!(running.all(), log.entries);
-    assert!(recovered.report.to_string().contains("verified 5 in"), "{}", recovered.report);
+    assert!(
+        recovered.report.to_string().contains("verified 5 and their chain"),
+        "{}",
+        recovered.report
+    );
     running.close();
 }
 
