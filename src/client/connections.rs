@@ -12,12 +12,13 @@ use tokio::time::timeout;
 
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::{
-    CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol,
+    CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol, Stream,
+    StreamError,
 };
-use crate::net::{Stream, StreamError};
+use crate::registry::{self, LookupError};
 use crate::types::{ClusterId, NodeId};
 use crate::wire::api::{Request, Welcome};
-use crate::wire::registry::{Announcement, Answer, Question};
+use crate::wire::registry::Announcement;
 use crate::wire::{Frame, FrameError};
 
 /// A question to a node or the registry had no answer.
@@ -33,6 +34,9 @@ pub enum AskError {
     /// The answer is not one.
     #[error("the answer was {0}")]
     Frame(#[from] FrameError),
+    /// The registry was asked in vain.
+    #[error("{0}")]
+    Registry(#[from] LookupError),
     /// No address is known for it.
     #[error("no address of {node} is known")]
     NoAddress {
@@ -58,7 +62,11 @@ impl AskError {
     /// Why the other side and this one will not speak to each other, however often they try.
     pub fn refusal(&self) -> Option<&Problem> {
         let (Self::Connect(ConnectError::Refused { problem, .. })
-        | Self::Stream(StreamError::Lost(problem))) = self
+        | Self::Stream(StreamError::Lost(problem))
+        | Self::Registry(
+            LookupError::Connect(ConnectError::Refused { problem, .. })
+            | LookupError::Stream(StreamError::Lost(problem)),
+        )) = self
         else {
             return None;
         };
@@ -125,7 +133,9 @@ impl Connections {
         }
         let address = lock(&self.directory).get(&node).copied();
         let address = address.ok_or(AskError::NoAddress { node })?;
-        let connection = self.dial(address, CertificateRole::Node, Protocol::Client).await?;
+        // Which node it is, its certificate says: addresses may have been given without names.
+        let expect = Expect { role: CertificateRole::Node, name: None };
+        let connection = self.endpoint.connect(address, &expect, Protocol::Client).await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
         if found != node {
             self.relabel(address, node, found);
@@ -177,13 +187,8 @@ impl Connections {
     /// Who announced itself last at the registry; `None` if nobody has, or there is no registry.
     pub(super) async fn announced(&self) -> Result<Option<Announcement>, AskError> {
         let Some(address) = self.registry else { return Ok(None) };
-        let connection = self.dial(address, CertificateRole::Registry, Protocol::Registry).await?;
-        let cluster = self.cluster();
-        let answer = ask(&connection, &Question::Leader { cluster }.to_frame()).await?;
-        let Answer::Terms(mut terms) = Answer::from_frame(&answer)? else {
-            return Err(AskError::Refused);
-        };
-        let announcement = terms.pop();
+        let limit = CLIENT_ANSWER_TIMEOUT;
+        let announcement = registry::leader(&self.endpoint, address, self.cluster(), limit).await?;
         if let Some(announcement) = &announcement {
             self.add(announcement.node, &announcement.address);
         }
@@ -209,17 +214,6 @@ impl Connections {
     /// Whose nodes these are.
     pub(super) fn cluster(&self) -> ClusterId {
         self.endpoint.identity().cluster
-    }
-
-    async fn dial(
-        &self,
-        address: SocketAddr,
-        role: CertificateRole,
-        protocol: Protocol,
-    ) -> Result<Connection, AskError> {
-        // Which node it is, its certificate says: addresses may have been given without names.
-        let expect = Expect { role, name: None };
-        Ok(self.endpoint.connect(address, &expect, protocol).await?)
     }
 
     fn is_of(&self, welcome: &Welcome, node: NodeId) -> bool {
