@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::args::Shared;
 use super::failure::{Code, Failure};
-use super::quote::command_line;
+use super::quote::{command_line, program};
 use crate::node::init::{DATA_FOLDER, REGISTRY_FOLDER};
 use crate::types::NodeId;
 
@@ -74,7 +74,7 @@ impl Part {
 
     /// The command that starts it, for people.
     pub(super) fn command(self, directory: &Path) -> String {
-        command_line([OsString::from("annal")].into_iter().chain(self.arguments(directory)))
+        command_line([OsString::from(program())].into_iter().chain(self.arguments(directory)))
     }
 }
 

@@ -8,6 +8,11 @@ pub(super) fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) 
     words.into_iter().map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
+/// What people type to run this program: `cargo`, whose aliases lead here, if that is how it was run.
+pub(super) fn program() -> &'static str {
+    if std::env::var_os("CARGO").is_some() { "cargo" } else { "annal" }
+}
+
 fn quoted(word: &OsStr) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     match word.to_str() {

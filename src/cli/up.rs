@@ -13,7 +13,7 @@ use super::connection::{self, Target};
 use super::failure::{Code, End, Failure};
 use super::init::parts;
 use super::output::{Closed, Paint, Printer, colour, talk};
-use super::quote::command_line;
+use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
 use crate::client::{Client, Leading};
@@ -180,7 +180,8 @@ impl<'a> Up<'a> {
 
     fn commands(&self) -> Vec<String> {
         let client = |words: &[&str]| {
-            let words = ["annal", "client"].iter().chain(words).map(ToString::to_string);
+            let words = [program(), "client"].into_iter().chain(words.iter().copied());
+            let words = words.map(ToOwned::to_owned);
             let dir = self.args.dir.to_string_lossy().into_owned();
             let dir = (dir != ".").then_some(["--dir".to_owned(), dir]);
             command_line(words.chain(dir.into_iter().flatten()))

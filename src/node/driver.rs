@@ -251,12 +251,15 @@ impl Driver {
     }
 
     /// A leader that stops first hands over, within a bound: it is done when it has heard its
-    /// successor, for until then its own vote may be what the successor waits for.
+    /// successor, for until then its own vote may be what the successor waits for. If nobody is
+    /// connected there is nobody to hand over to.
     fn has_stopped(&self) -> bool {
         let Some(until) = self.stopping else { return false };
         let raft = self.replica.raft();
         let has_successor = raft.leader().is_some_and(|leader| leader != raft.id());
-        has_successor || Instant::now() >= until
+        let mut voters = raft.log().configuration().voters.iter();
+        let is_alone = !voters.any(|node| self.outputs.peers.connection(*node).is_some());
+        has_successor || is_alone || Instant::now() >= until
     }
 }
 

@@ -68,7 +68,8 @@ impl Output {
 /// A command of the program, with nothing of the tester's own settings.
 pub(crate) fn annal(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annal"));
-    command.current_dir(directory);
+    // What it prints for people depends on whether cargo runs it.
+    command.current_dir(directory).env_remove("CARGO");
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"ANNAL_") {
             command.env_remove(name);
