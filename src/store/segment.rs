@@ -425,8 +425,9 @@ impl Appender {
     /// when all is on the disk.
     ///
     /// One batch, unless it would pass the bounds of a group commit. Then there are several, each
-    /// with the new state and behind its own barrier, and a crash in between leaves a shorter log:
-    /// removals go from the end, and entries come in order.
+    /// with the new term and vote and behind its own barrier, and a crash in between leaves a shorter
+    /// log: removals go from the end, and entries come in order. The commit index speaks of the new
+    /// entries and comes with them.
     pub(super) fn write(
         &mut self,
         truncate_from: Option<Index>,
@@ -483,13 +484,16 @@ impl Appender {
         state: &State,
     ) -> Result<(), StoreError> {
         assert!(from >= self.segment.first(), "{from} is before the segment");
+        // NB: while entries of the old history are left, the new one's commit index must not stand
+        // beside them: a crash in between would make them look committed.
+        let meanwhile = State { commit_index: state.commit_index.min(from.previous()), ..*state };
         let tip = self.tip_before(from)?;
         let mut offset_keys = self.offset_keys_from(from)?;
         let mut index = self.tip.id.index;
         while index >= from {
             let (keys, bytes) = self.keys_of(index)?;
             if !weight.fits(bytes) {
-                self.commit(batch, weight, state)?;
+                self.commit(batch, weight, &meanwhile)?;
             }
             weight.add(bytes);
             keys.into_iter()
@@ -611,6 +615,31 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(decode::<State>(&bytes[..length]), None);
         }
+    }
+
+    #[test]
+    fn a_removal_that_is_cut_off_leaves_no_commit_index_of_the_new_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("segment");
+        let head = Log::new().head();
+        let shape = segment_shape(1 << 20);
+        let segment =
+            Segment::create(&place, &head, &State::default(), shape).map(Arc::new).unwrap();
+        let mut appender = Appender::new(segment.clone(), head.tip, 0);
+        let mut log = Log::new();
+        let entries: Vec<_> = (0..3000).map(|_| log.add(10)).collect();
+        appender.write(None, &entries, &State::default()).unwrap();
+
+        // All but the last batch of a write that replaces entries 8 and on, up to 10 committed.
+        let new = State { commit_index: Index::new(10), ..State::default() };
+        let (mut batch, mut weight) = (Batch::default(), Weight::default());
+        appender.remove(Index::new(8), &mut batch, &mut weight, &new).unwrap();
+        drop(batch);
+
+        let state = read_state(&segment.database).unwrap();
+        assert!(segment.entry(Index::new(8)).unwrap().is_some(), "the old entry is left");
+        assert!(segment.entry(Index::new(3000)).unwrap().is_none(), "no batch was written");
+        assert_eq!(state.commit_index, Index::new(7));
     }
 
     #[test]
