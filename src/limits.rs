@@ -77,6 +77,10 @@ pub const SEGMENT_GROWTH_MAX: u64 = 4;
 /// file and a cache.
 pub const SEALED_OPEN_MAX: usize = 4;
 
+/// How long a segment that is to be closed waits for those who still read from it: a disk may stall
+/// a read, and that is no reason to end the node. New readers wait meanwhile.
+pub const READERS_WAIT: Duration = Duration::from_mins(1);
+
 /// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
 pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
 

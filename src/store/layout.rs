@@ -5,6 +5,7 @@
 //!  data/n1/meta/                           the database `meta`
 //!  data/n1/log/00000000000000000001/       one segment each, named after its first index
 //!  data/n1/log/00000000000000000001.damaged    a mark: see `guard`
+//!  data/n1/log/00000000000000000002.unfinished    a segment that is being made
 //!  data/n1/log/trash-…                     given up, deleted soon
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
 //! ```
@@ -20,6 +21,7 @@ use crate::types::Index;
 
 const TRASH: &str = "trash-";
 const TRIAL: &str = "trial-";
+const UNFINISHED: &str = ".unfinished";
 
 /// The paths in a node's folder.
 #[derive(Clone, Debug)]
@@ -42,6 +44,30 @@ impl Layout {
 
     pub(super) fn segment(&self, first: Index) -> PathBuf {
         self.log().join(folder_name(first))
+    }
+
+    /// Notes, on the disk, that a segment is about to be made: until [`Self::made`], what is in its
+    /// folder may be half there after a power cut, and nobody was promised anything of it.
+    pub(super) fn begin_making(&self, first: Index) -> Result<(), StoreError> {
+        let mark = self.unfinished(first);
+        fs::write(&mark, []).map_err(StoreError::io("create", &mark))?;
+        sync_folder(&self.log())
+    }
+
+    /// Notes, on the disk, that a segment is made, or that what was begun is gone.
+    pub(super) fn made(&self, first: Index) -> Result<(), StoreError> {
+        let mark = self.unfinished(first);
+        fs::remove_file(&mark).map_err(StoreError::io("remove", &mark))?;
+        sync_folder(&self.log())
+    }
+
+    /// Whether a segment was begun and not made.
+    pub(super) fn is_unfinished(&self, first: Index) -> bool {
+        self.unfinished(first).exists()
+    }
+
+    fn unfinished(&self, first: Index) -> PathBuf {
+        self.log().join(format!("{}{UNFINISHED}", folder_name(first)))
     }
 
     /// Where a copy of a folder is put to be looked at.

@@ -133,7 +133,9 @@ pub fn create(
         sessions: bytes::Bytes::new(),
     };
     let first = Index::new(1);
+    layout.begin_making(first)?;
     drop(Segment::create(&layout.segment(first), &head, &State::default(), shape)?);
+    layout.made(first)?;
     sync_folder(data)?;
 
     let unfinished = data.join("meta-unfinished");
@@ -157,8 +159,8 @@ pub fn create(
 /// it holds no entries.
 fn check_has_no_entries(layout: &Layout, first: Index, shape: Shape) -> Result<(), StoreError> {
     let folder = layout.segment(first);
-    // Files that were never finished hold nothing.
-    if !folder.join(DB_FILE).exists() {
+    // What was never finished holds nothing that anybody was promised.
+    if layout.is_unfinished(first) || !folder.join(DB_FILE).exists() {
         return Ok(());
     }
     match on_copy(&folder, &layout.trial(&folder), shape, has_entries) {
@@ -208,6 +210,9 @@ pub fn open(
     let mut appender = Appender::new(opened.active.clone(), tail.tip(), tail.active.bytes);
     for first in unknown {
         layout.discard(first)?;
+        if layout.is_unfinished(first) {
+            layout.made(first)?;
+        }
     }
     repair(&mut meta, &mut appender, tail.active.state, hard_state)?;
     layout.leftovers()?.iter().try_for_each(|folder| remove_folder(folder))?;

@@ -26,7 +26,7 @@ use super::layout::Layout;
 use super::meta::{Floor, Meta, SealedRow};
 use super::segment::{Segment, State};
 use crate::entry::Tip;
-use crate::limits::{SEALED_OPEN_MAX, SEGMENT_WAIT};
+use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment waits to be sealed.
@@ -208,7 +208,9 @@ impl Segments {
         let first = head.tip.id.index.next();
         let folder = self.layout.segment(first);
         remove_folder(&folder)?;
+        self.layout.begin_making(first)?;
         let segment = Arc::new(Segment::create(&folder, head, state, self.shape)?);
+        self.layout.made(first)?;
 
         let closing = self.active_first();
         assert!(closing < first, "the active segment has entries");
@@ -368,7 +370,7 @@ pub(super) fn give_up_in_meta(meta: &mut Meta, floor: Option<Floor>) -> Result<(
 /// Closes a segment once the last reader has let go of it, and waits for sled to do so too.
 fn close(segment: Arc<Segment>) -> Result<(), StoreError> {
     let folder = segment.folder().to_owned();
-    let give_up = Instant::now() + SEGMENT_WAIT;
+    let give_up = Instant::now() + READERS_WAIT;
     while Arc::strong_count(&segment) > 1 && Instant::now() < give_up {
         thread::sleep(PAUSE);
     }

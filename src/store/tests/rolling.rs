@@ -212,3 +212,34 @@ fn without_a_lowered_floor_a_shorter_log_is_damage() {
     drop(appender);
     assert!(matches!(damage_found(&folder), Fault::BelowFloor { .. }));
 }
+
+#[test]
+fn a_segment_whose_making_was_cut_off_is_given_up() {
+    for named_by_mark in [true, false] {
+        let folder = Folder::with_store();
+        let (mut running, _) = folder.open();
+        running.append(&[10, 20]);
+        let log = running.crash();
+        // As a power cut may leave it: the names are there, and what is in the files is not.
+        let layout = Layout::of(folder.path());
+        let next = index(3);
+        let half = layout.segment(next);
+        std::fs::create_dir(&half).unwrap();
+        std::fs::write(half.join("conf"), [0; 40]).unwrap();
+        std::fs::write(half.join("db"), vec![7; 10_000]).unwrap();
+        if !named_by_mark {
+            assert!(folder.try_open().unwrap_err().is_damage(), "it may be what somebody had");
+            continue;
+        }
+        layout.begin_making(next).unwrap();
+        let (mut running, recovered) = folder.open();
+        assert_eq!(recovered.entries, log.entries);
+        assert!(!half.exists() && !layout.is_unfinished(next));
+        running.append(&[30]);
+        running.roll();
+        running.append(&[40]);
+        assert!(!layout.is_unfinished(index(4)), "what is made is not marked");
+        let log = running.crash();
+        assert_eq!(folder.open().1.entries, log.entries);
+    }
+}
