@@ -16,7 +16,7 @@ use crate::entry::{EntryError, SealedEntry};
 use crate::limits;
 use crate::net::Stream;
 use crate::replica::ReadAnswer;
-use crate::store::{ReadError, Reader};
+use crate::store::{self, ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
 use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
 
@@ -32,6 +32,11 @@ pub(super) async fn serve(service: &Service, mut stream: Stream, read: Read) {
     };
     let follow = read.follow;
     if let Err(error) = run(service, &mut stream, walk, follow).await {
+        if let WalkError::Store(ReadError::Store(error)) = &error
+            && error.is_damage()
+        {
+            store::end_at_damage(error);
+        }
         tracing::error!(node = %service.node, %error, "cannot read the log");
         let frame = Records::refused(ReadRefusal::Failed).to_frame(&[]);
         let _ = stream.sender.send(&frame).await;
@@ -72,7 +77,8 @@ async fn begin(service: &Service, read: &Read) -> Result<Walk, ReadRefusal> {
     let must_see = if read.linearizable { read_index(service).await? } else { Index::ZERO };
     let mut published = service.published.clone();
     let end = service::until_readable(&mut published, must_see).await;
-    let end = end.ok_or(ReadRefusal::Failed)?;
+    // A slow disk, or a commit that does not come: the client asks again.
+    let end = end.ok_or(ReadRefusal::Busy)?;
     let offset = match read.from {
         ReadFrom::Offset(offset) => offset,
         ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),

@@ -5,11 +5,14 @@
 //! question. So the hook ends the process on the spot.
 
 use std::fs::{self, File};
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+
+use super::error::StoreError;
 
 /// The exit code for damage.
 const EXIT_DAMAGE: i32 = 6;
@@ -87,12 +90,32 @@ fn panicked_over() -> Option<Opened> {
     own.or_else(|| if of_sled { in_place().or_else(any) } else { None }).map(|o| o.what.clone())
 }
 
+/// Ends the process with exit code 6, because a running store turned out not to hold what it
+/// promised: such a node neither votes nor leads nor acknowledges. What is damaged is marked, so that
+/// the next start is refused too.
+#[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
+pub fn end_at_damage(error: &StoreError) -> ! {
+    tracing::error!(%error, "this node ends: its store is damaged");
+    eprintln!("error: {error}");
+    if let StoreError::Damage { place, .. } = error
+        && let Err(error) = set_mark(place, &error.to_string())
+    {
+        eprintln!("error: cannot mark it either: {error}");
+    }
+    eprintln!("hint: {}", error.hint());
+    process::exit(EXIT_DAMAGE)
+}
+
+fn set_mark(folder: &Path, why: &str) -> io::Result<()> {
+    let mark = mark_of(folder);
+    fs::write(&mark, format!("{why}\n"))?;
+    File::open(&mark)?.sync_all()?;
+    File::open(mark.parent().unwrap_or(&mark))?.sync_all()
+}
+
 #[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
 fn end_with_damage(folder: &Path, info: &PanicHookInfo<'_>) -> ! {
-    let mark = mark_of(folder);
-    let marked = fs::write(&mark, format!("{info}\n"))
-        .and_then(|()| File::open(&mark)?.sync_all())
-        .and_then(|()| File::open(mark.parent().unwrap_or(&mark))?.sync_all());
+    let marked = set_mark(folder, &info.to_string());
     eprintln!("error: {} is damaged: sled panicked while it was opened", folder.display());
     if let Err(error) = marked {
         eprintln!("error: cannot mark it either: {error}");
@@ -184,6 +207,21 @@ mod tests {
         assert_eq!(output.status.signal(), Some(6), "{said}");
         assert!(said.contains("a law"), "{said}");
         assert!(!mark_of(&folder).exists());
+    }
+
+    #[test]
+    fn damage_in_a_running_store_ends_the_process_and_marks_the_place() {
+        if let Some(folder) = std::env::var_os(JOB) {
+            end_at_damage(&StoreError::damage(Path::new(&folder), super::super::Fault::Hash));
+        }
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("segment");
+        let name = "damage_in_a_running_store_ends_the_process_and_marks_the_place";
+        let output = child(name, &folder);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(EXIT_DAMAGE), "{said}");
+        assert!(said.contains("segment is damaged") && said.contains("hint: "), "{said}");
+        assert!(mark_of(&folder).exists());
     }
 
     #[test]

@@ -52,7 +52,7 @@
 //!    is wrong and where.
 //! 2. What a start hands on has been checked, entry by entry and as a chain, from the head of the
 //!    oldest segment that is not sealed; sealed ones are checked, by the hash of their files, when
-//!    they are first read.
+//!    they are first read, and if they fail the process ends.
 //! 3. A damaged folder is left exactly as it was found. sled writes when it opens, so everything is
 //!    examined on copies (`trial-…`) or on files whose hash is known, and only then opened.
 //! 4. A crash at any moment, also during a start, leaves something that the next start understands.
@@ -69,7 +69,7 @@
 //!
 //! # Limits
 //!
-//! - Rot that strikes within a second of a crash, in entries above the floor, looks like a torn end
+//! - Rot that strikes within a second of a crash (longer while a segment is being sealed), in entries above the floor, looks like a torn end
 //!   and is cut like one. The report says how many bytes were cut.
 //! - A start reads the whole of the active segment, and copies it first unless the stop was clean: a
 //!   fraction of a second with segments of 64 MiB.
@@ -106,7 +106,7 @@ use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 
 pub use error::{Fault, ReadError, StoreError};
-pub use guard::install_panic_hook;
+pub use guard::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, inspect};
 pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
