@@ -368,7 +368,12 @@ impl Reception {
         match timeout(CONNECT_TIMEOUT, self.handshake(incoming)).await {
             // The queue ends with the endpoint; so do its connections.
             Ok(Ok(connection)) => drop(self.ready.send(connection).await),
-            Ok(Err(problem @ (Problem::TheirCertificate(_) | Problem::Protocol))) => {
+            Ok(Err(Problem::WrongIdentity { found })) => {
+                info!(%address, "a connection was refused: {found} is not admitted here");
+            }
+            Ok(Err(
+                problem @ (Problem::TheirCertificate(_) | Problem::Protocol | Problem::Busy),
+            )) => {
                 info!(%address, "a connection was refused: {problem}");
             }
             // The other side gave it up, as nodes do that have dialled each other at once.

@@ -93,6 +93,7 @@ impl Service {
     /// Two halves of one stream: requests go to the driver as they come, answers back as they come.
     async fn serve_appends(&self, stream: Stream) {
         let Stream { sender, receiver } = stream;
+        // Bounded all the same: each answer has a permit of `under_way`.
         let (reply, replies) = mpsc::unbounded_channel();
         let under_way = Arc::new(Semaphore::new(limits::CLIENT_IN_FLIGHT_MAX));
         let writing = tokio::spawn(send_replies(sender, replies, Arc::clone(&under_way)));
@@ -162,9 +163,11 @@ async fn send_replies(
         under_way.add_permits(batch.len());
         let frame = AppendReplies { replies: std::mem::take(&mut batch) }.to_frame();
         if sender.send(&frame).await.is_err() {
-            return; // The client is gone; it asks again elsewhere.
+            break; // The client is gone; it asks again elsewhere.
         }
     }
+    // Whoever waits for a place on a stream that gives no more answers waits in vain.
+    under_way.close();
     sender.finish();
 }
 
