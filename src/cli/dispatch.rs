@@ -21,7 +21,6 @@ pub fn main() -> ExitCode {
     };
     match run(arguments) {
         Ok(()) | Err(End::Unheard) => ExitCode::SUCCESS,
-        Err(End::Said(code)) => ExitCode::from(code as u8),
         Err(End::Failed(failure)) => {
             complain(&failure);
             ExitCode::from(failure.code as u8)

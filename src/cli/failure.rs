@@ -77,8 +77,6 @@ impl Failure {
 pub(super) enum End {
     /// With a complaint.
     Failed(Failure),
-    /// With a complaint that has been made already, as the result itself says what is wrong.
-    Said(Code),
     /// Quietly: nobody reads any more.
     Unheard,
 }

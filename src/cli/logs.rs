@@ -18,10 +18,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::args::LogFormat;
 use super::failure::{Code, Failure};
 
-/// Which lines a node or registry shows, unless asked otherwise.
-pub(super) const SERVER_FILTER: &str = "info,quinn=warn,quinn_proto=warn,rustls=warn,sled=warn";
+/// Which lines a node or registry shows, unless asked otherwise. What sled finds wrong, the store
+/// says in words of its own.
+pub(super) const SERVER_FILTER: &str = "info,quinn=warn,quinn_proto=warn,rustls=warn,sled=off";
 /// Which lines a client's command shows, unless asked otherwise.
-pub(super) const CLIENT_FILTER: &str = "error";
+pub(super) const CLIENT_FILTER: &str = "error,sled=off";
 
 /// How a process logs.
 pub(super) struct LogSettings<'a> {

@@ -3,7 +3,7 @@
 use super::args::{NodeInspect, NodeStart, Shared};
 use super::failure::{Code, End, Failure};
 use super::logs::{self, LogSettings};
-use super::output::{Printer, talk};
+use super::output::Printer;
 use super::rows::InspectRow;
 use super::{parent, runtime};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
@@ -75,8 +75,9 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
     let is_damaged = !row.damage.is_empty();
     printer.print_now(&row)?;
     if is_damaged {
-        talk("error: the folder is damaged, and was left as it is");
-        return Err(End::Said(Code::Damage));
+        let sentence = "the folder is damaged, and was left as it is";
+        let hint = "keep it; the other nodes carry on without this one";
+        return Err(Failure::new(Code::Damage, sentence, hint).into());
     }
     Ok(())
 }

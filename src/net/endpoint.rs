@@ -84,7 +84,7 @@ impl BindError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InUse { .. } => {
-                "this node may be running already; else choose other ports with `annal init --base-port`"
+                "it may be running already; else choose other ports with `annal init --base-port`"
             }
             Self::Io { .. } => "check the address in the configuration",
         }

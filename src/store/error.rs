@@ -104,7 +104,7 @@ pub enum Fault {
         name: &'static str,
     },
     /// sled cannot open it.
-    #[error("sled cannot read it ({source})")]
+    #[error("its contents are not what was written")]
     Unreadable {
         /// What sled said.
         source: sled::Error,
