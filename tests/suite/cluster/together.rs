@@ -144,6 +144,38 @@ fn the_demo_leaves_what_was_there_before() {
 }
 
 #[test]
+fn the_demo_removes_nothing_that_it_did_not_make() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mine = |name: &str| fs::write(folder.join(name), "mine").unwrap();
+    let count = |name: &str| fs::read_dir(folder.join(name)).unwrap().count();
+    mine("notes");
+    for name in ["data", "certs"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        let file = format!("{name}/notes");
+        mine(&file);
+        let refused = run(folder, ["demo", "--dir", "."]).expect_complaint(1, &file);
+        assert!(refused.stdout.is_empty(), "it began");
+        assert_eq!(count(name), 1, "the demo wrote something");
+        fs::remove_file(folder.join(&file)).unwrap();
+    }
+    run(folder, ["demo", "--dir", "."]).expect_code(0);
+    assert_eq!((count("."), count("data"), count("certs")), (3, 0, 0));
+
+    // Interrupted, after others have put something beside what the demo made.
+    let mut demo = start(folder, &["demo", "--dir", "."], "demo");
+    wait_for("the leader", || text(folder, "demo.out").contains("was elected").then_some(()));
+    mine("data/notes");
+    fs::create_dir(folder.join("certs/mine")).unwrap();
+    signal(&demo, "INT");
+    assert_eq!(demo.0.wait().unwrap().code(), Some(1));
+    assert!(text(folder, "demo.err").contains("interrupted"));
+    assert_eq!(text(folder, "data/notes"), "mine");
+    assert_eq!((count("."), count("data"), count("certs")), (5, 1, 1));
+}
+
+#[test]
 fn the_demo_leaves_its_cluster_up_if_asked() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
