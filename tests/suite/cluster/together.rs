@@ -33,6 +33,13 @@ fn signal(process: &Killed, signal: &str) {
     assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
 }
 
+/// Sends two signals at once, of two kinds: the system would merge two of one.
+fn signal_twice(process: &Killed) {
+    let id = process.0.id();
+    let script = format!("kill -s INT {id}; kill -s TERM {id}");
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
 fn text(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap()).into_owned()
 }
@@ -89,6 +96,24 @@ fn up_starts_all_says_what_to_try_and_stops_all() {
     up.0.kill().unwrap();
     up.0.wait().unwrap();
     wait_for("the children to stop", || are_free(port..=port + 3).then_some(()));
+}
+
+#[test]
+fn copies_of_a_signal_do_not_hurry_the_stop() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1).to_string();
+    let up = ["up", "--nodes", "1", "--base-port", &port];
+    let mut up = start(folder, &up, "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    signal_twice(&up);
+    assert_eq!(up.0.wait().unwrap().code(), Some(0), "{}", text(folder, "up.err"));
+
+    let mut node = start(folder, &["node", "start", "--data", "./data/n1"], "node");
+    wait_for("the node", || status(folder));
+    signal_twice(&node);
+    assert_eq!(node.0.wait().unwrap().code(), Some(0), "{}", text(folder, "node.err"));
 }
 
 #[test]
