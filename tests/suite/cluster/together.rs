@@ -99,6 +99,55 @@ fn up_starts_all_says_what_to_try_and_stops_all() {
 }
 
 #[test]
+fn up_is_not_ready_on_account_of_another_cluster() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1).to_string();
+    let mut first = start(folder, &["up", "--nodes", "1", "--base-port", &port], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    let second = run(folder, ["up"]).expect_complaint(1, "in use by another process");
+    assert_eq!(second.text(), "");
+    run(folder, ["client", "append", "still there"]).expect_code(0);
+    signal(&first, "INT");
+    assert_eq!(first.0.wait().unwrap().code(), Some(0));
+
+    // Nobody listens, but somebody holds the folder. Nor does a restart help.
+    let lock = fs::File::open(folder.join("data/n1/lock")).unwrap();
+    lock.lock().unwrap();
+    for line in [["up"].as_slice(), &["up", "--restart"]] {
+        let output = run(folder, line).expect_complaint(1, "another process holds");
+        assert_eq!(output.text(), "");
+    }
+}
+
+#[test]
+fn up_gives_up_what_cannot_come_up() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(3);
+    run(folder, ["init", "--base-port", &port.to_string()]).expect_code(0);
+
+    // Without one of three it comes up.
+    fs::remove_dir_all(folder.join("data/n1")).unwrap();
+    let mut up = start(folder, &["up"], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    signal(&up, "INT");
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+
+    // Without two it does not, and says whose fault it is.
+    fs::write(folder.join("data/n2/node.toml"), "nonsense").unwrap();
+    let output = run(folder, ["up"]);
+    assert!(matches!(output.code, Some(1 | 6)), "{:?}: {}", output.code, output.stderr);
+    assert!(output.stderr.contains("cannot come up with 1 of 3"), "{}", output.stderr);
+    fs::remove_dir_all(folder.join("data/n2")).unwrap();
+    let output = run(folder, ["up", "--restart"]).expect_complaint(6, "data is gone");
+    assert_eq!(output.text(), "");
+    assert!(are_free(port..=port + 3), "a part still runs");
+}
+
+#[test]
 fn copies_of_a_signal_do_not_hurry_the_stop() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
