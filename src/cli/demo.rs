@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +28,8 @@ use super::rows::StoryRow;
 use super::runtime::{self, Signals};
 use crate::client::{AppendError, Appended, Client, Crashed, Leading, ReadOptions};
 use crate::limits;
-use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitOptions, init};
+use crate::node::config::CLUSTER_FILE;
+use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, REGISTRY_FOLDER, init};
 use crate::store::{self, Inspection};
 use crate::types::{Index, NodeId, Offset};
 
@@ -69,37 +70,77 @@ fn interrupted() -> Failure {
 /// Where the demo's cluster is, and what of it has to be removed.
 struct Place {
     directory: PathBuf,
-    /// The demo made the directory itself.
-    is_ours: bool,
+    /// The folders that the demo makes on the way, innermost first.
+    folders: Vec<PathBuf>,
+    /// What the demo has written into them and not removed yet. Nothing else is ever removed.
+    made: Vec<PathBuf>,
 }
 
 impl Place {
+    /// A place without a cluster.
+    ///
+    /// # Errors
+    /// The directory that was asked for holds something already.
     fn new(args: &args::Demo) -> Result<Self, Failure> {
         let directory = match &args.dir {
             Some(directory) => directory.clone(),
             None => std::env::temp_dir().join(format!("annal-demo-{:08x}", random()?)),
         };
-        Ok(Self { is_ours: !directory.exists(), directory })
+        let inner = [CERTS_FOLDER, DATA_FOLDER].map(|folder| directory.join(folder));
+        if let Some(path) = inner.iter().find_map(|folder| visible_entry(folder)) {
+            return Err(occupied(&path));
+        }
+        let folders = inner.into_iter().chain([directory.clone()]);
+        let folders = folders.filter(|folder| !folder.exists()).collect();
+        Ok(Self { directory, folders, made: Vec::new() })
     }
 
-    /// Removes what the demo made. Hidden files, as `.gitignore`, were there before.
-    fn remove(&self) {
-        for folder in [CERTS_FOLDER, DATA_FOLDER] {
-            let folder = self.directory.join(folder);
-            // What cannot be removed stays: the cluster in it is of no more use, and does no harm.
-            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-            for entry in entries.filter(|entry| !is_hidden(&entry.file_name())) {
-                let _ = match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
-                    _ => fs::remove_file(entry.path()),
-                };
-            }
-            let _ = fs::remove_dir(&folder);
+    /// Writes a cluster, and notes what has to be removed again.
+    fn write(&mut self, options: &InitOptions) -> Result<(), InitError> {
+        let cluster = init(options)?;
+        let parts = cluster.nodes.keys().map(|node| Part::Node(*node)).chain([Part::Registry]);
+        let certs = self.directory.join(CERTS_FOLDER);
+        let files = cert_files(cluster.nodes.keys()).map(|name| certs.join(name));
+        self.made = parts.map(|part| part.data(&self.directory)).chain(files).collect();
+        Ok(())
+    }
+
+    fn has_cluster(&self) -> bool {
+        !self.made.is_empty()
+    }
+
+    /// Removes what the demo made, and only that: others may have put something beside it.
+    fn remove(&mut self) {
+        // What cannot be removed stays: the cluster in it is of no more use, and does no harm.
+        for path in self.made.drain(..) {
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
-        if self.is_ours {
-            let _ = fs::remove_dir(&self.directory);
+        for folder in &self.folders {
+            // Fails, as it should, while something is in it.
+            let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// The files that a new cluster's folder of certificates consists of.
+fn cert_files<'a>(nodes: impl Iterator<Item = &'a NodeId>) -> impl Iterator<Item = String> {
+    let others = ["ca", REGISTRY_FOLDER, "client", "admin"].map(ToOwned::to_owned);
+    let holders = nodes.map(ToString::to_string).chain(others);
+    let pair = |holder: String| [format!("{holder}.crt"), format!("{holder}.key")];
+    holders.flat_map(pair).chain([CLUSTER_FILE.to_owned()])
+}
+
+fn occupied(path: &Path) -> Failure {
+    let sentence = format!("{} is already there, and the demo touches nothing", path.display());
+    let hint = "choose an empty --dir, or none: the demo then makes one and removes it";
+    Failure::new(Code::Failed, sentence, hint)
+}
+
+/// Something in a folder that is not hidden, as `.gitignore` is. A folder that cannot be read is
+/// left to `init` to complain about.
+fn visible_entry(folder: &Path) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(folder).ok()?.flatten();
+    entries.find(|entry| !is_hidden(&entry.file_name())).map(|entry| entry.path())
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -130,8 +171,6 @@ struct Demo<'a> {
     children: Children,
     /// The last log lines of each part.
     lines: BTreeMap<Part, Vec<String>>,
-    /// Whether this demo has written anything yet.
-    has_cluster: bool,
 }
 
 impl<'a> Demo<'a> {
@@ -144,7 +183,7 @@ impl<'a> Demo<'a> {
         };
         let children = Children::new(&place.directory, &shared);
         let (began, lines) = (Instant::now(), BTreeMap::new());
-        Self { args, place, printer, began, children, lines, has_cluster: false }
+        Self { args, place, printer, began, children, lines }
     }
 
     async fn tell(&mut self) -> Result<(), End> {
@@ -183,8 +222,7 @@ impl<'a> Demo<'a> {
         loop {
             attempts += 1;
             let options = self.options()?;
-            init(&options)?;
-            self.has_cluster = true;
+            self.place.write(&options)?;
             let nodes: Vec<_> = options.nodes.keys().map(ToString::to_string).collect();
             self.say(format!(
                 "a new cluster in {}: certificates, a registry, and the nodes {}",
@@ -480,7 +518,7 @@ impl<'a> Demo<'a> {
         let stopped = self.stop().await;
         match &result {
             Ok(()) if !self.args.keep => self.place.remove(),
-            Err(_) if !self.has_cluster => {}
+            Err(_) if !self.place.has_cluster() => {}
             Err(End::Failed(failure)) if *failure != interrupted() => self.show_what_is_left(),
             Err(_) => self.place.remove(),
             Ok(()) => {}
@@ -581,6 +619,39 @@ fn not_appended(error: AppendError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn args(directory: &Path) -> args::Demo {
+        args::Demo { dir: Some(directory.to_owned()), keep: false, base_port: None }
+    }
+
+    #[test]
+    fn only_what_the_demo_made_is_removed_also_before_other_ports_are_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut place = Place::new(&args(folder.path())).unwrap();
+        let options = InitOptions::local(folder.path(), 3, 7100).unwrap();
+        let bystanders =
+            ["mine", "data/mine", "data/n4", "data/.mine"].map(|n| folder.path().join(n));
+        for _ in 0..2 {
+            place.write(&options).unwrap();
+            for bystander in &bystanders {
+                fs::write(bystander, "mine").unwrap();
+            }
+            place.remove();
+            assert!(bystanders.iter().all(|bystander| bystander.exists()));
+            assert!(!folder.path().join("certs").exists());
+            assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 3);
+            fs::remove_file(&bystanders[2]).unwrap();
+        }
+
+        // Another's cluster, made since, is not the demo's to remove.
+        fs::remove_file(&bystanders[1]).unwrap();
+        init(&options).unwrap();
+        place.write(&options).unwrap_err();
+        assert!(!place.has_cluster());
+        place.remove();
+        assert!(folder.path().join("certs/cluster.toml").exists());
+        Place::new(&args(folder.path())).map(|_| ()).unwrap_err();
+    }
 
     #[test]
     fn free_addresses_differ() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{io, process};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Code, End, Failure};
@@ -15,6 +15,9 @@ use crate::limits;
 
 /// How long an ended command's tasks may take to notice.
 const LEAVE_TIME: Duration = Duration::from_millis(100);
+
+/// Signals that come this soon after one are copies of it. Nobody types a second one as fast.
+const COPIES_TIME: Duration = Duration::from_millis(300);
 
 /// Runs a command's future to its end. Whatever it leaves behind ends with the process.
 pub(super) fn wait<T>(command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
@@ -56,6 +59,8 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// Until then, a signal is a copy of the one before.
+    copies_until: Option<Instant>,
 }
 
 impl Signals {
@@ -71,11 +76,24 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: listen(SignalKind::hangup())?,
+            copies_until: None,
         })
     }
 
-    /// The next of them. May be dropped before it comes: none is lost.
+    /// The next of them, copies left out: `timeout`, shells and supervisors send the same wish to
+    /// a process and to its group. May be dropped before it comes: none is lost.
     pub(super) async fn next(&mut self) {
+        loop {
+            self.receive().await;
+            let now = Instant::now();
+            if self.copies_until.is_none_or(|until| now >= until) {
+                self.copies_until = Some(now + COPIES_TIME);
+                return;
+            }
+        }
+    }
+
+    async fn receive(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,8 +1,13 @@
 //! `annal up`: a whole cluster in one terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::pin;
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -16,8 +21,9 @@ use super::output::{Closed, Paint, Printer, colour, talk};
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
-use crate::client::{Client, Leading};
+use crate::client::{Client, Leading, Status};
 use crate::limits;
+use crate::net::BindError;
 use crate::node::config::ClusterConfig;
 use crate::node::init::{CERTS_FOLDER, InitOptions, init_if_empty};
 
@@ -28,15 +34,12 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(8);
 const STEADY_TIME: Duration = Duration::from_secs(30);
 /// How often a cluster that is not ready yet is asked.
 const READY_POLL: Duration = Duration::from_millis(100);
+const LINES_HINT: &str = "the lines above say why; correct that and start again";
 
 /// Makes the cluster if there is none, starts it, and stays until Ctrl-C.
 pub(super) fn run(args: &args::Up, shared: &Shared, printer: &mut Printer) -> Result<(), End> {
     let cluster = find_or_make(args)?;
-    runtime::wait(async {
-        let mut up = Up::new(args, shared, &cluster)?;
-        up.start_all()?;
-        up.stay(printer).await
-    })
+    runtime::wait(async { Up::new(args, shared, &cluster)?.stay(printer).await })
 }
 
 fn find_or_make(args: &args::Up) -> Result<ClusterConfig, Failure> {
@@ -64,6 +67,11 @@ struct Up<'a> {
     starts: BTreeMap<Part, (Instant, Duration)>,
     /// Parts that wait to be restarted, and until when.
     due: BTreeMap<Part, Instant>,
+    /// Parts that have ended, though they may run again.
+    ended: BTreeSet<Part>,
+    /// What each part complained of last.
+    complaints: BTreeMap<Part, Complaint>,
+    is_ready: bool,
     paint: Paint,
     log_format: LogFormat,
     /// The width of the longest name.
@@ -80,9 +88,20 @@ impl<'a> Up<'a> {
         let children = Children::new(&args.dir, shared);
         let parts = parts_of(cluster);
         let width = parts.iter().map(|part| part.to_string().len()).max().unwrap_or(0);
-        let (starts, due) = (BTreeMap::new(), BTreeMap::new());
-        let (paint, log_format) = (Paint::of_stderr(), shared.log_format);
-        Ok(Self { args, cluster, target, children, starts, due, paint, log_format, width })
+        Ok(Self {
+            args,
+            cluster,
+            target,
+            children,
+            starts: BTreeMap::new(),
+            due: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            complaints: BTreeMap::new(),
+            is_ready: false,
+            paint: Paint::of_stderr(),
+            log_format: shared.log_format,
+            width,
+        })
     }
 
     fn start_all(&mut self) -> Result<(), Failure> {
@@ -91,6 +110,7 @@ impl<'a> Up<'a> {
 
     fn start(&mut self, part: Part) -> Result<(), Failure> {
         self.due.remove(&part);
+        self.complaints.remove(&part);
         self.children.start(part)?;
         let pause = match self.starts.get(&part) {
             Some((started, pause)) if started.elapsed() < STEADY_TIME => {
@@ -102,38 +122,68 @@ impl<'a> Up<'a> {
         Ok(())
     }
 
-    /// Shows what the children do until a signal says that it is enough.
+    /// Starts all and stays until a signal says that it is enough, or all is in vain.
     async fn stay(&mut self, printer: &mut Printer) -> Result<(), End> {
         let mut signals = Signals::new()?;
+        tokio::select! {
+            are_free = wait_for_addresses(self.cluster) => are_free?,
+            () = signals.next() => return Ok(()),
+        }
+        let result = match self.start_all() {
+            Ok(()) => self.watch(&mut signals, printer).await,
+            Err(failure) => Err(failure.into()),
+        };
+        let stopped = self.stop(&mut signals).await;
+        result.and(stopped)
+    }
+
+    /// Shows what the children do until a signal says that it is enough.
+    async fn watch(&mut self, signals: &mut Signals, printer: &mut Printer) -> Result<(), End> {
         let client = client::connect_as_client(&self.target)?;
-        let mut ready = tokio::spawn(first_leader(client));
-        let mut is_ready = false;
+        let mut asking = pin!(ask(&client));
         loop {
             let next_restart = self.due.values().min().copied();
             tokio::select! {
                 event = self.children.next() => self.on_event(event)?,
-                leader = &mut ready, if !is_ready => {
-                    is_ready = true;
-                    if let Ok(leading) = leader {
+                status = &mut asking, if !self.is_ready => match self.leader_if_ready(&status) {
+                    Some(leading) => {
+                        self.is_ready = true;
                         self.say_ready(leading, printer)?;
                     }
-                }
+                    None => asking.set(ask(&client)),
+                },
                 () = at(next_restart) => self.restart_due()?,
-                () = signals.next() => break,
+                () = signals.next() => return Ok(()),
             }
         }
-        ready.abort();
-        self.stop(&mut signals).await
+    }
+
+    /// The leader, if it is one of ours and all of ours serve. A child that waits for its folder
+    /// would be taken for a cluster that runs there already. One that has ended before may never
+    /// come, and is not waited for.
+    fn leader_if_ready(&self, status: &Status) -> Option<Leading> {
+        let running = self.children.running();
+        let serves = |part: &Part| match part {
+            Part::Registry => true,
+            Part::Node(ours) => {
+                status.nodes.iter().any(|node| node.node == *ours && node.said.is_ok())
+            }
+        };
+        let all_serve = running.iter().all(|part| self.ended.contains(part) || serves(part));
+        let is_ours = |leading: &Leading| running.contains(&Part::Node(leading.node));
+        status.leader.filter(|leading| all_serve && is_ours(leading))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Line { part, text } => {
+                self.complaints.entry(part).or_default().hear(&text);
                 self.pass_on(part, &text);
                 return Ok(());
             }
             Event::Ended { part, status } => {
                 self.show(part, &ending(status));
+                self.ended.insert(part);
                 let is_hopeless = matches!(status.code(), Some(0 | 2 | 6));
                 if self.args.restart && !is_hopeless {
                     let pause =
@@ -143,13 +193,44 @@ impl<'a> Up<'a> {
                     let command = part.command(&self.args.dir);
                     self.show(part, &format!("stays down until it is restarted: {command}"));
                 }
+                if !self.is_ready {
+                    self.check_hope(part, status)?;
+                }
             }
         }
         if self.children.running().is_empty() && self.due.is_empty() {
-            let hint = "the lines above say why; correct that and start again";
-            return Err(Failure::new(Code::Failed, "every part of the cluster has ended", hint));
+            let sentence = "every part of the cluster has ended";
+            return Err(Failure::new(Code::Failed, sentence, LINES_HINT));
         }
         Ok(())
+    }
+
+    /// Whether the cluster can still come up, now that a part has ended.
+    fn check_hope(&self, part: Part, status: ExitStatus) -> Result<(), Failure> {
+        let none = Complaint::default();
+        let complaint = self.complaints.get(&part).unwrap_or(&none);
+        let reason = match complaint.sentence.as_str() {
+            "" => ending(status),
+            sentence => sentence.to_owned(),
+        };
+        let hint = if complaint.hint.is_empty() { LINES_HINT } else { &complaint.hint };
+        if complaint.is_of_another_process() {
+            let sentence = format!("{part} could not be started: {reason}");
+            return Err(Failure::new(Code::Failed, sentence, hint));
+        }
+        let (count, majority) = (self.cluster.nodes.len(), self.cluster.nodes.len() / 2 + 1);
+        let running = self.children.running();
+        let parts = running.iter().chain(self.due.keys());
+        let left = parts.filter(|part| matches!(part, Part::Node(_))).count();
+        if left >= majority {
+            return Ok(());
+        }
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        let sentence = format!(
+            "the cluster cannot come up with {left} of {count} node(s), it takes {majority}; \
+             {part}: {reason}"
+        );
+        Err(Failure::new(code.map_or(Code::Failed, Code::of), sentence, hint))
     }
 
     fn restart_due(&mut self) -> Result<(), Failure> {
@@ -196,6 +277,9 @@ impl<'a> Up<'a> {
 
     /// Stops all in an orderly way; who does not, or at a second signal, is ended.
     async fn stop(&mut self, signals: &mut Signals) -> Result<(), End> {
+        if self.children.running().is_empty() {
+            return Ok(());
+        }
         talk("stopping; once more to stop at once");
         self.children.ask_to_stop();
         let deadline = Instant::now() + limits::STOP_TIMEOUT;
@@ -259,14 +343,64 @@ fn style_of(part: Part) -> Style {
     }
 }
 
-/// The first leader that serves.
-async fn first_leader(client: Client) -> Leading {
-    loop {
-        if let Some(leading) = client.status().await.leader {
-            return leading;
+/// What a part said when it gave up.
+#[derive(Debug, Default)]
+struct Complaint {
+    sentence: String,
+    hint: String,
+}
+
+impl Complaint {
+    /// Takes note of a line, if it is part of a complaint.
+    fn hear(&mut self, line: &str) {
+        // Who forces colours on this process does so on its children.
+        let line = strip_str(line).to_string();
+        if let Some(sentence) = line.strip_prefix("error: ") {
+            *self = Self { sentence: sentence.to_owned(), hint: String::new() };
+        } else if let Some(hint) = line.strip_prefix("hint: ") {
+            hint.clone_into(&mut self.hint);
+        }
+    }
+
+    /// Whether another process has what the part needs: a cluster runs there already.
+    fn is_of_another_process(&self) -> bool {
+        // The words of `BindError::InUse` and `StoreError::Locked`: all that a child leaves behind.
+        ["is in use by another process", "another process holds"]
+            .iter()
+            .any(|words| self.sentence.contains(words))
+    }
+}
+
+/// Waits until nobody listens where the parts will: those before may still be ending.
+///
+/// # Errors
+/// Somebody still does. A client would take them for the cluster that is to be started.
+async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
+    let deadline = Instant::now() + limits::LOCK_TIMEOUT;
+    while let Some((part, address)) = address_in_use(cluster) {
+        if Instant::now() >= deadline {
+            let error = BindError::InUse { address };
+            let sentence = format!("{part} cannot be started: {error}");
+            let hint = "if this cluster is running already, `annal client status` shows it";
+            return Err(Failure::new(Code::Failed, sentence, hint));
         }
         sleep(READY_POLL).await;
     }
+    Ok(())
+}
+
+fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, SocketAddr)> {
+    let registry = cluster.registry.map(|address| (Part::Registry, address));
+    let nodes = cluster.nodes.iter().map(|(node, address)| (Part::Node(*node), *address));
+    // Any other trouble with an address is for the part itself to tell.
+    let is_in_use = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    registry.into_iter().chain(nodes).find(|(_, at)| UdpSocket::bind(at).is_err_and(is_in_use))
+}
+
+/// Asks how the cluster is, after a pause.
+async fn ask(client: &Client) -> Status {
+    sleep(READY_POLL).await;
+    client.status().await
 }
 
 /// Waits until then, or for ever.
@@ -274,5 +408,28 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn a_complaint_of_another_process_is_known_by_its_words() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 7100));
+        let folder = "data/n1".into();
+        let said =
+            [BindError::InUse { address }.to_string(), StoreError::Locked { folder }.to_string()];
+        for sentence in said {
+            let mut complaint = Complaint::default();
+            complaint.hear(&format!("\u{1b}[31merror:\u{1b}[0m {sentence}"));
+            complaint.hear("hint: wait");
+            complaint.hear("something else");
+            assert!(complaint.is_of_another_process(), "{complaint:?}");
+            assert_eq!((complaint.sentence, complaint.hint), (sentence, "wait".to_owned()));
+        }
+        assert!(!Complaint::default().is_of_another_process());
     }
 }

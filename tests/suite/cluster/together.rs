@@ -33,6 +33,13 @@ fn signal(process: &Killed, signal: &str) {
     assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
 }
 
+/// Sends two signals at once, of two kinds: the system would merge two of one.
+fn signal_twice(process: &Killed) {
+    let id = process.0.id();
+    let script = format!("kill -s INT {id}; kill -s TERM {id}");
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
 fn text(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap()).into_owned()
 }
@@ -92,6 +99,73 @@ fn up_starts_all_says_what_to_try_and_stops_all() {
 }
 
 #[test]
+fn up_is_not_ready_on_account_of_another_cluster() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1).to_string();
+    let mut first = start(folder, &["up", "--nodes", "1", "--base-port", &port], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    let second = run(folder, ["up"]).expect_complaint(1, "in use by another process");
+    assert_eq!(second.text(), "");
+    run(folder, ["client", "append", "still there"]).expect_code(0);
+    signal(&first, "INT");
+    assert_eq!(first.0.wait().unwrap().code(), Some(0));
+
+    // Nobody listens, but somebody holds the folder. Nor does a restart help.
+    let lock = fs::File::open(folder.join("data/n1/lock")).unwrap();
+    lock.lock().unwrap();
+    for line in [["up"].as_slice(), &["up", "--restart"]] {
+        let output = run(folder, line).expect_complaint(1, "another process holds");
+        assert_eq!(output.text(), "");
+    }
+}
+
+#[test]
+fn up_gives_up_what_cannot_come_up() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(3);
+    run(folder, ["init", "--base-port", &port.to_string()]).expect_code(0);
+
+    // Without one of three it comes up.
+    fs::remove_dir_all(folder.join("data/n1")).unwrap();
+    let mut up = start(folder, &["up"], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    signal(&up, "INT");
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+
+    // Without two it does not, and says whose fault it is.
+    fs::write(folder.join("data/n2/node.toml"), "nonsense").unwrap();
+    let output = run(folder, ["up"]);
+    assert!(matches!(output.code, Some(1 | 6)), "{:?}: {}", output.code, output.stderr);
+    assert!(output.stderr.contains("cannot come up with 1 of 3"), "{}", output.stderr);
+    fs::remove_dir_all(folder.join("data/n2")).unwrap();
+    let output = run(folder, ["up", "--restart"]).expect_complaint(6, "data is gone");
+    assert_eq!(output.text(), "");
+    assert!(are_free(port..=port + 3), "a part still runs");
+}
+
+#[test]
+fn copies_of_a_signal_do_not_hurry_the_stop() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1).to_string();
+    let up = ["up", "--nodes", "1", "--base-port", &port];
+    let mut up = start(folder, &up, "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    signal_twice(&up);
+    assert_eq!(up.0.wait().unwrap().code(), Some(0), "{}", text(folder, "up.err"));
+
+    let mut node = start(folder, &["node", "start", "--data", "./data/n1"], "node");
+    wait_for("the node", || status(folder));
+    signal_twice(&node);
+    assert_eq!(node.0.wait().unwrap().code(), Some(0), "{}", text(folder, "node.err"));
+}
+
+#[test]
 fn up_restarts_what_crashes_if_asked() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
@@ -141,6 +215,38 @@ fn the_demo_leaves_what_was_there_before() {
     run(folder.path(), ["init"]).expect_code(0);
     run(folder.path(), ["demo", "--dir", "."]).expect_complaint(1, "already there");
     assert!(folder.path().join("certs/cluster.toml").exists());
+}
+
+#[test]
+fn the_demo_removes_nothing_that_it_did_not_make() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mine = |name: &str| fs::write(folder.join(name), "mine").unwrap();
+    let count = |name: &str| fs::read_dir(folder.join(name)).unwrap().count();
+    mine("notes");
+    for name in ["data", "certs"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        let file = format!("{name}/notes");
+        mine(&file);
+        let refused = run(folder, ["demo", "--dir", "."]).expect_complaint(1, &file);
+        assert!(refused.stdout.is_empty(), "it began");
+        assert_eq!(count(name), 1, "the demo wrote something");
+        fs::remove_file(folder.join(&file)).unwrap();
+    }
+    run(folder, ["demo", "--dir", "."]).expect_code(0);
+    assert_eq!((count("."), count("data"), count("certs")), (3, 0, 0));
+
+    // Interrupted, after others have put something beside what the demo made.
+    let mut demo = start(folder, &["demo", "--dir", "."], "demo");
+    wait_for("the leader", || text(folder, "demo.out").contains("was elected").then_some(()));
+    mine("data/notes");
+    fs::create_dir(folder.join("certs/mine")).unwrap();
+    signal(&demo, "INT");
+    assert_eq!(demo.0.wait().unwrap().code(), Some(1));
+    assert!(text(folder, "demo.err").contains("interrupted"));
+    assert_eq!(text(folder, "data/notes"), "mine");
+    assert_eq!((count("."), count("data"), count("certs")), (5, 1, 1));
 }
 
 #[test]
