@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::append::{AppendError, Order, Orders};
+use super::backoff::pause_after;
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
 use super::route::Leading;
 use super::session::{Advice, Failure, LaneNumber, Session};
 use super::token::Token;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, LANE_QUEUE_MAX,
-    ORDERS_QUEUE_MAX,
+    BACKOFF_MIN, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, LANE_QUEUE_MAX, ORDERS_QUEUE_MAX,
 };
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::types::{ClientId, Index, NodeId, Seq};
@@ -325,8 +325,7 @@ impl Conversation {
 
     /// How long to wait before troubling a node again.
     fn pause(&self) -> Duration {
-        let doublings = self.troubles.saturating_sub(1).min(8);
-        (BACKOFF_MIN * 2u32.pow(doublings)).min(BACKOFF_MAX)
+        pause_after(self.troubles.saturating_sub(1))
     }
 
     fn current_lane(&self) -> Option<&Lane> {

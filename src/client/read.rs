@@ -7,10 +7,11 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::backoff::pause_after;
 use super::leader::{Shared, Unavailable};
 use super::outcome::Outcome;
 use super::route::Leading;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
+use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::types::{Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
@@ -226,8 +227,7 @@ impl Reader {
     async fn open(&mut self, until: Instant) -> Result<(), ReadError> {
         loop {
             if self.troubles > 1 {
-                let doublings = (self.troubles - 2).min(8);
-                let pause = (BACKOFF_MIN * 2u32.pow(doublings)).min(BACKOFF_MAX);
+                let pause = pause_after(self.troubles - 2);
                 sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
             }
             let (node, leading) = self.whom_to_ask(until).await?;
