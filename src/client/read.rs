@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::backoff::pause_after;
+use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
 use super::outcome::Outcome;
 use super::route::Leading;
@@ -81,6 +82,12 @@ pub enum ReadError {
         /// Who.
         node: NodeId,
     },
+    /// Nobody has said where the node is that was to be asked.
+    #[error("no address of {node} is known")]
+    NoAddress {
+        /// Who.
+        node: NodeId,
+    },
     /// Nothing came within the timeout.
     #[error("nothing came within {} ms", after.as_millis())]
     TimedOut {
@@ -114,6 +121,7 @@ impl ReadError {
         match self {
             Self::Unavailable(unavailable) => unavailable.outcome(),
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
+            Self::NoAddress { .. } => Outcome::Usage,
             Self::UnknownLog | Self::Failed { .. } | Self::OutOfOrder { .. } => Outcome::Failed,
         }
     }
@@ -122,6 +130,7 @@ impl ReadError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unavailable(unavailable) => unavailable.hint(),
+            Self::NoAddress { .. } => "give it with --nodes, as n1=127.0.0.1:7101",
             Self::Unreachable { .. } => "name another node, or leave out --node",
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
@@ -233,9 +242,14 @@ impl Reader {
             let (node, leading) = self.whom_to_ask(until).await?;
             let request = self.request();
             let opening = self.shared.connections.open(node, &request);
-            if let Ok(Ok(Stream { sender, receiver })) = timeout_at(until, opening).await {
-                self.source = Some(Source { node, leading, _sender: sender, receiver });
-                return Ok(());
+            match timeout_at(until, opening).await {
+                Ok(Ok(Stream { sender, receiver })) => {
+                    self.source = Some(Source { node, leading, _sender: sender, receiver });
+                    return Ok(());
+                }
+                // Only whoever reads knows of it, and asks nobody who could tell where it is.
+                Ok(Err(AskError::NoAddress { node })) => return Err(ReadError::NoAddress { node }),
+                Ok(Err(_)) | Err(_) => {}
             }
             self.shared.failed(node);
             self.trouble = Some(ReadError::Unreachable { node });
