@@ -294,7 +294,9 @@ fn an_append_that_nobody_can_have_taken_is_given_up_at_a_signal() {
         let mut command = annal(folder.path());
         command.args(["client", "append", "--timeout", "1h"]).args(words);
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
+        let mut child = command.spawn().unwrap();
+        // Held open: the end of the input would be the end of the append.
+        let _input = child.stdin.take();
         wait_for("the client to listen to signals", || listens(child.id()).then_some(()));
         let id = child.id().to_string();
         assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
