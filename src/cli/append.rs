@@ -10,17 +10,20 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Append, Connection};
 use super::connection;
 use super::failure::{Code, End, Failure};
 use super::gather::{Batch, Gatherer, too_long, too_much};
-use super::output::{Closed, Printer};
+use super::output::{Closed, Printer, complain};
 use super::quote::command_line;
 use super::rows::AppendRow;
+use super::runtime::Signals;
 use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
 use crate::limits;
 
@@ -89,44 +92,92 @@ pub(super) async fn run(
     printer: &mut Printer,
 ) -> Result<(), End> {
     let Settings { source, token, flags } = settings;
-    let mut printer = Unheard { printer, is_closed: false };
-    match (source, token) {
-        (Source::Arguments(records), None) => {
-            let answer = client.append(records.clone()).await;
-            one(answer, &records, &flags, &mut printer)
+    let interrupted = give_up_at_signal(client)?;
+    let printer = Unheard { printer, closed: None };
+    let (answer, records) = match (source, token) {
+        (Source::Lines(input), None) => {
+            let pipeline = Pipeline { flags: &flags, interrupted };
+            return pipeline.run(client, Gatherer::new(input), printer).await;
         }
+        (Source::Arguments(records), None) => (client.append(records.clone()).await, records),
         (Source::Arguments(records), Some(token)) => {
-            let answer = repeat(client, token, records.clone()).await;
-            one(answer, &records, &flags, &mut printer)
+            (repeat(client, token, records.clone()).await, records)
         }
         (Source::Lines(input), Some(token)) => {
-            let batch = Gatherer::new(input).all().await.map_err(Failure::from)?;
-            let answer = repeat(client, token, batch.records.clone()).await;
-            one(answer, &batch.records, &flags, &mut printer)
+            let records = all_lines(Gatherer::new(input), &interrupted).await?;
+            (repeat(client, token, records.clone()).await, records)
         }
-        (Source::Lines(input), None) => {
-            lines(client, Gatherer::new(input), &flags, &mut printer).await
+    };
+    match answer {
+        Ok(appended) => printer.print_only(appended),
+        Err(error) => {
+            let error = named(error, token, &interrupted);
+            Err(failure_of_one(&error, &records, &flags, &interrupted).into())
         }
     }
 }
 
-/// A printer that goes on when nobody reads any more: what is to be appended is appended.
+/// At a signal everything under way is given up, so that it can be said what became of it. At
+/// another the process ends at once, as it may hang in a write that nobody reads.
+fn give_up_at_signal(client: &Client) -> Result<CancellationToken, Failure> {
+    let mut signals = Signals::new()?;
+    let interrupted = CancellationToken::new();
+    let (client, notice) = (client.clone(), interrupted.clone());
+    tokio::spawn(async move {
+        signals.next().await;
+        // In this order: whoever sees the failure knows why it came.
+        notice.cancel();
+        client.give_up();
+        signals.next().await;
+        let sentence = "interrupted again: the records may be in the log, or may still get there";
+        let hint = "read the end of the log to see which of them are in it";
+        complain(&Failure::new(Code::Unknown, sentence, hint));
+        process::exit(Code::Unknown as i32);
+    });
+    Ok(interrupted)
+}
+
+/// A printer that goes on when nothing can be printed any more: what is to be appended is appended.
 struct Unheard<'a> {
     printer: &'a mut Printer,
-    is_closed: bool,
+    /// Why nothing is printed any more.
+    closed: Option<Closed>,
 }
 
 impl Unheard<'_> {
-    fn print(&mut self, appended: Appended) -> Result<(), End> {
-        if self.is_closed {
-            return Ok(());
+    fn print(&mut self, appended: Appended) {
+        if self.closed.is_none() {
+            self.closed = self.printer.print_now(&AppendRow::from(appended)).err();
         }
-        match self.printer.print_now(&AppendRow::from(appended)) {
-            Err(Closed::Quietly) => {
-                self.is_closed = true;
-                Ok(())
-            }
-            other => Ok(other?),
+    }
+
+    /// Prints the answer to the only request.
+    fn print_only(mut self, appended: Appended) -> Result<(), End> {
+        self.print(appended);
+        let (offset, index) = (appended.offset, appended.index);
+        self.end(&format!("the append is acknowledged: offset {offset}, entry {index}"))
+    }
+
+    /// Everything is appended, as the word says. It fails if nobody could be told, unless nobody
+    /// wanted to be.
+    fn end(self, word: &str) -> Result<(), End> {
+        let Some(Closed::Error(error)) = self.closed else { return Ok(()) };
+        let sentence = format!("the output cannot be written: {error}; {word}");
+        let hint = "do not append them again: the records are in the log, only the output is lost";
+        Err(Failure::new(Code::Failed, sentence, hint).into())
+    }
+}
+
+/// All lines of the input, for a repetition.
+async fn all_lines(
+    mut gatherer: Gatherer,
+    interrupted: &CancellationToken,
+) -> Result<Vec<Bytes>, Failure> {
+    tokio::select! {
+        batch = gatherer.all() => Ok(batch?.records),
+        () = interrupted.cancelled() => {
+            let sentence = "interrupted before it was sent: what the append came to is still unknown";
+            Err(Failure::new(Code::Unknown, sentence, "the same command settles it"))
         }
     }
 }
@@ -141,23 +192,33 @@ async fn repeat(
     appender.next().await?.ok_or(AppendError::Ended)
 }
 
-/// Ends an append of one request.
-fn one(
-    answer: Result<Appended, AppendError>,
+/// What an interruption means for the only request, which may have ended before it was looked at.
+/// That a repetition was not sent says nothing about the append that it repeats.
+fn named(error: AppendError, token: Option<Token>, interrupted: &CancellationToken) -> AppendError {
+    let unsent = matches!(error, AppendError::Ended | AppendError::GivenUp);
+    match token {
+        _ if !unsent || !interrupted.is_cancelled() => error,
+        Some(token) => AppendError::Unknown { token },
+        None => AppendError::GivenUp,
+    }
+}
+
+fn failure_of_one(
+    error: &AppendError,
     records: &[Bytes],
     flags: &[OsString],
-    printer: &mut Unheard<'_>,
-) -> Result<(), End> {
-    match answer {
-        Ok(appended) => printer.print(appended),
-        Err(error) => {
-            let mut failure = failure_of(&error, error.to_string());
-            if let AppendError::Unknown { token } = error {
-                failure.commands.push(settling_command(token, records, flags));
-            }
-            Err(failure.into())
-        }
+    interrupted: &CancellationToken,
+) -> Failure {
+    let mut failure = failure_of(error, said(error, interrupted));
+    if let AppendError::Unknown { token } = error {
+        failure.commands.push(settling_command(*token, records, flags));
     }
+    failure
+}
+
+/// The error, and whether it came of a signal.
+fn said(error: &AppendError, interrupted: &CancellationToken) -> String {
+    if interrupted.is_cancelled() { format!("interrupted; {error}") } else { error.to_string() }
 }
 
 fn failure_of(error: &AppendError, sentence: String) -> Failure {
@@ -170,38 +231,82 @@ fn failure_of(error: &AppendError, sentence: String) -> Failure {
     Failure::of(error.outcome(), sentence, hint)
 }
 
-/// Appends lines to their end, or to the first failure.
-async fn lines(
-    client: &Client,
-    gatherer: Gatherer,
-    flags: &[OsString],
-    printer: &mut Unheard<'_>,
-) -> Result<(), End> {
-    let (sender, mut receiver) = client.appender().split();
-    let (under_way, mut sent) = mpsc::channel(limits::GATHER_IN_FLIGHT_MAX);
-    let sending = tokio::spawn(send_lines(gatherer, sender, under_way));
-    loop {
-        match receiver.next().await {
-            Ok(Some(appended)) => {
-                // Its place among those under way is free.
-                let _ = sent.recv().await;
-                printer.print(appended)?;
+/// An append of lines.
+struct Pipeline<'a> {
+    flags: &'a [OsString],
+    interrupted: CancellationToken,
+}
+
+impl Pipeline<'_> {
+    /// Appends lines to their end, to the first failure, or to a signal.
+    async fn run(
+        self,
+        client: &Client,
+        gatherer: Gatherer,
+        mut printer: Unheard<'_>,
+    ) -> Result<(), End> {
+        let (sender, mut receiver) = client.appender().split();
+        let (under_way, mut sent) = mpsc::channel(limits::GATHER_IN_FLIGHT_MAX);
+        let notice = self.interrupted.clone();
+        let sending = tokio::spawn(async move {
+            tokio::select! {
+                sent = send_lines(gatherer, sender, under_way) => sent,
+                () = notice.cancelled() => Err(interruption()),
             }
-            Ok(None) => break,
-            Err(error) => {
-                sending.abort();
-                return Err(stopped(&error, &mut receiver, &mut sent, flags).await.into());
+        });
+        loop {
+            match receiver.next().await {
+                Ok(Some(appended)) => {
+                    // Its place among those under way is free.
+                    let _ = sent.recv().await;
+                    printer.print(appended);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    sending.abort();
+                    return Err(self.stopped(&error, &mut receiver, &mut sent).await.into());
+                }
+            }
+        }
+        // Everything sent is acknowledged; what stopped the sending, if not the end?
+        let count = receiver.acknowledged_records();
+        match sending.await.expect("a panic ends the process") {
+            Ok(()) => printer.end(&all_acknowledged(count)),
+            Err(mut failure) => {
+                if count == 0 && self.interrupted.is_cancelled() {
+                    failure.code = Code::NoLeader;
+                }
+                failure.sentence = format!("{}; {}", failure.sentence, acknowledged(count));
+                Err(failure.into())
             }
         }
     }
-    // Everything sent is acknowledged; what stopped the sending, if not the end?
-    match sending.await.expect("a panic ends the process") {
-        Ok(()) => Ok(()),
-        Err(mut failure) => {
-            let count = receiver.acknowledged_records();
-            failure.sentence = format!("{}; {}", failure.sentence, acknowledged(count));
-            Err(failure.into())
+
+    /// The failure of the first request that is not acknowledged, with a command for it and for
+    /// each after it whose outcome is unknown as well.
+    async fn stopped(
+        &self,
+        error: &AppendError,
+        receiver: &mut AppendReceiver,
+        sent: &mut mpsc::Receiver<Batch>,
+    ) -> Failure {
+        let error = &named(error.clone(), None, &self.interrupted);
+        let count = receiver.acknowledged_records();
+        let sentence = format!("{}; {}", said(error, &self.interrupted), acknowledged(count));
+        let mut failure = failure_of(error, sentence);
+        let AppendError::Unknown { token } = error else { return failure };
+        let later = receiver.later_unknown().await;
+        for token in [*token].into_iter().chain(later) {
+            let Some(batch) = sent.recv().await else { break };
+            failure.commands.push(settling_command(token, &batch.records, self.flags));
         }
+        let settled = failure.commands.len();
+        if settled > 1 {
+            failure.hint = format!(
+                "these {settled} settle it, in this order: the same appends, which may be repeated at will"
+            );
+        }
+        failure
     }
 }
 
@@ -220,38 +325,24 @@ async fn send_lines(
         place.send(batch);
         match sender.send(records).await {
             Ok(()) => {}
-            // The other half knows why.
-            Err(AppendError::Ended) => return Ok(()),
+            // The other half knows why, unless nothing was under way when all was given up.
+            Err(AppendError::Ended) => return Err(interruption()),
             Err(error) => return Err(failure_of(&error, error.to_string())),
         }
     }
 }
 
-/// The failure of the first request that is not acknowledged, with a command for it and for each
-/// after it whose outcome is unknown as well.
-async fn stopped(
-    error: &AppendError,
-    receiver: &mut AppendReceiver,
-    sent: &mut mpsc::Receiver<Batch>,
-    flags: &[OsString],
-) -> Failure {
-    let count = receiver.acknowledged_records();
-    let mut failure = failure_of(error, format!("{error}; {}", acknowledged(count)));
-    let AppendError::Unknown { token } = error else { return failure };
-    let later = receiver.later_unknown().await;
-    for token in [*token].into_iter().chain(later) {
-        match sent.recv().await {
-            Some(batch) => failure.commands.push(settling_command(token, &batch.records, flags)),
-            None => break,
-        }
+/// A signal ended the sending.
+fn interruption() -> Failure {
+    let hint = "append the lines after those";
+    Failure::new(Code::Failed, "interrupted before the end of the input", hint)
+}
+
+fn all_acknowledged(count: u64) -> String {
+    match count {
+        1 => "the first line is acknowledged, and there was no other".to_owned(),
+        count => format!("the first {count} lines are acknowledged, and there were no more"),
     }
-    let settled = failure.commands.len();
-    if settled > 1 {
-        failure.hint = format!(
-            "these {settled} settle it, in this order: the same appends, which may be repeated at will"
-        );
-    }
-    failure
 }
 
 fn acknowledged(count: u64) -> String {

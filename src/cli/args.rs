@@ -1,13 +1,18 @@
 //! The grammar of the command line. What was typed, and nothing about what it does.
 //!
-//! Every flag can also be given by an environment variable, whose name its help shows.
+//! Every flag can also be given by an environment variable, whose name its help shows. An empty one
+//! is as good as none, and what is typed wins: a variable that contradicts it is not taken.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::error::ErrorKind;
+use clap::{
+    Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 
 use crate::limits;
 use crate::types::{Index, NodeId};
@@ -22,6 +27,48 @@ pub(super) struct Arguments {
     pub(super) shared: Shared,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// Flags that make sense only with certain others, or without.
+const DEPENDENT: [&str; 2] = ["file", "node"];
+
+impl Arguments {
+    /// What was typed, and what the environment adds to it.
+    pub(super) fn of_process() -> Result<Self, clap::Error> {
+        let words = || env::args_os();
+        let command = without_env(Self::command(), &is_empty);
+        match Self::parsed(command.clone(), words()) {
+            Err(error) if is_contradiction(&error) => {
+                let depends = |flag: &Arg| DEPENDENT.contains(&flag.get_id().as_str());
+                Self::parsed(without_env(command, &depends), words())
+            }
+            parsed => parsed,
+        }
+    }
+
+    fn parsed(
+        mut command: clap::Command,
+        words: impl Iterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
+        let matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// Whether flags do not go together, which may be the environment's fault.
+fn is_contradiction(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument)
+}
+
+/// Whether the flag's variable is set to nothing.
+fn is_empty(flag: &Arg) -> bool {
+    flag.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
+}
+
+/// The command with some flags' variables not looked at.
+fn without_env(command: clap::Command, ignored: &dyn Fn(&Arg) -> bool) -> clap::Command {
+    let ignore = |flag: Arg| if ignored(&flag) { flag.env(Resettable::Reset) } else { flag };
+    command.mut_args(ignore).mut_subcommands(|inner| without_env(inner, ignored))
 }
 
 /// What every command takes.
@@ -194,7 +241,12 @@ pub(super) enum Registry {
 #[derive(Clone, Debug, Args)]
 pub(super) struct RegistryStart {
     /// The registry's folder
-    #[arg(long, env = "ANNAL_DATA", value_name = "FOLDER", default_value = "./data/registry")]
+    #[arg(
+        long,
+        env = "ANNAL_REGISTRY_DATA",
+        value_name = "FOLDER",
+        default_value = "./data/registry"
+    )]
     pub(super) data: PathBuf,
 
     /// Where certs/ is, if not two folders above the data
@@ -323,8 +375,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -33,6 +33,11 @@ pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {
         ClientVerb::CrashLeader => Verb::CrashLeader,
     };
     let target = target(&args.connection)?;
+    if let Verb::Read(options) = &verb
+        && args.connection.nodes.is_empty()
+    {
+        check_node(options, &target)?;
+    }
     let name = if matches!(verb, Verb::CrashLeader) { ADMIN } else { CLIENT };
     runtime::wait(async {
         let client = connect(&target, name)?;
@@ -82,6 +87,17 @@ fn read_options(args: &Read) -> ReadOptions {
     ReadOptions { from, limit: args.limit, consistency, follow: false }
 }
 
+/// Whether the cluster has the node that is to be read from.
+fn check_node(options: &ReadOptions, target: &Target) -> Result<(), Failure> {
+    let Consistency::Stale { node: Some(node) } = options.consistency else { return Ok(()) };
+    if target.nodes.iter().any(|(known, _)| *known == node) {
+        return Ok(());
+    }
+    let names: Vec<_> = target.nodes.iter().map(|(known, _)| known.to_string()).collect();
+    let sentence = format!("the cluster has no node {node}");
+    Err(Failure::new(Code::Usage, sentence, format!("its nodes are {}", names.join(", "))))
+}
+
 fn tail_options(args: &Tail) -> ReadOptions {
     let from = ReadFrom::Last(args.lines);
     ReadOptions { from, limit: None, consistency: Consistency::Linearizable, follow: args.follow }
@@ -111,10 +127,10 @@ async fn read(client: &Client, options: ReadOptions, printer: &mut Printer) -> R
 async fn status(client: &Client, printer: &mut Printer) -> Result<(), End> {
     let status = client.status().await;
     printer.print_now(&status_row(&status))?;
+    let outcome = status.outcome();
     match status.unavailable {
-        Some(unavailable) => {
-            Err(Failure::of(unavailable.outcome(), &unavailable, unavailable.hint()).into())
-        }
+        // Whatever the reason: there is no leader to work with.
+        Some(unavailable) => Err(Failure::of(outcome, &unavailable, unavailable.hint()).into()),
         None => Ok(()),
     }
 }

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use super::args::{Arguments, Command, Node, Registry, Shared};
 use super::failure::{Code, End};
 use super::logs::{self, LogSettings};
@@ -12,7 +10,7 @@ use super::{client, demo, init, node, registry, up};
 
 /// Runs the command that the process was started with. Returns its exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(usage) => {
             print_usage(&usage);

@@ -71,6 +71,9 @@ pub enum AppendError {
     /// A node refused it for good: certainly it is not in the log.
     #[error("the request breaks a limit of the cluster")]
     Invalid,
+    /// It was given up before anybody can have taken it: it is certainly not in the log.
+    #[error("the append was given up before anybody can have taken it")]
+    GivenUp,
     /// A request before it failed, and so this one was not sent, or not taken: it is certainly not
     /// in the log.
     #[error("a request before this one failed")]
@@ -89,7 +92,7 @@ impl AppendError {
             | Self::Invalid => Outcome::Failed,
             Self::OtherRecords { .. } => Outcome::Usage,
             Self::Unavailable(unavailable) => unavailable.outcome(),
-            Self::Ended => Outcome::NoLeader,
+            Self::GivenUp | Self::Ended => Outcome::NoLeader,
             Self::Unknown { .. } | Self::Expired { .. } => Outcome::Unknown,
         }
     }
@@ -122,6 +125,7 @@ impl AppendError {
             Self::Invalid => {
                 "the nodes may be of another version: see `annal --version`".to_owned()
             }
+            Self::GivenUp => "nothing of it is in the log: append it again".to_owned(),
             Self::Empty | Self::RecordTooLarge { .. } | Self::Ended => String::new(),
         }
     }

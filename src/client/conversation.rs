@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::append::{AppendError, Order, Orders};
+use super::backoff::pause_after;
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
 use super::route::Leading;
 use super::session::{Advice, Failure, LaneNumber, Session};
 use super::token::Token;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, LANE_QUEUE_MAX,
-    ORDERS_QUEUE_MAX,
+    BACKOFF_MIN, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, LANE_QUEUE_MAX, ORDERS_QUEUE_MAX,
 };
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::types::{ClientId, Index, NodeId, Seq};
@@ -36,6 +36,7 @@ pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: 
         shared,
         session,
         ends_at_failure: ends_at_failure || token.is_some(),
+        is_given_up: false,
         orders: Some(orders),
         waiting: VecDeque::new(),
         lanes: BTreeMap::new(),
@@ -64,6 +65,7 @@ struct Conversation {
     shared: Arc<Shared>,
     session: Session,
     ends_at_failure: bool,
+    is_given_up: bool,
     /// `None` when no more will come.
     orders: Option<mpsc::Receiver<Order>>,
     /// Who waits for the requests without an answer, in order.
@@ -120,6 +122,7 @@ enum Approach {
 /// Why everything that waits has failed.
 enum Cause {
     TimedOut,
+    GivenUp,
     Unavailable(Unavailable),
     Failure(Failure),
 }
@@ -132,7 +135,9 @@ impl Conversation {
                 return;
             }
             let (wake_at, is_full) = (self.wake_at(), self.session.is_full());
+            let given_up = self.shared.given_up.clone();
             tokio::select! {
+                () = given_up.cancelled(), if !self.is_given_up => self.on_given_up(),
                 order = next_order(&mut self.orders, is_full) => self.on_order(order),
                 Some(event) = self.events.1.recv() => self.on_event(event),
                 Some(Ok(approach)) = self.approach.join_next() => self.on_approach(approach),
@@ -224,6 +229,13 @@ impl Conversation {
             let suspect = self.current_lane().map(|lane| lane.leading);
             self.start_approach(suspect);
         }
+    }
+
+    /// What waits fails, and so does all that is still to come.
+    fn on_given_up(&mut self) {
+        self.is_given_up = true;
+        self.fail_all(&Cause::GivenUp);
+        self.orders = None;
     }
 
     fn follow(&mut self, number: LaneNumber, advice: &Advice) {
@@ -325,8 +337,7 @@ impl Conversation {
 
     /// How long to wait before troubling a node again.
     fn pause(&self) -> Duration {
-        let doublings = self.troubles.saturating_sub(1).min(8);
-        (BACKOFF_MIN * 2u32.pow(doublings)).min(BACKOFF_MAX)
+        pause_after(self.troubles.saturating_sub(1))
     }
 
     fn current_lane(&self) -> Option<&Lane> {
@@ -378,6 +389,7 @@ impl Conversation {
             (Cause::Unavailable(unavailable), None) => {
                 AppendError::Unavailable(unavailable.clone())
             }
+            (Cause::GivenUp, None) => AppendError::GivenUp,
             (Cause::TimedOut, None) if is_first || self.busy.is_some() => {
                 AppendError::Unavailable(match self.busy {
                     Some(node) => Unavailable::Busy { node },

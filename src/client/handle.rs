@@ -141,6 +141,12 @@ impl Client {
         Appender::new(conversation::start(self.shared.clone(), Some(token), true), Some(token))
     }
 
+    /// Gives up every append that is under way, as if its time had run out, and takes no more: each
+    /// ends at once with what is certain about it.
+    pub fn give_up(&self) {
+        self.shared.given_up.cancel();
+    }
+
     /// Begins a read. Nobody is asked before the first batch is.
     pub fn read(&self, options: ReadOptions) -> Reader {
         Reader::new(self.shared.clone(), options)

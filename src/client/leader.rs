@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::connections::{AskError, Connections, lock};
 use super::outcome::Outcome;
@@ -91,6 +92,8 @@ pub(super) struct Shared {
     pub(super) connections: Connections,
     /// Every wait that is not a followed read's ends after this time.
     pub(super) timeout: Duration,
+    /// Cancelled when nobody wants to wait for appends any more.
+    pub(super) given_up: CancellationToken,
     route: Mutex<Route>,
     /// How each node was last found: nothing if it answered.
     census: Mutex<BTreeMap<NodeId, Option<AskError>>>,
@@ -104,7 +107,8 @@ pub(super) enum Word {
 
 impl Shared {
     pub(super) fn new(connections: Connections, timeout: Duration) -> Self {
-        Self { connections, timeout, route: Mutex::default(), census: Mutex::default() }
+        let given_up = CancellationToken::new();
+        Self { connections, timeout, given_up, route: Mutex::default(), census: Mutex::default() }
     }
 
     /// Finds the leader.

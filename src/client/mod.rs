@@ -31,6 +31,7 @@
 //! It does not gather lines into requests, print, or choose exit codes beyond [`Outcome`]. It keeps
 //! nothing on disk: a process that must repeat an append after its own crash keeps the token.
 mod append;
+mod backoff;
 mod connections;
 mod conversation;
 mod crash;

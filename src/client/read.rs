@@ -7,10 +7,12 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::backoff::pause_after;
+use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
 use super::outcome::Outcome;
 use super::route::Leading;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
+use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::types::{Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
@@ -80,6 +82,12 @@ pub enum ReadError {
         /// Who.
         node: NodeId,
     },
+    /// Nobody has said where the node is that was to be asked.
+    #[error("no address of {node} is known")]
+    NoAddress {
+        /// Who.
+        node: NodeId,
+    },
     /// Nothing came within the timeout.
     #[error("nothing came within {} ms", after.as_millis())]
     TimedOut {
@@ -113,6 +121,7 @@ impl ReadError {
         match self {
             Self::Unavailable(unavailable) => unavailable.outcome(),
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
+            Self::NoAddress { .. } => Outcome::Usage,
             Self::UnknownLog | Self::Failed { .. } | Self::OutOfOrder { .. } => Outcome::Failed,
         }
     }
@@ -121,6 +130,7 @@ impl ReadError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unavailable(unavailable) => unavailable.hint(),
+            Self::NoAddress { .. } => "give it with --nodes, as n1=127.0.0.1:7101",
             Self::Unreachable { .. } => "name another node, or leave out --node",
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
@@ -226,16 +236,20 @@ impl Reader {
     async fn open(&mut self, until: Instant) -> Result<(), ReadError> {
         loop {
             if self.troubles > 1 {
-                let doublings = (self.troubles - 2).min(8);
-                let pause = (BACKOFF_MIN * 2u32.pow(doublings)).min(BACKOFF_MAX);
+                let pause = pause_after(self.troubles - 2);
                 sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
             }
             let (node, leading) = self.whom_to_ask(until).await?;
             let request = self.request();
             let opening = self.shared.connections.open(node, &request);
-            if let Ok(Ok(Stream { sender, receiver })) = timeout_at(until, opening).await {
-                self.source = Some(Source { node, leading, _sender: sender, receiver });
-                return Ok(());
+            match timeout_at(until, opening).await {
+                Ok(Ok(Stream { sender, receiver })) => {
+                    self.source = Some(Source { node, leading, _sender: sender, receiver });
+                    return Ok(());
+                }
+                // Only whoever reads knows of it, and asks nobody who could tell where it is.
+                Ok(Err(AskError::NoAddress { node })) => return Err(ReadError::NoAddress { node }),
+                Ok(Err(_)) | Err(_) => {}
             }
             self.shared.failed(node);
             self.trouble = Some(ReadError::Unreachable { node });

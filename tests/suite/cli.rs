@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
+use crate::cluster::harness::{free_ports, wait_for};
 use crate::program::{annal, finish, run, run_with_input};
 
 fn initialized() -> tempfile::TempDir {
@@ -238,4 +239,79 @@ fn a_log_filter_that_is_none_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let line = ["--log", "annal=loud", "client", "status"];
     run(folder.path(), line).expect_complaint(2, "is not a log filter");
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = annal(folder.path());
+    command.arg("init");
+    for name in ["NODE_COUNT", "DIR", "BASE_PORT", "PRODUCTION", "JSON", "LOG", "LOG_FORMAT"] {
+        command.env(format!("ANNAL_{name}"), "");
+    }
+    let output = finish(command, b"").expect_code(0);
+    assert!(!output.text().starts_with('{'), "{}", output.text());
+    assert_eq!(names(&folder.path().join("data")), ["n1", "n2", "n3", "registry"]);
+}
+
+#[test]
+fn what_is_typed_wins_over_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    for (variable, line) in [
+        (("ANNAL_FILE", "f"), &["client", "append", "hi"][..]),
+        (("ANNAL_NODE", "n1"), &["client", "read"]),
+    ] {
+        let mut command = annal(folder.path());
+        command.args(line).env(variable.0, variable.1);
+        // Understood, and only then in want of a cluster.
+        finish(command, b"").expect_complaint(1, "cluster.toml is missing");
+    }
+    // Where it contradicts nothing it is taken.
+    let mut command = annal(folder.path());
+    command.args(["client", "append"]).env("ANNAL_FILE", "f");
+    finish(command, b"").expect_complaint(1, "f cannot be read");
+    // A node's folder is not the registry's.
+    let help = run(folder.path(), ["registry", "start", "--help"]).expect_code(0);
+    assert!(help.text().contains("ANNAL_REGISTRY_DATA="), "{}", help.text());
+}
+
+#[test]
+fn a_node_that_the_cluster_does_not_have_is_a_usage_error() {
+    let folder = initialized();
+    let read = ["client", "read", "--stale", "--node", "n9"];
+    run(folder.path(), read).expect_complaint(2, "the cluster has no node n9");
+    let nodes = ["--nodes", "n1=127.0.0.1:1"];
+    let output = run(folder.path(), read.into_iter().chain(nodes));
+    output.expect_complaint(2, "no address of n9 is known");
+}
+
+#[test]
+fn an_append_that_nobody_can_have_taken_is_given_up_at_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_ports(3).to_string();
+    run(folder.path(), ["init", "--base-port", &port]).expect_code(0);
+    for words in [&["hi"][..], &["-"]] {
+        let mut command = annal(folder.path());
+        command.args(["client", "append", "--timeout", "1h"]).args(words);
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Held open: the end of the input would be the end of the append.
+        let _input = child.stdin.take();
+        wait_for("the client to listen to signals", || listens(child.id()).then_some(()));
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(stderr.starts_with("error: interrupted"), "{stderr}");
+        assert!(stderr.contains("\nhint: "), "{stderr}");
+    }
+}
+
+/// Whether a process handles SIGINT, SIGTERM and SIGHUP itself.
+fn listens(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let wanted = (1 << 1) | (1 << 14) | 1;
+    caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & wanted == wanted)
 }

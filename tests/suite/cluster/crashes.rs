@@ -1,6 +1,7 @@
 //! What crashes do not do: lose, repeat, or reorder what was acknowledged.
 
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -111,7 +112,6 @@ fn a_pipeline_survives_the_crash_of_the_leader() {
     let feeding = {
         let lines = lines.clone();
         thread::spawn(move || {
-            use std::io::Write as _;
             for line in lines {
                 writeln!(input, "{line}").unwrap();
                 // So that it is many requests, and the crash comes among them.
@@ -240,6 +240,99 @@ fn an_unknown_outcome_is_settled_by_the_printed_command() {
     assert_eq!(records.len(), 3 + lines.len(), "all lines were under way");
 }
 
+#[test]
+fn an_interrupted_append_says_what_became_of_it() {
+    let cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let followers: Vec<_> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
+    let signal = |name| followers.iter().for_each(|node| cluster.signal(node, name));
+    let start = |words: &[&str]| {
+        let mut command = annal(cluster.folder());
+        command.args(["client", "append", "--timeout", "1m"]).args(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+
+    // Idle: all that was sent is acknowledged, and the input has not ended.
+    let mut child = start(&["-"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\n").unwrap();
+    let printed = BufReader::new(child.stdout.take().unwrap());
+    assert!(printed.lines().next().is_some(), "an acknowledgement");
+    wait_for("both records", || (cluster.records().len() == 2).then_some(()));
+    let stderr = interrupted(child, "TERM", 1);
+    assert!(stderr.contains("the first 2 lines are acknowledged"), "{stderr}");
+
+    // With requests under way, of lines or of arguments.
+    let last_index = || {
+        let status = cluster.status();
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["node"] == leader)?["last_index"].as_u64()
+    };
+    let lines: Vec<String> = (0..9000).map(|number| format!("line {number}")).collect();
+    let mut expected = vec!["one".to_owned(), "two".to_owned()];
+    for (words, records) in [(&["-"][..], lines), (&["three"], vec!["three".to_owned()])] {
+        let before = wait_for("the leader", last_index);
+        signal("STOP");
+        let mut child = start(words);
+        let mut input = child.stdin.take().unwrap();
+        if words == ["-"] {
+            writeln!(input, "{}", records.join("\n")).unwrap();
+        }
+        wait_for("the leader to take it", || (last_index()? > before).then_some(()));
+        let stderr = interrupted(child, "INT", 5);
+        signal("CONT");
+        let mut commands = stderr.lines().filter(|line| line.starts_with("annal client append"));
+        let count = commands.clone().count();
+        assert!(count >= 1, "{stderr}");
+        for command in commands.by_ref() {
+            shell(&cluster, command, "");
+            shell(&cluster, command, "");
+            if let Some((_, file)) = command.rsplit_once(" --file ") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+        let found = cluster.records().split_off(expected.len());
+        assert!(!found.is_empty() && records.starts_with(&found), "a prefix, in order, once");
+        expected.extend(found);
+        cluster.leader();
+    }
+}
+
+/// Sends a signal to a client. Returns what it said before it ended with this code.
+#[track_caller]
+fn interrupted(child: Child, signal: &str, code: i32) -> String {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.starts_with("error: interrupted"), "{stderr}");
+    stderr
+}
+
+#[test]
+fn an_output_that_cannot_be_written_does_not_hide_what_is_in_the_log() {
+    let cluster = Cluster::started(Kind::default());
+    let lines: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+    std::fs::write(cluster.path("many"), lines.join("\n")).unwrap();
+    let append = |words: &[&str]| {
+        let mut command = annal(cluster.folder());
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        command.args(["client", "append", "--timeout", "30s"]).args(words).stdout(full);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("the output cannot be written"), "{stderr}");
+        stderr
+    };
+    let stderr = append(&["zero"]);
+    assert!(stderr.contains("the append is acknowledged: offset 0, entry "), "{stderr}");
+    let stderr = append(&["--file", "many"]);
+    assert!(stderr.contains("the first 20000 lines are acknowledged"), "{stderr}");
+    assert_eq!(cluster.records()[1..], lines);
+}
+
 /// The command at the end of stderr.
 #[track_caller]
 fn settling_command(output: &Output) -> String {
@@ -248,12 +341,12 @@ fn settling_command(output: &Output) -> String {
     last.to_owned()
 }
 
-fn bash(cluster: &Cluster, command: &str, flag: &str) -> std::process::Command {
+fn bash(cluster: &Cluster, command: &str, flag: &str) -> Command {
     let folder = std::path::Path::new(env!("CARGO_BIN_EXE_annal")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     // Flags may stand anywhere before the records.
     let command = command.replacen("append", &format!("append {flag} --timeout 30s"), 1);
-    let mut shell = std::process::Command::new("bash");
+    let mut shell = Command::new("bash");
     shell.args(["-c", &command]).current_dir(cluster.folder()).env("PATH", path);
     shell
 }

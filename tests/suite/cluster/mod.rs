@@ -1,7 +1,7 @@
 //! Whole clusters of real processes, as a user has them.
 
 mod crashes;
-mod harness;
+pub(crate) mod harness;
 mod refusals;
 mod service;
 mod together;

@@ -63,6 +63,12 @@ fn only_the_right_certificate_is_accepted() {
     let line = ["client", "append", "x", "--nodes", &ours.join(","), "--timeout", "5s"];
     let output = program::run(theirs.parent().unwrap(), line);
     output.expect_complaint(1, "certificate");
+    // Nor is a leader found there, nor where nobody speaks to clients.
+    let line = ["client", "status", "--json", "--nodes", &ours.join(",")];
+    let output = program::run(theirs.parent().unwrap(), line).expect_complaint(3, "certificate");
+    assert!(output.json()[0]["leader"].is_null(), "the object is printed all the same");
+    let registry = format!("127.0.0.1:{}", cluster.base_port());
+    cluster.client(["status", "--nodes", &registry]).expect_code(3);
     assert_eq!(cluster.records(), ["one", "two"]);
 }
 
