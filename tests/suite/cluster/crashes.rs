@@ -195,14 +195,19 @@ fn without_a_quorum_nothing_is_taken_and_the_code_says_so() {
 fn an_unknown_outcome_is_settled_by_the_printed_command() {
     let cluster = Cluster::started(Kind::default());
     cluster.append(&["one"]);
-    let leader = cluster.leader();
-    let followers: Vec<_> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
-    let signal = |name| followers.iter().for_each(|node| cluster.signal(node, name));
+    // Whoever leads at the moment, for a leader that nobody answers steps down.
+    let followers = || {
+        let leader = cluster.leader();
+        cluster.nodes().into_iter().filter(move |node| *node != leader).collect::<Vec<_>>()
+    };
+    let signal = |to: &[String], name| to.iter().for_each(|node| cluster.signal(node, name));
 
-    // The followers hang: the leader takes the record, and nobody can answer in time.
-    signal("STOP");
-    let output = cluster.client(["append", "--timeout", "300ms", "--", "it's two", "-three"]);
-    signal("CONT");
+    // The followers hang: the leader takes the record, and nobody can answer in time, whether it goes
+    // on leading for that long or not.
+    let hung = followers();
+    signal(&hung, "STOP");
+    let output = cluster.client(["append", "--timeout", "2s", "--", "it's two", "-three"]);
+    signal(&hung, "CONT");
     let output = output.expect_complaint(5, "no answer");
     let settle = settling_command(&output);
     let answers: Vec<_> = (0..3).map(|_| shell(&cluster, &settle, "--json")).collect();
@@ -216,11 +221,12 @@ fn an_unknown_outcome_is_settled_by_the_printed_command() {
     assert_eq!(cluster.records().len(), 3);
 
     // The same for lines, of which several requests are under way.
-    signal("STOP");
+    let hung = followers();
+    signal(&hung, "STOP");
     let lines: Vec<String> = (0..9000).map(|number| format!("line {number}")).collect();
-    let line = ["client", "append", "-", "--timeout", "300ms"];
+    let line = ["client", "append", "-", "--timeout", "2s"];
     let output = program::run_with_input(cluster.folder(), line, lines.join("\n").as_bytes());
-    signal("CONT");
+    signal(&hung, "CONT");
     let output = output.expect_complaint(5, "no line is acknowledged");
     let commands: Vec<_> =
         output.stderr.lines().filter(|line| line.starts_with("annal client append")).collect();
