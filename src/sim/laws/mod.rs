@@ -1,0 +1,151 @@
+//! The laws: what must hold at every moment of a run, one file each.
+//!
+//! A law sees [`Moment`]s, one after each event, and keeps what it needs to compare two of them. It
+//! judges from outside: from what nodes sent, from what their disks would keep through a power cut,
+//! from what clients were told. A law never changes anything, and never asks the core whether the
+//! core is right.
+
+use crate::entry::{Chain, SealedEntry};
+use crate::raft::HardState;
+use crate::replica::Replica;
+use crate::store::Recovered;
+use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
+use crate::wire::api::Appended;
+use crate::wire::peer::PeerMessage;
+use crate::wire::registry::Announcement;
+
+/// What a node's disk would keep if the power failed now and everything unsynced were lost.
+pub trait Platter {
+    /// Term and vote.
+    fn hard_state(&self) -> HardState;
+    /// The entry at an index, if it is there and whole.
+    fn entry(&self, index: Index) -> Option<(LogId, Chain)>;
+    /// The last entry.
+    fn last(&self) -> Index;
+}
+
+/// One machine, as it is after an event.
+#[derive(Clone, Copy)]
+pub struct NodeView<'a> {
+    /// Which.
+    pub id: NodeId,
+    /// Its state, if its process runs (or is paused).
+    pub replica: Option<&'a Replica>,
+    /// Its disk.
+    pub platter: &'a dyn Platter,
+    /// Its disk was damaged beyond what is promised, or it ended with damage: it counts as lost.
+    pub lost: bool,
+}
+
+/// What happened, as far as laws care.
+pub enum What<'a> {
+    /// A node's process started and was recovered from its disk.
+    Started {
+        /// Which node.
+        node: NodeId,
+        /// What its store found.
+        recovered: &'a Recovered,
+    },
+    /// A node refused to start: its store is damaged (exit 6).
+    Refused {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A node's process handled what waited: one turn of its loop.
+    Turn {
+        /// Which node.
+        node: NodeId,
+        /// What it sent in this turn, before the wire.
+        sent: &'a [(NodeId, PeerMessage)],
+        /// The entries that this node newly knows to be committed AND has on its own disk, in order, as sealed.
+        committed: &'a [SealedEntry],
+    },
+    /// A node's disk finished, lost or changed something (a sync, a power cut, damage).
+    Disk {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A node's process ended.
+    Ended {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A client was told that its request is in the log.
+    Acknowledged {
+        /// Who.
+        client: ClientId,
+        /// Which request.
+        seq: Seq,
+        /// Where it is.
+        appended: Appended,
+    },
+    /// A client was told for certain that its request is not in the log, and will never be.
+    Rejected {
+        /// Who.
+        client: ClientId,
+        /// Which request.
+        seq: Seq,
+    },
+    /// A follower of the log was shown a run of records: the offset of the first, how many, and the
+    /// index up to which all was committed when it was shown.
+    Shown {
+        /// Which follower of the log.
+        subscription: u64,
+        /// The offset of the first record.
+        first: Offset,
+        /// How many.
+        count: u64,
+        /// The index of the last entry that they came from.
+        through: Index,
+    },
+    /// The registry answered who leads.
+    Announced {
+        /// Its answer.
+        leader: Option<&'a Announcement>,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// One moment of a run.
+pub struct Moment<'a> {
+    /// Virtual time since the start, in microseconds.
+    pub now: u64,
+    /// What has just happened.
+    pub what: What<'a>,
+    /// All machines, in the order of their ids.
+    pub nodes: &'a [NodeView<'a>],
+    /// How many voters a quorum needs.
+    pub quorum: usize,
+}
+
+impl Moment<'_> {
+    /// The machine of a node.
+    pub fn node(&self, id: NodeId) -> &NodeView<'_> {
+        &self.nodes[usize::from(id.get()) - 1]
+    }
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The law's name: `I1 election safety`.
+    pub law: &'static str,
+    /// What was seen, in a sentence.
+    pub what: String,
+}
+
+/// One law.
+pub trait Law {
+    /// Its number and name: `I1 election safety`.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the next moment.
+    ///
+    /// # Errors
+    /// What breaks the law, in a sentence.
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String>;
+}
+
+/// A term, for laws that speak of leaders.
+pub type Led = (Term, NodeId);
