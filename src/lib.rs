@@ -48,6 +48,7 @@ pub mod node;
 pub mod raft;
 pub mod registry;
 pub mod replica;
+pub mod sim;
 pub mod store;
 pub mod types;
 pub mod wire;

@@ -9,7 +9,7 @@ use super::proposals::{Proposals, Waiting};
 use super::sessions::{Table, Verdict};
 use super::tail::Tail;
 use super::window::Window;
-use crate::entry::{self, EntryKind, Request, SealedEntry, TermStart};
+use crate::entry::{self, Chain, EntryKind, Request, SealedEntry, TermStart, Tip};
 use crate::limits;
 use crate::raft::{
     self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
@@ -289,6 +289,16 @@ impl Replica {
     /// Up to where entries are both committed and on this node's own disk: what readers may see.
     pub fn readable(&self) -> Index {
         self.raft.log().commit_index().min(self.raft.log().persisted())
+    }
+
+    /// The end of the log, with its chain.
+    pub fn tip(&self) -> Tip {
+        self.window.tip()
+    }
+
+    /// The chain up to an index, if that is among the recent entries.
+    pub fn chain_at(&self, index: Index) -> Option<Chain> {
+        self.window.chain_at(index)
     }
 
     fn pipeline_has_room(&self) -> bool {

@@ -1,0 +1,3 @@
+//! The simulator: a whole cluster in one thread, out of the lines that run in production.
+
+pub mod laws;
