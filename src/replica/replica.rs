@@ -650,7 +650,7 @@ impl Replica {
         let entries: Vec<_> =
             self.fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
-        let previous_chain = Some(chain.unwrap_or(entry::Chain::START));
+        let previous_chain = Some(chain.unwrap_or(Chain::START));
         PeerMessage { message, previous_chain, entries }
     }
 
