@@ -5,6 +5,10 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod election_safety;
+#[cfg(test)]
+mod testing;
+
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
@@ -13,6 +17,8 @@ use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
+
+pub use election_safety::ElectionSafety;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
 pub trait Platter {
@@ -145,6 +151,11 @@ pub trait Law {
     /// # Errors
     /// What breaks the law, in a sentence.
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String>;
+}
+
+/// All laws, in the order of their numbers.
+pub fn all() -> Vec<Box<dyn Law>> {
+    vec![Box::<ElectionSafety>::default()]
 }
 
 /// A term, for laws that speak of leaders.
