@@ -8,6 +8,7 @@
 mod election_safety;
 #[cfg(test)]
 mod testing;
+mod vote_once;
 
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
@@ -19,6 +20,7 @@ use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
 pub use election_safety::ElectionSafety;
+pub use vote_once::VoteOnce;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
 pub trait Platter {
@@ -155,7 +157,7 @@ pub trait Law {
 
 /// All laws, in the order of their numbers.
 pub fn all() -> Vec<Box<dyn Law>> {
-    vec![Box::<ElectionSafety>::default()]
+    vec![Box::<ElectionSafety>::default(), Box::<VoteOnce>::default()]
 }
 
 /// A term, for laws that speak of leaders.
