@@ -5,6 +5,7 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod durable_before_visible;
 mod election_safety;
 #[cfg(test)]
 mod testing;
@@ -19,6 +20,7 @@ use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
+pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
 pub use vote_once::VoteOnce;
 
@@ -157,7 +159,11 @@ pub trait Law {
 
 /// All laws, in the order of their numbers.
 pub fn all() -> Vec<Box<dyn Law>> {
-    vec![Box::<ElectionSafety>::default(), Box::<VoteOnce>::default()]
+    vec![
+        Box::<ElectionSafety>::default(),
+        Box::<VoteOnce>::default(),
+        Box::<DurableBeforeVisible>::default(),
+    ]
 }
 
 /// A term, for laws that speak of leaders.
