@@ -7,6 +7,7 @@
 
 mod durable_before_visible;
 mod election_safety;
+mod state_machine_safety;
 #[cfg(test)]
 mod testing;
 mod vote_once;
@@ -22,6 +23,7 @@ use crate::wire::registry::Announcement;
 
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
+pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
@@ -162,6 +164,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
     vec![
         Box::<ElectionSafety>::default(),
         Box::<VoteOnce>::default(),
+        Box::<StateMachineSafety>::default(),
         Box::<DurableBeforeVisible>::default(),
     ]
 }
