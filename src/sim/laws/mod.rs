@@ -5,6 +5,7 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod durability;
 mod durable_before_visible;
 mod election_safety;
 mod state_machine_safety;
@@ -21,6 +22,7 @@ use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
+pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
 pub use state_machine_safety::StateMachineSafety;
@@ -165,6 +167,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<ElectionSafety>::default(),
         Box::<VoteOnce>::default(),
         Box::<StateMachineSafety>::default(),
+        Box::<Durability>::default(),
         Box::<DurableBeforeVisible>::default(),
     ]
 }
