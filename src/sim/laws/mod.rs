@@ -8,6 +8,7 @@
 mod durability;
 mod durable_before_visible;
 mod election_safety;
+mod log_matching;
 mod state_machine_safety;
 #[cfg(test)]
 mod testing;
@@ -25,6 +26,7 @@ use crate::wire::registry::Announcement;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
+pub use log_matching::LogMatching;
 pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
 
@@ -166,6 +168,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
     vec![
         Box::<ElectionSafety>::default(),
         Box::<VoteOnce>::default(),
+        Box::<LogMatching>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<DurableBeforeVisible>::default(),
