@@ -8,6 +8,7 @@
 mod durability;
 mod durable_before_visible;
 mod election_safety;
+mod leader_append_only;
 mod log_matching;
 mod state_machine_safety;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::wire::registry::Announcement;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
+pub use leader_append_only::LeaderAppendOnly;
 pub use log_matching::LogMatching;
 pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
@@ -169,6 +171,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<ElectionSafety>::default(),
         Box::<VoteOnce>::default(),
         Box::<LogMatching>::default(),
+        Box::<LeaderAppendOnly>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<DurableBeforeVisible>::default(),
