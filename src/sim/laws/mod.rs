@@ -9,6 +9,7 @@ mod durability;
 mod durable_before_visible;
 mod election_safety;
 mod leader_append_only;
+mod leader_completeness;
 mod log_matching;
 mod state_machine_safety;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
 pub use leader_append_only::LeaderAppendOnly;
+pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
@@ -172,6 +174,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<VoteOnce>::default(),
         Box::<LogMatching>::default(),
         Box::<LeaderAppendOnly>::default(),
+        Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<DurableBeforeVisible>::default(),
