@@ -13,7 +13,7 @@ mod leader_completeness;
 mod log_matching;
 mod state_machine_safety;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod vote_once;
 
 use crate::entry::{Chain, SealedEntry};

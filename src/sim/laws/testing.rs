@@ -24,7 +24,7 @@ pub(super) fn node(number: u16) -> NodeId {
     NodeId::new(number).unwrap()
 }
 
-pub(super) fn id(index: u64, term: u64) -> LogId {
+pub(in crate::sim) fn id(index: u64, term: u64) -> LogId {
     LogId::new(Index::new(index), Term::new(term))
 }
 
@@ -123,20 +123,20 @@ pub(super) fn assert_broken(result: Result<(), String>, expected: &str) {
 
 /// Makes logs. Two with the same `salt` and the same terms are equal.
 #[derive(Clone)]
-pub(super) struct Log {
+pub(in crate::sim) struct Log {
     salt: &'static str,
     offset: u64,
     seqs: BTreeMap<u128, u64>,
-    pub(super) entries: Vec<SealedEntry>,
+    pub(in crate::sim) entries: Vec<SealedEntry>,
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
+    pub(in crate::sim) fn new() -> Self {
         Self { salt: "", offset: 0, seqs: BTreeMap::new(), entries: vec![] }
     }
 
     /// A log whose entries have these terms.
-    pub(super) fn of(terms: &[u64]) -> Self {
+    pub(in crate::sim) fn of(terms: &[u64]) -> Self {
         let mut log = Self::new();
         log.extend(terms);
         log
@@ -148,7 +148,7 @@ impl Log {
         self
     }
 
-    pub(super) fn extend(&mut self, terms: &[u64]) {
+    pub(in crate::sim) fn extend(&mut self, terms: &[u64]) {
         for term in terms {
             if self.tip().id.term == Term::new(*term) {
                 self.records(*term, &[(1, 1)]);
@@ -164,7 +164,7 @@ impl Log {
     }
 
     /// An entry with requests: whose, and how many records.
-    pub(super) fn records(&mut self, term: u64, requests: &[(u128, u64)]) {
+    pub(in crate::sim) fn records(&mut self, term: u64, requests: &[(u128, u64)]) {
         let requests: Vec<_> = requests
             .iter()
             .map(|(client, count)| {
@@ -179,7 +179,7 @@ impl Log {
     }
 
     /// An entry with these very requests.
-    pub(super) fn requests(&mut self, term: u64, requests: &[Request]) {
+    pub(in crate::sim) fn requests(&mut self, term: u64, requests: &[Request]) {
         self.seal(EntryKind::Records, term, &encode_requests(requests));
     }
 
@@ -199,7 +199,13 @@ impl Log {
 }
 
 /// A request whose records tell where they are.
-pub(super) fn request(client: u128, seq: u64, offset: u64, count: u64, salt: &str) -> Request {
+pub(in crate::sim) fn request(
+    client: u128,
+    seq: u64,
+    offset: u64,
+    count: u64,
+    salt: &str,
+) -> Request {
     let record = |number| Bytes::from(format!("{client}/{seq}/{number}{salt}"));
     Request {
         log: LogNumber::MAIN,
