@@ -8,6 +8,7 @@
 mod durability;
 mod durable_before_visible;
 mod election_safety;
+mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
@@ -28,6 +29,7 @@ use crate::wire::registry::Announcement;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
+pub use exactly_once::ExactlyOnce;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
@@ -177,6 +179,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
+        Box::<ExactlyOnce>::default(),
         Box::<DurableBeforeVisible>::default(),
     ]
 }
