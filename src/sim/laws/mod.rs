@@ -12,6 +12,7 @@ mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod monotonic;
 mod state_machine_safety;
 #[cfg(test)]
 pub(super) mod testing;
@@ -33,6 +34,7 @@ pub use exactly_once::ExactlyOnce;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
+pub use monotonic::Monotonic;
 pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
 
@@ -180,6 +182,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Monotonic>::default(),
         Box::<DurableBeforeVisible>::default(),
     ]
 }
