@@ -13,6 +13,7 @@ mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
 mod monotonic;
+mod no_silent_repair;
 mod state_machine_safety;
 #[cfg(test)]
 pub(super) mod testing;
@@ -35,6 +36,7 @@ pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
+pub use no_silent_repair::NoSilentRepair;
 pub use state_machine_safety::StateMachineSafety;
 pub use vote_once::VoteOnce;
 
@@ -184,6 +186,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<ExactlyOnce>::default(),
         Box::<Monotonic>::default(),
         Box::<DurableBeforeVisible>::default(),
+        Box::<NoSilentRepair>::default(),
     ]
 }
 
