@@ -5,6 +5,7 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod configuration_safety;
 mod durability;
 mod durable_before_visible;
 mod election_safety;
@@ -28,6 +29,7 @@ use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
+pub use configuration_safety::ConfigurationSafety;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
@@ -185,6 +187,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Monotonic>::default(),
+        Box::<ConfigurationSafety>::default(),
         Box::<DurableBeforeVisible>::default(),
         Box::<NoSilentRepair>::default(),
     ]
