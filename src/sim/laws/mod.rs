@@ -5,6 +5,7 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod bounded;
 mod configuration_safety;
 mod durability;
 mod durable_before_visible;
@@ -29,6 +30,7 @@ use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
+pub use bounded::Bounded;
 pub use configuration_safety::ConfigurationSafety;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
@@ -190,6 +192,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<ConfigurationSafety>::default(),
         Box::<DurableBeforeVisible>::default(),
         Box::<NoSilentRepair>::default(),
+        Box::<Bounded>::default(),
     ]
 }
 
