@@ -17,6 +17,7 @@ mod log_matching;
 mod monotonic;
 mod no_silent_repair;
 mod state_machine_safety;
+mod subscriptions;
 #[cfg(test)]
 pub(super) mod testing;
 mod vote_once;
@@ -42,6 +43,7 @@ pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use no_silent_repair::NoSilentRepair;
 pub use state_machine_safety::StateMachineSafety;
+pub use subscriptions::Subscriptions;
 pub use vote_once::VoteOnce;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
@@ -188,6 +190,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Subscriptions>::default(),
         Box::<Monotonic>::default(),
         Box::<ConfigurationSafety>::default(),
         Box::<DurableBeforeVisible>::default(),
