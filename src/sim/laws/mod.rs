@@ -16,6 +16,7 @@ mod leader_completeness;
 mod log_matching;
 mod monotonic;
 mod no_silent_repair;
+mod registry_monotonic;
 mod state_machine_safety;
 mod subscriptions;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use no_silent_repair::NoSilentRepair;
+pub use registry_monotonic::RegistryMonotonic;
 pub use state_machine_safety::StateMachineSafety;
 pub use subscriptions::Subscriptions;
 pub use vote_once::VoteOnce;
@@ -191,6 +193,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Subscriptions>::default(),
+        Box::<RegistryMonotonic>::default(),
         Box::<Monotonic>::default(),
         Box::<ConfigurationSafety>::default(),
         Box::<DurableBeforeVisible>::default(),
