@@ -105,6 +105,11 @@ impl RaftLog {
         Index::new(self.last.index.get() + 1 - self.sizes.len() as u64)
     }
 
+    /// Bytes of the entries from `window_first` on.
+    pub fn window_bytes(&self) -> u64 {
+        self.window_bytes
+    }
+
     /// Bytes of entries that are not known to be committed.
     pub fn uncommitted_bytes(&self) -> u64 {
         self.uncommitted_bytes
@@ -118,6 +123,11 @@ impl RaftLog {
     /// Where the configuration in force stands.
     pub fn configuration_index(&self) -> Index {
         self.configurations.last().expect("never empty").0
+    }
+
+    /// The newest committed configuration and all after it, with their indexes, oldest first.
+    pub fn configurations(&self) -> &[(Index, Configuration)] {
+        &self.configurations
     }
 
     /// Whether the node votes in a configuration that may yet decide: the one in force, or an older

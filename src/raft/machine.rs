@@ -126,6 +126,16 @@ impl Raft {
         self.options.id
     }
 
+    /// What it was told once.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many messages it holds back until its disk has what they say.
+    pub fn held_messages(&self) -> usize {
+        self.outbox.held_messages()
+    }
+
     /// Its term and vote, as they are in memory.
     pub fn hard_state(&self) -> HardState {
         self.hard_state

@@ -113,6 +113,11 @@ impl Outbox {
         self.stalled_ticks
     }
 
+    /// How many messages wait for a write.
+    pub(super) fn held_messages(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether term and vote are on disk as they are in memory.
     pub(super) fn hard_state_is_persisted(&self) -> bool {
         self.staged.hard_state.is_none() && self.writes.iter().all(|write| !write.hard_state)

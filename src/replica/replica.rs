@@ -291,6 +291,16 @@ impl Replica {
         self.raft.log().commit_index().min(self.raft.log().persisted())
     }
 
+    /// Bytes of the append requests that wait to be folded into an entry.
+    pub fn waiting_bytes(&self) -> usize {
+        self.proposals.waiting_bytes()
+    }
+
+    /// How many clients its table remembers.
+    pub fn clients(&self) -> usize {
+        self.tail.clients()
+    }
+
     /// The end of the log, with its chain.
     pub fn tip(&self) -> Tip {
         self.window.tip()

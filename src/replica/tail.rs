@@ -55,6 +55,11 @@ impl Tail {
         self.next_offsets.iter().map(|(log, offset)| (*log, *offset)).collect()
     }
 
+    /// How many clients the table remembers.
+    pub(super) fn clients(&self) -> usize {
+        self.table.len()
+    }
+
     /// What to do with a request: is it new, known, or out of order?
     pub(super) fn look_up(&self, client: ClientId, seq: Seq, born: Index) -> Verdict {
         let overlay = self.overlay.get(&client);

@@ -1,3 +1,4 @@
 //! The simulator: a whole cluster in one thread, out of the lines that run in production.
 
 pub mod laws;
+pub mod model;

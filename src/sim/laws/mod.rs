@@ -5,6 +5,24 @@
 //! from what clients were told. A law never changes anything, and never asks the core whether the
 //! core is right.
 
+mod bounded;
+mod configuration_safety;
+mod durability;
+mod durable_before_visible;
+mod election_safety;
+mod exactly_once;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod monotonic;
+mod no_silent_repair;
+mod registry_monotonic;
+mod state_machine_safety;
+mod subscriptions;
+#[cfg(test)]
+pub(super) mod testing;
+mod vote_once;
+
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
@@ -13,6 +31,22 @@ use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
+
+pub use bounded::Bounded;
+pub use configuration_safety::ConfigurationSafety;
+pub use durability::Durability;
+pub use durable_before_visible::DurableBeforeVisible;
+pub use election_safety::ElectionSafety;
+pub use exactly_once::ExactlyOnce;
+pub use leader_append_only::LeaderAppendOnly;
+pub use leader_completeness::LeaderCompleteness;
+pub use log_matching::LogMatching;
+pub use monotonic::Monotonic;
+pub use no_silent_repair::NoSilentRepair;
+pub use registry_monotonic::RegistryMonotonic;
+pub use state_machine_safety::StateMachineSafety;
+pub use subscriptions::Subscriptions;
+pub use vote_once::VoteOnce;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
 pub trait Platter {
@@ -145,6 +179,27 @@ pub trait Law {
     /// # Errors
     /// What breaks the law, in a sentence.
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String>;
+}
+
+/// All laws, in the order of their numbers.
+pub fn all() -> Vec<Box<dyn Law>> {
+    vec![
+        Box::<ElectionSafety>::default(),
+        Box::<VoteOnce>::default(),
+        Box::<LogMatching>::default(),
+        Box::<LeaderAppendOnly>::default(),
+        Box::<LeaderCompleteness>::default(),
+        Box::<StateMachineSafety>::default(),
+        Box::<Durability>::default(),
+        Box::<ExactlyOnce>::default(),
+        Box::<Subscriptions>::default(),
+        Box::<RegistryMonotonic>::default(),
+        Box::<Monotonic>::default(),
+        Box::<ConfigurationSafety>::default(),
+        Box::<DurableBeforeVisible>::default(),
+        Box::<NoSilentRepair>::default(),
+        Box::<Bounded>::default(),
+    ]
 }
 
 /// A term, for laws that speak of leaders.

@@ -1,0 +1,143 @@
+//! Invariant: two logs that have an entry of the same index and term have the same entries up to
+//! there (thesis 3.5, Log Matching).
+//!
+//! Everything else rests on it: a follower that has the entry before is taken to have all before.
+//!
+//! Judged by one map of entries to chains for the whole run. After each turn a node's log is walked
+//! back from its end to the first entry that is known with this chain, for then so is all before
+//! it; so each entry is looked at once a node. A disk is compared at its end, whenever it changes.
+
+use std::collections::BTreeMap;
+
+use super::{Law, Moment, NodeView, What};
+use crate::entry::Chain;
+use crate::replica::Replica;
+use crate::types::{Index, LogId, NodeId};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct LogMatching {
+    /// The chain of each entry that was in anybody's log, and in whose first.
+    known: BTreeMap<LogId, (Chain, NodeId)>,
+}
+
+impl LogMatching {
+    fn walk(&mut self, node: NodeId, replica: &Replica) -> Result<(), String> {
+        let log = replica.raft().log();
+        let mut index = log.last().index;
+        while index > Index::ZERO
+            && let Some(chain) = replica.chain_at(index)
+            && self.is_new(node, log.id_at(index), chain)?
+        {
+            index = index.previous();
+        }
+        Ok(())
+    }
+
+    /// Whether nobody had the entry before.
+    fn is_new(&mut self, node: NodeId, id: LogId, chain: Chain) -> Result<bool, String> {
+        match self.known.get(&id) {
+            Some((known, _)) if *known == chain => Ok(false),
+            Some((_, first)) => {
+                Err(format!("{first} and {node} both had {id}, after different histories"))
+            }
+            None => {
+                self.known.insert(id, (chain, node));
+                Ok(true)
+            }
+        }
+    }
+
+    /// The end of a disk. An entry that was in a log for the middle of a turn only is not known.
+    fn check_disk(&self, view: &NodeView<'_>) -> Result<(), String> {
+        let Some((id, chain)) = view.platter.entry(view.platter.last()) else { return Ok(()) };
+        match self.known.get(&id) {
+            Some((known, first)) if *known != chain && !view.lost => {
+                let node = view.id;
+                Err(format!("{first} had {id}, and the disk of {node} has it of another history"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Law for LogMatching {
+    fn name(&self) -> &'static str {
+        "I3 log matching"
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        match moment.what {
+            What::Turn { node, .. } | What::Started { node, .. } => {
+                moment.node(node).replica.map_or(Ok(()), |replica| self.walk(node, replica))
+            }
+            What::Disk { node } => self.check_disk(moment.node(node)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    /// Two logs with the same terms and, from the second entry on, different records.
+    fn twins() -> (Log, Log) {
+        let mut other = Log::of(&[1]).salted("!");
+        other.extend(&[1, 1]);
+        (Log::of(&[1, 1, 1]), other)
+    }
+
+    #[test]
+    fn logs_that_part_with_different_terms_match() {
+        let mut law = LogMatching::default();
+        let mut stage = Stage::new();
+        for (number, terms) in [(1, &[1, 1, 2][..]), (2, &[1, 1, 3, 3]), (3, &[1])] {
+            let log = Log::of(terms);
+            stage.run(follower(number, &log, 3, 0), &log.entries);
+            stage.turns(&mut law, number).unwrap();
+            stage.show(&mut law, What::Disk { node: node(number) }).unwrap();
+        }
+        assert_eq!(law.known.len(), 5);
+    }
+
+    #[test]
+    fn one_entry_after_two_histories_is_found() {
+        let mut law = LogMatching::default();
+        let mut stage = Stage::new();
+        let (one, other) = twins();
+        stage.run(follower(1, &one, 3, 0), &one.entries);
+        stage.run(follower(2, &other, 3, 0), &other.entries);
+        stage.turns(&mut law, 1).unwrap();
+        let found = stage.turns(&mut law, 2);
+        assert_broken(found, "n1 and n2 both had 3@1, after different histories");
+    }
+
+    #[test]
+    fn an_entry_that_is_not_the_last_of_either_log_counts() {
+        let mut law = LogMatching::default();
+        let mut stage = Stage::new();
+        let (mut one, mut other) = twins();
+        one.extend(&[2]);
+        other.extend(&[3, 3]);
+        stage.run(follower(1, &one, 3, 0), &one.entries);
+        stage.run(follower(2, &other, 3, 0), &other.entries);
+        stage.turns(&mut law, 1).unwrap();
+        assert_broken(stage.turns(&mut law, 2), "both had 3@1");
+    }
+
+    #[test]
+    fn a_disk_with_another_history_is_found_unless_it_was_destroyed() {
+        let mut law = LogMatching::default();
+        let mut stage = Stage::new();
+        let (one, other) = twins();
+        stage.run(follower(1, &one, 3, 0), &one.entries);
+        stage.turns(&mut law, 1).unwrap();
+        stage.platter(2).entries = other.entries;
+        let disk = What::Disk { node: node(2) };
+        assert_broken(stage.show(&mut law, disk), "n1 had 3@1, and the disk of n2 has it");
+        stage.lost.push(node(2));
+        stage.show(&mut law, What::Disk { node: node(2) }).unwrap();
+    }
+}

@@ -1,0 +1,232 @@
+//! The reference model: what the committed entries mean, in the plainest way there is.
+//!
+//! It is fed every committed entry once, in order, and knows where each request is. It has no table
+//! that forgets, no tail, no window and no segments, and so none of their bugs; what it finds wrong
+//! with the log is wrong, whoever says otherwise.
+
+use std::collections::BTreeMap;
+
+use crate::entry::{Request, SealedEntry};
+use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq};
+
+/// Stands for a record: its length and its checksum. Nobody here tries to deceive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordHash(u64);
+
+impl RecordHash {
+    /// The hash of a record.
+    pub fn of(record: &[u8]) -> Self {
+        Self((record.len() as u64) << 32 | u64::from(crc32c::crc32c(record)))
+    }
+
+    /// The hashes of records, in order.
+    pub fn of_all<'a>(records: impl IntoIterator<Item = &'a bytes::Bytes>) -> Vec<Self> {
+        records.into_iter().map(|record| Self::of(record)).collect()
+    }
+}
+
+/// A request in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its entry, which may hold others.
+    pub entry: LogId,
+    /// Whose it is.
+    pub client: ClientId,
+    /// Its number.
+    pub seq: Seq,
+    /// The offset of its first record.
+    pub offset: Offset,
+    /// Its records.
+    pub records: Vec<RecordHash>,
+}
+
+impl Placed {
+    /// How many records it has.
+    pub fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// The offset after its last record.
+    pub fn next_offset(&self) -> Offset {
+        self.offset.plus(self.count())
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The last entry that was applied.
+    applied: LogId,
+    requests: Vec<Placed>,
+    /// Where each client's requests are in `requests`, from its first on.
+    sessions: BTreeMap<ClientId, Vec<usize>>,
+}
+
+impl Model {
+    /// The index of the last entry that was applied.
+    pub fn applied(&self) -> Index {
+        self.applied.index
+    }
+
+    /// The offset after the last record.
+    pub fn next_offset(&self) -> Offset {
+        self.requests.last().map_or(Offset::ZERO, Placed::next_offset)
+    }
+
+    /// All requests, in the order of their offsets.
+    pub fn requests(&self) -> &[Placed] {
+        &self.requests
+    }
+
+    /// Where a request is, if it is in the log.
+    pub fn find(&self, client: ClientId, seq: Seq) -> Option<&Placed> {
+        let place = usize::try_from(seq.get().checked_sub(1)?).ok()?;
+        self.sessions.get(&client)?.get(place).map(|at| &self.requests[*at])
+    }
+
+    /// The offset after the last record of the entries up to `index`.
+    pub fn next_offset_at(&self, index: Index) -> Offset {
+        let until = self.requests.partition_point(|request| request.entry.index <= index);
+        until.checked_sub(1).map_or(Offset::ZERO, |last| self.requests[last].next_offset())
+    }
+
+    /// Applies those of the committed entries that it has not seen yet.
+    ///
+    /// # Errors
+    /// What is wrong with the log, in a sentence.
+    pub fn catch_up(&mut self, committed: &[SealedEntry]) -> Result<(), String> {
+        committed.iter().try_for_each(|entry| {
+            if entry.id().index == self.applied.index.next() { self.apply(entry) } else { Ok(()) }
+        })
+    }
+
+    /// Applies the next entry.
+    ///
+    /// # Errors
+    /// What is wrong with the log, in a sentence.
+    pub fn apply(&mut self, entry: &SealedEntry) -> Result<(), String> {
+        let (id, before) = (entry.id(), self.applied);
+        if id.index != before.index.next() || id.term < before.term {
+            return Err(format!("entry {id} was committed after {before}"));
+        }
+        self.applied = id;
+        let requests = entry.requests().map_err(|error| format!("entry {id}: {error}"))?;
+        requests.iter().try_for_each(|request| self.place(id, request))
+    }
+
+    fn place(&mut self, entry: LogId, request: &Request) -> Result<(), String> {
+        let Request { log, first_offset, client, seq, .. } = *request;
+        let it = format!("request {seq} of client {client} in entry {entry}");
+        if log != LogNumber::MAIN {
+            return Err(format!("{it} is for log {log}, which does not exist"));
+        }
+        if let Some(first) = self.find(client, seq) {
+            return Err(format!("{it} is in entry {} already", first.entry));
+        }
+        let next_offset = self.next_offset();
+        if first_offset != next_offset {
+            return Err(format!(
+                "{it} is at offset {first_offset}, and the log ends at {next_offset}"
+            ));
+        }
+        let session = self.sessions.entry(client).or_default();
+        let before = session.len() as u64;
+        if seq.get() != before + 1 {
+            return Err(format!("{it} comes after request {before}"));
+        }
+        session.push(self.requests.len());
+        let records = RecordHash::of_all(&request.records);
+        self.requests.push(Placed { entry, client, seq, offset: first_offset, records });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::laws::testing::{Log, id, request};
+
+    fn applied(log: &Log) -> Result<Model, String> {
+        let mut model = Model::default();
+        model.catch_up(&log.entries).map(|()| model)
+    }
+
+    #[track_caller]
+    fn assert_wrong(requests: &[Request], expected: &str) {
+        let mut log = Log::of(&[1]);
+        log.records(1, &[(1, 2)]);
+        log.requests(1, requests);
+        let what = applied(&log).expect_err("the model saw nothing wrong");
+        assert!(what.contains(expected), "it said: {what}");
+    }
+
+    #[test]
+    fn every_request_is_found_where_it_is() {
+        let mut log = Log::of(&[1]);
+        log.records(1, &[(1, 2), (2, 1), (1, 1)]);
+        log.extend(&[2]);
+        log.records(2, &[(2, 3)]);
+        let model = applied(&log).unwrap();
+        let find = |client, seq| {
+            let placed = model.find(ClientId::new(client), Seq::new(seq))?;
+            Some((placed.entry, placed.offset.get(), placed.count()))
+        };
+        assert_eq!(find(1, 1), Some((id(2, 1), 0, 2)));
+        assert_eq!(find(2, 1), Some((id(2, 1), 2, 1)));
+        assert_eq!(find(1, 2), Some((id(2, 1), 3, 1)));
+        assert_eq!(find(2, 2), Some((id(4, 2), 4, 3)));
+        assert_eq!([find(1, 3), find(1, 0), find(3, 1)], [None; 3]);
+        assert_eq!((model.applied().get(), model.next_offset().get()), (4, 7));
+        let ends: Vec<_> = (0..5).map(|i| model.next_offset_at(Index::new(i)).get()).collect();
+        assert_eq!(ends, [0, 0, 4, 4, 7]);
+    }
+
+    #[test]
+    fn what_was_applied_is_not_applied_again_and_nothing_is_left_out() {
+        let log = Log::of(&[1, 1, 1, 2]);
+        let mut model = Model::default();
+        model.catch_up(&log.entries[..2]).unwrap();
+        model.catch_up(&log.entries[1..3]).unwrap();
+        assert_eq!((model.applied().get(), model.requests().len()), (3, 2));
+        assert_eq!(model.apply(&log.entries[2]).unwrap_err(), "entry 3@1 was committed after 3@1");
+        assert_eq!(model.clone().apply(&log.entries[3]), Ok(()));
+        let older = Log::of(&[0, 0, 0, 0]);
+        let older = older.entries.last().unwrap();
+        assert_eq!(model.apply(older).unwrap_err(), "entry 4@0 was committed after 3@1");
+    }
+
+    #[test]
+    fn a_request_that_is_in_twice_is_found() {
+        assert_wrong(&[request(1, 1, 2, 2, "")], "in entry 3@1 is in entry 2@1 already");
+        assert_wrong(
+            &[request(2, 1, 2, 1, ""), request(2, 1, 3, 1, "")],
+            "is in entry 3@1 already",
+        );
+    }
+
+    #[test]
+    fn gaps_and_overlaps_of_offsets_are_found() {
+        assert_wrong(&[request(1, 2, 3, 1, "")], "is at offset 3, and the log ends at 2");
+        assert_wrong(&[request(1, 2, 1, 1, "")], "is at offset 1, and the log ends at 2");
+    }
+
+    #[test]
+    fn a_client_out_of_order_is_found() {
+        assert_wrong(&[request(1, 3, 2, 1, "")], "request 3 of client");
+        assert_wrong(&[request(2, 2, 2, 1, "")], "comes after request 0");
+        assert_wrong(&[request(1, 0, 2, 1, "")], "comes after request 1");
+    }
+
+    #[test]
+    fn a_request_for_another_log_is_found() {
+        let other = Request { log: LogNumber::new(7), ..request(1, 2, 2, 1, "") };
+        assert_wrong(&[other], "is for log 7, which does not exist");
+    }
+
+    #[test]
+    fn hashes_tell_records_apart() {
+        assert_ne!(RecordHash::of(b""), RecordHash::of(b"\0"));
+        assert_ne!(RecordHash::of(b"a"), RecordHash::of(b"b"));
+        assert_eq!(RecordHash::of(b"a"), RecordHash::of(b"a"));
+    }
+}
