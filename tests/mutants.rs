@@ -72,14 +72,20 @@ fn plan_of(hunt: &Hunt, seed: u64) -> Plan {
 /// The first report that breaks a law, and how many seeds it took.
 fn first_failure(hunt: &Hunt, mutant: u8, seeds: u64) -> (u64, Option<Report>) {
     let (mut tried, mut found) = (0, None);
-    sim::run_all(1..seeds + 1, JOBS, mutant, |seed| plan_of(hunt, seed), |_, report| {
-        tried += 1;
-        if report.passed() {
-            return ControlFlow::Continue(());
-        }
-        found = Some(report);
-        ControlFlow::Break(())
-    });
+    sim::run_all(
+        1..seeds + 1,
+        JOBS,
+        mutant,
+        |seed| plan_of(hunt, seed),
+        |_, report| {
+            tried += 1;
+            if report.passed() {
+                return ControlFlow::Continue(());
+            }
+            found = Some(report);
+            ControlFlow::Break(())
+        },
+    );
     (tried, found)
 }
 
@@ -113,7 +119,8 @@ fn each_bug_is_found_by_its_law_and_the_code_without_it_passes() {
         }
         let (_, without) = first_failure(hunt, 0, tried);
         if let Some(report) = without {
-            complaints.push(format!("seed {} fails without a bug: {:?}", report.seed, report.violations));
+            complaints
+                .push(format!("seed {} fails without a bug: {:?}", report.seed, report.violations));
         }
     }
     needed.sort_unstable();

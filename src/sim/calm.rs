@@ -109,7 +109,7 @@ impl World {
     fn revive(&mut self, node: NodeId) {
         let now = self.now;
         let machine = self.machine(node);
-        machine.disk.0.set_full(false);
+        machine.disk.memory.set_full(false);
         machine.stall = Time::ZERO;
         machine.dies_at_start = None;
         let armed = machine.process.as_ref().is_some_and(|p| p.dies_mid_write.is_some());

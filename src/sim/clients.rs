@@ -179,7 +179,7 @@ impl World {
         let Some(reading) = customer.on_read(question) else { return };
         let followed = customer.followed;
         let end = header.first_offset.plus(records.len() as u64);
-        if header.first_offset <= followed && followed < end {
+        if header.first_offset == followed {
             customer.followed = end;
         }
         self.counts.reads += 1;
@@ -205,6 +205,8 @@ impl World {
             self.queue.push(at, Event::RegistrySynced { start });
         }
         if let Some(answer) = answer {
+            let leader = self.registrar.leader(CLUSTER).cloned();
+            self.look(What::Announced { leader: leader.as_ref() });
             self.answer_from_registry(asker, &answer);
         }
     }
@@ -241,8 +243,6 @@ impl World {
                 self.trace.text(self.now, node, || format!("the registry refuses: {refusal:?}"));
             }
             (Asker::Client(client), Some(Answer::Terms(terms))) => {
-                let leader = self.registrar.leader(CLUSTER).cloned();
-                self.look(What::Announced { leader: leader.as_ref() });
                 if let Some(announcement) = terms.first() {
                     self.customers[client].on_announcement(announcement);
                 }

@@ -88,7 +88,7 @@ impl World {
         let machine = self.machine(node);
         if let Some(mut process) = machine.process.take() {
             if process.disk_is_busy {
-                machine.disk.0.fail_after(operations);
+                machine.disk.memory.fail_after(operations);
                 // However far it got, nobody is left to hear of it.
                 let _ = process.stepper.finish();
             }
@@ -120,7 +120,7 @@ impl World {
         self.counts.power_cuts += 1;
         let place = Self::place(node);
         let chance = &mut self.chance;
-        self.machines[place].disk.0.power_cut(&mut |bound| chance.below(bound));
+        self.machines[place].disk.memory.power_cut(&mut |bound| chance.below(bound));
     }
 
     /// What follows when a process is no more.
@@ -157,13 +157,13 @@ impl World {
         let node = Self::at(place);
         let options = self.store_options();
         let machine = &mut self.machines[place];
-        machine.disk.0.restart();
+        machine.disk.memory.restart();
         machine.disk_fails = false;
         if let Some(operations) = machine.dies_at_start.take() {
-            machine.disk.0.fail_after(operations);
+            machine.disk.memory.fail_after(operations);
         }
         let identity = Identity { cluster: CLUSTER, node };
-        match store::open_in(&machine.disk.0, identity, options) {
+        match store::open_in(&machine.disk.memory, identity, options) {
             Ok((store, recovered)) => self.run_process(node, store, &recovered),
             Err(error) if error.is_damage() => {
                 self.refuse(node, &error);

@@ -1,5 +1,6 @@
 //! One machine: a disk, and maybe a process on it.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 
 use super::network::StreamNumber;
@@ -46,20 +47,53 @@ pub(super) struct Machine {
     pub(super) tick: Time,
 }
 
-/// A disk, as laws see it.
-pub(super) struct Disk(pub(super) MemoryDisk);
+/// A disk, as laws see it. They look more often than it changes, so what was read is kept.
+pub(super) struct Disk {
+    pub(super) memory: MemoryDisk,
+    read: RefCell<Read>,
+}
+
+/// What was read off a platter since it last changed.
+#[derive(Default)]
+struct Read {
+    /// The disk's operations by then.
+    operations: u64,
+    hard_state: Option<HardState>,
+    entries: BTreeMap<Index, Option<(LogId, Chain)>>,
+}
+
+impl Disk {
+    fn new(memory: MemoryDisk) -> Self {
+        Self { memory, read: RefCell::default() }
+    }
+
+    /// It was changed by something else than its own operations.
+    pub(super) fn changed(&self) {
+        self.read.take();
+    }
+
+    fn read(&self) -> RefMut<'_, Read> {
+        let mut read = self.read.borrow_mut();
+        let operations = self.memory.operations();
+        if read.operations != operations {
+            *read = Read { operations, ..Read::default() };
+        }
+        read
+    }
+}
 
 impl Platter for Disk {
     fn hard_state(&self) -> HardState {
-        todo!()
+        *self.read().hard_state.get_or_insert_with(|| self.memory.durable_hard_state())
     }
 
     fn entry(&self, index: Index) -> Option<(LogId, Chain)> {
-        { let _ = index; todo!() }
+        let read = || self.memory.durable_entry(index);
+        *self.read().entries.entry(index).or_insert_with(read)
     }
 
     fn last(&self) -> Index {
-        todo!()
+        self.memory.durable_last()
     }
 }
 
@@ -109,7 +143,7 @@ impl Machine {
         let tick = options.tick.micros() * (1000 - options.drift + off) / 1000;
         Self {
             id,
-            disk: Disk(disk),
+            disk: Disk::new(disk),
             process: None,
             lost: false,
             refused: false,

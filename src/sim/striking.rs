@@ -39,19 +39,19 @@ impl World {
             FaultKind::Clog { from, to, length } => self.network.clog(from, to, now + length),
             FaultKind::Stall { node, length } => self.machine(node).stall = length,
             FaultKind::Full { node, length } => {
-                self.machine(node).disk.0.set_full(true);
+                self.machine(node).disk.memory.set_full(true);
                 self.queue.push(now + length, Event::Heal { number });
             }
             FaultKind::SyncFails { node } => {
                 let machine = self.machine(node);
                 machine.disk_fails = true;
-                machine.disk.0.fail_sync_once();
+                machine.disk.memory.fail_sync_once();
             }
             FaultKind::Io { node, writes } => {
                 let machine = self.machine(node);
                 machine.disk_fails = true;
                 let failing = if writes { Failing::Writes } else { Failing::Reads };
-                machine.disk.0.fail_from_now_on(failing);
+                machine.disk.memory.fail_from_now_on(failing);
             }
             FaultKind::Rot { node } => self.rot(node),
             FaultKind::ClockJump { node, ahead_ms } => self.machine(node).clock_ahead_ms = ahead_ms,
@@ -75,7 +75,7 @@ impl World {
     /// A fault that lasts is over.
     pub(super) fn heal(&mut self, number: usize) {
         if let FaultKind::Full { node, .. } = self.faults[number].kind {
-            self.machine(node).disk.0.set_full(false);
+            self.machine(node).disk.memory.set_full(false);
         }
         self.network.heal(number);
     }
@@ -85,7 +85,7 @@ impl World {
         match &mut machine.process {
             Some(process) => {
                 process.dies_mid_write = Some((power, down));
-                machine.disk.0.fail_after(operations);
+                machine.disk.memory.fail_after(operations);
             }
             None => machine.dies_at_start = Some(operations),
         }
@@ -110,7 +110,7 @@ impl World {
         self.kill(node, false, Some(Time::from_millis(200)));
         let place = Self::place(node);
         let chance = &mut self.chance;
-        let rot = { let _ = (place, chance); None::<String> };
+        let rot = self.machines[place].disk.memory.rot(&mut |bound| chance.below(bound));
         if let Some(rot) = rot {
             self.trace.text(self.now, node, || rot.to_string());
             self.machines[place].lost = true;

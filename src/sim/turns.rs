@@ -100,6 +100,9 @@ impl World {
         }
         self.serve_walks(node);
         self.announce(node);
+        if !self.machines[Self::place(node)].is_up() {
+            return; // Its store ended it; what it was about to say is not said.
+        }
         let committed = self.newly_committed(node);
         self.keep_committed(&committed);
         self.look(What::Turn { node, sent: &sent, committed: &committed });

@@ -94,7 +94,7 @@ impl World {
             let machine = &self.machines[place];
             let identity = Identity { cluster: CLUSTER, node: machine.id };
             let options = self.store_options();
-            store::create_in(&machine.disk.0, identity, &configuration, &options)
+            store::create_in(&machine.disk.memory, identity, &configuration, &options)
                 .expect("a new disk takes a new store");
             self.start(place);
         }
@@ -157,6 +157,9 @@ impl World {
 
     /// Shows the laws what has happened.
     pub(super) fn look(&mut self, what: What<'_>) {
+        if let What::Started { node, .. } | What::Ended { node } | What::Disk { node } = what {
+            self.machines[Self::place(node)].disk.changed();
+        }
         let nodes: Vec<NodeView<'_>> = self
             .machines
             .iter()

@@ -32,7 +32,8 @@ fn every_seed_that_ever_failed_passes() {
     let text = std::fs::read_to_string(path).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     for line in lines {
-        let seed = line.split_whitespace().next().unwrap().parse().expect("a line begins with a seed");
+        let seed =
+            line.split_whitespace().next().unwrap().parse().expect("a line begins with a seed");
         let report = sim::run(&Plan::of(seed));
         assert!(report.passed(), "{line}: {}", describe(&report));
     }
