@@ -52,6 +52,14 @@ impl Layout {
         self.log().join(folder_name(first))
     }
 
+    /// Returns when the names that a start has found are on the disk. A process that was killed
+    /// between a change of a name and its sync left it in the page cache alone, and what is done next
+    /// rests on it.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
+        self.disk.sync_folder(&self.data)?;
+        self.disk.sync_folder(&self.log())
+    }
+
     /// Notes, on the disk, that a segment is about to be made: until [`Self::made`], what is in its
     /// folder may be half there after a power cut, and nobody was promised anything of it.
     pub(super) fn begin_making(&self, first: Index) -> Result<(), StoreError> {

@@ -116,7 +116,7 @@ pub use guard::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, inspect};
 pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
-pub use memory::{Failing, FaultCounts, MemoryDisk};
+pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
 pub use stepper::Stepper;

@@ -237,6 +237,7 @@ fn open_at(
     };
 
     // So far everything was only read. From here on it is opened in place.
+    layout.sync_names()?;
     let mut meta = open_meta(&layout, &contents)?;
     if clean {
         // Opening changes the files: they will not be those that were closed.

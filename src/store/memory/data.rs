@@ -15,7 +15,7 @@ const HISTORY_MAX: usize = 512;
 /// The file of one database.
 ///
 /// Invariant: as long as nothing is cut off, `now` is `platter` and then the `unsynced` batches.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Data {
     /// What whoever has it open sees.
     now: Map,
@@ -51,9 +51,21 @@ pub(super) struct Cut {
     pub(super) is_torn: bool,
 }
 
+/// What a platter was some batches ago.
+pub(super) struct Rewound {
+    pub(super) map: Map,
+    /// The keys whose values were others.
+    pub(super) changed: Vec<IVec>,
+    pub(super) batches: usize,
+}
+
 impl Data {
     pub(super) fn now(&self) -> &Map {
         &self.now
+    }
+
+    pub(super) fn platter(&self) -> &Map {
+        &self.platter
     }
 
     pub(super) fn torn(&self) -> u64 {
@@ -134,7 +146,7 @@ impl Data {
             return;
         }
         self.now = self.readable();
-        self.bytes = self.now.iter().map(|(key, value)| size_of_pair(key, Some(value))).sum();
+        self.bytes = size_of(&self.now);
         self.is_cut_off = false;
     }
 
@@ -194,6 +206,53 @@ impl Data {
         }
     }
 
+    // ---- damage ----
+
+    /// How many synced batches can be taken back.
+    pub(super) fn history_length(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    /// What the platter would be without its newest batches.
+    pub(super) fn rewound(&self, batches: usize) -> Rewound {
+        let mut map = self.platter.clone();
+        let undone = self.history.iter().rev().take(batches).flat_map(|undo| undo.iter().rev());
+        let mut touched = vec![];
+        for (key, old) in undone {
+            replace(&mut map, key, old.clone());
+            touched.push(key);
+        }
+        let changed = touched.into_iter().filter(|key| map.get(*key) != self.platter.get(*key));
+        Rewound { changed: changed.cloned().collect(), map, batches }
+    }
+
+    /// Makes the platter what it was, by rot (then the file ends with what cannot be read) or because
+    /// an older file was put in its place.
+    pub(super) fn put_back(&mut self, map: Map, batches: usize, is_rot: bool) {
+        let before: u64 = size_of(&self.platter);
+        if is_rot {
+            self.scars += 1;
+            self.torn += 1 + before.saturating_sub(size_of(&map));
+        }
+        self.platter = map;
+        self.history.truncate(self.history.len().saturating_sub(batches));
+        self.synced = self.synced.saturating_sub(batches as u64);
+        self.opened_at = self.opened_at.min(self.synced);
+        self.unsynced.clear();
+        self.is_cut_off = true;
+    }
+
+    /// Changes the bytes of a value that was synced.
+    pub(super) fn change_value(&mut self, key: &IVec, change: impl FnOnce(&mut [u8])) {
+        if let Some(value) = self.platter.get_mut(key) {
+            let mut bytes = value.to_vec();
+            change(&mut bytes);
+            *value = bytes.into();
+            self.scars += 1;
+            self.is_cut_off = true;
+        }
+    }
+
     /// Takes its contents into a hash, as bytes that tell them apart.
     pub(super) fn hash(&self, hasher: &mut blake3::Hasher) {
         let mut take = |map: &Map| {
@@ -227,6 +286,10 @@ fn replace(map: &mut Map, key: &IVec, value: Option<IVec>) -> Option<IVec> {
 
 fn size_of_pair(key: &IVec, value: Option<&IVec>) -> u64 {
     value.map_or(0, |value| (key.len() + value.len()) as u64)
+}
+
+fn size_of(map: &Map) -> u64 {
+    map.iter().map(|(key, value)| size_of_pair(key, Some(value))).sum()
 }
 
 /// Half the bytes of a batch, and at least one.

@@ -12,7 +12,7 @@ pub struct MemoryDisk {
     pub(super) state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) faults: Faults,
@@ -35,6 +35,12 @@ impl MemoryDisk {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a panic ends the process")
+    }
+
+    /// Another disk with the same on it. Who uses this one goes on with this one.
+    pub fn duplicate(&self) -> Self {
+        let state = self.state().clone();
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// The disk as the process that runs now uses it.

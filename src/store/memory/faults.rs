@@ -55,7 +55,7 @@ pub struct FaultCounts {
 }
 
 /// What is to go wrong.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     /// How many more operations the process lives; `None` for ever.
     pub(super) operations_left: Option<u64>,

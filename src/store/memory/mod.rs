@@ -52,9 +52,12 @@ mod database;
 mod disk;
 mod faults;
 mod mount;
+mod platter;
+mod rot;
 mod tree;
 
 pub(super) use database::{MemoryDatabase, MemoryRange};
 pub use disk::MemoryDisk;
 pub use faults::{Failing, FaultCounts};
 pub(super) use mount::{Mount, ROOT};
+pub use rot::{Rot, RotKind};

@@ -14,7 +14,7 @@ pub(super) struct NodeNumber(u64);
 const ROOT_NUMBER: NodeNumber = NodeNumber(0);
 
 /// A file or a folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Node {
     Folder(Folder),
     /// A file of no interest: a mark, or sled's settings.
@@ -23,7 +23,7 @@ pub(super) enum Node {
 }
 
 /// A file of no interest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct File {
     /// Its contents are on the platter.
     pub(super) is_synced: bool,
@@ -34,7 +34,7 @@ pub(super) struct File {
 type Names = BTreeMap<String, NodeNumber>;
 
 /// The names in a folder.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Folder {
     now: Names,
     platter: Names,
@@ -124,7 +124,7 @@ pub(super) enum View {
 }
 
 /// All files and folders. What has no name any more is forgotten at the next start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: BTreeMap<NodeNumber, Node>,
     next: u64,
@@ -137,6 +137,10 @@ impl Tree {
     }
 
     // ---- looking ----
+
+    pub(super) fn root(&self) -> NodeNumber {
+        ROOT_NUMBER
+    }
 
     pub(super) fn find(&self, view: View, path: &Path) -> Option<NodeNumber> {
         let rest = path.strip_prefix(ROOT).ok()?;
@@ -257,6 +261,16 @@ impl Tree {
             Node::Data(data) => data.fail_to_sync(),
         }
         Ok(())
+    }
+
+    /// A name vanishes, from the platter too.
+    pub(super) fn lose(&mut self, path: &Path) {
+        if let Ok((parent, name)) = split(path)
+            && let Ok(folder) = self.folder_mut(parent)
+        {
+            folder.now.remove(name);
+            folder.platter.remove(name);
+        }
     }
 
     // ---- between two processes ----

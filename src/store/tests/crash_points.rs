@@ -1,0 +1,331 @@
+//! Every crash there is: a history is cut off after each of its disk operations, by a kill or by a
+//! power cut of several kinds, and so is the start that follows.
+
+use super::super::testing::*;
+use super::super::*;
+use crate::entry::SealedEntry;
+
+/// What ends a process.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Kill,
+    LoseAll,
+    KeepAll,
+    /// Some is kept, some lost, some torn: another choice for each number.
+    Some(u64),
+}
+
+impl End {
+    const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::LoseAll,
+        Self::KeepAll,
+        Self::Some(1),
+        Self::Some(2),
+        Self::Some(3),
+        Self::Some(4),
+        Self::Some(5),
+    ];
+
+    fn strike(self, disk: &MemoryDisk) {
+        match self {
+            Self::Kill => disk.restart(),
+            Self::LoseAll => disk.power_cut(&mut |_| 0),
+            Self::KeepAll => disk.power_cut(&mut |bound| bound - 1),
+            Self::Some(seed) => {
+                let mut number = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                disk.power_cut(&mut |bound| {
+                    number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(seed);
+                    (number >> 33) % bound
+                });
+            }
+        }
+    }
+}
+
+/// One operation of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Write),
+    Committed(u64),
+    RaiseFloor,
+    Restart,
+}
+
+/// A history, and the log that it ends with: what it calls committed stays.
+struct History {
+    steps: Vec<Step>,
+    log: Log,
+}
+
+impl History {
+    fn new() -> Self {
+        Self { steps: vec![], log: Log::new() }
+    }
+
+    fn step(&mut self, step: Step) -> &mut Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Removes what is at `from` and behind, adds entries, and takes a new segment if asked.
+    fn write(&mut self, from: Option<u64>, term: u64, sizes: &[usize], other: Write) -> &mut Self {
+        let truncate_from = from.map(index);
+        if let Some(from) = truncate_from {
+            self.log.truncate(from);
+        }
+        let entries = sizes.iter().map(|bytes| self.log.add_to(0, term, *bytes)).collect();
+        let roll = other.roll.map(|_| Box::new(self.log.head()));
+        self.step(Step::Write(Write { truncate_from, entries, roll, ..other }))
+    }
+
+    /// Appends, truncations, new segments, terms and votes, seals, a clean stop.
+    fn of_everything() -> Self {
+        let mut history = Self::new();
+        let vote = |term, vote| Write { hard_state: Some(hard_state(term, vote)), ..nothing() };
+        let commit = |to| Write { commit_index: index(to), ..nothing() };
+        let roll = |to| Write { roll: Some(Box::new(Log::new().head())), ..commit(to) };
+        history
+            .write(None, 1, &[10, 20, 3000], vote(1, Some(1)))
+            .write(None, 1, &[], vote(2, Some(3)))
+            .step(Step::RaiseFloor)
+            .write(None, 2, &[5, 200_000], roll(3))
+            .write(None, 2, &[6, 7], vote(3, None))
+            .step(Step::RaiseFloor)
+            // Into the closing segment, and what comes instead is committed at once.
+            .write(Some(5), 3, &[8, 9], Write { commit_index: index(6), ..vote(3, Some(2)) })
+            .write(None, 3, &[11], roll(6))
+            .step(Step::Committed(7))
+            .write(None, 3, &[12, 13, 14], nothing())
+            .step(Step::RaiseFloor)
+            .write(Some(9), 4, &[15], vote(4, None))
+            .step(Step::Restart)
+            .write(None, 4, &[16], roll(9))
+            .write(None, 4, &[17], nothing())
+            .step(Step::Restart)
+            .write(Some(10), 5, &[18, 19], vote(5, Some(1)))
+            .write(None, 5, &[20], roll(11))
+            .step(Step::Committed(12))
+            .write(None, 5, &[21], commit(12));
+        history
+    }
+
+    /// One write that is several batches.
+    fn of_many() -> Self {
+        let mut history = Self::new();
+        let commit = |to| Write { commit_index: index(to), ..nothing() };
+        history.write(None, 1, &[1; 2100], commit(2)).step(Step::RaiseFloor).write(
+            Some(3),
+            2,
+            &[2; 1100],
+            Write { hard_state: Some(hard_state(2, None)), ..commit(900) },
+        );
+        history
+    }
+}
+
+/// Knows what a store has promised.
+#[derive(Clone)]
+struct Witness {
+    /// What was reported to be persisted.
+    log: Vec<SealedEntry>,
+    hard_state: HardState,
+    /// The write that is under way.
+    attempt: Option<Write>,
+    ticket: u64,
+}
+
+impl Witness {
+    fn new() -> Self {
+        Self { log: vec![], hard_state: HardState::default(), attempt: None, ticket: 0 }
+    }
+
+    fn settle(&mut self) {
+        let Some(write) = self.attempt.take() else { return };
+        (self.log, self.hard_state) = self.after(&write);
+    }
+
+    /// What there is once a write is done.
+    fn after(&self, write: &Write) -> (Vec<SealedEntry>, HardState) {
+        let mut log = self.log.clone();
+        log.truncate(kept_by(write, log.len()));
+        log.extend(write.entries.iter().cloned());
+        (log, write.hard_state.unwrap_or(self.hard_state))
+    }
+
+    /// What was persisted would survive any power cut.
+    fn check_platter(&self, disk: &MemoryDisk) {
+        assert_eq!(disk.durable_last(), index(self.log.len() as u64));
+        assert_eq!(disk.durable_hard_state(), self.hard_state);
+        for entry in self.log.iter().rev().take(20) {
+            let id = entry.id();
+            assert_eq!(disk.durable_entry(id.index), Some((id, entry.chain())));
+        }
+    }
+
+    /// The log is what was persisted, or that with a part of the write that was under way.
+    fn check(&self, found: &[SealedEntry], hard_state: HardState) {
+        let write = self.attempt.clone().unwrap_or(nothing());
+        let (after, new_state) = self.after(&write);
+        let kept = kept_by(&write, self.log.len());
+        let is_old = found.len() >= kept && self.log.starts_with(found);
+        let is_new = found.len() >= kept && after.starts_with(found);
+        let len = found.len();
+        assert!(is_old || is_new, "{len} found, {kept} to keep of {}", self.log.len());
+        let is_known = hard_state == self.hard_state || hard_state == new_state;
+        assert!(is_known, "{hard_state:?}, not {:?} or {new_state:?}", self.hard_state);
+    }
+}
+
+fn kept_by(write: &Write, length: usize) -> usize {
+    let from = write.truncate_from.map_or(length, |from| usize::try_from(from.get() - 1).unwrap());
+    from.min(length)
+}
+
+fn start(disk: &MemoryDisk) -> Result<(Stepper, Reader, Recovered), StoreError> {
+    let (store, recovered) = open_in(disk, IDENTITY, SMALL)?;
+    let reader = store.reader();
+    Ok((store.into_stepper(), reader, recovered))
+}
+
+fn new_disk() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    disk
+}
+
+/// Goes through a history until an error, or to its end.
+fn run(disk: &MemoryDisk, history: &History, witness: &mut Witness) -> Result<(), StoreError> {
+    let (mut stepper, ..) = start(disk)?;
+    for step in &history.steps {
+        match step {
+            Step::Write(write) => {
+                witness.ticket += 1;
+                witness.attempt = Some(write.clone());
+                stepper.write(Write { ticket: Ticket::new(witness.ticket), ..write.clone() });
+                assert!(stepper.begin());
+                if stepper.finish()?.is_some() {
+                    witness.settle();
+                    witness.check_platter(disk);
+                }
+            }
+            Step::Committed(to) => stepper.committed(index(*to))?,
+            Step::RaiseFloor => stepper.raise_floor()?,
+            Step::Restart => {
+                stepper.close()?;
+                stepper = start(disk)?.0;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The store opens, holds what it promised, and goes on.
+fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
+    let (mut stepper, reader, recovered) = start(disk).unwrap();
+    let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();
+    witness.check(&found, recovered.hard_state);
+    let commit_index = usize::try_from(recovered.commit_index.get()).unwrap();
+    assert_eq!(found[..commit_index], history.log.entries[..commit_index]);
+
+    // What a start hands on is not only seen, it would survive.
+    let hard_state = recovered.hard_state;
+    let mut now = Witness { log: found, hard_state, attempt: None, ticket: 0 };
+    now.check_platter(disk);
+
+    let mut log = Log::of(&now.log);
+    let write = Write { ticket: Ticket::new(1), entries: vec![log.add_to(0, 9, 5)], ..nothing() };
+    now.attempt = Some(write.clone());
+    stepper.write(write);
+    assert!(stepper.begin());
+    stepper.finish().unwrap().unwrap();
+    now.settle();
+    drop(stepper);
+    End::LoseAll.strike(disk);
+    let (_, reader, recovered) = start(disk).unwrap();
+    let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();
+    assert_eq!(found, now.log);
+    assert_eq!(recovered.hard_state, now.hard_state);
+}
+
+/// Cuts a history off after each of its operations. Returns how many there were.
+fn check_each_crash(history: &History, then: impl Fn(&MemoryDisk, &Witness, u64, End)) -> u64 {
+    let made = new_disk();
+    for operations in 0.. {
+        for end in End::ALL {
+            let disk = made.duplicate();
+            disk.fail_after(operations);
+            let mut witness = Witness::new();
+            let outcome = run(&disk, history, &mut witness);
+            if outcome.is_ok() && !disk.is_killed() {
+                return operations;
+            }
+            end.strike(&disk);
+            then(&disk, &witness, operations, end);
+        }
+    }
+    unreachable!("a history ends")
+}
+
+#[test]
+fn nothing_promised_is_lost_wherever_a_history_is_cut_off() {
+    let history = History::of_everything();
+    let count = check_each_crash(&history, |disk, witness, operations, end| {
+        println!("after {operations} operations: {end:?}");
+        check_start(disk, &history, witness);
+    });
+    assert!(count > 100, "only {count} operations");
+}
+
+#[test]
+fn nothing_promised_is_lost_wherever_a_write_of_several_batches_is_cut_off() {
+    let history = History::of_many();
+    let count = check_each_crash(&history, |disk, witness, operations, end| {
+        println!("after {operations} operations: {end:?}");
+        check_start(disk, &history, witness);
+    });
+    assert!(count > 20, "only {count} operations");
+}
+
+#[test]
+fn nothing_promised_is_lost_wherever_the_start_after_a_crash_is_cut_off() {
+    let history = History::of_everything();
+    check_each_crash(&history, |disk, witness, operations, end| {
+        if matches!(end, End::KeepAll | End::Some(3..)) {
+            return;
+        }
+        for more in 0.. {
+            for second in [End::Kill, End::LoseAll, End::Some(more + 7)] {
+                let disk = disk.duplicate();
+                disk.fail_after(more);
+                if start(&disk).is_ok() {
+                    return;
+                }
+                println!("after {operations} operations: {end:?}; after {more} more: {second:?}");
+                second.strike(&disk);
+                check_start(&disk, &history, witness);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_store_is_there_or_can_be_made_wherever_its_making_is_cut_off() {
+    for operations in 0.. {
+        for end in End::ALL {
+            let disk = MemoryDisk::new();
+            disk.fail_after(operations);
+            let made = create_in(&disk, IDENTITY, &configuration(), &SMALL).is_ok();
+            end.strike(&disk);
+            match create_in(&disk, IDENTITY, &configuration(), &SMALL) {
+                Ok(()) => assert!(!made, "a store that was made is gone: {operations} {end:?}"),
+                Err(StoreError::Exists { .. }) => (),
+                Err(error) => panic!("{operations} {end:?}: {error}"),
+            }
+            check_start(&disk, &History::new(), &Witness::new());
+            if made && matches!(end, End::Some(5)) {
+                return;
+            }
+        }
+    }
+}
