@@ -26,6 +26,7 @@ mod vote_once;
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
+use crate::sim::history::History;
 use crate::store::Recovered;
 use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
@@ -136,6 +137,14 @@ pub enum What<'a> {
     Announced {
         /// Its answer.
         leader: Option<&'a Announcement>,
+    },
+    /// The run is over.
+    Finished {
+        /// What clients did and were told.
+        history: &'a History,
+        /// Whether all that was ever committed has been reported. It has if the nodes agreed in the
+        /// end; if too many were lost for that, what nobody reported is not judged.
+        whole: bool,
     },
     /// Anything else.
     Other,
