@@ -13,6 +13,7 @@ mod election_safety;
 mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
+mod linearizable;
 mod log_matching;
 mod monotonic;
 mod no_silent_repair;
@@ -41,6 +42,7 @@ pub use election_safety::ElectionSafety;
 pub use exactly_once::ExactlyOnce;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
+pub use linearizable::Linearizable;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use no_silent_repair::NoSilentRepair;
@@ -201,6 +203,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Linearizable>::default(),
         Box::<Subscriptions>::default(),
         Box::<RegistryMonotonic>::default(),
         Box::<Monotonic>::default(),
