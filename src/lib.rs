@@ -11,13 +11,13 @@
 //!
 //! ```text
 //! 7  cli        grammar, settings, command, printer: one file per noun
-//! 6  node       one node as a process: the loop that owns its state
+//! 6  node       one node as a process        sim   a cluster in one thread, with faults
 //! 5  client     the public Rust API: sessions, routing, appends, reads
 //! 4  registry   Leader_TermX: who led which term; a hint and a witness
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, limits, entry
+//! 0  types, limits, entry, marks, mutants
 //! ```
 //!
 //! # How an append flows
@@ -43,6 +43,8 @@ pub mod client;
 pub mod decisions {}
 pub mod entry;
 pub mod limits;
+pub mod marks;
+pub mod mutants;
 pub mod net;
 pub mod node;
 pub mod raft;

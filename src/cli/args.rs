@@ -3,9 +3,12 @@
 //! Every flag can also be given by an environment variable, whose name its help shows. An empty one
 //! is as good as none, and what is typed wins: a variable that contradicts it is not taken.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::num::ParseIntError;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, Resettable};
@@ -15,6 +18,7 @@ use clap::{
 };
 
 use crate::limits;
+use crate::sim::Class;
 use crate::types::{Index, NodeId};
 
 /// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
@@ -129,6 +133,66 @@ pub(super) enum Command {
     /// Run the registry, or ask it who led when
     #[command(subcommand)]
     Registry(Registry),
+    /// Run whole clusters in a simulation, with faults, and judge them by laws
+    Sim(Sim),
+}
+
+/// One seed decides all that happens in a run: the same seed, the same run.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Sim {
+    /// The first seed
+    #[arg(long, env = "ANNAL_SEED", value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+
+    /// How many seeds to run, from the first one on
+    #[arg(long, env = "ANNAL_SEEDS", value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) seeds: u64,
+
+    /// Print a line for everything that happens
+    #[arg(long, env = "ANNAL_TRACE", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) trace: bool,
+
+    /// Run with a known bug, which the laws have to find (builds with the feature `mutants`)
+    #[arg(long, env = "ANNAL_MUTANT", value_name = "N")]
+    pub(super) mutant: Option<u8>,
+
+    /// Leave out these classes of faults
+    #[arg(long, env = "ANNAL_OFF", value_name = "CLASS,…", value_delimiter = ',')]
+    pub(super) off: Vec<Class>,
+
+    /// Leave out all scheduled faults but these, by their numbers; `none` for all
+    #[arg(long, env = "ANNAL_FAULTS", value_name = "N,…")]
+    pub(super) faults: Option<FaultNumbers>,
+
+    /// How many clients append and read, at most
+    #[arg(long, env = "ANNAL_CLIENTS", value_name = "N")]
+    pub(super) clients: Option<usize>,
+
+    /// How many threads to use [default: one for each processor]
+    #[arg(long, env = "ANNAL_JOBS", value_name = "N")]
+    pub(super) jobs: Option<usize>,
+
+    /// Print how often each rare path was taken, at the end
+    #[arg(long, env = "ANNAL_MARKS", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) marks: bool,
+}
+
+/// Numbers of faults in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FaultNumbers(pub(super) BTreeSet<usize>);
+
+impl FromStr for FaultNumbers {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        if text == "none" {
+            return Ok(Self(BTreeSet::new()));
+        }
+        text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 #[derive(Clone, Debug, Args)]

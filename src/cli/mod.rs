@@ -29,6 +29,7 @@ mod quote;
 mod registry;
 mod rows;
 mod runtime;
+mod sim;
 mod up;
 
 pub use dispatch::main;

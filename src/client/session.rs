@@ -22,6 +22,8 @@ use bytes::Bytes;
 
 use super::token::Token;
 use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Seq};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
 
@@ -209,6 +211,9 @@ impl Session {
     /// The lane's stream has ended: what was on it may have been taken.
     pub fn close_lane(&mut self, number: LaneNumber) -> Advice {
         let Some(lane) = self.lanes.remove(&number) else { return Advice::Continue };
+        if mutants::is_on(30) && !lane.outstanding.is_empty() {
+            return Advice::Renew;
+        }
         for seq in lane.outstanding {
             if let Some(pending) = self.pending_mut(seq) {
                 pending.doubtful = true;
@@ -270,7 +275,11 @@ impl Session {
 
     /// Goes on as another client, after [`Advice::Renew`]. `born` is needed anew.
     pub fn renew(&mut self, client: ClientId) {
-        assert!(self.can_renew(), "only a session of which nothing was taken can be renewed");
+        assert!(
+            self.can_renew() || mutants::any(),
+            "only a session of which nothing was taken can be renewed"
+        );
+        hit(Mark::Renewed);
         self.client = client;
         self.born = None;
         self.first = Seq::FIRST;
@@ -330,7 +339,10 @@ impl Session {
             lane.next = lane.next.min(seq);
         }
         match refusal {
-            AppendRefusal::NotLeader { leader } => Advice::Elsewhere { hint: *leader },
+            AppendRefusal::NotLeader { leader } => {
+                hit(Mark::WentElsewhere);
+                Advice::Elsewhere { hint: *leader }
+            }
             AppendRefusal::Busy => Advice::Pause,
             AppendRefusal::Gap { expected } => self.on_gap(seq, *expected),
             AppendRefusal::Expired => {
@@ -338,6 +350,7 @@ impl Session {
                 Advice::Continue
             }
             AppendRefusal::Unknown => {
+                hit(Mark::OutcomeUnknown);
                 if let Some(pending) = self.pending_mut(seq) {
                     pending.doubtful = true;
                 }

@@ -9,6 +9,8 @@ use super::progress::Progress;
 use super::reads::Reads;
 use super::role::{Candidate, Follower, Leader, PreCandidate, Role};
 use crate::entry::{ElectionReason, NoOp};
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{LogId, NodeId};
 
 /// The size that a no-op or a configuration counts for before it is sealed. They are few.
@@ -23,6 +25,7 @@ impl Raft {
         if may_campaign {
             self.become_pre_candidate();
         } else {
+            hit(Mark::StalledNoCampaign);
             // It waits for others to campaign, and no longer believes in the leader it had.
             self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
         }
@@ -134,9 +137,12 @@ impl Raft {
     }
 
     pub(super) fn on_pre_vote(&mut self, from: NodeId, message: &PreVote) {
-        let vote_granted = message.term > self.current_term()
-            && message.last_log_id >= self.log.last()
-            && !self.believes_in_leader();
+        let is_eligible =
+            message.term > self.current_term() && self.is_up_to_date(message.last_log_id);
+        if is_eligible && self.believes_in_leader() {
+            hit(Mark::PreVoteRefusedLeader);
+        }
+        let vote_granted = is_eligible && !self.believes_in_leader() || mutants::is_on(32);
         let term = if vote_granted { message.term } else { self.current_term() };
         let response = PreVoteResponse { term, vote_granted };
         self.outbox.send(from, Message::PreVoteResponse(response));
@@ -163,12 +169,25 @@ impl Raft {
     pub(super) fn on_request_vote(&mut self, from: NodeId, message: &RequestVote) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
         let has_vote = self.hard_state.voted_for.is_none_or(|candidate| candidate == from);
-        let vote_granted = has_vote && message.last_log_id >= self.log.last();
+        let vote_granted = has_vote && self.is_up_to_date(message.last_log_id);
+        if !has_vote {
+            hit(Mark::VoteRefusedGiven);
+        } else if !vote_granted {
+            hit(Mark::VoteRefusedLog);
+        }
         if vote_granted {
             self.give_vote(from);
         }
         let response = RequestVoteResponse { term: self.current_term(), vote_granted };
         self.outbox.send(from, Message::RequestVoteResponse(response));
+    }
+
+    /// Whether a log that ends so has at least what this one has (thesis 3.6.1).
+    fn is_up_to_date(&self, last: LogId) -> bool {
+        if mutants::is_on(27) {
+            return last.index >= self.log.last().index;
+        }
+        last >= self.log.last()
     }
 
     fn give_vote(&mut self, candidate: NodeId) {
@@ -194,16 +213,20 @@ impl Raft {
     /// A candidate's own vote counts like any other: when it is on disk.
     pub(super) fn maybe_vote_for_itself(&mut self) {
         if self.outbox.hard_state_is_persisted() {
-            assert_eq!(self.hard_state.voted_for, Some(self.id()));
+            assert!(mutants::any() || self.hard_state.voted_for == Some(self.id()));
             self.count_vote(self.id());
         }
     }
 
-    fn count_vote(&mut self, from: NodeId) {
+    pub(super) fn count_vote(&mut self, from: NodeId) {
         let Role::Candidate(candidate) = &mut self.role else {
             unreachable!("only a candidate counts votes, not a {}", self.role.name());
         };
-        candidate.votes.insert(from);
+        let is_again = !candidate.votes.insert(from);
+        if is_again && mutants::is_on(8) {
+            // A count instead of a set: somebody else is counted in its stead.
+            candidate.votes.extend(self.log.configuration().voters.iter().copied().take(2));
+        }
         if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node))
             && self.outbox.hard_state_is_persisted()
         {
@@ -223,7 +246,8 @@ impl Raft {
     /// A leader that has not heard a quorum for the longest election timeout steps down
     /// (thesis 6.2): others may have elected another, and clients wait in vain.
     pub(super) fn check_quorum(&mut self) {
-        let patience = self.options.election_timeout_ticks_max;
+        let patience =
+            if mutants::is_on(33) { u32::MAX } else { self.options.election_timeout_ticks_max };
         let leader = self.role.as_leader().expect("only a leader asks whether it leads");
         let hears = |node| {
             node == self.options.id
@@ -231,7 +255,9 @@ impl Raft {
         };
         if !self.log.configuration().is_quorum(hears) {
             self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
-        } else if self.outbox.stalled_ticks() >= self.options.disk_stall_ticks {
+        } else if self.outbox.stalled_ticks() >= self.options.disk_stall_ticks
+            && !mutants::is_on(20)
+        {
             self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
         }
     }

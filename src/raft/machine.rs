@@ -6,6 +6,8 @@ use super::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteRe
 use super::outbox::Outbox;
 use super::role::{ElectionTimer, Follower, Role};
 use crate::limits;
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{Index, NodeId, Term};
 
 /// What a core is told once and keeps. Times are in ticks.
@@ -115,8 +117,10 @@ impl Raft {
         let effects = self.outbox.finish(self.log.persisted(), self.current_term());
         #[cfg(debug_assertions)]
         {
-            self.check();
-            before.check_step(self);
+            if !mutants::any() {
+                self.check();
+                before.check_step(self);
+            }
         }
         effects
     }
@@ -187,19 +191,26 @@ impl Raft {
             Role::Leader(_) => return self.on_leader_tick(),
         };
         if timed_out {
+            if matches!(self.role, Role::Candidate(_)) {
+                hit(Mark::ElectionTimedOut);
+            }
             self.on_election_timeout();
         }
     }
 
     fn on_message(&mut self, from: NodeId, message: Message) {
         assert_ne!(from, self.id(), "a message from this node to itself");
-        if message.term() < self.current_term() {
+        if message.term() < self.current_term() && !self.counts_anyway(&message) {
             return self.on_older_term(from, &message);
         }
-        if self.is_disruption(&message) {
+        if self.is_disruption(&message) && !mutants::is_on(18) {
+            hit(Mark::Disruption);
             return;
         }
         if message.term() > self.current_term() && Self::is_claim(&message) {
+            if mutants::is_on(7) && matches!(self.role, Role::Candidate(_)) {
+                return self.count_vote(from);
+            }
             self.become_follower(message.term(), None, StepDownReason::HigherTerm);
         }
         self.dispatch(from, message);
@@ -263,11 +274,26 @@ impl Raft {
         }
     }
 
+    /// The bug of counting answers of other terms.
+    fn counts_anyway(&self, message: &Message) -> bool {
+        mutants::is_on(9)
+            && match message {
+                Message::RequestVoteResponse(_) => matches!(self.role, Role::Candidate(_)),
+                Message::AppendEntriesResponse(_) => self.role.as_leader().is_some(),
+                Message::PreVote(_)
+                | Message::PreVoteResponse(_)
+                | Message::RequestVote(_)
+                | Message::AppendEntries(_)
+                | Message::TimeoutNow(_) => false,
+            }
+    }
+
     /// The sender is behind: say so, where it waits for an answer; the answer's term tells it.
     fn on_older_term(&mut self, from: NodeId, message: &Message) {
         let term = self.current_term();
         match message {
             Message::AppendEntries(m) => {
+                hit(Mark::OlderTerm);
                 let result = AppendResult::Stale;
                 let response = AppendEntriesResponse { term, round: m.round, result };
                 self.outbox.send(from, Message::AppendEntriesResponse(response));
@@ -327,6 +353,9 @@ impl Raft {
         }
         if term > self.current_term() {
             self.set_hard_state(HardState { current_term: term, voted_for: None });
+        } else if mutants::is_on(6) && !same_follower {
+            self.hard_state.voted_for = None;
+            self.outbox.stage_hard_state(self.hard_state);
         }
         let unchanged = same_follower && self.leader() == leader;
         self.role = Role::Follower(Follower { leader, timer: self.armed_timer() });
@@ -339,7 +368,15 @@ impl Raft {
         let term = self.current_term();
         let leader = self.role.as_leader_mut().expect("only a leader steps down");
         for token in leader.reads.drain() {
+            hit(Mark::ReadGivenUp);
             self.outbox.emit(Effect::Reply { token, read_index: None });
+        }
+        match reason {
+            StepDownReason::HigherTerm => hit(Mark::HigherTerm),
+            StepDownReason::QuorumLost => hit(Mark::QuorumLost),
+            StepDownReason::DiskStalled => hit(Mark::DiskStalled),
+            // Nothing can remove a voter yet.
+            StepDownReason::Removed => {}
         }
         self.notice(Notice::SteppedDown { term, reason });
     }
@@ -348,7 +385,8 @@ impl Raft {
         let Options { election_timeout_ticks_min: min, election_timeout_ticks_max: max, .. } =
             self.options;
         let spread = u64::from(max - min) + 1;
-        let extra = u32::try_from(self.random % spread).expect("below a number of ticks");
+        let random = if mutants::is_on(19) { 0 } else { self.random };
+        let extra = u32::try_from(random % spread).expect("below a number of ticks");
         ElectionTimer { elapsed: 0, timeout: min + extra }
     }
 

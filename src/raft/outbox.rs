@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use super::border::{Effect, HardState, Persist};
 use super::message::{AppendResult, Message};
 use crate::limits::HELD_MESSAGES_MAX;
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{Index, NodeId, Term, Ticket};
 
 /// A write that is not known to be on disk.
@@ -118,6 +120,11 @@ impl Outbox {
         self.held.len()
     }
 
+    /// Whether a write is under way.
+    pub(super) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// Whether term and vote are on disk as they are in memory.
     pub(super) fn hard_state_is_persisted(&self) -> bool {
         self.staged.hard_state.is_none() && self.writes.iter().all(|write| !write.hard_state)
@@ -143,7 +150,9 @@ impl Outbox {
         while self.held.front().is_some_and(|held| oldest_write.is_none_or(|t| held.until < t)) {
             let held = self.held.pop_front().expect("it has a front");
             // Said too late: the node has moved on to another term.
-            if held.message.term() >= current_term {
+            if held.message.term() < current_term {
+                hit(Mark::HeldTooLong);
+            } else {
                 self.effects.push(Effect::Send { to: held.to, message: held.message });
             }
         }
@@ -187,6 +196,13 @@ impl Outbox {
         if matches!(message, Message::AppendEntries(_) | Message::TimeoutNow(_)) {
             return None;
         }
+        let is_answer = matches!(message, Message::RequestVoteResponse(_));
+        if mutants::is_on(1) && is_answer {
+            return None;
+        }
+        if mutants::is_on(2) && matches!(message, Message::AppendEntriesResponse(_)) {
+            return None;
+        }
         let hard_state = self.writes.iter().rfind(|write| write.hard_state);
         let promised = match message {
             Message::AppendEntriesResponse(response) => match response.result {
@@ -204,6 +220,7 @@ impl Outbox {
             self.writes
                 .iter()
                 .find(|write| write.through >= promised)
+                .or(self.writes.back())
                 .expect("an entry in the log is on disk or on its way there")
         });
         hard_state.into_iter().chain(entries).map(|write| write.ticket).max()

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
+use crate::marks::{Mark, hit};
 use crate::types::{Index, LogId};
 
 /// Whether entries are sent one message at a time or pipelined.
@@ -69,7 +70,13 @@ impl Progress {
         self.fetching.is_none()
             && match &self.state {
                 State::Probe { outstanding } => outstanding.is_none(),
-                State::Replicate { in_flight } => in_flight.len() < APPEND_ENTRIES_IN_FLIGHT_MAX,
+                State::Replicate { in_flight } => {
+                    let is_full = in_flight.len() >= APPEND_ENTRIES_IN_FLIGHT_MAX;
+                    if is_full {
+                        hit(Mark::InFlightFull);
+                    }
+                    !is_full
+                }
             }
     }
 

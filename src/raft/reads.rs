@@ -5,6 +5,8 @@
 //! repetition of it, confirms nothing newer.
 
 use super::border::ReadToken;
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::Index;
 
 /// A round of heartbeats with the reads that wait for it.
@@ -51,7 +53,12 @@ impl Reads {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return false;
         }
-        self.round += 1;
+        if !mutants::is_on(17) {
+            self.round += 1;
+        }
+        if self.waiting.len() > 1 {
+            hit(Mark::ReadsShared);
+        }
         let tokens = std::mem::take(&mut self.waiting);
         self.under_way = Some(Round { read_index: commit_index, tokens });
         true

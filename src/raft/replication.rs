@@ -10,6 +10,8 @@ use super::message::{
 };
 use super::progress::State;
 use super::role::{Leader, LeadershipTransfer, Role};
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{Index, LogId, NodeId};
 
 /// The leader's side.
@@ -102,6 +104,9 @@ impl Raft {
             }
             if next > last || (probing && is_silent) {
                 // A question without entries: a dead follower is not sent megabytes.
+                if is_silent {
+                    hit(Mark::ProbedSilent);
+                }
                 return self.send_batch(to, next.previous());
             }
             if next < window_first {
@@ -135,6 +140,7 @@ impl Raft {
 
     fn fetch(&mut self, to: NodeId, first: Index, last: Index) {
         let prev_log_id = self.log.id_at(first.previous());
+        hit(Mark::Fetched);
         self.leader_mut().progress.get_mut(&to).expect("a member").on_fetch(prev_log_id);
         self.outbox.emit(Effect::Fetch { to, prev_log_id, last });
     }
@@ -153,6 +159,9 @@ impl Raft {
         assert!(self.log.has(prev_log_id) && last <= self.log.last().index, "{prev_log_id}");
         // The follower may have got further meanwhile; then they are of no use.
         let is_next = progress.next_index == prev_log_id.index.next();
+        if !is_next {
+            hit(Mark::FetchedTooLate);
+        }
         if is_next && progress.may_send() {
             self.send_append_entries(to, prev_log_id, entries);
         }
@@ -161,7 +170,7 @@ impl Raft {
 
     pub(super) fn on_append_response(&mut self, from: NodeId, message: &AppendEntriesResponse) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
-        if message.result == AppendResult::Stale {
+        if message.result == AppendResult::Stale && !mutants::is_on(31) {
             // NB: it answers a message of an older term, perhaps this leader's own. Its round is of
             // that term and confirms nothing in this one.
             return;
@@ -173,16 +182,23 @@ impl Raft {
         match message.result {
             AppendResult::Accepted { match_index } => {
                 // Invariant: nobody vouches in this term for what its leader does not have.
-                assert!(match_index <= last, "{from} accepted {match_index}, the last is {last}");
-                progress.on_accepted(match_index);
+                assert!(
+                    mutants::any() || match_index <= last,
+                    "{from} accepted {match_index}, the last is {last}"
+                );
+                progress.on_accepted(match_index.min(last));
             }
             AppendResult::Rejected { prev_log_id, hint } => {
                 let agree = self.log.last_possible_match(hint).index;
                 let agree = agree.min(prev_log_id.index.previous());
+                if agree < prev_log_id.index.previous() {
+                    hit(Mark::SkippedBack);
+                }
                 let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
                 progress.on_rejected(prev_log_id, agree);
             }
-            AppendResult::Stale => unreachable!("looked at above"),
+            // Looked at above.
+            AppendResult::Stale => {}
         }
         self.maybe_commit();
         self.maybe_confirm_reads();
@@ -196,7 +212,8 @@ impl Raft {
     /// an older one, even on a majority, may still be overwritten (figure 3.7).
     pub(super) fn maybe_commit(&mut self) {
         let Some(leader) = self.role.as_leader() else { return };
-        let persisted = self.log.persisted();
+        let persisted =
+            if mutants::is_on(3) { self.log.last().index } else { self.log.persisted() };
         let reached = |node| {
             if node == self.options.id {
                 return persisted;
@@ -204,10 +221,15 @@ impl Raft {
             leader.progress.get(&node).map_or(Index::ZERO, |progress| progress.match_index)
         };
         let quorum_index = self.log.configuration().quorum_index(reached);
-        if quorum_index <= self.log.commit_index()
-            || self.log.term_at(quorum_index) != Some(self.current_term())
-        {
+        if quorum_index <= self.log.commit_index() {
             return;
+        }
+        if self.log.term_at(quorum_index) != Some(self.current_term()) && !mutants::is_on(5) {
+            hit(Mark::OldTermNotCommitted);
+            return;
+        }
+        if quorum_index > self.log.persisted() {
+            hit(Mark::CommitBeforeDisk);
         }
         self.commit_to(quorum_index);
         self.maybe_confirm_reads();
@@ -244,7 +266,12 @@ impl Raft {
 impl Raft {
     pub(super) fn on_read(&mut self, token: ReadToken) {
         match &mut self.role {
-            Role::Leader(leader) => leader.reads.add(token),
+            Role::Leader(leader) => {
+                if self.log.commit_index() < leader.no_op {
+                    hit(Mark::ReadWaitedForNoOp);
+                }
+                leader.reads.add(token);
+            }
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.outbox.emit(Effect::Reply { token, read_index: None });
                 return;
@@ -253,10 +280,15 @@ impl Raft {
         self.maybe_confirm_reads();
     }
 
+    /// The bug of answering reads before the first commit of the term.
+    fn is_mutant_leader(&self) -> bool {
+        mutants::is_on(16) && self.role.as_leader().is_some()
+    }
+
     /// Answers the reads whose round a quorum has confirmed, and begins the next round.
     fn maybe_confirm_reads(&mut self) {
         // Until its no-op is committed a leader does not know what is (thesis 6.4, step 1).
-        while self.is_ready_leader() {
+        while self.is_ready_leader() || self.is_mutant_leader() {
             let commit_index = self.log.commit_index();
             let leader = self.leader_mut();
             if leader.reads.begin_round(commit_index) {
@@ -310,6 +342,7 @@ impl Raft {
         let has_everything =
             leader.progress.get(&transfer.to).is_some_and(|p| p.match_index == last);
         if has_everything {
+            hit(Mark::HandedOver);
             transfer.asked = true;
             let to = transfer.to;
             self.outbox.send(to, Message::TimeoutNow(TimeoutNow { term }));
@@ -322,6 +355,7 @@ impl Raft {
         if let Some(transfer) = &mut leader.transfer {
             transfer.elapsed += 1;
             if transfer.elapsed >= patience {
+                hit(Mark::HandoverGivenUp);
                 leader.transfer = None;
             }
         }
@@ -337,15 +371,22 @@ impl Raft {
         self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
         let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;
         let result = if self.log.has(prev_log_id) {
-            let match_index = prev_log_id.index.plus(entries.len() as u64);
+            if mutants::is_on(14) && !message.heartbeat && prev_log_id.index < self.log.last().index
+            {
+                self.truncate_unasked(prev_log_id.index.next());
+            }
+            let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
+            let last = self.log.last().index;
+            let match_index = if mutants::is_on(4) { last } else { vouched };
             // NB: the leader's commit index may lie beyond what this message vouches for.
-            let commit_index = leader_commit.min(match_index);
+            let commit_index = leader_commit.min(if mutants::is_on(15) { last } else { vouched });
             if commit_index > self.log.commit_index() {
                 self.commit_to(commit_index);
             }
             AppendResult::Accepted { match_index }
         } else {
+            hit(Mark::Rejected);
             AppendResult::Rejected { prev_log_id, hint: self.log.last_possible_match(prev_log_id) }
         };
         let response = AppendEntriesResponse { term, round, result };
@@ -357,7 +398,10 @@ impl Raft {
     fn take_entries(&mut self, prev: Index, entries: Vec<EntryInfo>) {
         for (index, entry) in (prev.next().get()..).map(Index::new).zip(entries) {
             match self.log.term_at(index) {
-                Some(term) if term == entry.term => continue,
+                Some(term) if term == entry.term => {
+                    hit(Mark::RepeatedEntries);
+                    continue;
+                }
                 Some(_) => self.truncate(index),
                 None => {}
             }
@@ -367,9 +411,24 @@ impl Raft {
         }
     }
 
+    /// The bug of truncating without a conflict, as far as a log can be cut at all.
+    fn truncate_unasked(&mut self, from: Index) {
+        if from > self.log.commit_index() && from >= self.log.window_first() {
+            self.log.truncate(from);
+            self.outbox.stage_truncation(from);
+        }
+    }
+
     fn truncate(&mut self, from: Index) {
         // Invariant (State Machine Safety, thesis 3.6.3): what is committed is never taken back.
         assert!(from > self.log.commit_index(), "broken law: conflict at committed {from}");
+        hit(Mark::Truncated);
+        if from <= self.log.persisted() {
+            hit(Mark::TruncatedPersisted);
+        }
+        if self.outbox.has_writes() {
+            hit(Mark::OverwrittenUnderWay);
+        }
         self.notice(Notice::Truncated { from: self.log.id_at(from) });
         self.log.truncate(from);
         self.outbox.stage_truncation(from);

@@ -27,4 +27,4 @@ mod table;
 
 pub use lookup::{Leadership, LookupError, announce, leader, terms};
 pub use server::{Server, ServerError};
-pub use table::{Row, Table, TableError};
+pub use table::{Row, Table, TableError, Verdict};

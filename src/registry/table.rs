@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::limits::{ADDRESS_BYTES_MAX, REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{ClusterId, Term};
 use crate::wire::registry::{Announcement, Refusal};
 
@@ -38,11 +40,11 @@ pub enum Row {
 
 /// What an announcement comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// What must be on disk, and then in the table, before it is answered.
-    pub(super) rows: Vec<Row>,
+    pub rows: Vec<Row>,
     /// The answer.
-    pub(super) answer: Result<(), Refusal>,
+    pub answer: Result<(), Refusal>,
 }
 
 /// A row on disk that is none.
@@ -102,7 +104,7 @@ impl Table {
     }
 
     /// What an announcement comes to. Changes nothing: the rows are to be stored, then inserted.
-    pub(super) fn judge(
+    pub fn judge(
         &self,
         cluster: ClusterId,
         current: &Announcement,
@@ -132,7 +134,8 @@ impl Table {
         // First this: a second leader of a term is worse news than a late one.
         let known = self.leader_of(cluster, current)?;
         match self.leader(cluster) {
-            Some(leader) if leader.term > current.term => {
+            Some(leader) if leader.term > current.term && !mutants::is_on(26) => {
+                hit(Mark::RegistryLowerTerm);
                 Err(Refusal::LowerTerm { highest: leader.term })
             }
             _ if known.is_some() => Ok(None),
@@ -160,6 +163,7 @@ impl Table {
         for earlier in history {
             let known = self.leader_of(cluster, earlier)?;
             if known.is_none() && !self.is_forgotten(cluster, earlier.term) {
+                hit(Mark::RegistryHistory);
                 rows.push(Row::Term(cluster, earlier.clone()));
             }
         }

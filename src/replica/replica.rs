@@ -11,6 +11,8 @@ use super::tail::Tail;
 use super::window::Window;
 use crate::entry::{self, Chain, EntryKind, Request, SealedEntry, TermStart, Tip};
 use crate::limits;
+use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::raft::{
     self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
     ReadToken, RecoveredLog,
@@ -31,6 +33,8 @@ pub struct Options {
     pub raft: raft::Options,
     /// Bytes of entries after which the log takes a new segment.
     pub segment_bytes: u64,
+    /// Clients that are remembered; the same for all nodes of a cluster, for ever.
+    pub sessions_max: usize,
 }
 
 /// What can happen to a replica.
@@ -211,11 +215,13 @@ impl Replica {
         let active_first = recovered.active_first;
         let closing_first = head.tip.id.index.next();
         let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
+        let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
+        let tail = Tail::new(table, offsets, options.sessions_max);
         let mut replica = Self {
             options,
             raft,
             window: Window::new(head.tip),
-            tail: Tail::new(table, head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>()),
+            tail,
             proposals: Proposals::default(),
             terms: head.terms.clone(),
             segment: ActiveSegment {
@@ -326,6 +332,7 @@ impl Replica {
     fn on_append(&mut self, waiting: Waiting) {
         let token = waiting.token;
         if !self.is_leader() {
+            hit(Mark::NotLeader);
             return self.refuse(token, self.not_leader());
         }
         let is_valid = waiting.request.log == LogNumber::MAIN
@@ -358,6 +365,9 @@ impl Replica {
         }
         if requests.is_empty() {
             return;
+        }
+        if requests.len() > 1 {
+            hit(Mark::Folded);
         }
         let payload = entry::encode_requests(&requests);
         let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
@@ -394,11 +404,19 @@ impl Replica {
             }
             // Held until its entry is committed; if it is, answered in this very step.
             Verdict::Known(answer) => {
+                let is_committed = answer.index <= self.raft.log().commit_index();
+                hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
                 self.proposals.wait_for_commit(token, answer);
                 self.answer_committed();
             }
-            Verdict::Gap { expected } => self.refuse(token, AppendRefusal::Gap { expected }),
-            Verdict::Expired => self.refuse(token, AppendRefusal::Expired),
+            Verdict::Gap { expected } => {
+                hit(Mark::Gap);
+                self.refuse(token, AppendRefusal::Gap { expected });
+            }
+            Verdict::Expired => {
+                hit(Mark::Expired);
+                self.refuse(token, AppendRefusal::Expired);
+            }
         }
         None
     }
@@ -460,7 +478,10 @@ impl Replica {
     fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
         match self.with_entries(message) {
             Ok(message) => self.step(Input::Receive { from, message }),
-            Err(error) => self.actions.push(Action::BadEntries { from, error }),
+            Err(error) => {
+                hit(Mark::BadEntries);
+                self.actions.push(Action::BadEntries { from, error });
+            }
         }
         self.received.clear();
     }
@@ -610,12 +631,16 @@ impl Replica {
 
     fn truncate(&mut self, from: Index) {
         self.window.truncate(from);
+        if self.tail.reaches(from) {
+            hit(Mark::TailRolledBack);
+        }
         self.tail.truncate(from);
         self.terms.retain(|start| start.first_index < from);
         if from < self.segment.first {
             let (first, bytes) =
                 self.segment.closing.take().expect("broken law: sealed entries cut");
             assert!(from >= first, "broken law: sealed entries cut from {from}");
+            hit(Mark::TruncatedIntoClosing);
             self.segment = ActiveSegment { first, bytes, closing: None };
         }
     }
@@ -626,6 +651,9 @@ impl Replica {
         let last = self.window.tip().id.index;
         let is_full = bytes >= self.options.segment_bytes && last >= first;
         let before_is_committed = self.raft.log().commit_index() >= first.previous();
+        if is_full && !before_is_committed {
+            hit(Mark::RollWaited);
+        }
         if !is_full || !before_is_committed {
             return None;
         }
@@ -637,7 +665,11 @@ impl Replica {
             hard_state: self.raft.hard_state(),
             configuration: self.raft.log().configuration().clone(),
             terms: self.terms.clone(),
-            sessions: self.tail.table_with_tail().encode().into(),
+            sessions: if mutants::is_on(22) {
+                Table::default().encode().into()
+            } else {
+                self.tail.table_with_tail().encode().into()
+            },
         }))
     }
 
@@ -676,6 +708,7 @@ impl Replica {
             self.refuse(token, not_leader.clone());
         }
         for token in proposed {
+            hit(Mark::Abandoned);
             self.refuse(token, AppendRefusal::Unknown);
         }
     }

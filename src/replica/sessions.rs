@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{SESSION_ANSWERS_MAX, SESSIONS_MAX, TABLE_ANSWERS_MAX};
+use crate::limits::{SESSION_ANSWERS_MAX, TABLE_ANSWERS_MAX};
 use crate::types::{ClientId, Index, LogNumber, Offset, Seq};
 
 /// Where a request's records went.
@@ -170,9 +170,10 @@ impl Table {
         self.by_use.insert((answer.index, *client));
     }
 
-    /// Forgets the clients that were not used for the longest time, while there are too many.
-    pub(super) fn evict(&mut self) {
-        while self.sessions.len() > SESSIONS_MAX || self.answers > TABLE_ANSWERS_MAX {
+    /// Forgets the clients that were not used for the longest time, while there are more than so
+    /// many, or too many answers.
+    pub(super) fn evict(&mut self, sessions_max: usize) {
+        while self.sessions.len() > sessions_max || self.answers > TABLE_ANSWERS_MAX {
             let (last_index, client) = self.by_use.pop_first().expect("as many uses as sessions");
             let session = self.sessions.remove(&client).expect("every use is a session's");
             self.answers -= session.answers.len();
@@ -184,6 +185,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::SESSIONS_MAX;
 
     const BORN: Index = Index::ZERO;
 
@@ -244,7 +246,7 @@ mod tests {
         let clients = SESSIONS_MAX as u64 + 1;
         for client in 1..=clients {
             table.apply(&request(u128::from(client), 1, 1, client * 10));
-            table.evict();
+            table.evict(SESSIONS_MAX);
         }
         assert_eq!(table.len(), SESSIONS_MAX);
         assert_eq!(look_up(&table, 1, 1, Index::new(9)), Verdict::Expired);
@@ -275,7 +277,7 @@ mod tests {
             for seq in 1..=per_client + 1 {
                 index += 1;
                 table.apply(&request(u128::from(client), seq, 1, index));
-                table.evict();
+                table.evict(SESSIONS_MAX);
             }
         }
         assert!(table.answers <= TABLE_ANSWERS_MAX);

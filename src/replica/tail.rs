@@ -21,6 +21,8 @@ struct TailEntry {
 pub(super) struct Tail {
     /// The state at the commit index.
     table: Table,
+    /// Clients that it remembers.
+    sessions_max: usize,
     committed_offsets: BTreeMap<LogNumber, Offset>,
     /// The entries after the commit index.
     entries: VecDeque<TailEntry>,
@@ -30,9 +32,14 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn new(table: Table, offsets: BTreeMap<LogNumber, Offset>) -> Self {
+    pub(super) fn new(
+        table: Table,
+        offsets: BTreeMap<LogNumber, Offset>,
+        sessions_max: usize,
+    ) -> Self {
         Self {
             table,
+            sessions_max,
             committed_offsets: offsets.clone(),
             entries: VecDeque::new(),
             overlay: BTreeMap::new(),
@@ -111,6 +118,12 @@ impl Tail {
         }
     }
 
+    /// Whether requests of the tail stand at `from` or after it.
+    pub(super) fn reaches(&self, from: Index) -> bool {
+        let from = |entry: &&TailEntry| entry.index >= from;
+        self.entries.iter().rev().take_while(from).any(|entry| !entry.requests.is_empty())
+    }
+
     /// Moves the entries up to `through` into the committed state.
     pub(super) fn commit(&mut self, through: Index) {
         while self.entries.front().is_some_and(|entry| entry.index <= through) {
@@ -120,7 +133,7 @@ impl Tail {
                 self.forget(request.client, VecDeque::pop_front);
                 self.table.apply(request);
             }
-            self.table.evict();
+            self.table.evict(self.sessions_max);
         }
     }
 
@@ -138,7 +151,7 @@ impl Tail {
         let mut table = self.table.clone();
         for entry in &self.entries {
             entry.requests.iter().for_each(|request| table.apply(request));
-            table.evict();
+            table.evict(self.sessions_max);
         }
         table
     }

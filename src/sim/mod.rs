@@ -1,5 +1,68 @@
 //! The simulator: a whole cluster in one thread, out of the lines that run in production.
+//!
+//! # What it is
+//!
+//! A run is a cluster of nodes, clients and a registry in a world where time, the network and the
+//! disks are ours. The core of Raft, the replica, the store with its recovery, the table of the
+//! registry, the client's session and routing, and the codec of every message are the production
+//! lines; what is simulated is what lies beneath them. One number, the seed, decides everything
+//! that happens: the same seed gives the same run, event by event, on every machine and in every
+//! build, and so the same bug.
+//!
+//! # How it works
+//!
+//! 1. [`Options`] are drawn from the seed: how many nodes, how slow the disks, which classes of
+//!    faults are on. Half of them are off in each run (swarm testing). One run in five begins with
+//!    a known scenario ([`Template`]).
+//! 2. A list of [`Fault`]s is drawn: what goes wrong, and when.
+//! 3. The `world` lets time pass: one heap of events in the order of virtual time. Messages are
+//!    encoded and decoded at each hop; processes die between any two operations of their disk.
+//! 4. After each event every one of the [`laws`] looks at what happened.
+//! 5. When the storm is over a majority is healed and must serve again within a bound (`calm`),
+//!    then all must agree, and what the clients saw must be linearizable (`history`).
+//! 6. If a law was broken, [`shrink()`] takes away what is not needed to break it.
+//!
+//! # What it does not do
+//!
+//! It does not simulate QUIC, TLS and sockets (`net`), the tasks of a process (`node`) and of a
+//! client's conversation; tests on real processes do. It does not simulate sled: a memory disk
+//! stands in for it, and a conformance suite and real power cuts keep that honest. Changes of
+//! membership are not drawn yet: there is no command for them.
 
+mod batch;
+mod calm;
+mod clients;
+mod customer;
+mod disks;
+pub mod faults;
 pub mod history;
+mod journal;
 pub mod laws;
+mod machine;
 pub mod model;
+mod network;
+mod options;
+mod panics;
+mod queue;
+mod random;
+mod reading;
+mod registrar;
+mod report;
+mod run;
+mod shrink;
+mod striking;
+mod templates;
+mod time;
+mod trace;
+mod turns;
+mod world;
+
+pub use batch::{choose, run_all, run_checked};
+pub use faults::{Fault, FaultKind};
+pub use network::Traffic;
+pub use options::{CLASSES, Class, Options, UnknownClass};
+pub use report::{Counts, Report};
+pub use run::{ASSERTION, Plan, run};
+pub use shrink::{Shrunk, shrink};
+pub use templates::Template;
+pub use time::Time;

@@ -5,6 +5,7 @@
 //! appends was left. So each flush is followed by our own `fdatasync` of the file that sled writes.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::{Fault, StoreError};
@@ -51,19 +52,14 @@ pub(super) fn check_no_blobs(folder: &Path) -> Result<(), StoreError> {
             None => Ok(()),
             Some(_) => Err(StoreError::damage(&blobs, Fault::Blob)),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StoreError::io("read", &blobs)(error)),
     }
 }
 
-/// Returns when the names in `folder` are on the disk: created, renamed and removed ones.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    sync_file(folder)
-}
-
-/// Returns when a file is on the disk, with its length. Its name needs [`sync_folder`].
-pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", path))
+/// Returns when a file or the names in a folder are on the disk.
+pub(super) fn sync_path(path: &Path) -> io::Result<()> {
+    File::open(path).and_then(|file| file.sync_all())
 }
 
 #[cfg(test)]

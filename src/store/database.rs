@@ -1,5 +1,5 @@
-//! One sled database with the habits of this project: settings spelled out, batches that end with a
-//! barrier, and no open of anything that might be damaged.
+//! One sled database, or its model in memory, with the habits of this project: settings spelled out,
+//! batches that end with a barrier, and no open of anything that might be damaged.
 //!
 //! **Opening is a write.** sled's open zeroes everything after the first message that fails its
 //! checksum, even when it then returns an error: one flipped bit, and the intact entries behind it
@@ -7,7 +7,6 @@
 //! those that were closed ([`hash_of`]), or because a copy of it was opened and found good
 //! ([`on_copy`]).
 
-use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,13 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sled::{Batch, Db, IVec};
+use sled::{Db, IVec};
 
-use super::barrier::{
-    BLOBS_FOLDER, Barrier, CONF_FILE, DB_FILE, check_no_blobs, sync_file, sync_folder,
-};
+use super::barrier::{Barrier, CONF_FILE, DB_FILE, check_no_blobs};
+use super::disk::Disk;
 use super::error::{Fault, StoreError};
-use super::guard::{Opened, opening};
+use super::guard::Opened;
+use super::memory::{MemoryDatabase, MemoryRange};
 use crate::limits::SLED_REOPEN_TIMEOUT;
 
 /// How often to try again while sled's threads let go of a file.
@@ -29,6 +28,38 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// sled leaves such a file when it is interrupted, and then refuses to open for ever.
 const SNAPSHOT_LEFTOVER: &str = ".generating";
+
+/// Changes that happen together: all of them or none. Of two for one key the later counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Batch {
+    changes: Vec<(IVec, Option<IVec>)>,
+}
+
+impl Batch {
+    pub(super) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.changes.push((key.into(), Some(value.into())));
+    }
+
+    pub(super) fn remove(&mut self, key: impl Into<IVec>) {
+        self.changes.push((key.into(), None));
+    }
+
+    /// The changes in order: a key, and its new value unless it is removed.
+    pub(super) fn changes(&self) -> &[(IVec, Option<IVec>)] {
+        &self.changes
+    }
+
+    fn into_sled(self) -> sled::Batch {
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
+}
 
 /// What is chosen per database. sled keeps the first on disk and refuses any other.
 #[derive(Clone, Copy, Debug)]
@@ -65,55 +96,54 @@ impl FilesHash {
     }
 }
 
-/// An open sled database.
+/// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
-    db: Db,
-    barrier: Barrier,
+    engine: Engine,
     folder: PathBuf,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Sled { db: Db, barrier: Barrier },
+    Memory(MemoryDatabase),
 }
 
 impl Database {
     /// Makes a new, empty database; its folder and all names in it are on the disk afterwards.
-    pub(super) fn create(folder: &Path, shape: Shape) -> Result<Self, StoreError> {
-        fs::create_dir(folder).map_err(StoreError::io("create", folder))?;
-        let _guard = opening(Opened::InPlace(folder.to_owned()));
-        let database = Self::start(folder, shape)?;
-        database.barrier.pass(&database.db)?;
-        sync_names(folder)?;
-        sync_folder(parent_of(folder))?;
+    pub(super) fn create(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {
+        disk.create_folder(folder)?;
+        let _guard = disk.opening(|| Opened::InPlace(folder.to_owned()));
+        let database = Self::start(disk, folder, shape)?;
+        database.pass_barrier()?;
+        sync_names(disk, folder)?;
+        disk.sync_folder(parent_of(folder))?;
         Ok(database)
     }
 
     /// Opens a database that is known to be good, in place.
-    pub(super) fn open(folder: &Path, shape: Shape) -> Result<Self, StoreError> {
-        check_files(folder)?;
-        remove_snapshot_leftovers(folder)?;
-        let _guard = opening(Opened::InPlace(folder.to_owned()));
-        let database = Self::start(folder, shape)?;
+    pub(super) fn open(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {
+        check_files(disk, folder)?;
+        remove_snapshot_leftovers(disk, folder)?;
+        let _guard = disk.opening(|| Opened::InPlace(folder.to_owned()));
+        let database = Self::start(disk, folder, shape)?;
         // What was found may so far stand in the page cache alone: a process that was killed
         // between a write and its barrier left it so.
-        database.barrier.pass(&database.db)?;
-        sync_names(folder)?;
+        database.pass_barrier()?;
+        sync_names(disk, folder)?;
         Ok(database)
     }
 
-    fn start(folder: &Path, shape: Shape) -> Result<Self, StoreError> {
-        let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
-        let db = loop {
-            match shape.config(folder).open() {
-                Ok(db) => break db,
-                Err(sled::Error::Io(error)) if is_lock(&error) && Instant::now() < give_up => {
-                    thread::sleep(PAUSE);
-                }
-                // Settings that were changed under it: it is not the folder that was written.
-                Err(source @ sled::Error::Unsupported(_)) => {
-                    return Err(StoreError::damage(folder, Fault::Unreadable { source }));
-                }
-                Err(source) => return Err(StoreError::sled("open", folder, source)),
+    fn start(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {
+        let engine = match disk {
+            Disk::Real => {
+                Engine::Sled { db: open_sled(folder, shape)?, barrier: Barrier::of(folder)? }
             }
+            Disk::Memory(mount) => Engine::Memory(
+                mount.open(folder).map_err(|error| StoreError::sled("open", folder, error))?,
+            ),
         };
-        Ok(Self { db, barrier: Barrier::of(folder)?, folder: folder.to_owned() })
+        Ok(Self { engine, folder: folder.to_owned() })
     }
 
     /// The folder that it lives in.
@@ -123,13 +153,31 @@ impl Database {
 
     /// Writes a batch: all of it or nothing survives a crash, and all of it once this returns.
     pub(super) fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        self.db.apply_batch(batch).map_err(|error| self.error("write to", error))?;
-        self.barrier.pass(&self.db)
+        match &self.engine {
+            Engine::Sled { db, .. } => db.apply_batch(batch.into_sled()),
+            Engine::Memory(memory) => memory.apply(batch).map_err(sled::Error::Io),
+        }
+        .map_err(|error| self.error("write to", error))?;
+        self.pass_barrier()
+    }
+
+    /// Returns when everything written so far is on the disk. An error is final.
+    fn pass_barrier(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled { db, barrier } => barrier.pass(db),
+            Engine::Memory(memory) => {
+                memory.sync().map_err(StoreError::io("sync", &self.folder.join(DB_FILE)))
+            }
+        }
     }
 
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.db.get(key).map_err(|error| self.error("read", error))
+        match &self.engine {
+            Engine::Sled { db, .. } => db.get(key),
+            Engine::Memory(memory) => memory.get(key).map_err(sled::Error::Io),
+        }
+        .map_err(|error| self.error("read", error))
     }
 
     /// The keys from `first` up to and including `last`, in order.
@@ -138,7 +186,11 @@ impl Database {
         first: Vec<u8>,
         last: Vec<u8>,
     ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
-        self.db.range(first..=last).map(|item| item.map_err(|error| self.error("read", error)))
+        let items = match &self.engine {
+            Engine::Sled { db, .. } => Items::Sled(db.range(first..=last)),
+            Engine::Memory(memory) => Items::Memory(memory.range(first, last)),
+        };
+        items.map(|item| item.map_err(|error| self.error("read", error)))
     }
 
     /// The keys that begin with this byte, in order.
@@ -146,11 +198,58 @@ impl Database {
         &self,
         kind: u8,
     ) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
-        self.db.scan_prefix([kind]).map(|item| item.map_err(|error| self.error("read", error)))
+        let items = match &self.engine {
+            Engine::Sled { db, .. } => Items::Sled(db.scan_prefix([kind])),
+            Engine::Memory(memory) => Items::Memory(memory.of_kind(kind)),
+        };
+        items.map(|item| item.map_err(|error| self.error("read", error)))
     }
 
     fn error(&self, action: &'static str, source: sled::Error) -> StoreError {
         StoreError::sled(action, &self.folder, source)
+    }
+}
+
+/// Keys and values of either engine.
+enum Items {
+    Sled(sled::Iter),
+    Memory(MemoryRange),
+}
+
+impl Iterator for Items {
+    type Item = Result<(IVec, IVec), sled::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Sled(items) => items.next(),
+            Self::Memory(items) => items.next().map(|item| item.map_err(sled::Error::Io)),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Items {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Sled(items) => items.next_back(),
+            Self::Memory(items) => items.next_back().map(|item| item.map_err(sled::Error::Io)),
+        }
+    }
+}
+
+fn open_sled(folder: &Path, shape: Shape) -> Result<Db, StoreError> {
+    let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
+    loop {
+        match shape.config(folder).open() {
+            Ok(db) => return Ok(db),
+            Err(sled::Error::Io(error)) if is_lock(&error) && Instant::now() < give_up => {
+                thread::sleep(PAUSE);
+            }
+            // Settings that were changed under it: it is not the folder that was written.
+            Err(source @ sled::Error::Unsupported(_)) => {
+                return Err(StoreError::damage(folder, Fault::Unreadable { source }));
+            }
+            Err(source) => return Err(StoreError::sled("open", folder, source)),
+        }
     }
 }
 
@@ -164,38 +263,44 @@ fn parent_of(folder: &Path) -> &Path {
 }
 
 /// sled creates files when it opens: their names and its settings have to last too.
-fn sync_names(folder: &Path) -> Result<(), StoreError> {
-    sync_file(&folder.join(CONF_FILE))?;
-    sync_folder(folder)
+fn sync_names(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    disk.sync_file(&folder.join(CONF_FILE))?;
+    disk.sync_folder(folder)
 }
 
 /// sled would make a new, empty database out of a folder without its files.
-fn check_files(folder: &Path) -> Result<(), StoreError> {
+fn check_files(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
     for name in [DB_FILE, CONF_FILE] {
-        if !folder.join(name).is_file() {
+        if !disk.is_file(&folder.join(name))? {
             return Err(StoreError::damage(folder, Fault::FileGone { name }));
         }
     }
-    check_no_blobs(folder)
+    check_blobs(disk, folder)
 }
 
-fn remove_snapshot_leftovers(folder: &Path) -> Result<(), StoreError> {
-    for (name, path) in files_of(folder)? {
+/// The model knows no blobs.
+fn check_blobs(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    match disk {
+        Disk::Real => check_no_blobs(folder),
+        Disk::Memory(_) => Ok(()),
+    }
+}
+
+fn remove_snapshot_leftovers(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    for name in files_of(disk, folder)? {
         if name.starts_with("snap.") && name.ends_with(SNAPSHOT_LEFTOVER) {
-            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            disk.remove_file(&folder.join(name))?;
         }
     }
     Ok(())
 }
 
-/// Name and path of each file in `folder`, in the order of their names.
-fn files_of(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+/// The name of each file in `folder`, in order.
+fn files_of(disk: &Disk, folder: &Path) -> Result<Vec<String>, StoreError> {
     let mut files = vec![];
-    for entry in fs::read_dir(folder).map_err(StoreError::io("read", folder))? {
-        let entry = entry.map_err(StoreError::io("read", folder))?;
-        let path = entry.path();
-        if path.is_file() {
-            files.push((entry.file_name().to_string_lossy().into_owned(), path));
+    for name in disk.names_in(folder)? {
+        if disk.is_file(&folder.join(&name))? {
+            files.push(name);
         }
     }
     files.sort();
@@ -203,15 +308,12 @@ fn files_of(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
 }
 
 /// BLAKE3 over names, lengths and contents of the files of a database that is closed.
-pub(super) fn hash_of(folder: &Path) -> Result<FilesHash, StoreError> {
-    check_files(folder)?;
+pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreError> {
+    check_files(disk, folder)?;
     let mut hasher = blake3::Hasher::new();
-    for (name, path) in files_of(folder)? {
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        let length = file.metadata().map_err(StoreError::io("read", &path))?.len();
+    for name in files_of(disk, folder)? {
         hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-        hasher.update(&length.to_le_bytes());
-        hasher.update_reader(file).map_err(StoreError::io("read", &path))?;
+        disk.hash_file(&folder.join(name), &mut hasher)?;
     }
     Ok(FilesHash(*hasher.finalize().as_bytes()))
 }
@@ -220,17 +322,8 @@ pub(super) fn hash_of(folder: &Path) -> Result<FilesHash, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`].
-pub(super) fn wait_until_released(folder: &Path) -> Result<(), StoreError> {
-    let path = folder.join(DB_FILE);
-    let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-    let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(PAUSE),
-            Err(error) => return Err(StoreError::io("lock", &path)(error.into())),
-        }
-    }
+pub(super) fn wait_until_released(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    disk.wait_until_released(&folder.join(DB_FILE))
 }
 
 /// Opens a copy of a database that may be damaged, and looks at it. The original is only read.
@@ -238,22 +331,28 @@ pub(super) fn wait_until_released(folder: &Path) -> Result<(), StoreError> {
 /// The copy is made at `copy` and is gone afterwards. Damage found in the copy is reported as damage
 /// of the original, also when sled panics over it.
 pub(super) fn on_copy<T>(
+    disk: &Disk,
     folder: &Path,
     copy: &Path,
     shape: Shape,
     look: impl FnOnce(&Database) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    check_files(folder)?;
-    remove_folder(copy)?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let _guard = opening(Opened::Copy);
-        copy_files(folder, copy)?;
-        remove_snapshot_leftovers(copy)?;
-        let database = Database::start(copy, shape)?;
-        check_no_blobs(copy)?;
+    check_files(disk, folder)?;
+    disk.remove_folder(copy)?;
+    let look = || {
+        let _guard = disk.opening(|| Opened::Copy);
+        disk.copy_files(&files_of(disk, folder)?, folder, copy)?;
+        remove_snapshot_leftovers(disk, copy)?;
+        let database = Database::start(disk, copy, shape)?;
+        check_blobs(disk, copy)?;
         look(&database)
-    }));
-    let removed = remove_folder(copy);
+    };
+    let outcome = match disk {
+        Disk::Real => catch_unwind(AssertUnwindSafe(look)),
+        // The model does not panic over its contents.
+        Disk::Memory(_) => Ok(look()),
+    };
+    let removed = disk.remove_folder(copy);
     let found = match outcome {
         Ok(result) => result.map_err(|error| of_original(error, folder, copy))?,
         Err(_panic) => return Err(StoreError::damage(folder, Fault::Panicked)),
@@ -272,24 +371,5 @@ fn of_original(error: StoreError, folder: &Path, copy: &Path) -> StoreError {
             StoreError::Damage { place, fault }
         }
         other => other,
-    }
-}
-
-fn copy_files(folder: &Path, copy: &Path) -> Result<(), StoreError> {
-    let blobs = copy.join(BLOBS_FOLDER);
-    fs::create_dir_all(&blobs).map_err(StoreError::io("create", &blobs))?;
-    for (name, path) in files_of(folder)? {
-        fs::copy(&path, copy.join(name)).map_err(StoreError::io("copy", &path))?;
-    }
-    Ok(())
-}
-
-/// Removes a folder and all in it; none is fine too.
-pub(super) fn remove_folder(folder: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(StoreError::io("remove", folder)(error))
-        }
-        _ => Ok(()),
     }
 }

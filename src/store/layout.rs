@@ -10,12 +10,12 @@
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
 //! ```
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::barrier::sync_folder;
+use super::disk::{Disk, paths_with_prefix};
 use super::error::{Fault, StoreError};
 use super::guard::mark_of;
+use super::memory::{Mount, ROOT};
 use super::segment::{first_in_name, folder_name};
 use crate::types::Index;
 
@@ -23,15 +23,21 @@ const TRASH: &str = "trash-";
 const TRIAL: &str = "trial-";
 const UNFINISHED: &str = ".unfinished";
 
-/// The paths in a node's folder.
+/// The paths in a node's folder, and the disk that it is on.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
+    pub(super) disk: Disk,
     pub(super) data: PathBuf,
 }
 
 impl Layout {
     pub(super) fn of(data: &Path) -> Self {
-        Self { data: data.to_owned() }
+        Self { disk: Disk::Real, data: data.to_owned() }
+    }
+
+    /// That of a simulated disk.
+    pub(super) fn in_memory(mount: Mount) -> Self {
+        Self { disk: Disk::Memory(mount), data: PathBuf::from(ROOT) }
     }
 
     pub(super) fn meta(&self) -> PathBuf {
@@ -50,20 +56,20 @@ impl Layout {
     /// folder may be half there after a power cut, and nobody was promised anything of it.
     pub(super) fn begin_making(&self, first: Index) -> Result<(), StoreError> {
         let mark = self.unfinished(first);
-        fs::write(&mark, []).map_err(StoreError::io("create", &mark))?;
-        sync_folder(&self.log())
+        self.disk.create_mark(&mark)?;
+        self.disk.sync_folder(&self.log())
     }
 
     /// Notes, on the disk, that a segment is made, or that what was begun is gone.
     pub(super) fn made(&self, first: Index) -> Result<(), StoreError> {
         let mark = self.unfinished(first);
-        fs::remove_file(&mark).map_err(StoreError::io("remove", &mark))?;
-        sync_folder(&self.log())
+        self.disk.remove_file(&mark)?;
+        self.disk.sync_folder(&self.log())
     }
 
     /// Whether a segment was begun and not made.
-    pub(super) fn is_unfinished(&self, first: Index) -> bool {
-        self.unfinished(first).exists()
+    pub(super) fn is_unfinished(&self, first: Index) -> Result<bool, StoreError> {
+        self.disk.exists(&self.unfinished(first))
     }
 
     fn unfinished(&self, first: Index) -> PathBuf {
@@ -78,7 +84,7 @@ impl Layout {
 
     /// The first indexes of all segments that have a folder, in order.
     pub(super) fn segments(&self) -> Result<Vec<Index>, StoreError> {
-        let names = names_in(&self.log())?;
+        let names = self.disk.names_in(&self.log())?;
         let mut found: Vec<Index> = names.iter().filter_map(|name| first_in_name(name)).collect();
         found.sort_unstable();
         Ok(found)
@@ -88,14 +94,14 @@ impl Layout {
     pub(super) fn check_marks(&self) -> Result<(), StoreError> {
         let segments = self.segments()?.into_iter().map(|first| self.segment(first));
         for folder in segments.chain([self.meta()]) {
-            Self::check_mark(&folder)?;
+            self.check_mark(&folder)?;
         }
         Ok(())
     }
 
     /// Refuses one folder, if it is marked.
-    pub(super) fn check_mark(folder: &Path) -> Result<(), StoreError> {
-        if mark_of(folder).exists() {
+    pub(super) fn check_mark(&self, folder: &Path) -> Result<(), StoreError> {
+        if self.disk.exists(&mark_of(folder))? {
             return Err(StoreError::damage(folder, Fault::Marked));
         }
         Ok(())
@@ -104,30 +110,22 @@ impl Layout {
     /// Gives a segment's folder up: it has another name, on the disk, when this returns.
     pub(super) fn discard(&self, first: Index) -> Result<PathBuf, StoreError> {
         let folder = self.segment(first);
+        let taken = self.disk.names_in(&self.log())?;
         let trash = (0..u32::MAX)
-            .map(|number| self.log().join(format!("{TRASH}{}-{number}", folder_name(first))))
-            .find(|path| !path.exists())
+            .map(|number| format!("{TRASH}{}-{number}", folder_name(first)))
+            .find(|name| !taken.contains(name))
             .expect("a folder holds fewer names than there are numbers");
-        fs::rename(&folder, &trash).map_err(StoreError::io("rename", &folder))?;
-        sync_folder(&self.log())?;
+        let trash = self.log().join(trash);
+        self.disk.rename(&folder, &trash)?;
+        self.disk.sync_folder(&self.log())?;
         Ok(trash)
     }
 
     /// What earlier runs left and nobody needs: trash and copies.
     pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
         let of = |folder: PathBuf, prefix: &'static str| -> Result<Vec<PathBuf>, StoreError> {
-            let names = names_in(&folder)?.into_iter().filter(|name| name.starts_with(prefix));
-            Ok(names.map(|name| folder.join(name)).collect())
+            Ok(paths_with_prefix(&folder, self.disk.names_in(&folder)?, prefix))
         };
         Ok([of(self.log(), TRASH)?, of(self.data.clone(), TRIAL)?].concat())
     }
-}
-
-fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = vec![];
-    for entry in fs::read_dir(folder).map_err(StoreError::io("read", folder))? {
-        let entry = entry.map_err(StoreError::io("read", folder))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
 }

@@ -21,10 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sled::Batch;
-
-use super::barrier::{sync_file, sync_folder};
-use super::database::{Database, Shape, on_copy, remove_folder};
+use super::database::{Batch, Database, Shape, on_copy};
+use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::{FolderLock, lock};
@@ -70,14 +68,15 @@ impl Ledger {
         if !place.exists() {
             make(folder)?;
         }
-        Layout::check_mark(&place)?;
+        let layout = Layout::of(folder);
+        layout.check_mark(&place)?;
         let floor = read_floor(folder)?;
-        let count = on_copy(&place, &Layout::of(folder).trial(&place), SHAPE, |copy| {
+        let count = on_copy(&Disk::Real, &place, &layout.trial(&place), SHAPE, |copy| {
             read(copy)?;
             let count = read_count(copy)?;
             if count < floor { Err(bad(copy, "newest write")) } else { Ok(count) }
         })?;
-        let database = Database::open(&place, SHAPE)?;
+        let database = Database::open(&Disk::Real, &place, SHAPE)?;
         let failed = AtomicBool::new(false);
         let folder = folder.to_owned();
         Ok(Self { database, folder, count: Mutex::new(count), failed, _lock: lock })
@@ -139,8 +138,8 @@ impl Ledger {
 
 fn make(folder: &Path) -> Result<(), StoreError> {
     let unfinished = folder.join(UNFINISHED);
-    remove_folder(&unfinished)?;
-    let database = Database::create(&unfinished, SHAPE)?;
+    Disk::Real.remove_folder(&unfinished)?;
+    let database = Database::create(&Disk::Real, &unfinished, SHAPE)?;
     let mut batch = Batch::default();
     batch.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
     batch.insert(COUNT_KEY, encode(&0_u64));
@@ -148,7 +147,7 @@ fn make(folder: &Path) -> Result<(), StoreError> {
     drop(database);
     write_floor(folder, 0)?;
     fs::rename(&unfinished, folder.join(FOLDER)).map_err(StoreError::io("rename", &unfinished))?;
-    sync_folder(folder)
+    Disk::Real.sync_folder(folder)
 }
 
 fn bad(database: &Database, what: &'static str) -> StoreError {
@@ -175,9 +174,9 @@ fn write_floor(folder: &Path, count: u64) -> Result<(), StoreError> {
     let path = folder.join(FLOOR_FILE);
     let unfinished = folder.join("floor-unfinished");
     fs::write(&unfinished, encode(&count)).map_err(StoreError::io("write", &unfinished))?;
-    sync_file(&unfinished)?;
+    Disk::Real.sync_file(&unfinished)?;
     fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
-    sync_folder(folder)
+    Disk::Real.sync_folder(folder)
 }
 
 fn read(database: &Database) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {

@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sled::Batch;
 
 use super::Identity;
-use super::database::{Database, FilesHash, Shape};
+use super::database::{Batch, Database, FilesHash, Shape};
+use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use crate::entry::{Chain, Tip};
 use crate::limits::{SLED_SEGMENT_BYTES_SMALL, STORE_VALUE_BYTES_MAX};
@@ -147,11 +147,12 @@ pub(super) struct Meta {
 
 impl Meta {
     pub(super) fn create(
+        disk: &Disk,
         folder: &Path,
         identity: Identity,
         record: Record,
     ) -> Result<Self, StoreError> {
-        let database = Database::create(folder, META_SHAPE)?;
+        let database = Database::create(disk, folder, META_SHAPE)?;
         let mut batch = Batch::default();
         batch.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
         batch.insert(IDENTITY_KEY, encode(&identity));
@@ -161,8 +162,8 @@ impl Meta {
     }
 
     /// Opens `meta` in place, after a copy of it was found good.
-    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(folder, META_SHAPE)?;
+    pub(super) fn open(disk: &Disk, folder: &Path) -> Result<Self, StoreError> {
+        let database = Database::open(disk, folder, META_SHAPE)?;
         let contents = Contents::read(&database)?;
         Ok(Self::of(database, contents))
     }

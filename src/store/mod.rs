@@ -81,21 +81,27 @@
 
 mod barrier;
 mod database;
+mod disk;
 mod error;
+mod group;
 mod guard;
 mod inspect;
+mod keeper;
 mod layout;
 mod ledger;
 mod lock;
+mod memory;
 mod meta;
 mod reader;
 mod recovery;
 mod segment;
 mod segments;
+mod stepper;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod worker;
 mod writer;
 
 use bytes::Bytes;
@@ -110,8 +116,10 @@ pub use guard::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, inspect};
 pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
+pub use memory::{Failing, FaultCounts, MemoryDisk};
 pub use reader::Reader;
-pub use recovery::{Options, Recovered, RecoveryReport, create, exists, open};
+pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
+pub use stepper::Stepper;
 pub use writer::{Done, Store, Writer};
 
 /// Whose store it is. A store of another node or cluster is refused.

@@ -4,26 +4,23 @@
 //! when all of it holds together is anything opened in place. So a damaged store is left exactly as
 //! it was found.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::barrier::{DB_FILE, sync_folder};
-use super::database::{Database, Shape, hash_of, on_copy, remove_folder};
+use super::barrier::DB_FILE;
+use super::database::{Database, Shape, hash_of, on_copy};
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::FolderLock;
+use super::memory::MemoryDisk;
 use super::meta::{Contents, Floor, META_SHAPE, Meta, Record};
 use super::segment::{self, Appender, Loaded, Segment, State, has_entries, segment_shape};
 use super::segments::{Closing, Live, Segments};
 use super::writer::Store;
 use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
-use crate::limits::{
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT, SLED_SEGMENT_BYTES,
-};
+use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT};
 use crate::raft::{Configuration, HardState};
 use crate::types::{Index, LogId};
 
@@ -112,18 +109,40 @@ pub fn create(
     configuration: &Configuration,
     options: &Options,
 ) -> Result<(), StoreError> {
-    let layout = Layout::of(data);
-    if exists(data) {
-        return Err(StoreError::Exists { folder: data.to_owned() });
+    create_at(&Layout::of(data), identity, configuration, options)
+}
+
+/// As [`create`], on a simulated disk.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_in(
+    disk: &MemoryDisk,
+    identity: Identity,
+    configuration: &Configuration,
+    options: &Options,
+) -> Result<(), StoreError> {
+    create_at(&Layout::in_memory(disk.mount()), identity, configuration, options)
+}
+
+fn create_at(
+    layout: &Layout,
+    identity: Identity,
+    configuration: &Configuration,
+    options: &Options,
+) -> Result<(), StoreError> {
+    let Layout { disk, data } = layout;
+    if disk.exists(&layout.meta())? {
+        return Err(StoreError::Exists { folder: data.clone() });
     }
     let shape = segment_shape(options.sled_cache_bytes);
-    if layout.log().exists() {
+    if disk.exists(&layout.log())? {
         for first in layout.segments()? {
-            check_has_no_entries(&layout, first, shape)?;
+            check_has_no_entries(layout, first, shape)?;
         }
     }
-    remove_folder(&layout.log())?;
-    fs::create_dir(layout.log()).map_err(StoreError::io("create", &layout.log()))?;
+    disk.remove_folder(&layout.log())?;
+    disk.create_folder(&layout.log())?;
     let head = Head {
         tip: Tip::default(),
         next_offsets: vec![],
@@ -134,12 +153,12 @@ pub fn create(
     };
     let first = Index::new(1);
     layout.begin_making(first)?;
-    drop(Segment::create(&layout.segment(first), &head, &State::default(), shape)?);
+    drop(Segment::create(disk, &layout.segment(first), &head, &State::default(), shape)?);
     layout.made(first)?;
-    sync_folder(data)?;
+    disk.sync_folder(data)?;
 
     let unfinished = data.join("meta-unfinished");
-    remove_folder(&unfinished)?;
+    disk.remove_folder(&unfinished)?;
     let record = Record {
         generation: 0,
         hard_state: HardState::default(),
@@ -150,9 +169,9 @@ pub fn create(
         discarded: None,
         clean: None,
     };
-    drop(Meta::create(&unfinished, identity, record)?);
-    fs::rename(&unfinished, layout.meta()).map_err(StoreError::io("rename", &unfinished))?;
-    sync_folder(data)
+    drop(Meta::create(disk, &unfinished, identity, record)?);
+    disk.rename(&unfinished, &layout.meta())?;
+    disk.sync_folder(data)
 }
 
 /// A segment that `meta` does not know may be the rest of a roll that was interrupted, but only if
@@ -160,10 +179,10 @@ pub fn create(
 fn check_has_no_entries(layout: &Layout, first: Index, shape: Shape) -> Result<(), StoreError> {
     let folder = layout.segment(first);
     // What was never finished holds nothing that anybody was promised.
-    if layout.is_unfinished(first) || !folder.join(DB_FILE).exists() {
+    if layout.is_unfinished(first)? || !layout.disk.exists(&folder.join(DB_FILE))? {
         return Ok(());
     }
-    match on_copy(&folder, &layout.trial(&folder), shape, has_entries) {
+    match on_copy(&layout.disk, &folder, &layout.trial(&folder), shape, has_entries) {
         Ok(false) => Ok(()),
         Ok(true) => Err(StoreError::damage(&folder, Fault::SegmentUnknown)),
         Err(error) => Err(error),
@@ -180,9 +199,29 @@ pub fn open(
     options: Options,
     lock: FolderLock,
 ) -> Result<(Store, Recovered), StoreError> {
+    open_at(Layout::of(data), identity, options, Some(lock))
+}
+
+/// As [`open`], on a simulated disk. Nothing else may have the store open.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_in(
+    disk: &MemoryDisk,
+    identity: Identity,
+    options: Options,
+) -> Result<(Store, Recovered), StoreError> {
+    open_at(Layout::in_memory(disk.mount()), identity, options, None)
+}
+
+fn open_at(
+    layout: Layout,
+    identity: Identity,
+    options: Options,
+    lock: Option<FolderLock>,
+) -> Result<(Store, Recovered), StoreError> {
     assert!(options.segment_bytes >= SEGMENT_BYTES_MIN, "segments of {}", options.segment_bytes);
     let started = Instant::now();
-    let layout = Layout::of(data);
     let shape = segment_shape(options.sled_cache_bytes);
 
     let contents = examine_meta(&layout, identity)?;
@@ -210,12 +249,12 @@ pub fn open(
     let mut appender = Appender::new(opened.active.clone(), tail.tip(), tail.active.bytes);
     for first in unknown {
         layout.discard(first)?;
-        if layout.is_unfinished(first) {
+        if layout.is_unfinished(first)? {
             layout.made(first)?;
         }
     }
     repair(&mut meta, &mut appender, tail.active.state, hard_state)?;
-    layout.leftovers()?.iter().try_for_each(|folder| remove_folder(folder))?;
+    layout.leftovers()?.iter().try_for_each(|folder| layout.disk.remove_folder(folder))?;
 
     let report = RecoveryReport {
         segments: contents.sealed.len() + tail.closing.iter().count() + 1,
@@ -245,14 +284,15 @@ pub fn open(
 /// Reads `meta` from a copy, and refuses what is not ours.
 fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreError> {
     let folder = layout.meta();
-    if !folder.exists() {
+    if !layout.disk.exists(&folder)? {
         return Err(StoreError::Missing { folder: layout.data.clone() });
     }
-    if !layout.log().exists() {
+    if !layout.disk.exists(&layout.log())? {
         return Err(StoreError::Missing { folder: layout.log() });
     }
     layout.check_marks()?;
-    let contents = on_copy(&folder, &layout.trial(&folder), META_SHAPE, Contents::read)?;
+    let contents =
+        on_copy(&layout.disk, &folder, &layout.trial(&folder), META_SHAPE, Contents::read)?;
     if contents.identity == identity {
         Ok(contents)
     } else {
@@ -296,7 +336,7 @@ fn check_closed_files(layout: &Layout, record: &Record) -> Result<(), StoreError
     let closing = record.closing.zip(mark.closing);
     for (first, files) in closing.into_iter().chain([(record.active, mark.active)]) {
         let folder = layout.segment(first);
-        if hash_of(&folder)? != files {
+        if hash_of(&layout.disk, &folder)? != files {
             return Err(StoreError::damage(&folder, Fault::Hash));
         }
     }
@@ -304,7 +344,7 @@ fn check_closed_files(layout: &Layout, record: &Record) -> Result<(), StoreError
 }
 
 fn open_meta(layout: &Layout, contents: &Contents) -> Result<Meta, StoreError> {
-    let meta = Meta::open(&layout.meta())?;
+    let meta = Meta::open(&layout.disk, &layout.meta())?;
     if meta.contents() == contents {
         Ok(meta)
     } else {
@@ -347,9 +387,10 @@ impl Tail {
         let mut examine = |first| {
             let folder = layout.segment(first);
             let trial = layout.trial(&folder);
-            let (loaded, torn) = on_copy(&folder, &trial, shape, |database: &Database| {
+            let disk = &layout.disk;
+            let (loaded, torn) = on_copy(disk, &folder, &trial, shape, |database: &Database| {
                 let loaded = segment::load(database, first)?;
-                Ok((loaded, bytes_torn(&folder.join(DB_FILE), &trial.join(DB_FILE))?))
+                Ok((loaded, disk.bytes_torn(&folder.join(DB_FILE), &trial.join(DB_FILE))?))
             })?;
             torn_bytes += torn;
             Ok::<_, StoreError>(loaded)
@@ -470,7 +511,8 @@ struct OpenTail {
 
 impl OpenTail {
     fn open(layout: &Layout, record: &Record, shape: Shape) -> Result<Self, StoreError> {
-        let open = |first| Segment::open(&layout.segment(first), first, shape).map(Arc::new);
+        let open =
+            |first| Segment::open(&layout.disk, &layout.segment(first), first, shape).map(Arc::new);
         Ok(Self { closing: record.closing.map(open).transpose()?, active: open(record.active)? })
     }
 
@@ -530,32 +572,4 @@ pub(super) fn higher(
         (Some(_), _) => Ok(one),
         (None, _) => Ok(other),
     }
-}
-
-/// How many bytes of `original` the open of its copy has cut: the remains of a write that never
-/// ended. sled zeroes them, in the segment of its own where its log ends. A segment of its own that
-/// is all zero afterwards was free, and whatever stood there had been moved long before.
-fn bytes_torn(original: &Path, copy: &Path) -> Result<u64, StoreError> {
-    let count = || -> io::Result<u64> {
-        let (mut original, mut copy) = (File::open(original)?, File::open(copy)?);
-        let (mut before, mut after) = (vec![], vec![]);
-        let mut torn = 0;
-        loop {
-            read_segment(&mut original, &mut before)?;
-            read_segment(&mut copy, &mut after)?;
-            if before.is_empty() {
-                return Ok(torn);
-            }
-            if after.iter().any(|byte| *byte != 0) {
-                let pairs = before.iter().zip(&after);
-                torn += pairs.filter(|(old, new)| **old != 0 && **new == 0).count() as u64;
-            }
-        }
-    };
-    count().map_err(StoreError::io("read", original))
-}
-
-fn read_segment(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    bytes.clear();
-    file.take(SLED_SEGMENT_BYTES as u64).read_to_end(bytes)
 }

@@ -22,10 +22,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
-use sled::{Batch, IVec};
+use sled::IVec;
 
 use super::Head;
-use super::database::{Database, Shape};
+use super::database::{Batch, Database, Shape};
+use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::meta::{decode, encode};
 use crate::entry::{SealedEntry, Tip};
@@ -97,12 +98,13 @@ impl Loaded {
 impl Segment {
     /// Makes a segment with no entries. Its head is behind its barrier when this returns.
     pub(super) fn create(
+        disk: &Disk,
         folder: &Path,
         head: &Head,
         state: &State,
         shape: Shape,
     ) -> Result<Self, StoreError> {
-        let database = Database::create(folder, shape)?;
+        let database = Database::create(disk, folder, shape)?;
         let bytes = postcard::to_stdvec(head).expect("a head has no part that postcard refuses");
         let mut batch = Batch::default();
         let mut weight = Weight::default();
@@ -123,8 +125,13 @@ impl Segment {
     }
 
     /// Opens a segment that is known to be good, in place.
-    pub(super) fn open(folder: &Path, first: Index, shape: Shape) -> Result<Self, StoreError> {
-        Ok(Self::of(Database::open(folder, shape)?, first))
+    pub(super) fn open(
+        disk: &Disk,
+        folder: &Path,
+        first: Index,
+        shape: Shape,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::of(Database::open(disk, folder, shape)?, first))
     }
 
     fn of(database: Database, first: Index) -> Self {
@@ -623,8 +630,9 @@ mod tests {
         let place = folder.path().join("segment");
         let head = Log::new().head();
         let shape = segment_shape(1 << 20);
-        let segment =
-            Segment::create(&place, &head, &State::default(), shape).map(Arc::new).unwrap();
+        let segment = Segment::create(&Disk::Real, &place, &head, &State::default(), shape)
+            .map(Arc::new)
+            .unwrap();
         let mut appender = Appender::new(segment.clone(), head.tip, 0);
         let mut log = Log::new();
         let entries: Vec<_> = (0..3000).map(|_| log.add(10)).collect();

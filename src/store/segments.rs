@@ -20,7 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Head;
-use super::database::{FilesHash, Shape, hash_of, remove_folder, wait_until_released};
+use super::database::{FilesHash, Shape, hash_of, wait_until_released};
+use super::disk::Disk;
 use super::error::{Fault, ReadError, StoreError};
 use super::layout::Layout;
 use super::meta::{Floor, Meta, SealedRow};
@@ -182,11 +183,11 @@ impl Segments {
             segment.clone()
         } else {
             let folder = self.layout.segment(first);
-            wait_until_released(&folder)?;
-            if hash_of(&folder)? != sealed.row.files {
+            wait_until_released(&self.layout.disk, &folder)?;
+            if hash_of(&self.layout.disk, &folder)? != sealed.row.files {
                 return Err(StoreError::damage(&folder, Fault::Hash));
             }
-            Arc::new(Segment::open(&folder, first, self.shape)?)
+            Arc::new(Segment::open(&self.layout.disk, &folder, first, self.shape)?)
         };
         *open = Some(segment.clone());
         Ok(Found { segment, last: Some(sealed.row.last.id.index) })
@@ -207,9 +208,10 @@ impl Segments {
     ) -> Result<Arc<Segment>, StoreError> {
         let first = head.tip.id.index.next();
         let folder = self.layout.segment(first);
-        remove_folder(&folder)?;
+        self.layout.disk.remove_folder(&folder)?;
         self.layout.begin_making(first)?;
-        let segment = Arc::new(Segment::create(&folder, head, state, self.shape)?);
+        let segment =
+            Arc::new(Segment::create(&self.layout.disk, &folder, head, state, self.shape)?);
         self.layout.made(first)?;
 
         let closing = self.active_first();
@@ -329,10 +331,10 @@ impl Segments {
     fn close_for_good(&self, segment: Arc<Segment>) -> Result<FilesHash, StoreError> {
         let first = segment.first();
         let folder = self.layout.segment(first);
-        close(segment)?;
-        drop(Segment::open(&folder, first, self.shape)?);
-        wait_until_released(&folder)?;
-        hash_of(&folder)
+        close(&self.layout.disk, segment)?;
+        drop(Segment::open(&self.layout.disk, &folder, first, self.shape)?);
+        wait_until_released(&self.layout.disk, &folder)?;
+        hash_of(&self.layout.disk, &folder)
     }
 
     // ---- the end ----
@@ -347,7 +349,7 @@ impl Segments {
         }
         let closed = |live: Live| {
             let folder = live.segment.folder().to_owned();
-            close(live.segment).map(|()| folder)
+            close(&self.layout.disk, live.segment).map(|()| folder)
         };
         let active = active.map(closed).transpose()?;
         let closing = closing.and_then(|closing| closing.live).map(closed).transpose()?;
@@ -368,14 +370,14 @@ pub(super) fn give_up_in_meta(meta: &mut Meta, floor: Option<Floor>) -> Result<(
 }
 
 /// Closes a segment once the last reader has let go of it, and waits for sled to do so too.
-fn close(segment: Arc<Segment>) -> Result<(), StoreError> {
+fn close(disk: &Disk, segment: Arc<Segment>) -> Result<(), StoreError> {
     let folder = segment.folder().to_owned();
     let give_up = Instant::now() + READERS_WAIT;
     while Arc::strong_count(&segment) > 1 && Instant::now() < give_up {
         thread::sleep(PAUSE);
     }
     drop(segment);
-    wait_until_released(&folder)
+    wait_until_released(disk, &folder)
 }
 
 impl Table {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::disk::Disk;
 use super::layout::Layout;
 use super::meta::Meta;
 use super::*;
@@ -306,7 +307,7 @@ pub(super) fn damage_found(folder: &Folder) -> Fault {
 }
 
 pub(super) fn open_meta(folder: &Folder) -> Meta {
-    Meta::open(&Layout::of(folder.path()).meta()).unwrap()
+    Meta::open(&Disk::Real, &Layout::of(folder.path()).meta()).unwrap()
 }
 
 /// Puts a saved copy of a folder in its place.

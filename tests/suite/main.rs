@@ -13,5 +13,6 @@ mod raft_paper;
 mod raft_random;
 mod raft_scripts;
 mod replica_storm;
+mod simulation;
 mod store_crash;
 mod store_rig;

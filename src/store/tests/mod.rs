@@ -2,6 +2,7 @@
 
 mod damage;
 mod histories;
+mod memory;
 mod refusals;
 mod rolling;
 mod writing;

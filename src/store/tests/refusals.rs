@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::super::disk::Disk;
 use super::super::layout::Layout;
 use super::super::segment::{Segment, State, segment_shape};
 use super::super::testing::*;
@@ -14,7 +15,8 @@ fn a_vote_is_in_both_places_before_its_ticket() {
     running.write(Write { hard_state: Some(hard_state(3, Some(2))), ..nothing() });
     running.crash();
     assert_eq!(open_meta(&folder).record().hard_state, hard_state(3, Some(2)));
-    let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
+    let segment =
+        Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
     assert_eq!(segment.state().unwrap().hard_state, hard_state(3, Some(2)));
     drop(segment);
     assert_eq!(folder.open().1.hard_state, hard_state(3, Some(2)));
@@ -41,7 +43,8 @@ fn the_higher_term_wins_and_the_other_place_is_rewritten() {
             assert_eq!(recovered.hard_state, higher);
             running.crash();
             assert_eq!(open_meta(&folder).record().hard_state, higher);
-            let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20));
+            let segment =
+                Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20));
             assert_eq!(segment.unwrap().state().unwrap().hard_state, higher);
         }
     }
@@ -85,8 +88,8 @@ fn the_store_of_another_is_refused() {
 fn a_format_of_the_future_is_refused() {
     let folder = Folder::with_store();
     let meta = Layout::of(folder.path()).meta();
-    let database = database::Database::open(&meta, meta::META_SHAPE).unwrap();
-    let mut batch = sled::Batch::default();
+    let database = database::Database::open(&Disk::Real, &meta, meta::META_SHAPE).unwrap();
+    let mut batch = database::Batch::default();
     batch.insert(&[1], &2_u32.to_le_bytes());
     database.write(batch).unwrap();
     drop(database);
@@ -176,7 +179,10 @@ fn the_rest_of_an_unfinished_roll_is_cleared_away() {
     running.append(&[1, 2]);
     let log = running.crash();
     let shape = segment_shape(1 << 20);
-    drop(Segment::create(&folder.segment(3), &log.head(), &State::default(), shape).unwrap());
+    drop(
+        Segment::create(&Disk::Real, &folder.segment(3), &log.head(), &State::default(), shape)
+            .unwrap(),
+    );
     let (mut running, recovered) = folder.open();
     assert_eq!(recovered.entries, log.entries);
     assert!(!folder.segment(3).exists());

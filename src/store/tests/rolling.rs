@@ -1,5 +1,6 @@
 //! Segments: rolling, sealing, truncating.
 
+use super::super::disk::Disk;
 use super::super::layout::Layout;
 use super::super::meta::Floor;
 use super::super::segment::{Appender, Segment, State, segment_shape};
@@ -177,7 +178,8 @@ fn a_crash_within_a_truncation_across_segments_leaves_a_shorter_log() {
         }
         let mut expected = log.entries[..3].to_vec();
         if steps >= 3 {
-            let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20));
+            let segment =
+                Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20));
             let mut appender = Appender::new(segment.unwrap().into(), expected[2].tip(), 9000);
             let hard_state = hard_state(2, None);
             let state = State { hard_state, ..State::default() };
@@ -206,7 +208,8 @@ fn without_a_lowered_floor_a_shorter_log_is_damage() {
     let log = running.close();
     // Clean marks pin the files: go on as after a crash.
     open_meta(&folder).update(|record| record.clean = None).unwrap();
-    let segment = Segment::open(&folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
+    let segment =
+        Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
     let mut appender = Appender::new(segment.into(), log.tip(), 1000);
     appender.write(Some(index(3)), &[], &State::default()).unwrap();
     drop(appender);
@@ -234,11 +237,11 @@ fn a_segment_whose_making_was_cut_off_is_given_up() {
         layout.begin_making(next).unwrap();
         let (mut running, recovered) = folder.open();
         assert_eq!(recovered.entries, log.entries);
-        assert!(!half.exists() && !layout.is_unfinished(next));
+        assert!(!half.exists() && !layout.is_unfinished(next).unwrap());
         running.append(&[30]);
         running.roll();
         running.append(&[40]);
-        assert!(!layout.is_unfinished(index(4)), "what is made is not marked");
+        assert!(!layout.is_unfinished(index(4)).unwrap(), "what is made is not marked");
         let log = running.crash();
         assert_eq!(folder.open().1.entries, log.entries);
     }

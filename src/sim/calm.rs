@@ -1,0 +1,240 @@
+//! After the storm: a majority that is let alone must come back, and then all must agree.
+//!
+//! The core is any majority of the machines that keep what they promised, fully connected. Its
+//! members are started and their disks healed; all other faults stay as they are for ever: the
+//! rest is dead, deaf or dumb. Within a bound the core must have one leader, take an append, serve
+//! a linearizable read, and agree; and its term must then stay what it is. At the end the rest is
+//! healed too, and all must agree.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::customer::Customer;
+use super::faults::all_nodes;
+use super::queue::Event;
+use super::random::{Purpose, Random};
+use super::time::Time;
+use super::world::World;
+use crate::types::{NodeId, Term};
+
+const LAW: &str = "I18 liveness";
+
+/// Election timeouts within which a healthy majority must serve.
+const TIMEOUTS_TO_SERVE: u64 = 20;
+
+/// And so much longer for what clients and resent messages take.
+const SLACK: Time = Time::from_secs(8);
+
+/// How often it is looked whether all is well.
+const LOOK_EVERY: Time = Time::from_millis(50);
+
+/// A fault that is never healed.
+const FOR_EVER: usize = usize::MAX;
+
+/// The rest of the cluster, while the core recovers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Dead,
+    Deaf,
+    Dumb,
+    CutOff,
+}
+
+impl World {
+    /// See the module.
+    pub(super) fn recover(&mut self) {
+        let able: BTreeSet<NodeId> = self
+            .machines
+            .iter()
+            .filter(|machine| !machine.lost && !machine.refused)
+            .map(|machine| machine.id)
+            .collect();
+        self.calm = true;
+        self.network.calm();
+        self.customers.iter_mut().for_each(|customer| customer.finish());
+        if able.len() < self.options.quorum() {
+            // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
+            // watch on for a while.
+            self.trace.note(self.now, || "too much is lost to go on".to_owned());
+            return self.run_until(self.now + self.bound());
+        }
+        let core = self.choose_core(&able);
+        self.abandon_rest(&core);
+        core.iter().for_each(|node| self.revive(*node));
+        if !self.must_serve(&core) {
+            return;
+        }
+        able.difference(&core).for_each(|node| self.revive(*node));
+        self.network.heal(FOR_EVER);
+        self.must_agree(&able);
+        self.counts.healed += 1;
+    }
+
+    fn bound(&self) -> Time {
+        self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + SLACK
+    }
+
+    fn choose_core(&mut self, able: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let spare = able.len() - self.options.quorum();
+        let leave = self.chance.below(spare as u64 + 1);
+        let mut core = able.clone();
+        for _ in 0..leave {
+            let choices: Vec<NodeId> = core.iter().copied().collect();
+            core.remove(&self.chance.one_of(&choices));
+        }
+        core
+    }
+
+    fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
+        let rest: Vec<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
+        for node in rest {
+            let fate = self.chance.one_of(&[Rest::Dead, Rest::Deaf, Rest::Dumb, Rest::CutOff]);
+            self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
+            let alone = BTreeSet::from([node]);
+            let others: BTreeSet<NodeId> =
+                all_nodes(&self.options).into_iter().filter(|other| *other != node).collect();
+            let is_lost = self.machines[Self::place(node)].lost;
+            match fate {
+                _ if is_lost => self.kill(node, false, None),
+                Rest::Dead => self.kill(node, false, None),
+                Rest::Deaf => self.network.cut(FOR_EVER, others, alone, false),
+                Rest::Dumb => self.network.cut(FOR_EVER, alone, others, false),
+                Rest::CutOff => self.network.cut(FOR_EVER, alone, others, true),
+            }
+        }
+    }
+
+    /// A machine is repaired: its disk does what it is asked, its process runs.
+    fn revive(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.machine(node);
+        machine.disk.0.set_full(false);
+        machine.stall = Time::ZERO;
+        machine.dies_at_start = None;
+        let armed = machine.process.as_ref().is_some_and(|p| p.dies_mid_write.is_some());
+        let stands_still = machine.paused_until.take();
+        let incarnation = machine.process.as_ref().map(|process| process.incarnation);
+        if let Some(incarnation) = incarnation.filter(|_| stands_still.is_some()) {
+            self.queue.push(now, Event::Resume { node, incarnation });
+        }
+        if armed || self.machine(node).disk_fails {
+            // Whatever was about to fail its disk is repaired by a new start.
+            self.kill(node, false, None);
+        }
+        let machine = self.machine(node);
+        if let Some(process) = machine.process.as_ref().filter(|process| process.disk_is_busy) {
+            // A disk that is stuck is stuck no more.
+            let (incarnation, write) = (process.incarnation, process.writes);
+            self.queue.push(now, Event::DiskDone { node, incarnation, write });
+        }
+        let machine = self.machine(node);
+        if !machine.is_up() {
+            machine.start_at = Some(now);
+            self.queue.push(now, Event::Start { node });
+        }
+    }
+
+    /// Lets time pass until the core serves; says whether it did in time.
+    fn must_serve(&mut self, core: &BTreeSet<NodeId>) -> bool {
+        let probe = self.add_probe();
+        let end = self.now + self.bound();
+        let served = |world: &Self| {
+            let customer = &world.customers[probe];
+            customer.is_idle() && customer.reads_served() > 0 && world.agreed_term(core).is_some()
+        };
+        if !self.wait_until(end, served) {
+            let what = self.why_not(core, probe);
+            self.violate(LAW, what);
+            return false;
+        }
+        let before = self.agreed_term(core);
+        let later = self.now + self.options.election_timeout().times(10);
+        self.run_until(later);
+        let after = core.iter().filter_map(|node| self.term_of(*node)).max();
+        if self.violations.is_empty() && after > before {
+            let what = format!("the term went on from {before:?} to {after:?} in a healthy core");
+            self.violate(LAW, what);
+        }
+        self.violations.is_empty()
+    }
+
+    fn must_agree(&mut self, able: &BTreeSet<NodeId>) {
+        let end = self.now + self.bound() + self.bound();
+        if !self.wait_until(end, |world| world.agreed_term(able).is_some()) {
+            let what = format!("not all agree in the end: {}", self.describe(able));
+            self.violate(LAW, what);
+        }
+    }
+
+    fn wait_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> bool {
+        while self.now < end && self.violations.is_empty() {
+            self.run_until(self.now + LOOK_EVERY);
+            if done(self) {
+                return true;
+            }
+        }
+        // A law that broke meanwhile says more than that it took too long.
+        !self.violations.is_empty()
+    }
+
+    /// A client whose requests must succeed.
+    fn add_probe(&mut self) -> usize {
+        let number = self.customers.len();
+        let random = Random::new(self.seed.wrapping_add(1), Purpose::Workload);
+        let mut probe = Customer::new(number, &self.options, random);
+        probe.finish();
+        probe.be_patient(self.bound());
+        probe.want_read();
+        self.customers.push(probe);
+        self.customers[number].append(self.now, vec![Bytes::from_static(b"probe")]);
+        self.grant_wishes(number);
+        self.schedule_poll(number);
+        number
+    }
+
+    fn term_of(&self, node: NodeId) -> Option<Term> {
+        let machine = &self.machines[Self::place(node)];
+        machine.process.as_ref().map(|process| process.replica.raft().current_term())
+    }
+
+    /// The term of these nodes, if one of them leads and all have what it has, on disk and known to
+    /// be committed.
+    fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
+        let replicas = || {
+            nodes.iter().filter_map(|node| {
+                self.machines[Self::place(*node)].process.as_ref().map(|process| &process.replica)
+            })
+        };
+        let leader = replicas().find(|replica| replica.raft().is_ready_leader())?;
+        let agree = replicas().count() == nodes.len()
+            && replicas().all(|replica| {
+                replica.tip() == leader.tip()
+                    && replica.readable() == leader.tip().id.index
+                    && replica.raft().current_term() == leader.raft().current_term()
+            });
+        agree.then(|| leader.raft().current_term())
+    }
+
+    fn why_not(&self, core: &BTreeSet<NodeId>, probe: usize) -> String {
+        let customer = &self.customers[probe];
+        let waits = match (customer.is_idle(), customer.reads_served() > 0) {
+            (false, _) => "an append waits",
+            (true, false) => "a read waits",
+            (true, true) => "the nodes do not agree",
+        };
+        format!("a healthy majority does not serve: {waits}; {}", self.describe(core))
+    }
+
+    fn describe(&self, nodes: &BTreeSet<NodeId>) -> String {
+        let words = nodes.iter().map(|node| {
+            let machine = &self.machines[Self::place(*node)];
+            let Some(process) = &machine.process else { return format!("{node} is down") };
+            let raft = process.replica.raft();
+            let (role, term, log) = (raft.role().name(), raft.current_term(), raft.log());
+            let (last, commit) = (log.last(), log.commit_index());
+            format!("{node} is {role} in term {term}, last {last}, commit {commit}")
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+}

@@ -1,0 +1,257 @@
+//! What clients want done, done; and what comes back to them.
+
+use bytes::Bytes;
+
+use super::customer::{Told, Wish};
+use super::laws::What;
+use super::network::StreamNumber;
+use super::queue::{Asker, Caller, Event};
+use super::time::Time;
+use super::world::{CLUSTER, World, bytes_of, frame_of};
+use crate::types::NodeId;
+use crate::wire::api::{AppendReplies, ReadRefusal, Records, Request, Welcome};
+use crate::wire::registry::{Answer, Question};
+
+/// How often a client looks at the time.
+const POLL: Time = Time::from_millis(10);
+
+/// How long the registry's disk takes.
+const REGISTRY_SYNC: Time = Time::from_millis(2);
+
+impl World {
+    pub(super) fn schedule_poll(&mut self, client: usize) {
+        let life = self.customers[client].life;
+        let after = Time::from_micros(self.chance.below(POLL.micros()) + 1);
+        self.queue.push(self.now + after, Event::Poll { client, life });
+    }
+
+    pub(super) fn on_poll(&mut self, client: usize, life: u64) {
+        let now = self.now;
+        let customer = &mut self.customers[client];
+        if customer.life != life {
+            return;
+        }
+        if customer.paused_until <= now {
+            customer.poll(now);
+        }
+        self.grant_wishes(client);
+        self.queue.push(now + POLL, Event::Poll { client, life });
+    }
+
+    /// Does what a client wants done, and what follows from that.
+    pub(super) fn grant_wishes(&mut self, client: usize) {
+        loop {
+            let wishes = self.customers[client].take_wishes();
+            if wishes.is_empty() {
+                return;
+            }
+            for wish in wishes {
+                self.grant(client, wish);
+            }
+        }
+    }
+
+    fn grant(&mut self, client: usize, wish: Wish) {
+        let life = self.customers[client].life;
+        match wish {
+            Wish::Hello(node) => {
+                self.ask(Caller { client, life, question: 0 }, node, &Request::Hello);
+            }
+            Wish::Read(node, question, read) => {
+                self.ask(Caller { client, life, question }, node, &Request::Read(read));
+            }
+            Wish::AskRegistry => {
+                let at = self.now + self.network.delay();
+                let bytes = bytes_of(&Question::Leader { cluster: CLUSTER }.to_frame());
+                let asker = Asker::Client(client);
+                self.queue.push(at, Event::AskRegistry { asker, bytes });
+            }
+            Wish::OpenLane(node, lane) => {
+                let machine = &self.machines[Self::place(node)];
+                let incarnation = machine.process.as_ref().map(|process| process.incarnation);
+                let stream = incarnation.map(|incarnation| {
+                    self.network.open(self.now, (client, life), (node, incarnation))
+                });
+                self.customers[client].lane_opened(self.now, lane, stream);
+            }
+            Wish::Send(stream, bytes) => self.pass(stream, bytes, true),
+            Wish::CloseLane(stream) => self.network.close(stream),
+            Wish::Told(told) => self.on_told(client, told),
+        }
+    }
+
+    fn ask(&mut self, caller: Caller, node: NodeId, request: &Request) {
+        let at = self.now + self.network.delay();
+        if !self.network.question_is_lost() {
+            let bytes = bytes_of(&request.to_frame());
+            self.queue.push(at, Event::Question { caller, node, bytes });
+        }
+    }
+
+    fn on_told(&mut self, number: usize, told: Told) {
+        let now = self.now;
+        match told {
+            Told::Begins { client, seq, records } => {
+                self.journal.begin_append(now, (client, seq), &records);
+            }
+            Told::Acknowledged { client, seq, appended } => {
+                self.counts.acknowledged += 1;
+                self.journal.acknowledge(now, (client, seq), appended);
+                self.trace
+                    .client(now, number, || format!("{client} {seq} is at {}", appended.offset));
+                self.look(What::Acknowledged { client, seq, appended });
+            }
+            Told::Rejected { client, seq } => {
+                self.counts.rejected += 1;
+                self.journal.reject((client, seq));
+                self.trace
+                    .client(now, number, || format!("{client} {seq} is certainly not in the log"));
+                self.look(What::Rejected { client, seq });
+            }
+            Told::Unknown { client, seq } => {
+                self.counts.unknown += 1;
+                self.trace.client(now, number, || format!("{client} {seq}: nobody knows"));
+            }
+        }
+    }
+
+    pub(super) fn on_frame_to_client(&mut self, number: StreamNumber, bytes: Bytes) {
+        let Some(stream) = self.network.stream(number) else { return };
+        let (client, life, now) = (stream.client, stream.life, self.now);
+        let replies = frame_of(&bytes).and_then(|frame| AppendReplies::from_frame(&frame).ok());
+        let Some(replies) = replies else {
+            return self.violate("codec", "answers cannot be cut from their own bytes".to_owned());
+        };
+        if self.customers[client].life != life {
+            return;
+        }
+        for reply in &replies.replies {
+            self.customers[client].on_reply(now, number, reply);
+        }
+        self.grant_wishes(client);
+    }
+
+    pub(super) fn on_stream_ends(&mut self, number: StreamNumber) {
+        let Some(stream) = self.network.stream(number) else { return };
+        let (client, life, now) = (stream.client, stream.life, self.now);
+        self.network.close(number);
+        if self.customers[client].life == life {
+            self.customers[client].on_stream_end(now, number);
+            self.grant_wishes(client);
+        }
+    }
+
+    /// An answer to a question arrives at a client.
+    pub(super) fn on_answer(&mut self, caller: Caller, bytes: Bytes) {
+        let Caller { client, life, question } = caller;
+        if self.customers[client].life != life {
+            return;
+        }
+        let Some(frame) = frame_of(&bytes) else {
+            return self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
+        };
+        if let Ok(welcome) = Welcome::from_frame(&frame) {
+            self.customers[client].on_welcome(self.now, &welcome);
+        } else if let Ok((header, records)) = Records::from_frame(&frame) {
+            self.on_records((client, question), &header, &records);
+        } else {
+            self.violate("codec", "an answer is none".to_owned());
+        }
+        self.grant_wishes(client);
+    }
+
+    fn on_records(
+        &mut self,
+        (client, question): (usize, u64),
+        header: &Records,
+        records: &[Bytes],
+    ) {
+        let now = self.now;
+        if let Some(refusal) = &header.refusal {
+            let leader = match refusal {
+                ReadRefusal::NotLeader { leader } => *leader,
+                ReadRefusal::Busy | ReadRefusal::UnknownLog | ReadRefusal::Failed => None,
+            };
+            return self.customers[client].on_read_refused(question, leader);
+        }
+        let customer = &mut self.customers[client];
+        // An answer that came after the client gave up answers nothing.
+        let Some(reading) = customer.on_read(question) else { return };
+        let followed = customer.followed;
+        let end = header.first_offset.plus(records.len() as u64);
+        if header.first_offset <= followed && followed < end {
+            customer.followed = end;
+        }
+        self.counts.reads += 1;
+        self.journal.read((reading.began, now), client, &reading.read, (header, records));
+        self.trace.client(now, client, || format!("reads {} to {end}", header.first_offset));
+        if header.first_offset == followed && !records.is_empty() {
+            let through = header.runs.last().map(|run| run.index).unwrap_or_default();
+            let (first, count) = (followed, records.len() as u64);
+            let subscription = client as u64;
+            self.look(What::Shown { subscription, first, count, through });
+        }
+    }
+
+    pub(super) fn on_ask_registry(&mut self, asker: Asker, bytes: Bytes) {
+        let question = frame_of(&bytes).and_then(|frame| Question::from_frame(&frame).ok());
+        let Some(question) = question else {
+            return self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
+        };
+        let (answer, writes) = self.registrar.ask(asker, question);
+        if writes {
+            let start = self.registrar.start;
+            let at = self.now + self.chance.around(REGISTRY_SYNC);
+            self.queue.push(at, Event::RegistrySynced { start });
+        }
+        if let Some(answer) = answer {
+            self.answer_from_registry(asker, &answer);
+        }
+    }
+
+    pub(super) fn on_registry_synced(&mut self, start: u64) {
+        if self.registrar.start != start {
+            return;
+        }
+        if let Some((asker, answer)) = self.registrar.synced() {
+            self.answer_from_registry(asker, &answer);
+            let leader = self.registrar.leader(CLUSTER).cloned();
+            self.look(What::Announced { leader: leader.as_ref() });
+        }
+    }
+
+    fn answer_from_registry(&mut self, asker: Asker, answer: &Answer) {
+        let at = self.now + self.network.delay();
+        let bytes = bytes_of(&answer.to_frame());
+        self.queue.push(at, Event::RegistryAnswers { asker, bytes });
+    }
+
+    pub(super) fn on_registry_answers(&mut self, asker: Asker, bytes: Bytes) {
+        let answer = frame_of(&bytes).and_then(|frame| Answer::from_frame(&frame).ok());
+        match (asker, answer) {
+            (Asker::Node(node, incarnation), Some(Answer::Announced)) => {
+                if let Some(process) = self.machine(node).process_of(incarnation) {
+                    process.announcing.question = None;
+                }
+            }
+            (Asker::Node(node, incarnation), Some(Answer::Refused(refusal))) => {
+                if let Some(process) = self.machine(node).process_of(incarnation) {
+                    process.announcing.question = None;
+                }
+                self.trace.text(self.now, node, || format!("the registry refuses: {refusal:?}"));
+            }
+            (Asker::Client(client), Some(Answer::Terms(terms))) => {
+                let leader = self.registrar.leader(CLUSTER).cloned();
+                self.look(What::Announced { leader: leader.as_ref() });
+                if let Some(announcement) = terms.first() {
+                    self.customers[client].on_announcement(announcement);
+                }
+            }
+            (_, Some(Answer::Known(_) | Answer::Terms(_)))
+            | (Asker::Client(_), Some(Answer::Announced | Answer::Refused(_))) => {}
+            (_, None) => {
+                self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
+            }
+        }
+    }
+}

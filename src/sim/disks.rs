@@ -1,0 +1,241 @@
+//! What disks do to processes: writes that take time, ends in the middle of one, starts.
+
+use std::collections::BTreeMap;
+
+use super::laws::What;
+use super::machine::{Announcing, Process};
+use super::queue::Event;
+use super::time::Time;
+use super::world::{CLUSTER, World};
+use crate::limits;
+use crate::replica::{self, Replica};
+use crate::store::{self, Done, Identity, StoreError};
+use crate::types::{Incarnation, NodeId};
+
+/// A process that its disk ended is started again after so long.
+const RESTART: Time = Time::from_millis(700);
+
+impl World {
+    /// How long the next thing takes that a disk is asked.
+    pub(super) fn disk_time(&mut self, node: NodeId) -> Time {
+        let latency = Time::from_micros(1) + self.chance.around(self.options.disk_latency);
+        latency + std::mem::take(&mut self.machine(node).stall)
+    }
+
+    /// If the disk has nothing to do, it takes what waits.
+    pub(super) fn begin_write(&mut self, node: NodeId) {
+        let Some(process) = &mut self.machine(node).process else { return };
+        if process.disk_is_busy || !process.stepper.begin() {
+            return;
+        }
+        process.disk_is_busy = true;
+        process.writes += 1;
+        let (incarnation, write) = (process.incarnation, process.writes);
+        let at = self.now + self.disk_time(node);
+        self.queue.push(at, Event::DiskDone { node, incarnation, write });
+    }
+
+    pub(super) fn on_disk_done(&mut self, node: NodeId, incarnation: Incarnation, write: u64) {
+        let machine = self.machine(node);
+        let Some(process) = machine.process_of(incarnation) else { return };
+        if !process.disk_is_busy || process.writes != write {
+            return; // A disk that was stuck was repaired, and is done already.
+        }
+        process.disk_is_busy = false;
+        match process.stepper.finish() {
+            Ok(done) => {
+                self.counts.writes += 1;
+                if let Some(Done::Persisted(ticket)) = done {
+                    self.input(node, replica::Event::Persisted(ticket));
+                }
+                self.begin_write(node);
+                self.look(What::Disk { node });
+            }
+            Err(error) => self.on_store_error(node, &error),
+        }
+    }
+
+    pub(super) fn on_raise_floor(&mut self, node: NodeId, incarnation: Incarnation) {
+        let every = Time::of(limits::FLOOR_RAISE_INTERVAL);
+        let now = self.now;
+        let machine = self.machine(node);
+        let Some(process) = machine.process_of(incarnation) else { return };
+        match process.stepper.raise_floor() {
+            Ok(()) => self.queue.push(now + every, Event::RaiseFloor { node, incarnation }),
+            Err(error) => self.on_store_error(node, &error),
+        }
+    }
+
+    /// The store cannot go on: the process ends, as in production.
+    pub(super) fn on_store_error(&mut self, node: NodeId, error: &StoreError) {
+        self.trace.text(self.now, node, || format!("its store cannot go on: {error}"));
+        let machine = self.machine(node);
+        let Some(process) = machine.process.take() else { return };
+        let (power, down) = process.dies_mid_write.unwrap_or((false, RESTART));
+        if error.is_damage() {
+            self.refuse(node, error);
+            return self.after_end(node, None);
+        }
+        if power {
+            self.cut_power(node);
+        }
+        self.after_end(node, Some(down));
+    }
+
+    /// Kills a process: what its disk was doing is done in part.
+    pub(super) fn kill(&mut self, node: NodeId, power: bool, down: Option<Time>) {
+        let operations = self.chance.below(16);
+        let machine = self.machine(node);
+        if let Some(mut process) = machine.process.take() {
+            if process.disk_is_busy {
+                machine.disk.0.fail_after(operations);
+                // However far it got, nobody is left to hear of it.
+                let _ = process.stepper.finish();
+            }
+            self.counts.crashes += 1;
+        }
+        if power {
+            self.cut_power(node);
+        }
+        self.after_end(node, down);
+    }
+
+    /// Stops a process in order.
+    pub(super) fn stop(&mut self, node: NodeId, down: Time) {
+        let Some(mut process) = self.machine(node).process.take() else { return };
+        let mut closed = Ok(());
+        while closed.is_ok() && (process.disk_is_busy || process.stepper.begin()) {
+            process.disk_is_busy = false;
+            closed = process.stepper.finish().map(drop);
+        }
+        // A stop that fails is a crash: the next start finds out what is there.
+        if let Err(error) = closed.and_then(|()| process.stepper.close()) {
+            self.trace.text(self.now, node, || format!("cannot stop in order: {error}"));
+        }
+        self.counts.stops += 1;
+        self.after_end(node, Some(down));
+    }
+
+    fn cut_power(&mut self, node: NodeId) {
+        self.counts.power_cuts += 1;
+        let place = Self::place(node);
+        let chance = &mut self.chance;
+        self.machines[place].disk.0.power_cut(&mut |bound| chance.below(bound));
+    }
+
+    /// What follows when a process is no more.
+    fn after_end(&mut self, node: NodeId, down: Option<Time>) {
+        let now = self.now;
+        for stream in self.network.break_streams_to(node) {
+            // A dead process says nothing: the client notices by itself.
+            let idle = Time::of(limits::CLIENT_IDLE_TIMEOUT);
+            let after = Time::from_millis(50) + Time::from_micros(self.chance.below(idle.micros()));
+            self.queue.push(now + after, Event::StreamEnds { stream });
+        }
+        let machine = self.machine(node);
+        machine.paused_until = None;
+        machine.start_at = down.map(|down| now + down);
+        if let Some(at) = machine.start_at {
+            self.queue.push(at, Event::Start { node });
+        }
+        self.look(What::Ended { node });
+        self.look(What::Disk { node });
+    }
+
+    pub(super) fn on_start(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let is_due = machine.start_at == Some(now);
+        if is_due && !machine.is_up() && !machine.refused {
+            machine.start_at = None;
+            self.start(Self::place(node));
+        }
+    }
+
+    /// Starts a process on what its disk holds.
+    pub(super) fn start(&mut self, place: usize) {
+        let node = Self::at(place);
+        let options = self.store_options();
+        let machine = &mut self.machines[place];
+        machine.disk.0.restart();
+        machine.disk_fails = false;
+        if let Some(operations) = machine.dies_at_start.take() {
+            machine.disk.0.fail_after(operations);
+        }
+        let identity = Identity { cluster: CLUSTER, node };
+        match store::open_in(&machine.disk.0, identity, options) {
+            Ok((store, recovered)) => self.run_process(node, store, &recovered),
+            Err(error) if error.is_damage() => {
+                self.refuse(node, &error);
+                self.look(What::Disk { node });
+            }
+            Err(error) => {
+                // A full disk, a failing one: whoever runs the node tries again.
+                self.trace.text(self.now, node, || format!("cannot start: {error}"));
+                self.counts.failed_starts += 1;
+                let at = self.now + RESTART;
+                self.machine(node).start_at = Some(at);
+                self.queue.push(at, Event::Start { node });
+            }
+        }
+    }
+
+    fn run_process(&mut self, node: NodeId, store: store::Store, recovered: &store::Recovered) {
+        let now = self.now;
+        let options = self.options.clone();
+        let machine = self.machine(node);
+        machine.starts += 1;
+        let incarnation = Incarnation::new(machine.starts);
+        let random = machine.random.number();
+        let replica = Replica::recover(machine.replica_options(&options), recovered, random);
+        let replica = match replica {
+            Ok(replica) => replica,
+            Err(error) => {
+                let what = format!("{node} does not understand its own log: {error}");
+                return self.violate("recovery", what);
+            }
+        };
+        let reader = store.reader();
+        machine.process = Some(Process {
+            incarnation,
+            replica,
+            reader,
+            stepper: store.into_stepper(),
+            inbox: vec![],
+            tick_is_due: false,
+            wakes: false,
+            disk_is_busy: false,
+            writes: 0,
+            appends: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            walks: vec![],
+            next_token: 0,
+            announcing: Announcing::default(),
+            dies_mid_write: None,
+        });
+        let first_tick = now + Time::from_micros(machine.random.below(machine.tick.micros()));
+        self.counts.starts += 1;
+        self.trace.text(now, node, || {
+            let (state, last) = (recovered.hard_state, recovered.report.last);
+            format!("started: {state}, last {last}, commit {}", recovered.commit_index)
+        });
+        self.queue.push(first_tick, Event::Tick { node, incarnation });
+        let floor_at = now + Time::of(limits::FLOOR_RAISE_INTERVAL);
+        self.queue.push(floor_at, Event::RaiseFloor { node, incarnation });
+        self.look(What::Started { node, recovered });
+        self.look(What::Disk { node });
+    }
+
+    /// A node finds its store damaged, says so and stays down (exit 6).
+    fn refuse(&mut self, node: NodeId, error: &StoreError) {
+        self.trace.text(self.now, node, || format!("refuses to go on: {error}"));
+        self.counts.refusals += 1;
+        let machine = self.machine(node);
+        machine.refused = true;
+        if !machine.lost {
+            let what = format!("{node} finds damage where none was done: {error}");
+            self.violate("I15 no silent repair", what);
+        }
+        self.look(What::Refused { node });
+    }
+}

@@ -1,0 +1,358 @@
+//! What goes wrong in a run, and when: a list drawn before it begins.
+//!
+//! A list, because a list can be shortened: when a law is broken, the faults that are not needed for
+//! that are taken out one after the other, and what is left explains it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::options::{Class, Options};
+use super::random::{Purpose, Random};
+use super::time::Time;
+use crate::types::NodeId;
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A process is killed, and started again after a while.
+    Crash {
+        /// Whose.
+        node: NodeId,
+        /// Until it is started.
+        down: Time,
+    },
+    /// A process is stopped in order, and started again after a while.
+    Stop {
+        /// Whose.
+        node: NodeId,
+        /// Until it is started.
+        down: Time,
+    },
+    /// A process is killed after so many more operations of its disk.
+    MidWrite {
+        /// Whose.
+        node: NodeId,
+        /// How many it still does.
+        operations: u64,
+        /// Whether the power fails with it.
+        power: bool,
+        /// Until it is started.
+        down: Time,
+    },
+    /// The power fails: what is not synced may be lost, whole or in part.
+    PowerCut {
+        /// Whose.
+        nodes: BTreeSet<NodeId>,
+        /// Until they are started, each a little later than the one before.
+        down: Time,
+    },
+    /// A process stands still, and goes on with what has gathered.
+    Pause {
+        /// Whose.
+        node: NodeId,
+        /// How long.
+        length: Time,
+    },
+    /// Messages from these to those are lost.
+    Cut {
+        /// From where.
+        from: BTreeSet<NodeId>,
+        /// To where.
+        to: BTreeSet<NodeId>,
+        /// And in the other direction, too.
+        both_ways: bool,
+        /// How long.
+        length: Time,
+    },
+    /// A link passes nothing, and afterwards all at once.
+    Clog {
+        /// From whom.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+        /// How long.
+        length: Time,
+    },
+    /// A disk takes so much longer for what it is asked next.
+    Stall {
+        /// Whose.
+        node: NodeId,
+        /// How long.
+        length: Time,
+    },
+    /// A disk has no space left.
+    Full {
+        /// Whose.
+        node: NodeId,
+        /// How long.
+        length: Time,
+    },
+    /// The next sync fails, once; what it should have kept is lost.
+    SyncFails {
+        /// Whose.
+        node: NodeId,
+    },
+    /// Reads or writes fail until the process is started again.
+    Io {
+        /// Whose.
+        node: NodeId,
+        /// Writes, not reads.
+        writes: bool,
+    },
+    /// What stands on a disk rots, below what the node knows to be synced.
+    Rot {
+        /// Whose.
+        node: NodeId,
+    },
+    /// A wall clock jumps.
+    ClockJump {
+        /// Whose.
+        node: NodeId,
+        /// To so many milliseconds ahead of the true time.
+        ahead_ms: u64,
+    },
+    /// A node is asked to hand over, if it leads.
+    Handover {
+        /// Who.
+        node: NodeId,
+    },
+    /// The registry is killed.
+    RegistryCrash {
+        /// Until it is started.
+        down: Time,
+    },
+    /// A client dies and another takes its place.
+    ClientDies {
+        /// Which.
+        client: usize,
+    },
+    /// A client stands still.
+    ClientPause {
+        /// Which.
+        client: usize,
+        /// How long.
+        length: Time,
+    },
+}
+
+/// At most so many faults in a run.
+const FAULTS_MAX: usize = 200;
+
+/// The faults of a seed, in the order of their times: those of its scenario, and noise.
+pub fn draw(seed: u64, options: &Options) -> Vec<Fault> {
+    let random = &mut Random::new(seed, Purpose::Faults);
+    let mut faults = vec![];
+    let mut at = Time::from_millis(random.below(1_000));
+    while at < options.storm && faults.len() < FAULTS_MAX {
+        if let Some(kind) = draw_one(random, options) {
+            faults.push(Fault { at, kind });
+        }
+        at = at + Time::from_micros(1) + random.around(options.fault_every);
+    }
+    if let Some(template) = options.template {
+        faults.extend(template.faults(random, options));
+        faults.sort_by_key(|fault| fault.at);
+    }
+    faults
+}
+
+/// The classes that strike by schedule.
+const SCHEDULED: [Class; 14] = [
+    Class::Partition,
+    Class::Clog,
+    Class::Crash,
+    Class::MidWrite,
+    Class::Power,
+    Class::Pause,
+    Class::Stall,
+    Class::Full,
+    Class::Io,
+    Class::Rot,
+    Class::Clock,
+    Class::Handover,
+    Class::Registry,
+    Class::Clients,
+];
+
+fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
+    let classes: Vec<Class> =
+        SCHEDULED.iter().copied().filter(|class| options.classes.contains(class)).collect();
+    if classes.is_empty() {
+        return None;
+    }
+    let node = any_node(random, options);
+    let down = Time::from_millis(random.spread(1, 5_000));
+    let length = Time::from_millis(random.spread(5, 5_000));
+    let client = usize::try_from(random.below(options.clients as u64)).expect("small");
+    Some(match random.one_of(&classes) {
+        Class::Partition => draw_cut(random, options, length),
+        Class::Clog => FaultKind::Clog { from: node, to: any_node(random, options), length },
+        Class::Crash if random.below(4) == 0 => FaultKind::Stop { node, down },
+        Class::Crash => FaultKind::Crash { node, down },
+        Class::MidWrite => {
+            let operations = random.below(24);
+            FaultKind::MidWrite { node, operations, power: random.coin(), down }
+        }
+        Class::Power => FaultKind::PowerCut { nodes: some_nodes(random, options), down },
+        Class::Pause => FaultKind::Pause { node, length },
+        Class::Stall => {
+            FaultKind::Stall { node, length: Time::from_millis(random.spread(50, 20_000)) }
+        }
+        Class::Full => FaultKind::Full { node, length },
+        Class::Io if random.coin() => FaultKind::SyncFails { node },
+        Class::Io => FaultKind::Io { node, writes: random.coin() },
+        // Rot is for ever: rarely more than one node can be spared.
+        Class::Rot if random.below(4) > 0 => FaultKind::Crash { node, down },
+        Class::Rot => FaultKind::Rot { node },
+        Class::Clock => FaultKind::ClockJump { node, ahead_ms: random.spread(1, 1 << 40) },
+        Class::Handover => FaultKind::Handover { node },
+        Class::Registry => FaultKind::RegistryCrash { down },
+        Class::Clients if random.coin() => FaultKind::ClientDies { client },
+        Class::Clients => FaultKind::ClientPause { client, length },
+        // These are rates, not events.
+        Class::Loss | Class::Repeat | Class::Reorder | Class::Corrupt | Class::Streams => {
+            unreachable!("not scheduled")
+        }
+    })
+}
+
+/// A partition: two halves, one node alone, a bridge, or a ring; symmetric or one-way.
+fn draw_cut(random: &mut Random, options: &Options, length: Time) -> FaultKind {
+    let all = all_nodes(options);
+    let one = any_node(random, options);
+    let (from, to) = match random.below(4) {
+        0 => {
+            let side: BTreeSet<NodeId> = all.iter().copied().filter(|_| random.coin()).collect();
+            (side.clone(), all.difference(&side).copied().collect())
+        }
+        1 => (BTreeSet::from([one]), all.iter().copied().filter(|node| *node != one).collect()),
+        2 => {
+            // A bridge: one node hears both sides, which do not hear each other.
+            let side: BTreeSet<NodeId> =
+                all.iter().copied().filter(|node| *node != one && random.coin()).collect();
+            let rest = all.iter().copied().filter(|n| *n != one && !side.contains(n)).collect();
+            (side, rest)
+        }
+        _ => (BTreeSet::from([one]), BTreeSet::from([any_node(random, options)])),
+    };
+    FaultKind::Cut { from, to, both_ways: random.below(3) > 0, length }
+}
+
+pub(super) fn node(number: u16) -> NodeId {
+    NodeId::new(number).expect("nodes are counted from 1")
+}
+
+pub(super) fn all_nodes(options: &Options) -> BTreeSet<NodeId> {
+    (1..=options.nodes).map(node).collect()
+}
+
+pub(super) fn any_node(random: &mut Random, options: &Options) -> NodeId {
+    node(u16::try_from(random.between(1, u64::from(options.nodes))).expect("a node's number"))
+}
+
+fn some_nodes(random: &mut Random, options: &Options) -> BTreeSet<NodeId> {
+    let all = all_nodes(options);
+    match random.below(3) {
+        0 => all,
+        1 => BTreeSet::from([any_node(random, options)]),
+        _ => all.into_iter().filter(|_| random.coin()).collect(),
+    }
+}
+
+impl FaultKind {
+    /// The class that it belongs to.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Crash { .. } | Self::Stop { .. } => Class::Crash,
+            Self::MidWrite { .. } => Class::MidWrite,
+            Self::PowerCut { .. } => Class::Power,
+            Self::Pause { .. } => Class::Pause,
+            Self::Cut { .. } => Class::Partition,
+            Self::Clog { .. } => Class::Clog,
+            Self::Stall { .. } => Class::Stall,
+            Self::Full { .. } => Class::Full,
+            Self::SyncFails { .. } | Self::Io { .. } => Class::Io,
+            Self::Rot { .. } => Class::Rot,
+            Self::ClockJump { .. } => Class::Clock,
+            Self::Handover { .. } => Class::Handover,
+            Self::RegistryCrash { .. } => Class::Registry,
+            Self::ClientDies { .. } | Self::ClientPause { .. } => Class::Clients,
+        }
+    }
+}
+
+/// Nodes side by side: `n1,n3`.
+struct Names<'a>(&'a BTreeSet<NodeId>);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(if names.is_empty() { "nobody" } else { "" })?;
+        f.write_str(&names.join(","))
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash { node, down } => write!(f, "{node} crashes for {} ms", down.millis()),
+            Self::Stop { node, down } => write!(f, "{node} is stopped for {} ms", down.millis()),
+            Self::MidWrite { node, operations, power, down } => {
+                let how = if *power { "loses power" } else { "crashes" };
+                let down = down.millis();
+                write!(f, "{node} {how} after {operations} disk operations, for {down} ms")
+            }
+            Self::PowerCut { nodes, down } => {
+                write!(f, "power cut of {} for {} ms", Names(nodes), down.millis())
+            }
+            Self::Pause { node, length } => {
+                write!(f, "{node} stands still for {} ms", length.millis())
+            }
+            Self::Cut { from, to, both_ways, length } => {
+                let arrow = if *both_ways { "and" } else { "to" };
+                let length = length.millis();
+                write!(f, "cut from {} {arrow} {} for {length} ms", Names(from), Names(to))
+            }
+            Self::Clog { from, to, length } => {
+                write!(f, "clog from {from} to {to} for {} ms", length.millis())
+            }
+            Self::Stall { node, length } => {
+                write!(f, "the disk of {node} stalls for {} ms", length.millis())
+            }
+            Self::Full { node, length } => {
+                write!(f, "the disk of {node} is full for {} ms", length.millis())
+            }
+            Self::SyncFails { node } => write!(f, "a sync of {node} fails"),
+            Self::Io { node, writes: true } => write!(f, "writes of {node} fail"),
+            Self::Io { node, writes: false } => write!(f, "reads of {node} fail"),
+            Self::Rot { node } => write!(f, "rot on the disk of {node}"),
+            Self::ClockJump { node, ahead_ms } => {
+                write!(f, "the wall clock of {node} jumps {ahead_ms} ms ahead")
+            }
+            Self::Handover { node } => write!(f, "{node} is asked to hand over"),
+            Self::RegistryCrash { down } => {
+                write!(f, "the registry crashes for {} ms", down.millis())
+            }
+            Self::ClientDies { client } => write!(f, "client {client} dies"),
+            Self::ClientPause { client, length } => {
+                write!(f, "client {client} stands still for {} ms", length.millis())
+            }
+        }
+    }
+}
+
+/// As one line of a list of faults: `12 at 3456 ms: n2 crashes for 17 ms`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ms: {}", self.at.millis(), self.kind)
+    }
+}

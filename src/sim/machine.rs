@@ -1,0 +1,162 @@
+//! One machine: a disk, and maybe a process on it.
+
+use std::collections::BTreeMap;
+
+use super::network::StreamNumber;
+use super::options::Options;
+use super::random::{Purpose, Random};
+use super::reading::Walk;
+use super::time::Time;
+use crate::entry::Chain;
+use crate::raft::{self, HardState, ReadToken};
+use crate::replica::{self, AppendToken, Replica};
+use crate::sim::laws::Platter;
+use crate::store::{MemoryDisk, Reader, Stepper};
+use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Term, Timestamp};
+use crate::wire::registry::Question;
+
+/// When the story of a run begins, for those who read wall clocks.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+/// See the module.
+pub(super) struct Machine {
+    pub(super) id: NodeId,
+    pub(super) disk: Disk,
+    pub(super) process: Option<Process>,
+    /// Its disk was hurt beyond what is promised.
+    pub(super) lost: bool,
+    /// It refused to start and stays down.
+    pub(super) refused: bool,
+    /// The newest order to start it; older ones are void.
+    pub(super) start_at: Option<Time>,
+    pub(super) paused_until: Option<Time>,
+    /// Processes that were started here.
+    pub(super) starts: u64,
+    /// Entries up to here were shown to the laws as committed.
+    pub(super) told: Index,
+    pub(super) clock_ahead_ms: u64,
+    /// Its disk is about to fail, or fails; a new start finds it repaired.
+    pub(super) disk_fails: bool,
+    /// Its next start is killed after so many operations of its disk.
+    pub(super) dies_at_start: Option<u64>,
+    /// The next thing its disk is asked takes so much longer.
+    pub(super) stall: Time,
+    pub(super) random: Random,
+    /// The time between two of its ticks, with the drift of its clock.
+    pub(super) tick: Time,
+}
+
+/// A disk, as laws see it.
+pub(super) struct Disk(pub(super) MemoryDisk);
+
+impl Platter for Disk {
+    fn hard_state(&self) -> HardState {
+        todo!()
+    }
+
+    fn entry(&self, index: Index) -> Option<(LogId, Chain)> {
+        { let _ = index; todo!() }
+    }
+
+    fn last(&self) -> Index {
+        todo!()
+    }
+}
+
+/// A process: what is gone when it is killed.
+pub(super) struct Process {
+    pub(super) incarnation: Incarnation,
+    pub(super) replica: Replica,
+    pub(super) stepper: Stepper,
+    pub(super) reader: Reader,
+    /// What has gathered.
+    pub(super) inbox: Vec<replica::Event>,
+    pub(super) tick_is_due: bool,
+    /// A wake-up is scheduled.
+    pub(super) wakes: bool,
+    /// Its disk is at work.
+    pub(super) disk_is_busy: bool,
+    /// Groups of writes that it has begun.
+    pub(super) writes: u64,
+    /// Where the answers to appends go.
+    pub(super) appends: BTreeMap<AppendToken, (StreamNumber, ClientId, Seq)>,
+    /// Reads that wait to learn how far they must see.
+    pub(super) reads: BTreeMap<ReadToken, Walk>,
+    /// Reads that know, and wait for this node's own disk.
+    pub(super) walks: Vec<Walk>,
+    pub(super) next_token: u64,
+    pub(super) announcing: Announcing,
+    /// The process dies within its disk's next operations; whether the power fails then, and for
+    /// how long it is down.
+    pub(super) dies_mid_write: Option<(bool, Time)>,
+}
+
+/// What the registry is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Announcing {
+    /// The term that this node leads and has begun to announce.
+    pub(super) term: Option<Term>,
+    /// What is said until it is answered.
+    pub(super) question: Option<Question>,
+    pub(super) again_at: Time,
+    pub(super) pause: Time,
+}
+
+impl Machine {
+    pub(super) fn new(seed: u64, id: NodeId, disk: MemoryDisk, options: &Options) -> Self {
+        let mut random = Random::new(seed, Purpose::Node(id.get()));
+        let off = random.below(2 * options.drift + 1);
+        let tick = options.tick.micros() * (1000 - options.drift + off) / 1000;
+        Self {
+            id,
+            disk: Disk(disk),
+            process: None,
+            lost: false,
+            refused: false,
+            start_at: None,
+            paused_until: None,
+            starts: 0,
+            told: Index::ZERO,
+            clock_ahead_ms: 0,
+            disk_fails: false,
+            dies_at_start: None,
+            stall: Time::ZERO,
+            random,
+            tick: Time::from_micros(tick),
+        }
+    }
+
+    /// Its wall clock.
+    pub(super) fn wall_clock(&self, now: Time) -> Timestamp {
+        Timestamp::new(EPOCH_MS + now.millis() + self.clock_ahead_ms)
+    }
+
+    /// Its process, if that is the one meant.
+    pub(super) fn process_of(&mut self, incarnation: Incarnation) -> Option<&mut Process> {
+        self.process.as_mut().filter(|process| process.incarnation == incarnation)
+    }
+
+    /// Whether a process runs, be it one that stands still.
+    pub(super) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// How its replicas are set up.
+    pub(super) fn replica_options(&self, options: &Options) -> replica::Options {
+        let timeouts = options.election_timeout_ticks;
+        let mut raft = raft::Options::new(self.id, options.heartbeat_ticks, timeouts);
+        raft.window_bytes_max = options.window_bytes_max;
+        raft.append_count_max = options.append_count_max;
+        raft.append_bytes_max = options.append_bytes_max;
+        raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
+        let Options { segment_bytes, sessions_max, .. } = *options;
+        replica::Options { raft, segment_bytes, sessions_max }
+    }
+}
+
+impl Process {
+    pub(super) fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+}

@@ -1,0 +1,121 @@
+//! Faults strike, and end.
+
+use super::faults::FaultKind;
+use super::laws::What;
+use super::queue::Event;
+use super::time::Time;
+use super::world::World;
+use crate::replica;
+use crate::store::Failing;
+use crate::types::NodeId;
+
+impl World {
+    /// The next fault of the list.
+    pub(super) fn strike(&mut self, number: usize) {
+        if self.calm {
+            return;
+        }
+        let kind = self.faults[number].kind.clone();
+        self.counts.note(kind.class());
+        let now = self.now;
+        match kind {
+            FaultKind::Crash { node, down } => self.kill(node, false, Some(down)),
+            FaultKind::Stop { node, down } => self.stop(node, down),
+            FaultKind::MidWrite { node, operations, power, down } => {
+                self.arm(node, operations, power, down);
+            }
+            FaultKind::PowerCut { nodes, down } => {
+                let mut down = down;
+                for node in nodes {
+                    self.kill(node, true, Some(down));
+                    down = down + Time::from_millis(1) + self.chance.around(down);
+                }
+            }
+            FaultKind::Pause { node, length } => self.pause(node, length),
+            FaultKind::Cut { from, to, both_ways, length } => {
+                self.network.cut(number, from, to, both_ways);
+                self.queue.push(now + length, Event::Heal { number });
+            }
+            FaultKind::Clog { from, to, length } => self.network.clog(from, to, now + length),
+            FaultKind::Stall { node, length } => self.machine(node).stall = length,
+            FaultKind::Full { node, length } => {
+                self.machine(node).disk.0.set_full(true);
+                self.queue.push(now + length, Event::Heal { number });
+            }
+            FaultKind::SyncFails { node } => {
+                let machine = self.machine(node);
+                machine.disk_fails = true;
+                machine.disk.0.fail_sync_once();
+            }
+            FaultKind::Io { node, writes } => {
+                let machine = self.machine(node);
+                machine.disk_fails = true;
+                let failing = if writes { Failing::Writes } else { Failing::Reads };
+                machine.disk.0.fail_from_now_on(failing);
+            }
+            FaultKind::Rot { node } => self.rot(node),
+            FaultKind::ClockJump { node, ahead_ms } => self.machine(node).clock_ahead_ms = ahead_ms,
+            FaultKind::Handover { node } => self.input(node, replica::Event::Transfer),
+            FaultKind::RegistryCrash { down } => {
+                self.registrar.crash();
+                self.queue.push(now + down, Event::RegistryStarts);
+            }
+            FaultKind::ClientDies { client } => {
+                self.network.close_streams_of(client);
+                self.customers[client].die();
+                self.schedule_poll(client);
+                self.grant_wishes(client);
+            }
+            FaultKind::ClientPause { client, length } => {
+                self.customers[client].paused_until = now + length;
+            }
+        }
+    }
+
+    /// A fault that lasts is over.
+    pub(super) fn heal(&mut self, number: usize) {
+        if let FaultKind::Full { node, .. } = self.faults[number].kind {
+            self.machine(node).disk.0.set_full(false);
+        }
+        self.network.heal(number);
+    }
+
+    fn arm(&mut self, node: NodeId, operations: u64, power: bool, down: Time) {
+        let machine = self.machine(node);
+        match &mut machine.process {
+            Some(process) => {
+                process.dies_mid_write = Some((power, down));
+                machine.disk.0.fail_after(operations);
+            }
+            None => machine.dies_at_start = Some(operations),
+        }
+    }
+
+    fn pause(&mut self, node: NodeId, length: Time) {
+        let until = self.now + length;
+        let machine = self.machine(node);
+        let Some(process) = &machine.process else { return };
+        let incarnation = process.incarnation;
+        machine.paused_until = Some(until);
+        self.queue.push(until, Event::Resume { node, incarnation });
+    }
+
+    /// What a disk holds rots while the node is down, unless that would be one too many.
+    fn rot(&mut self, node: NodeId) {
+        let minority = self.machines.len() - self.options.quorum();
+        let machine = &self.machines[Self::place(node)];
+        if machine.lost || !self.options.beyond_the_promise && self.lost() >= minority {
+            return;
+        }
+        self.kill(node, false, Some(Time::from_millis(200)));
+        let place = Self::place(node);
+        let chance = &mut self.chance;
+        let rot = { let _ = (place, chance); None::<String> };
+        if let Some(rot) = rot {
+            self.trace.text(self.now, node, || rot.to_string());
+            self.machines[place].lost = true;
+            self.counts.rotten += 1;
+        }
+        self.look(What::Disk { node });
+    }
+}

@@ -1,0 +1,145 @@
+//! Scenarios that random faults would take long to compose: known ways in which implementations of
+//! Raft have failed, with noise on top.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::faults::{Fault, FaultKind, all_nodes, any_node, node};
+use super::options::Options;
+use super::random::Random;
+use super::time::Time;
+use crate::types::NodeId;
+
+/// A scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// Leaders that die with entries on a minority, over and over (paper, figure 8).
+    Figure8,
+    /// Five nodes, two sides that hear each other only through one (Howard, 2020).
+    Bridge,
+    /// A leader that can speak and not hear.
+    DeafLeader,
+    /// A node alone for long comes back.
+    Isolated,
+    /// The power of all fails, again and again.
+    PowerCutOfAll,
+    /// What stands on the disks of a minority rots.
+    MinorityRot,
+    /// One stands still while another is killed; then it goes on with old messages and timers.
+    PauseAndKill,
+    /// A leader cut off goes on taking appends and reads while others elect another.
+    StaleLeader,
+}
+
+const TEMPLATES: [Template; 8] = [
+    Template::Figure8,
+    Template::Bridge,
+    Template::DeafLeader,
+    Template::Isolated,
+    Template::PowerCutOfAll,
+    Template::MinorityRot,
+    Template::PauseAndKill,
+    Template::StaleLeader,
+];
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Figure8 => "figure 8",
+            Self::Bridge => "bridge",
+            Self::DeafLeader => "deaf leader",
+            Self::Isolated => "isolated",
+            Self::PowerCutOfAll => "power cut of all",
+            Self::MinorityRot => "minority rot",
+            Self::PauseAndKill => "pause and kill",
+            Self::StaleLeader => "stale leader",
+        })
+    }
+}
+
+/// One round of a scenario takes about so long.
+const ROUND: Time = Time::from_millis(1_500);
+
+impl Template {
+    /// Any.
+    pub(super) fn draw(random: &mut Random) -> Self {
+        random.one_of(&TEMPLATES)
+    }
+
+    /// How many nodes it needs.
+    pub(super) fn nodes(self) -> u16 {
+        match self {
+            Self::Figure8 | Self::Bridge => 5,
+            Self::DeafLeader
+            | Self::Isolated
+            | Self::PowerCutOfAll
+            | Self::MinorityRot
+            | Self::PauseAndKill
+            | Self::StaleLeader => 3,
+        }
+    }
+
+    /// Its faults. Who leads when they strike is not known: they come in rounds, so that some round
+    /// hits the leader.
+    pub(super) fn faults(self, random: &mut Random, options: &Options) -> Vec<Fault> {
+        let mut faults = vec![];
+        let mut begin = Time::from_millis(1_000);
+        while begin < options.storm {
+            let one = any_node(random, options);
+            let round = self.round(random, options, one);
+            faults.extend(round.into_iter().map(|(after, kind)| Fault { at: begin + after, kind }));
+            begin = begin + ROUND + random.around(ROUND);
+        }
+        faults
+    }
+
+    fn round(self, random: &mut Random, options: &Options, one: NodeId) -> Vec<(Time, FaultKind)> {
+        let others: BTreeSet<NodeId> =
+            all_nodes(options).into_iter().filter(|node| *node != one).collect();
+        let cut = |from: BTreeSet<NodeId>, to: BTreeSet<NodeId>, both_ways| FaultKind::Cut {
+            from,
+            to,
+            both_ways,
+            length: ROUND,
+        };
+        let alone = BTreeSet::from([one]);
+        let half = Time::from_micros(ROUND.micros() / 2);
+        match self {
+            Self::Figure8 => {
+                // It reaches one other at most, and dies before it reaches more.
+                let friend = any_node(random, options);
+                let rest = others.into_iter().filter(|node| *node != friend).collect();
+                let down = random.around(ROUND);
+                vec![
+                    (Time::ZERO, cut(alone, rest, false)),
+                    (Time::from_millis(random.below(400)), FaultKind::Crash { node: one, down }),
+                ]
+            }
+            Self::Bridge => {
+                let left: BTreeSet<NodeId> = [node(1), node(2)].into();
+                let right: BTreeSet<NodeId> = [node(4), node(5)].into();
+                vec![(Time::ZERO, cut(left, right, true))]
+            }
+            Self::DeafLeader => vec![(Time::ZERO, cut(others, alone, false))],
+            Self::Isolated | Self::StaleLeader => vec![(Time::ZERO, cut(alone, others, true))],
+            Self::PowerCutOfAll => {
+                let down = Time::from_millis(random.spread(1, 500));
+                vec![(half, FaultKind::PowerCut { nodes: all_nodes(options), down })]
+            }
+            Self::MinorityRot => {
+                let down = Time::from_millis(random.spread(1, 500));
+                vec![
+                    (Time::ZERO, FaultKind::Rot { node: node(1) }),
+                    (half, FaultKind::Crash { node: one, down }),
+                ]
+            }
+            Self::PauseAndKill => {
+                let other = others.iter().next().copied().unwrap_or(one);
+                vec![
+                    (Time::ZERO, FaultKind::Pause { node: one, length: ROUND }),
+                    (half, FaultKind::Crash { node: other, down: half }),
+                ]
+            }
+        }
+    }
+}

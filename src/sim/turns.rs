@@ -1,0 +1,394 @@
+//! What a node's process does: the driver's loop, with events instead of tasks.
+
+use bytes::Bytes;
+
+use super::laws::What;
+use super::machine::Process;
+use super::network::StreamNumber;
+use super::queue::{Asker, Caller, Event};
+use super::reading::{Walk, WalkError};
+use super::time::Time;
+use super::world::{CLUSTER, World, bytes_of, frame_of};
+use crate::entry::SealedEntry;
+use crate::limits;
+use crate::raft::Role;
+use crate::replica::{self, Action, ReadAnswer};
+use crate::store::ReadError;
+use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId};
+use crate::wire::Frame;
+use crate::wire::api::{
+    self, AppendReplies, AppendReply, AppendRequest, ReadRefusal, Request, Welcome,
+};
+use crate::wire::peer::PeerMessage;
+use crate::wire::registry::{Announcement, Question};
+
+impl World {
+    pub(super) fn on_tick(&mut self, node: NodeId, incarnation: Incarnation) {
+        let (now, paused) = (self.now, self.is_paused(node));
+        let machine = self.machine(node);
+        let tick = machine.tick;
+        let Some(process) = machine.process_of(incarnation) else { return };
+        process.tick_is_due = true;
+        self.queue.push(now + tick, Event::Tick { node, incarnation });
+        if !paused {
+            self.wake(node);
+        }
+    }
+
+    /// Something has gathered: the process looks at it in a moment.
+    pub(super) fn wake(&mut self, node: NodeId) {
+        let (now, turn) = (self.now, self.options.turn);
+        let machine = self.machine(node);
+        let Some(process) = machine.process.as_mut().filter(|process| !process.wakes) else {
+            return;
+        };
+        process.wakes = true;
+        let incarnation = process.incarnation;
+        let after = Time::from_micros(machine.random.below(turn.micros() + 1));
+        self.queue.push(now + after, Event::Wake { node, incarnation });
+    }
+
+    /// An input for a node's replica.
+    pub(super) fn input(&mut self, node: NodeId, event: replica::Event) {
+        if let Some(process) = &mut self.machine(node).process {
+            process.inbox.push(event);
+            self.wake(node);
+        }
+    }
+
+    pub(super) fn is_paused(&self, node: NodeId) -> bool {
+        self.machines[Self::place(node)].paused_until.is_some_and(|until| until > self.now)
+    }
+
+    pub(super) fn on_wake(&mut self, node: NodeId, incarnation: Incarnation) {
+        let paused = self.is_paused(node);
+        let machine = self.machine(node);
+        let Some(process) = machine.process_of(incarnation) else { return };
+        process.wakes = false;
+        if !paused {
+            self.turn(node);
+        }
+    }
+
+    pub(super) fn on_resume(&mut self, node: NodeId, incarnation: Incarnation) {
+        let machine = self.machine(node);
+        machine.paused_until = None;
+        if machine.process_of(incarnation).is_some() {
+            self.wake(node);
+        }
+    }
+
+    /// One turn of the loop: all that has gathered, then the tick, then what follows.
+    fn turn(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.machine(node);
+        let wall_clock = machine.wall_clock(now);
+        let random = machine.random.number();
+        let Some(process) = &mut machine.process else { return };
+        let replica = &mut process.replica;
+        for event in std::mem::take(&mut process.inbox) {
+            replica.handle(wall_clock, event);
+        }
+        if std::mem::take(&mut process.tick_is_due) {
+            replica.handle(wall_clock, replica::Event::Tick { random });
+        }
+        replica.flush();
+        let actions = replica.take_actions();
+        let mut sent = vec![];
+        for action in actions {
+            self.perform(node, action, &mut sent);
+        }
+        self.serve_walks(node);
+        self.announce(node);
+        let committed = self.newly_committed(node);
+        self.keep_committed(&committed);
+        self.look(What::Turn { node, sent: &sent, committed: &committed });
+        for (to, message) in sent {
+            self.send(node, to, &message);
+        }
+    }
+
+    fn perform(&mut self, node: NodeId, action: Action, sent: &mut Vec<(NodeId, PeerMessage)>) {
+        // A process that has just died does nothing more.
+        let Some(process) = &mut self.machine(node).process else { return };
+        match action {
+            Action::Write(write) => {
+                process.stepper.write(write);
+                self.begin_write(node);
+            }
+            Action::Send { to, message } => sent.push((to, message)),
+            Action::Fetch { to, prev_log_id, last } => {
+                let incarnation = process.incarnation;
+                let at = self.now + self.disk_time(node);
+                self.queue.push(at, Event::Fetched { node, incarnation, to, prev_log_id, last });
+            }
+            Action::Append { token, result } => {
+                let Some((stream, client, seq)) = process.appends.remove(&token) else { return };
+                let replies = AppendReplies { replies: vec![AppendReply { client, seq, result }] };
+                let bytes = bytes_of(&replies.to_frame());
+                self.pass(stream, bytes, false);
+            }
+            Action::Read { token, answer } => {
+                let leader = process.replica.raft().leader();
+                let Some(mut walk) = process.reads.remove(&token) else { return };
+                match answer {
+                    ReadAnswer::At(index) => {
+                        walk.must_see = index;
+                        process.walks.push(walk);
+                    }
+                    ReadAnswer::NotLeader => {
+                        self.answer(walk.caller, &Walk::refused(ReadRefusal::NotLeader { leader }));
+                    }
+                    ReadAnswer::Busy => {
+                        self.answer(walk.caller, &Walk::refused(ReadRefusal::Busy));
+                    }
+                }
+            }
+            Action::Committed(through) => {
+                if let Err(error) = process.stepper.committed(through) {
+                    self.on_store_error(node, &error);
+                }
+            }
+            Action::BadEntries { .. } => self.counts.bad_entries += 1,
+            Action::Notice(notice) => self.trace.notice(self.now, node, &notice),
+        }
+    }
+
+    /// The entries that the laws have not been shown, now committed and on this node's disk.
+    fn newly_committed(&mut self, node: NodeId) -> Vec<SealedEntry> {
+        let machine = self.machine(node);
+        let Some(process) = &machine.process else { return vec![] };
+        let (told, readable) = (machine.told, process.replica.readable());
+        if readable <= told {
+            return vec![];
+        }
+        let read = process.reader.entries(told.next(), readable, usize::MAX);
+        // A disk that cannot be read is found out by whoever needs it.
+        let entries = read.unwrap_or_default();
+        machine.told = entries.last().map_or(told, |entry| entry.id().index);
+        entries
+    }
+
+    /// Keeps what is committed, once. That all nodes say the same of it is for a law to judge.
+    fn keep_committed(&mut self, entries: &[SealedEntry]) {
+        for entry in entries {
+            if entry.id().index.get() == self.committed.len() as u64 + 1 {
+                self.committed.push(entry.clone());
+            }
+        }
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
+        let frame = message.to_frame();
+        for at in self.network.arrivals(self.now, from, to) {
+            let bytes = self.network.transmit(&frame, !message.entries.is_empty());
+            self.trace.sent(self.now, (from, to), at, message);
+            self.queue.push(at, Event::Peer { from, to, bytes });
+        }
+    }
+
+    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
+        let Some(frame) = frame_of(&bytes) else {
+            return self.violate("codec", "a frame cannot be cut from its own bytes".to_owned());
+        };
+        match PeerMessage::from_frame(&frame) {
+            Ok(message) => self.input(to, replica::Event::Peer { from, message }),
+            Err(_) => self.counts.bad_entries += 1,
+        }
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        (node, incarnation): (NodeId, Incarnation),
+        to: NodeId,
+        prev_log_id: LogId,
+        last: Index,
+    ) {
+        let machine = self.machine(node);
+        let Some(process) = machine.process_of(incarnation) else { return };
+        match read_for_follower(process, prev_log_id, last) {
+            Ok(entries) => {
+                self.counts.fetched += 1;
+                self.input(node, replica::Event::Fetched { to, prev_log_id, entries });
+            }
+            Err(ReadError::Store(error)) if error.is_damage() => self.on_store_error(node, &error),
+            Err(_) => {}
+        }
+    }
+
+    /// A frame on a client's stream, in either direction.
+    pub(super) fn pass(&mut self, stream: StreamNumber, bytes: Bytes, to_node: bool) {
+        let now = self.now;
+        match self.network.pass(now, stream, to_node) {
+            Some(at) if to_node => self.queue.push(at, Event::ToNode { stream, bytes }),
+            Some(at) => self.queue.push(at, Event::ToClient { stream, bytes }),
+            None => {
+                let at = now + self.network.delay();
+                self.queue.push(at, Event::StreamEnds { stream });
+            }
+        }
+    }
+
+    pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: Bytes) {
+        let Some(stream) = self.network.stream(number) else { return };
+        let (node, incarnation) = (stream.node, stream.incarnation);
+        let request = frame_of(&bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
+        let Some((request, records)) = request else {
+            return self.violate("codec", "an append cannot be cut from its own bytes".to_owned());
+        };
+        let machine = self.machine(node);
+        let Some(process) = machine.process_of(incarnation) else { return };
+        let token = replica::AppendToken(process.token());
+        process.appends.insert(token, (number, request.client, request.seq));
+        self.input(node, replica::Event::Append { token, request, records });
+    }
+
+    /// A question of a client arrives: who are you, or a read.
+    pub(super) fn on_question(&mut self, caller: Caller, node: NodeId, bytes: Bytes) {
+        let now = self.now;
+        let request = frame_of(&bytes).and_then(|frame| Request::from_frame(&frame).ok());
+        if self.is_paused(node) {
+            // It waits in the socket's buffer; the client gives up long before that is full.
+            return;
+        }
+        let Some(process) = &mut self.machine(node).process else { return };
+        match request {
+            Some(Request::Hello) => {
+                let welcome = welcome(node, process);
+                self.answer(caller, &welcome.to_frame());
+            }
+            Some(Request::Read(read)) => {
+                let linearizable = read.linearizable;
+                let must_see = Index::ZERO;
+                let walk = Walk { caller, read, since: now, must_see, end: None };
+                if linearizable {
+                    let token = crate::raft::ReadToken(process.token());
+                    process.reads.insert(token, walk);
+                    self.input(node, replica::Event::Read(token));
+                } else {
+                    process.walks.push(walk);
+                    self.wake(node);
+                }
+            }
+            Some(Request::Appends | Request::CrashLeader { .. }) | None => {
+                self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
+            }
+        }
+    }
+
+    fn answer(&mut self, caller: Caller, frame: &Frame) {
+        let at = self.now + self.network.delay();
+        if !self.network.question_is_lost() {
+            let bytes = bytes_of(frame);
+            self.queue.push(at, Event::Answer { caller, bytes });
+        }
+    }
+
+    /// Serves the reads that can be served now.
+    fn serve_walks(&mut self, node: NodeId) {
+        let now = self.now;
+        let Some(process) = &mut self.machine(node).process else { return };
+        let walks = std::mem::take(&mut process.walks);
+        for mut walk in walks {
+            let Some(process) = &mut self.machine(node).process else { return };
+            if walk.is_over(now) {
+                self.answer(walk.caller, &Walk::refused(ReadRefusal::Busy));
+            } else if walk.is_ready(process) {
+                match walk.serve(process) {
+                    Ok(frame) => self.answer(walk.caller, &frame),
+                    Err(WalkError::Store(ReadError::Store(error))) => {
+                        self.on_store_error(node, &error);
+                    }
+                    Err(WalkError::Store(_)) => {
+                        self.answer(walk.caller, &Walk::refused(ReadRefusal::Failed));
+                    }
+                    Err(error) => self.violate("reads", format!("{node} cannot read: {error}")),
+                }
+            } else {
+                process.walks.push(walk);
+            }
+        }
+    }
+
+    /// A leader whose no-op is committed tells the registry, until it is answered.
+    fn announce(&mut self, node: NodeId) {
+        let now = self.now;
+        let registry_delay = self.network.delay();
+        let Some(process) = &mut self.machine(node).process else { return };
+        let raft = process.replica.raft();
+        let ready = raft.is_ready_leader().then(|| raft.current_term());
+        let announcing = &mut process.announcing;
+        if announcing.term != ready {
+            announcing.term = ready;
+            announcing.question = ready.and_then(|_| question_of(&process.replica));
+            announcing.again_at = now;
+            announcing.pause = Time::of(limits::BACKOFF_MIN);
+        }
+        let Some(question) = announcing.question.as_ref().filter(|_| now >= announcing.again_at)
+        else {
+            return;
+        };
+        announcing.again_at = now + announcing.pause;
+        announcing.pause = announcing.pause.times(2).min(Time::from_secs(5));
+        let asker = Asker::Node(node, process.incarnation);
+        let bytes = bytes_of(&question.to_frame());
+        self.queue.push(now + registry_delay, Event::AskRegistry { asker, bytes });
+    }
+}
+
+fn question_of(replica: &replica::Replica) -> Option<Question> {
+    let announcements = replica.terms().iter().map(|start| Announcement {
+        term: start.term,
+        node: start.leader,
+        address: format!("{}:7101", start.leader),
+        time: start.time,
+    });
+    let mut history: Vec<Announcement> = announcements.collect();
+    let current = history.pop()?;
+    let excess = history.len().saturating_sub(limits::REGISTRY_PAGE_MAX);
+    history.drain(..excess);
+    Some(Question::Announce { cluster: CLUSTER, current, history })
+}
+
+fn welcome(node: NodeId, process: &Process) -> Welcome {
+    let raft = process.replica.raft();
+    let role = match raft.role() {
+        Role::Follower(_) => api::Role::Follower,
+        Role::PreCandidate(_) => api::Role::PreCandidate,
+        Role::Candidate(_) => api::Role::Candidate,
+        Role::Leader(_) => api::Role::Leader,
+    };
+    Welcome {
+        cluster: CLUSTER,
+        node,
+        incarnation: process.incarnation,
+        role,
+        term: raft.current_term(),
+        leader: raft.leader(),
+        ready: raft.is_ready_leader(),
+        last_index: raft.log().last().index,
+        commit_index: raft.log().commit_index(),
+        next_offset: process.replica.committed_offset(LogNumber::MAIN),
+        nodes: vec![],
+    }
+}
+
+/// As the driver reads: the entry of `prev_log_id`, then those after it.
+fn read_for_follower(
+    process: &Process,
+    prev_log_id: LogId,
+    last: Index,
+) -> Result<Vec<SealedEntry>, ReadError> {
+    let (reader, prev) = (&process.reader, prev_log_id.index);
+    let mut entries = if prev == Index::ZERO { vec![] } else { reader.entries(prev, prev, 1)? };
+    let mut more = reader.entries(prev.next(), last, limits::APPEND_ENTRIES_BYTES_MAX)?;
+    more.truncate(limits::APPEND_ENTRIES_COUNT_MAX);
+    let before = entries.last().map(SealedEntry::tip).unwrap_or_default();
+    let follows = more.first().is_some_and(|first| first.check_follows(&before).is_ok());
+    if follows && before.id == prev_log_id {
+        entries.append(&mut more);
+    } else {
+        entries.clear();
+    }
+    Ok(entries)
+}

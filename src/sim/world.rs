@@ -1,0 +1,213 @@
+//! The world of a run: all that is in it, and the loop that lets time pass.
+
+use bytes::{Bytes, BytesMut};
+
+use super::customer::Customer;
+use super::faults::{Fault, all_nodes, node};
+use super::journal::Journal;
+use super::laws::{self, Law, Moment, NodeView, Violation, What};
+use super::machine::Machine;
+use super::network::Network;
+use super::options::Options;
+use super::queue::{Event, Queue};
+use super::random::{Purpose, Random};
+use super::registrar::Registrar;
+use super::report::Counts;
+use super::time::Time;
+use super::trace::Trace;
+use crate::entry::SealedEntry;
+use crate::raft::Configuration;
+use crate::store::{self, Identity, MemoryDisk};
+use crate::types::{ClusterId, NodeId};
+use crate::wire::Frame;
+use crate::wire::frame::encode_all;
+
+/// The cluster of every run.
+pub(super) const CLUSTER: ClusterId = ClusterId::new(0xa11a1);
+
+/// All there is.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) options: Options,
+    pub(super) faults: Vec<Fault>,
+    pub(super) now: Time,
+    pub(super) queue: Queue,
+    pub(super) machines: Vec<Machine>,
+    pub(super) network: Network,
+    pub(super) customers: Vec<Customer>,
+    pub(super) registrar: Registrar,
+    /// For what disks do.
+    pub(super) chance: Random,
+    pub(super) laws: Vec<Box<dyn Law>>,
+    /// What clients did, for the checker at the end.
+    pub(super) journal: Journal,
+    pub(super) violations: Vec<Violation>,
+    pub(super) trace: Trace,
+    pub(super) counts: Counts,
+    /// Faults are over: nothing goes wrong any more.
+    pub(super) calm: bool,
+    /// The committed entries, in order, as far as some node has shown them.
+    pub(super) committed: Vec<SealedEntry>,
+}
+
+impl World {
+    /// A cluster that has never run.
+    pub(super) fn new(seed: u64, options: Options, faults: Vec<Fault>, trace: Trace) -> Self {
+        let network = Network::new(&options, Random::new(seed, Purpose::Network));
+        let mut workload = Random::new(seed, Purpose::Workload);
+        let customers = (0..options.clients)
+            .map(|number| {
+                let random = Random::new(workload.number(), Purpose::Workload);
+                Customer::new(number, &options, random)
+            })
+            .collect();
+        let machines = all_nodes(&options)
+            .into_iter()
+            .map(|id| Machine::new(seed, id, MemoryDisk::new(), &options))
+            .collect();
+        let mut world = Self {
+            seed,
+            faults,
+            now: Time::ZERO,
+            queue: Queue::default(),
+            machines,
+            network,
+            customers,
+            registrar: Registrar::default(),
+            chance: Random::new(seed, Purpose::Disk),
+            laws: laws::all(),
+            journal: Journal::default(),
+            violations: vec![],
+            trace,
+            counts: Counts::default(),
+            calm: false,
+            committed: vec![],
+            options,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        let configuration = Configuration::of(all_nodes(&self.options));
+        for place in 0..self.machines.len() {
+            let machine = &self.machines[place];
+            let identity = Identity { cluster: CLUSTER, node: machine.id };
+            let options = self.store_options();
+            store::create_in(&machine.disk.0, identity, &configuration, &options)
+                .expect("a new disk takes a new store");
+            self.start(place);
+        }
+        self.registrar.start();
+        for customer in 0..self.customers.len() {
+            self.schedule_poll(customer);
+        }
+        for number in 0..self.faults.len() {
+            self.queue.push(self.faults[number].at, Event::Fault { number });
+        }
+    }
+
+    pub(super) fn store_options(&self) -> store::Options {
+        store::Options { segment_bytes: self.options.segment_bytes, ..store::Options::default() }
+    }
+
+    /// Lets time pass until `end`, or until a law is broken.
+    pub(super) fn run_until(&mut self, end: Time) {
+        while self.violations.is_empty() {
+            let Some((at, event)) = self.queue.pop_until(end) else { break };
+            assert!(at >= self.now, "time went back");
+            self.now = at;
+            self.counts.events += 1;
+            self.handle(event);
+        }
+        if self.violations.is_empty() {
+            self.now = self.now.max(end);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.trace.event(self.now, &event);
+        match event {
+            Event::Tick { node, incarnation } => self.on_tick(node, incarnation),
+            Event::Wake { node, incarnation } => self.on_wake(node, incarnation),
+            Event::DiskDone { node, incarnation, write } => {
+                self.on_disk_done(node, incarnation, write);
+            }
+            Event::RaiseFloor { node, incarnation } => self.on_raise_floor(node, incarnation),
+            Event::Fetched { node, incarnation, to, prev_log_id, last } => {
+                self.on_fetched((node, incarnation), to, prev_log_id, last);
+            }
+            Event::Peer { from, to, bytes } => self.on_peer(from, to, bytes),
+            Event::Question { caller, node, bytes } => self.on_question(caller, node, bytes),
+            Event::Answer { caller, bytes } => self.on_answer(caller, bytes),
+            Event::ToNode { stream, bytes } => self.on_frame_to_node(stream, bytes),
+            Event::ToClient { stream, bytes } => self.on_frame_to_client(stream, bytes),
+            Event::StreamEnds { stream } => self.on_stream_ends(stream),
+            Event::AskRegistry { asker, bytes } => self.on_ask_registry(asker, bytes),
+            Event::RegistrySynced { start } => self.on_registry_synced(start),
+            Event::RegistryAnswers { asker, bytes } => self.on_registry_answers(asker, bytes),
+            Event::RegistryStarts => self.registrar.start(),
+            Event::Poll { client, life } => self.on_poll(client, life),
+            Event::Fault { number } => self.strike(number),
+            Event::Start { node } => self.on_start(node),
+            Event::Resume { node, incarnation } => self.on_resume(node, incarnation),
+            Event::Heal { number } => self.heal(number),
+        }
+    }
+
+    /// Shows the laws what has happened.
+    pub(super) fn look(&mut self, what: What<'_>) {
+        let nodes: Vec<NodeView<'_>> = self
+            .machines
+            .iter()
+            .map(|machine| NodeView {
+                id: machine.id,
+                replica: machine.process.as_ref().map(|process| &process.replica),
+                platter: &machine.disk,
+                lost: machine.lost,
+            })
+            .collect();
+        let quorum = self.options.quorum();
+        let moment = Moment { now: self.now.micros(), what, nodes: &nodes, quorum };
+        for law in &mut self.laws {
+            self.counts.laws_evaluated += 1;
+            if let Err(what) = law.look(&moment) {
+                self.violations.push(Violation { law: law.name(), what });
+            }
+        }
+    }
+
+    /// Notes a broken law that is judged here.
+    pub(super) fn violate(&mut self, law: &'static str, what: String) {
+        self.violations.push(Violation { law, what });
+    }
+
+    pub(super) fn place(node: NodeId) -> usize {
+        usize::from(node.get()) - 1
+    }
+
+    pub(super) fn machine(&mut self, node: NodeId) -> &mut Machine {
+        &mut self.machines[Self::place(node)]
+    }
+
+    pub(super) fn at(place: usize) -> NodeId {
+        node(u16::try_from(place + 1).expect("few nodes"))
+    }
+
+    /// How many machines are lost.
+    pub(super) fn lost(&self) -> usize {
+        self.machines.iter().filter(|machine| machine.lost).count()
+    }
+}
+
+/// The bytes of a frame on the wire.
+pub(super) fn bytes_of(frame: &Frame) -> Bytes {
+    let mut bytes = BytesMut::new();
+    encode_all(std::slice::from_ref(frame)).iter().for_each(|slice| bytes.extend(slice));
+    bytes.freeze()
+}
+
+/// The frame in bytes that arrived whole.
+pub(super) fn frame_of(bytes: &Bytes) -> Option<Frame> {
+    Frame::split_from(&mut BytesMut::from(&bytes[..])).ok().flatten()
+}

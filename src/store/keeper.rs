@@ -1,0 +1,138 @@
+//! What an append need not wait for: sealing, the floor, and what was given up. A running node has a
+//! thread for it; a simulated one does it on the spot.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+
+use super::database::{hash_of, wait_until_released};
+use super::error::StoreError;
+use super::layout::Layout;
+use super::meta::{CleanMark, Floor, Meta};
+use super::segments::Segments;
+use crate::types::Index;
+
+pub(super) const UNPOISONED: &str = "a panic ends the process";
+
+/// What waits for nobody.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// The closing segment may be sealed.
+    Seal,
+    /// A folder that was given up.
+    Delete(PathBuf),
+}
+
+/// Who runs errands.
+#[derive(Debug)]
+pub(super) enum Keeper {
+    /// A thread. `None` ends it.
+    Thread(Sender<Option<Errand>>),
+    /// Whoever has one to be run.
+    Here,
+}
+
+impl Keeper {
+    pub(super) fn run(&self, errand: Errand, shared: &Shared) -> Result<(), StoreError> {
+        match self {
+            Self::Thread(errands) => {
+                // The keeper is gone only when the process is about to end.
+                let _ = errands.send(Some(errand));
+                Ok(())
+            }
+            Self::Here => shared.perform(errand),
+        }
+    }
+}
+
+/// What the threads of a store share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) layout: Layout,
+    pub(super) segments: Arc<Segments>,
+    pub(super) meta: Mutex<Meta>,
+    /// The generation of `meta`, for those who must not wait for it.
+    pub(super) generation: Arc<AtomicU64>,
+    /// What is on the disk, and so may become the floor. Taken after `meta`, if both are.
+    pub(super) synced: Mutex<Floor>,
+    /// The highest commit index heard of.
+    commit_index: AtomicU64,
+    /// Nothing more is to be written: the store is dropped without having been closed.
+    pub(super) abandoned: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        layout: Layout,
+        segments: Arc<Segments>,
+        meta: Meta,
+        synced: Floor,
+        commit_index: Index,
+    ) -> Self {
+        Self {
+            layout,
+            segments,
+            generation: meta.generation_cell(),
+            meta: Mutex::new(meta),
+            synced: Mutex::new(synced),
+            commit_index: AtomicU64::new(commit_index.get()),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn commit_index(&self) -> Index {
+        Index::new(self.commit_index.load(Ordering::Acquire))
+    }
+
+    pub(super) fn note_committed(&self, index: Index) {
+        self.commit_index.fetch_max(index.get(), Ordering::AcqRel);
+    }
+
+    pub(super) fn raise_floor(&self) -> Result<(), StoreError> {
+        let mut meta = self.meta.lock().expect(UNPOISONED);
+        let synced = *self.synced.lock().expect(UNPOISONED);
+        if synced == meta.record().floor {
+            return Ok(());
+        }
+        let commit_index = self.commit_index().min(synced.id.index);
+        meta.update(|record| {
+            record.floor = synced;
+            record.commit_index = commit_index;
+        })
+    }
+
+    /// Runs an errand.
+    pub(super) fn perform(&self, errand: Errand) -> Result<(), StoreError> {
+        match errand {
+            Errand::Seal => self.segments.seal(self.commit_index(), &self.meta),
+            Errand::Delete(folder) => {
+                // The next start tries again.
+                if let Err(error) = self.layout.disk.remove_folder(&folder) {
+                    tracing::warn!(%error, "a segment that was given up stays behind");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A clean stop, once nothing is under way: raises the floor, closes all files, and marks them.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        let disk = &self.layout.disk;
+        self.raise_floor()?;
+        let mut folders = self.segments.close()?.into_iter();
+        let mut meta = self.meta.lock().expect(UNPOISONED);
+        let active = folders.next().expect("an open store has an active segment");
+        let mark = CleanMark {
+            active: hash_of(disk, &active)?,
+            closing: folders.next().map(|closing| hash_of(disk, &closing)).transpose()?,
+        };
+        let commit_index = self.commit_index().min(meta.record().floor.id.index);
+        meta.update(|record| {
+            record.clean = Some(mark);
+            record.commit_index = commit_index;
+        })?;
+        meta.close();
+        wait_until_released(disk, &self.layout.meta())
+    }
+}

@@ -1,0 +1,237 @@
+//! The file of one database: what its process sees, what the page cache holds, what the platter has.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sled::IVec;
+
+use super::super::database::Batch;
+
+/// Keys and values.
+pub(super) type Map = BTreeMap<IVec, IVec>;
+
+/// How many synced batches are remembered, so that an older self can come back.
+const HISTORY_MAX: usize = 512;
+
+/// The file of one database.
+///
+/// Invariant: as long as nothing is cut off, `now` is `platter` and then the `unsynced` batches.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    /// What whoever has it open sees.
+    now: Map,
+    /// What an open would find if all that is not synced were lost.
+    platter: Map,
+    /// Batches that an open would find behind it, in order.
+    unsynced: Vec<Batch>,
+    /// How to take back the newest batches of `platter`, oldest first: keys with what they had.
+    history: VecDeque<Vec<(IVec, Option<IVec>)>>,
+    /// Behind `unsynced` stands something that no open can read, so that nothing behind it will ever
+    /// be found.
+    is_cut_off: bool,
+    /// Bytes behind the last whole batch, which the next open cuts.
+    torn: u64,
+    /// How many batches `platter` holds.
+    synced: u64,
+    /// How many batches there were at the last open: sled then writes a snapshot, if there are more
+    /// than the time before.
+    opened_at: u64,
+    /// Places where bytes were changed by nobody.
+    scars: u64,
+    /// Bytes of `now`.
+    bytes: u64,
+    /// The process that has it open.
+    holder: Option<u64>,
+}
+
+/// What a power cut did to a file.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    pub(super) batches_kept: u64,
+    pub(super) batches_lost: u64,
+    pub(super) is_torn: bool,
+}
+
+impl Data {
+    pub(super) fn now(&self) -> &Map {
+        &self.now
+    }
+
+    pub(super) fn torn(&self) -> u64 {
+        self.torn
+    }
+
+    pub(super) fn holder(&self) -> Option<u64> {
+        self.holder
+    }
+
+    // ---- the process that has it open ----
+
+    /// Opens it: what no open can read is cut, and sled writes its snapshot.
+    pub(super) fn open(&mut self, process: u64) {
+        self.settle();
+        self.torn = 0;
+        self.opened_at = self.synced + self.unsynced.len() as u64;
+        self.holder = Some(process);
+    }
+
+    pub(super) fn close(&mut self) {
+        self.holder = None;
+    }
+
+    /// Takes a batch into the page cache.
+    pub(super) fn apply(&mut self, batch: Batch) {
+        for (key, value) in batch.changes() {
+            self.bytes += size_of_pair(key, value.as_ref());
+            let old = replace(&mut self.now, key, value.clone());
+            self.bytes -= old.map_or(0, |old| size_of_pair(key, Some(&old)));
+        }
+        if !self.is_cut_off {
+            self.unsynced.push(batch);
+        }
+    }
+
+    /// A write that failed: half of it stands there, and nothing behind it will ever be found.
+    pub(super) fn fail_to_apply(&mut self, batch: &Batch) {
+        if !self.is_cut_off {
+            self.torn += half_of(batch);
+            self.is_cut_off = true;
+        }
+    }
+
+    /// Everything in the page cache is on the platter afterwards.
+    pub(super) fn sync(&mut self) {
+        for batch in std::mem::take(&mut self.unsynced) {
+            self.sync_one(&batch);
+        }
+    }
+
+    fn sync_one(&mut self, batch: &Batch) {
+        let mut undo = Vec::with_capacity(batch.changes().len());
+        for (key, value) in batch.changes() {
+            undo.push((key.clone(), replace(&mut self.platter, key, value.clone())));
+        }
+        self.synced += 1;
+        self.history.push_back(undo);
+        if self.history.len() > HISTORY_MAX {
+            self.history.pop_front();
+        }
+    }
+
+    /// A sync that failed: what it should have synced will never be, whatever later syncs say, and
+    /// so nothing behind it will ever be found.
+    pub(super) fn fail_to_sync(&mut self) {
+        if !self.unsynced.is_empty() {
+            self.unsynced.clear();
+            self.is_cut_off = true;
+        }
+    }
+
+    // ---- between two processes ----
+
+    /// What an open finds from now on is what is seen.
+    fn settle(&mut self) {
+        if !self.is_cut_off {
+            return;
+        }
+        self.now = self.readable();
+        self.bytes = self.now.iter().map(|(key, value)| size_of_pair(key, Some(value))).sum();
+        self.is_cut_off = false;
+    }
+
+    /// What an open would find.
+    fn readable(&self) -> Map {
+        if !self.is_cut_off {
+            return self.now.clone();
+        }
+        let mut found = self.platter.clone();
+        for (key, value) in self.unsynced.iter().flat_map(Batch::changes) {
+            replace(&mut found, key, value.clone());
+        }
+        found
+    }
+
+    /// The power fails: some of the batches that were not synced are kept, from the oldest on, and
+    /// of the next one perhaps a half.
+    pub(super) fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> Cut {
+        self.holder = None;
+        let mut unsynced = std::mem::take(&mut self.unsynced);
+        let mut cut = Cut::default();
+        if !unsynced.is_empty() {
+            let bound = unsynced.len() as u64 + 1;
+            let keep = usize::try_from(choose(bound).min(bound - 1)).expect("less than a length");
+            let lost = unsynced.split_off(keep);
+            self.torn = 0;
+            if let Some(next) = lost.first() {
+                cut.is_torn = choose(2) == 1;
+                self.torn = if cut.is_torn { half_of(next) } else { 0 };
+            }
+            (cut.batches_kept, cut.batches_lost) = (unsynced.len() as u64, lost.len() as u64);
+            unsynced.iter().for_each(|batch| self.sync_one(batch));
+            self.is_cut_off |= cut.batches_lost > 0;
+        }
+        self.settle();
+        cut
+    }
+
+    /// The process is gone, the machine is not.
+    pub(super) fn restart(&mut self) {
+        self.holder = None;
+        self.settle();
+    }
+
+    /// A copy that is in the page cache alone.
+    pub(super) fn copy(&self) -> Self {
+        let now = self.readable();
+        let mut whole = Batch::default();
+        now.iter().for_each(|(key, value)| whole.insert(key.clone(), value.clone()));
+        Self {
+            bytes: self.bytes,
+            unsynced: vec![whole],
+            torn: self.torn,
+            scars: self.scars,
+            now,
+            ..Self::default()
+        }
+    }
+
+    /// Takes its contents into a hash, as bytes that tell them apart.
+    pub(super) fn hash(&self, hasher: &mut blake3::Hasher) {
+        let mut take = |map: &Map| {
+            for (key, value) in map {
+                hasher.update(&(key.len() as u64).to_le_bytes()).update(key);
+                hasher.update(&(value.len() as u64).to_le_bytes()).update(value);
+            }
+        };
+        if self.is_cut_off {
+            take(&self.readable())
+        } else {
+            take(&self.now)
+        }
+        for number in [self.torn, self.opened_at, self.scars] {
+            hasher.update(&number.to_le_bytes());
+        }
+    }
+
+    /// The length of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.bytes + self.torn
+    }
+}
+
+fn replace(map: &mut Map, key: &IVec, value: Option<IVec>) -> Option<IVec> {
+    match value {
+        Some(value) => map.insert(key.clone(), value),
+        None => map.remove(key),
+    }
+}
+
+fn size_of_pair(key: &IVec, value: Option<&IVec>) -> u64 {
+    value.map_or(0, |value| (key.len() + value.len()) as u64)
+}
+
+/// Half the bytes of a batch, and at least one.
+fn half_of(batch: &Batch) -> u64 {
+    let bytes: u64 =
+        batch.changes().iter().map(|(key, value)| size_of_pair(key, value.as_ref())).sum();
+    bytes / 2 + 1
+}

@@ -1,0 +1,153 @@
+//! One open database of a simulated disk.
+
+use std::io::{self, ErrorKind};
+use std::ops::Bound;
+
+use sled::IVec;
+
+use super::super::database::Batch;
+use super::data::{Data, Map};
+use super::disk::State;
+use super::faults::Operation;
+use super::mount::Mount;
+use super::tree::NodeNumber;
+
+/// One open database of a simulated disk. Dropping it closes it, and writes nothing.
+#[derive(Debug)]
+pub(in super::super) struct MemoryDatabase {
+    mount: Mount,
+    number: NodeNumber,
+}
+
+impl MemoryDatabase {
+    pub(super) fn new(mount: Mount, number: NodeNumber) -> Self {
+        Self { mount, number }
+    }
+
+    /// Takes a batch into the page cache.
+    pub(in super::super) fn apply(&self, batch: Batch) -> io::Result<()> {
+        self.mount.attempt(Operation::Write, |state, fails| {
+            let data = self.data(state)?;
+            if fails {
+                data.fail_to_apply(&batch)
+            } else {
+                data.apply(batch)
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns when everything in the page cache is on the disk.
+    pub(in super::super) fn sync(&self) -> io::Result<()> {
+        self.mount.attempt(Operation::Sync, |state, fails| {
+            let data = self.data(state)?;
+            if fails {
+                data.fail_to_sync()
+            } else {
+                data.sync()
+            }
+            Ok(())
+        })
+    }
+
+    pub(in super::super) fn get(&self, key: &[u8]) -> io::Result<Option<IVec>> {
+        self.mount.perform(Operation::Read, |state| Ok(self.data(state)?.now().get(key).cloned()))
+    }
+
+    /// The keys from `first` up to and including `last`, in order.
+    pub(in super::super) fn range(&self, first: Vec<u8>, last: Vec<u8>) -> MemoryRange {
+        self.between(Bound::Included(first.into()), Bound::Included(last.into()))
+    }
+
+    /// The keys that begin with this byte, in order.
+    pub(in super::super) fn of_kind(&self, kind: u8) -> MemoryRange {
+        let end =
+            kind.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded([next][..].into()));
+        self.between(Bound::Included([kind][..].into()), end)
+    }
+
+    fn between(&self, first: Bound<IVec>, last: Bound<IVec>) -> MemoryRange {
+        MemoryRange { mount: self.mount.clone(), number: self.number, first, last, is_over: false }
+    }
+
+    fn data<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Data> {
+        state.tree.data_of_mut(self.number).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Drop for MemoryDatabase {
+    fn drop(&mut self) {
+        self.mount.close(|state| {
+            if let Some(data) = state.tree.data_of_mut(self.number) {
+                data.close();
+            }
+        });
+    }
+}
+
+/// Goes through keys and values. As with sled, what changes meanwhile may be seen or not.
+#[derive(Debug)]
+pub(in super::super) struct MemoryRange {
+    mount: Mount,
+    number: NodeNumber,
+    first: Bound<IVec>,
+    last: Bound<IVec>,
+    is_over: bool,
+}
+
+impl MemoryRange {
+    fn step(
+        &mut self,
+        take: impl FnOnce(&Map, (Bound<IVec>, Bound<IVec>)) -> Option<(IVec, IVec)>,
+    ) -> Option<io::Result<(IVec, IVec)>> {
+        if self.is_over {
+            return None;
+        }
+        let bounds = (self.first.clone(), self.last.clone());
+        let number = self.number;
+        let found = self.mount.perform(Operation::Read, |state| {
+            let data = state.tree.data_of(number).ok_or(ErrorKind::NotFound)?;
+            Ok(if is_empty(&bounds) { None } else { take(data.now(), bounds) })
+        });
+        self.is_over = !matches!(found, Ok(Some(_)));
+        found.transpose()
+    }
+}
+
+/// A map's range panics over bounds that leave nothing between them.
+fn is_empty((first, last): &(Bound<IVec>, Bound<IVec>)) -> bool {
+    match (first, last) {
+        (Bound::Included(first), Bound::Included(last)) => first > last,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (
+            Bound::Included(first) | Bound::Excluded(first),
+            Bound::Included(last) | Bound::Excluded(last),
+        ) => first >= last,
+    }
+}
+
+impl Iterator for MemoryRange {
+    type Item = io::Result<(IVec, IVec)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.step(|map, bounds| {
+            map.range(bounds).next().map(|(key, value)| (key.clone(), value.clone()))
+        });
+        if let Some(Ok((key, _))) = &item {
+            self.first = Bound::Excluded(key.clone());
+        }
+        item
+    }
+}
+
+impl DoubleEndedIterator for MemoryRange {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let item = self.step(|map, bounds| {
+            map.range(bounds).next_back().map(|(key, value)| (key.clone(), value.clone()))
+        });
+        if let Some(Ok((key, _))) = &item {
+            self.last = Bound::Excluded(key.clone());
+        }
+        item
+    }
+}

@@ -1,0 +1,60 @@
+//! A disk in memory, for simulation: the store runs on it line by line as on a real one, and it can
+//! do to the store what real disks do, at the moment that the caller chooses.
+//!
+//! # What is modelled
+//!
+//! ```text
+//!   folder ── names ──┬─> folder …
+//!                     ├─> mark (a file with nothing in it), conf
+//!                     └─> db: what sled's file holds, as batches
+//!
+//!   what the process sees     │  what the platter has
+//!   now: keys and values      │  platter: keys and values
+//!      └ unsynced batches, ─── sync ──> in their order
+//!   now: names                │  platter: names
+//!      └ unsynced changes, ─── sync of the folder ──> each for itself
+//! ```
+//!
+//! sled writes one log, so of the batches that were not synced a power cut leaves the first few, and
+//! perhaps half of the next, which the next open cuts off. Names are worse: of those made, changed and
+//! removed since their folder was synced, each is kept or lost by itself.
+//!
+//! # What can go wrong
+//!
+//! | [`MemoryDisk`]       | what happens                                                          |
+//! |----------------------|-----------------------------------------------------------------------|
+//! | `fail_after`         | the process is killed between two operations; what is written stays   |
+//! | `power_cut`          | what is not synced is kept, lost or torn, as the caller chooses       |
+//! | `fail_sync_once`     | a sync fails, and what it should have synced will never be            |
+//! | `fail_from_now_on`   | every read, or every write, is an error                               |
+//! | `set_full`           | nothing more fits                                                     |
+//! | `rot`                | what was synced long ago is damaged                                   |
+//!
+//! Nothing here is random: where there is a choice, the caller makes it. After a kill or a power cut
+//! nothing works until [`MemoryDisk::restart`]; whatever was opened before that never works again.
+//!
+//! # What is judged from outside
+//!
+//! `platter` reads what would survive if all that is not synced were lost. It knows the keys of the
+//! store, but shares no line with its recovery.
+//!
+//! # Limits
+//!
+//! - A batch is whole or gone. That sled moves old values to new places is not modelled, nor is any
+//!   of its own damage: its checksums turn that into the end of the log.
+//! - After a sync that failed, what it should have synced is gone at the next start. A real page
+//!   cache may go on showing it, even to the next process, until the machine is restarted.
+//! - Syncs of different files do not order each other, and there is no time: whoever simulates says
+//!   how long an operation takes.
+
+mod data;
+mod database;
+mod disk;
+mod faults;
+mod mount;
+mod tree;
+
+pub(super) use database::{MemoryDatabase, MemoryRange};
+pub use disk::MemoryDisk;
+pub use faults::{Failing, FaultCounts};
+pub(super) use mount::{Mount, ROOT};

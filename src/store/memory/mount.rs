@@ -1,0 +1,209 @@
+//! A simulated disk as one process uses it: the calls of an operating system.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::super::barrier::{CONF_FILE, DB_FILE};
+use super::data::Data;
+use super::database::MemoryDatabase;
+use super::disk::{MemoryDisk, State};
+use super::faults::{Operation, Refusal, killed};
+use super::tree::{File, Folder, Node, View};
+
+/// Where the node's folder of a simulated disk lies.
+pub(in super::super) const ROOT: &str = "memory";
+
+/// A simulated disk as one process uses it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Mount {
+    disk: MemoryDisk,
+    process: u64,
+}
+
+impl Mount {
+    pub(super) fn new(disk: MemoryDisk, process: u64) -> Self {
+        Self { disk, process }
+    }
+
+    /// Performs an operation, unless the process is dead or the operation is to fail.
+    pub(super) fn perform<T>(
+        &self,
+        operation: Operation,
+        action: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let state = &mut *self.disk.state();
+        self.pass(state, operation)?;
+        action(state)
+    }
+
+    /// Attempts an operation whose failure has consequences: the action is told whether it fails.
+    pub(super) fn attempt(
+        &self,
+        operation: Operation,
+        action: impl FnOnce(&mut State, bool) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let state = &mut *self.disk.state();
+        match self.pass(state, operation) {
+            Ok(()) => action(state, false),
+            Err(Refusal::Killed) => Err(killed()),
+            Err(Refusal::Failed(error)) => {
+                action(state, true)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn pass(&self, state: &mut State, operation: Operation) -> Result<(), Refusal> {
+        if state.process == self.process {
+            state.faults.pass(operation)
+        } else {
+            Err(Refusal::Killed)
+        }
+    }
+
+    // ---- looking ----
+
+    pub(in super::super) fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.perform(Operation::Read, |state| Ok(state.tree.find(View::Now, path).is_some()))
+    }
+
+    pub(in super::super) fn is_file(&self, path: &Path) -> io::Result<bool> {
+        self.perform(Operation::Read, |state| match state.tree.node(path) {
+            Ok(node) => Ok(!matches!(node, Node::Folder(_))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
+    pub(in super::super) fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.perform(Operation::Read, |state| {
+            let number = state.tree.find(View::Now, folder).ok_or(ErrorKind::NotFound)?;
+            let names = state.tree.names(View::Now, number).ok_or(ErrorKind::NotADirectory)?;
+            Ok(names.keys().cloned().collect())
+        })
+    }
+
+    pub(in super::super) fn hash_file(
+        &self,
+        path: &Path,
+        hasher: &mut blake3::Hasher,
+    ) -> io::Result<()> {
+        self.perform(Operation::Read, |state| {
+            match state.tree.node(path)? {
+                Node::Data(data) => data.hash(hasher),
+                Node::File(file) => {
+                    hasher.update(&[u8::from(file.is_lost)]);
+                }
+                Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
+            }
+            Ok(())
+        })
+    }
+
+    pub(in super::super) fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64> {
+        self.perform(Operation::Read, |state| {
+            let torn = state.tree.data(original)?.torn();
+            Ok(torn.saturating_sub(state.tree.data(copy)?.torn()))
+        })
+    }
+
+    /// Whether nobody has a database file open. Whoever closes one here has closed it at once.
+    pub(in super::super) fn check_released(&self, file: &Path) -> io::Result<()> {
+        self.perform(Operation::Read, |state| match state.tree.data(file)?.holder() {
+            None => Ok(()),
+            Some(_) => Err(ErrorKind::WouldBlock.into()),
+        })
+    }
+
+    // ---- changing ----
+
+    pub(in super::super) fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        self.create(folder, Node::Folder(Folder::default()))
+    }
+
+    pub(in super::super) fn create_mark(&self, path: &Path) -> io::Result<()> {
+        match self.create(path, Node::File(File::default())) {
+            // As with a real file, one that is there already is written over.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn create(&self, path: &Path, node: Node) -> io::Result<()> {
+        self.perform(Operation::Write, |state| state.tree.create(path, node).map(drop))
+    }
+
+    pub(in super::super) fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.perform(Operation::Write, |state| {
+            let copy = match state.tree.node(from)? {
+                Node::Data(data) => Node::Data(Box::new(data.copy())),
+                Node::File(file) => Node::File(File { is_synced: false, is_lost: file.is_lost }),
+                Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
+            };
+            state.tree.create(to, copy).map(drop)
+        })
+    }
+
+    pub(in super::super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.perform(Operation::Change, |state| state.tree.rename(from, to))
+    }
+
+    pub(in super::super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.perform(Operation::Change, |state| state.tree.remove(path))
+    }
+
+    /// Removes a folder and all in it, name by name.
+    pub(in super::super) fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        for name in self.names_in(folder)? {
+            let path = folder.join(name);
+            if self.is_file(&path)? { self.remove_file(&path)? } else { self.remove_folder(&path)? }
+        }
+        self.remove_file(folder)?;
+        self.perform(Operation::Read, |state| {
+            state.tree.forget_nameless();
+            Ok(())
+        })
+    }
+
+    pub(in super::super) fn sync(&self, path: &Path) -> io::Result<()> {
+        self.attempt(Operation::Sync, |state, fails| {
+            if fails { state.tree.fail_to_sync(path) } else { state.tree.sync(path) }
+        })
+    }
+
+    /// Opens the database in a folder, or makes an empty one there, as sled does.
+    pub(in super::super) fn open(&self, folder: &Path) -> Result<MemoryDatabase, sled::Error> {
+        let (file, settings) = (folder.join(DB_FILE), folder.join(CONF_FILE));
+        if !self.is_file(&settings)? {
+            self.create(&settings, Node::File(File::default()))?;
+        }
+        if !self.is_file(&file)? {
+            self.create(&file, Node::Data(Box::default()))?;
+        }
+        let is_lost = self.perform(Operation::Read, |state| {
+            Ok(matches!(state.tree.node(&settings)?, Node::File(file) if file.is_lost))
+        })?;
+        if is_lost {
+            return Err(sled::Error::Corruption { at: None, bt: () });
+        }
+        let process = self.process;
+        let number = self.perform(Operation::Write, |state| {
+            let number = state.tree.find(View::Now, &file).ok_or(ErrorKind::NotFound)?;
+            let data: &mut Data = state.tree.data_of_mut(number).ok_or(ErrorKind::InvalidInput)?;
+            if data.holder().is_some() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            data.open(process);
+            Ok(number)
+        })?;
+        Ok(MemoryDatabase::new(self.clone(), number))
+    }
+
+    /// Closes a database, if the process that opened it still lives.
+    pub(super) fn close(&self, close: impl FnOnce(&mut State)) {
+        let state = &mut *self.disk.state();
+        if state.process == self.process {
+            close(state);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Folders, files and their names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::data::{Cut, Data};
+use super::mount::ROOT;
+
+/// Stands for a file or folder, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NodeNumber(u64);
+
+const ROOT_NUMBER: NodeNumber = NodeNumber(0);
+
+/// A file or a folder.
+#[derive(Debug)]
+pub(super) enum Node {
+    Folder(Folder),
+    /// A file of no interest: a mark, or sled's settings.
+    File(File),
+    Data(Box<Data>),
+}
+
+/// A file of no interest.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Its contents are on the platter.
+    pub(super) is_synced: bool,
+    /// Its contents were lost.
+    pub(super) is_lost: bool,
+}
+
+type Names = BTreeMap<String, NodeNumber>;
+
+/// The names in a folder.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    now: Names,
+    platter: Names,
+    unsynced: Vec<NameChange>,
+    /// A sync failed: what it should have synced is gone at the next start.
+    is_cut_off: bool,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create { name: String, node: NodeNumber },
+    Remove { name: String, node: NodeNumber },
+    Rename { from: String, to: String, node: NodeNumber },
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Self::Create { name, node } => {
+                names.insert(name.clone(), *node);
+            }
+            Self::Remove { name, node } => remove_if(names, name, *node),
+            Self::Rename { from, to, node } => {
+                remove_if(names, from, *node);
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+}
+
+/// Another of the same name may have been kept instead.
+fn remove_if(names: &mut Names, name: &str, node: NodeNumber) {
+    if names.get(name) == Some(&node) {
+        names.remove(name);
+    }
+}
+
+impl Folder {
+    fn change(&mut self, change: NameChange) {
+        change.apply(&mut self.now);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            change.apply(&mut self.platter);
+        }
+    }
+
+    fn fail_to_sync(&mut self) {
+        self.is_cut_off |= !self.unsynced.is_empty();
+        self.unsynced.clear();
+    }
+
+    /// Returns how many changes were kept and lost.
+    fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> (u64, u64) {
+        let (mut kept, mut lost) = (0, 0);
+        for change in std::mem::take(&mut self.unsynced) {
+            if choose(2) == 1 {
+                change.apply(&mut self.platter);
+                kept += 1;
+            } else {
+                lost += 1;
+            }
+        }
+        self.now = self.platter.clone();
+        self.is_cut_off = false;
+        (kept, lost)
+    }
+
+    fn restart(&mut self) {
+        if self.is_cut_off {
+            self.is_cut_off = false;
+            self.now = self.platter.clone();
+            self.unsynced.iter().for_each(|change| change.apply(&mut self.now));
+        }
+    }
+}
+
+/// Which names count.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum View {
+    /// Those that a process sees.
+    Now,
+    /// Those that would survive.
+    Platter,
+}
+
+/// All files and folders. What has no name any more is forgotten at the next start.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: BTreeMap<NodeNumber, Node>,
+    next: u64,
+}
+
+impl Tree {
+    pub(super) fn new() -> Self {
+        let nodes = BTreeMap::from([(ROOT_NUMBER, Node::Folder(Folder::default()))]);
+        Self { nodes, next: 1 }
+    }
+
+    // ---- looking ----
+
+    pub(super) fn find(&self, view: View, path: &Path) -> Option<NodeNumber> {
+        let rest = path.strip_prefix(ROOT).ok()?;
+        let mut number = ROOT_NUMBER;
+        for part in rest.components() {
+            number = *self.names(view, number)?.get(part.as_os_str().to_str()?)?;
+        }
+        Some(number)
+    }
+
+    pub(super) fn names(&self, view: View, folder: NodeNumber) -> Option<&Names> {
+        match (self.nodes.get(&folder)?, view) {
+            (Node::Folder(folder), View::Now) => Some(&folder.now),
+            (Node::Folder(folder), View::Platter) => Some(&folder.platter),
+            (Node::File(_) | Node::Data(_), _) => None,
+        }
+    }
+
+    pub(super) fn node(&self, path: &Path) -> io::Result<&Node> {
+        let number = self.find(View::Now, path).ok_or(ErrorKind::NotFound)?;
+        Ok(&self.nodes[&number])
+    }
+
+    pub(super) fn node_mut(&mut self, path: &Path) -> io::Result<&mut Node> {
+        let number = self.find(View::Now, path).ok_or(ErrorKind::NotFound)?;
+        self.nodes.get_mut(&number).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// The file of a database.
+    pub(super) fn data(&self, path: &Path) -> io::Result<&Data> {
+        match self.node(path)? {
+            Node::Data(data) => Ok(data),
+            Node::Folder(_) | Node::File(_) => Err(ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    pub(super) fn data_of(&self, number: NodeNumber) -> Option<&Data> {
+        match self.nodes.get(&number)? {
+            Node::Data(data) => Some(data),
+            Node::Folder(_) | Node::File(_) => None,
+        }
+    }
+
+    pub(super) fn data_of_mut(&mut self, number: NodeNumber) -> Option<&mut Data> {
+        match self.nodes.get_mut(&number)? {
+            Node::Data(data) => Some(data),
+            Node::Folder(_) | Node::File(_) => None,
+        }
+    }
+
+    /// Bytes of all files that have a name.
+    pub(super) fn bytes(&self) -> u64 {
+        let reachable = self.reachable().into_iter();
+        reachable.filter_map(|number| self.data_of(number)).map(Data::length).sum()
+    }
+
+    // ---- changing ----
+
+    fn folder_mut(&mut self, path: &Path) -> io::Result<&mut Folder> {
+        match self.node_mut(path)? {
+            Node::Folder(folder) => Ok(folder),
+            Node::File(_) | Node::Data(_) => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(super) fn create(&mut self, path: &Path, node: Node) -> io::Result<NodeNumber> {
+        let (parent, name) = split(path)?;
+        let number = NodeNumber(self.next);
+        let folder = self.folder_mut(parent)?;
+        if folder.now.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        folder.change(NameChange::Create { name: name.to_owned(), node: number });
+        self.next += 1;
+        self.nodes.insert(number, node);
+        Ok(number)
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let ((parent, old), (new_parent, new)) = (split(from)?, split(to)?);
+        assert_eq!(parent, new_parent, "the store renames within a folder");
+        let folder = self.folder_mut(parent)?;
+        let node = *folder.now.get(old).ok_or(ErrorKind::NotFound)?;
+        if folder.now.contains_key(new) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        folder.change(NameChange::Rename { from: old.to_owned(), to: new.to_owned(), node });
+        Ok(())
+    }
+
+    /// Removes a file, or a folder that is empty.
+    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+        if let Node::Folder(folder) = self.node(path)?
+            && !folder.now.is_empty()
+        {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        let (parent, name) = split(path)?;
+        let folder = self.folder_mut(parent)?;
+        let node = *folder.now.get(name).ok_or(ErrorKind::NotFound)?;
+        folder.change(NameChange::Remove { name: name.to_owned(), node });
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
+        match self.node_mut(path)? {
+            Node::Folder(folder) => folder.sync(),
+            Node::File(file) => file.is_synced = true,
+            Node::Data(data) => data.sync(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn fail_to_sync(&mut self, path: &Path) -> io::Result<()> {
+        match self.node_mut(path)? {
+            Node::Folder(folder) => folder.fail_to_sync(),
+            Node::File(_) => (),
+            Node::Data(data) => data.fail_to_sync(),
+        }
+        Ok(())
+    }
+
+    // ---- between two processes ----
+
+    /// The power fails. Returns what it did to names (kept, lost) and to files.
+    pub(super) fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> (u64, u64, Vec<Cut>) {
+        let (mut kept, mut lost, mut cuts) = (0, 0, vec![]);
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::Folder(folder) => {
+                    let (more_kept, more_lost) = folder.power_cut(choose);
+                    (kept, lost) = (kept + more_kept, lost + more_lost);
+                }
+                Node::File(file) if !file.is_synced => {
+                    file.is_lost = choose(2) == 0;
+                    file.is_synced = true;
+                }
+                Node::File(_) => (),
+                Node::Data(data) => cuts.push(data.power_cut(choose)),
+            }
+        }
+        self.forget_nameless();
+        (kept, lost, cuts)
+    }
+
+    /// The process is gone, the machine is not.
+    pub(super) fn restart(&mut self) {
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::Folder(folder) => folder.restart(),
+                Node::File(_) => (),
+                Node::Data(data) => data.restart(),
+            }
+        }
+        self.forget_nameless();
+    }
+
+    /// Forgets what has no name, not even one that a power cut would bring back.
+    pub(super) fn forget_nameless(&mut self) {
+        let reachable = self.reachable();
+        self.nodes.retain(|number, node| {
+            let is_open = matches!(node, Node::Data(data) if data.holder().is_some());
+            is_open || reachable.contains(number)
+        });
+    }
+
+    fn reachable(&self) -> BTreeSet<NodeNumber> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![ROOT_NUMBER];
+        while let Some(number) = open.pop() {
+            if !found.insert(number) {
+                continue;
+            }
+            if let Some(Node::Folder(folder)) = self.nodes.get(&number) {
+                let changes = folder.unsynced.iter().map(|change| match change {
+                    NameChange::Create { node, .. }
+                    | NameChange::Remove { node, .. }
+                    | NameChange::Rename { node, .. } => node,
+                });
+                let named = folder.now.values().chain(folder.platter.values());
+                open.extend(named.chain(changes).copied());
+            }
+        }
+        found
+    }
+}
+
+fn split(path: &Path) -> io::Result<(&Path, &str)> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    path.parent().zip(name).ok_or_else(|| ErrorKind::InvalidInput.into())
+}

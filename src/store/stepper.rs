@@ -1,0 +1,106 @@
+//! The writer and the keeper without threads: for whoever simulates, and so says what happens when.
+
+use std::collections::VecDeque;
+
+use super::error::StoreError;
+use super::group::Group;
+use super::keeper::{Errand, Keeper};
+use super::worker::Worker;
+use super::{Done, Store, Write};
+use crate::types::Index;
+
+/// Performs the writes of a store step by step, in the thread of its caller.
+///
+/// An error is final, as it is for a running node: it is what ends the process there. Dropping a
+/// stepper does nothing to the disk: the process died.
+#[derive(Debug)]
+pub struct Stepper {
+    worker: Worker,
+    queue: VecDeque<Write>,
+    begun: Option<Group>,
+    /// What happened after a ticket had been answered: the next call tells it.
+    failed: Option<StoreError>,
+}
+
+impl Stepper {
+    pub(super) fn new(store: Store) -> Self {
+        let worker = Worker::new(store, Keeper::Here);
+        Self { worker, queue: VecDeque::new(), begun: None, failed: None }
+    }
+
+    /// Queues a write. Writes are performed in the order given.
+    pub fn write(&mut self, write: Write) {
+        self.queue.push_back(write);
+    }
+
+    /// Whether nothing is queued or begun.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.begun.is_none()
+    }
+
+    /// Takes the next group from the queue: all that waits and may share a barrier. Says whether
+    /// there is one to finish.
+    pub fn begin(&mut self) -> bool {
+        if self.begun.is_none() {
+            self.begun = Group::take_from(&mut self.queue);
+        }
+        self.begun.is_some()
+    }
+
+    /// Performs the group that was begun, if there is one: a batch with its barrier, `meta` if term
+    /// or vote changed, and a new segment if one is due.
+    ///
+    /// # Errors
+    /// [`StoreError`]. What goes wrong with a new segment, when the group itself is on the disk, is
+    /// told by the next call: a running node has sent its answers by then.
+    pub fn finish(&mut self) -> Result<Option<Done>, StoreError> {
+        self.check()?;
+        let Some(group) = self.begun.take() else { return Ok(None) };
+        let mut done = None;
+        match self.worker.perform(group, |answer| done = Some(answer)) {
+            Err(error) if done.is_some() => self.failed = Some(error),
+            outcome => outcome?,
+        }
+        Ok(done)
+    }
+
+    /// As [`super::Writer::committed`]: a full segment of nothing else is sealed at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn committed(&mut self, index: Index) -> Result<(), StoreError> {
+        self.check()?;
+        let shared = self.worker.shared();
+        shared.note_committed(index);
+        if shared.segments.is_due(index) {
+            shared.perform(Errand::Seal)?;
+        }
+        Ok(())
+    }
+
+    /// Raises the floor to what has been synced: what a running node does twice a second.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn raise_floor(&mut self) -> Result<(), StoreError> {
+        self.check()?;
+        self.worker.shared().raise_floor()
+    }
+
+    /// A clean stop, after everything that is queued.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn close(mut self) -> Result<(), StoreError> {
+        while self.begin() {
+            self.finish()?;
+        }
+        self.check()?;
+        let Self { worker, .. } = self;
+        worker.into_shared().close()
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+}
