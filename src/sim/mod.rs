@@ -35,6 +35,7 @@ mod clients;
 mod customer;
 mod disks;
 pub mod faults;
+pub mod history;
 mod journal;
 pub mod laws;
 mod machine;

@@ -98,6 +98,11 @@ impl ExactlyOnce {
         ))
     }
 
+    /// All that was committed has been reported.
+    fn on_whole(&self) -> Result<(), String> {
+        self.ahead.first().map_or(Ok(()), |(_, id)| self.check_place(*id, &self.acknowledged[id]))
+    }
+
     fn on_rejected(&mut self, id: RequestId) -> Result<(), String> {
         self.rejected.insert(id);
         let (client, seq) = id;
@@ -128,6 +133,7 @@ impl Law for ExactlyOnce {
                 self.on_acknowledged((client, seq), appended)
             }
             What::Rejected { client, seq } => self.on_rejected((client, seq)),
+            What::Finished { whole: true, .. } => self.on_whole(),
             _ => Ok(()),
         }
     }
@@ -199,6 +205,21 @@ mod tests {
         told(&mut law, 3, (0, 1, 2)).unwrap();
         commits(&mut law, &log().entries[..1]).unwrap();
         assert_broken(commits(&mut law, &log().entries[1..]), "and is not in the log up to 2");
+    }
+
+    #[test]
+    fn an_acknowledgement_beyond_the_end_of_the_log_is_found_when_that_is_known() {
+        let mut law = ExactlyOnce::default();
+        let finish = |law: &mut ExactlyOnce, whole| {
+            let history = &crate::sim::history::History::default();
+            Stage::new().show(law, What::Finished { history, whole })
+        };
+        commits(&mut law, &log().entries).unwrap();
+        told(&mut law, 1, (0, 2, 2)).unwrap();
+        finish(&mut law, true).unwrap();
+        told(&mut law, 3, (3, 1, 3)).unwrap();
+        finish(&mut law, false).unwrap();
+        assert_broken(finish(&mut law, true), "acknowledged in entry 3, and is not in the log");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod election_safety;
 mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
+mod linearizable;
 mod log_matching;
 mod monotonic;
 mod no_silent_repair;
@@ -26,6 +27,7 @@ mod vote_once;
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
+use crate::sim::history::History;
 use crate::store::Recovered;
 use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
@@ -40,6 +42,7 @@ pub use election_safety::ElectionSafety;
 pub use exactly_once::ExactlyOnce;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
+pub use linearizable::Linearizable;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use no_silent_repair::NoSilentRepair;
@@ -137,6 +140,14 @@ pub enum What<'a> {
         /// Its answer.
         leader: Option<&'a Announcement>,
     },
+    /// The run is over.
+    Finished {
+        /// What clients did and were told.
+        history: &'a History,
+        /// Whether all that was ever committed has been reported. It has if the nodes agreed in the
+        /// end; if too many were lost for that, what nobody reported is not judged.
+        whole: bool,
+    },
     /// Anything else.
     Other,
 }
@@ -192,6 +203,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Linearizable>::default(),
         Box::<Subscriptions>::default(),
         Box::<RegistryMonotonic>::default(),
         Box::<Monotonic>::default(),
