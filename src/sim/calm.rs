@@ -68,6 +68,7 @@ impl World {
         able.difference(&core).for_each(|node| self.revive(*node));
         self.network.heal(FOR_EVER);
         self.must_agree(&able);
+        self.is_whole = true;
         self.counts.healed += 1;
     }
 

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::customer::{Told, Wish};
+use super::history::ReadSeen;
 use super::laws::What;
+use super::model::RecordHash;
 use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
@@ -92,18 +94,19 @@ impl World {
         let now = self.now;
         match told {
             Told::Begins { client, seq, records } => {
-                self.journal.begin_append(now, (client, seq), &records);
+                let hashes = RecordHash::of_all(&records);
+                self.history.append(now.micros(), (client, seq), hashes);
             }
             Told::Acknowledged { client, seq, appended } => {
                 self.counts.acknowledged += 1;
-                self.journal.acknowledge(now, (client, seq), appended);
+                self.history.acknowledged(now.micros(), (client, seq), appended);
                 self.trace
                     .client(now, number, || format!("{client} {seq} is at {}", appended.offset));
                 self.look(What::Acknowledged { client, seq, appended });
             }
             Told::Rejected { client, seq } => {
                 self.counts.rejected += 1;
-                self.journal.reject((client, seq));
+                self.history.rejected((client, seq));
                 self.trace
                     .client(now, number, || format!("{client} {seq} is certainly not in the log"));
                 self.look(What::Rejected { client, seq });
@@ -183,7 +186,15 @@ impl World {
             customer.followed = end;
         }
         self.counts.reads += 1;
-        self.journal.read((reading.began, now), client, &reading.read, (header, records));
+        self.history.read(ReadSeen {
+            invoked: reading.began.micros(),
+            returned: now.micros(),
+            // Clients go from node to node: nothing is promised between stale reads.
+            session: None,
+            read: reading.read,
+            first: header.first_offset,
+            records: RecordHash::of_all(records),
+        });
         self.trace.client(now, client, || format!("reads {} to {end}", header.first_offset));
         if header.first_offset == followed && !records.is_empty() {
             let through = header.runs.last().map(|run| run.index).unwrap_or_default();

@@ -36,7 +36,6 @@ mod customer;
 mod disks;
 pub mod faults;
 pub mod history;
-mod journal;
 pub mod laws;
 mod machine;
 pub mod model;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::faults::{self, Fault};
-use super::laws::Violation;
+use super::laws::{Violation, What};
 use super::options::{Class, Options};
 use super::panics::caught;
 use super::report::Report;
@@ -114,6 +114,12 @@ fn stillborn(plan: &Plan, what: String) -> Report {
 }
 
 impl World {
+    /// What the clients saw, now that it is over.
+    fn judge_history(&mut self) {
+        let history = std::mem::take(&mut self.history);
+        self.look(What::Finished { history: &history, whole: self.is_whole });
+    }
+
     /// The storm, the calm after it, and the judgement.
     pub(super) fn run(&mut self) {
         self.run_until(self.options.storm);
@@ -124,8 +130,4 @@ impl World {
             self.judge_history();
         }
     }
-}
-
-impl World {
-    fn judge_history(&mut self) {}
 }

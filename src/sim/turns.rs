@@ -104,7 +104,6 @@ impl World {
             return; // Its store ended it; what it was about to say is not said.
         }
         let committed = self.newly_committed(node);
-        self.keep_committed(&committed);
         self.look(What::Turn { node, sent: &sent, committed: &committed });
         for (to, message) in sent {
             self.send(node, to, &message);
@@ -170,15 +169,6 @@ impl World {
         let entries = read.unwrap_or_default();
         machine.told = entries.last().map_or(told, |entry| entry.id().index);
         entries
-    }
-
-    /// Keeps what is committed, once. That all nodes say the same of it is for a law to judge.
-    fn keep_committed(&mut self, entries: &[SealedEntry]) {
-        for entry in entries {
-            if entry.id().index.get() == self.committed.len() as u64 + 1 {
-                self.committed.push(entry.clone());
-            }
-        }
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::customer::Customer;
 use super::faults::{Fault, all_nodes, node};
-use super::journal::Journal;
+use super::history::History;
 use super::laws::{self, Law, Moment, NodeView, Violation, What};
 use super::machine::Machine;
 use super::network::Network;
@@ -15,7 +15,6 @@ use super::registrar::Registrar;
 use super::report::Counts;
 use super::time::Time;
 use super::trace::Trace;
-use crate::entry::SealedEntry;
 use crate::raft::Configuration;
 use crate::store::{self, Identity, MemoryDisk};
 use crate::types::{ClusterId, NodeId};
@@ -40,14 +39,14 @@ pub(super) struct World {
     pub(super) chance: Random,
     pub(super) laws: Vec<Box<dyn Law>>,
     /// What clients did, for the checker at the end.
-    pub(super) journal: Journal,
+    pub(super) history: History,
+    /// Everybody agreed at the end: what no node has shown as committed is not.
+    pub(super) is_whole: bool,
     pub(super) violations: Vec<Violation>,
     pub(super) trace: Trace,
     pub(super) counts: Counts,
     /// Faults are over: nothing goes wrong any more.
     pub(super) calm: bool,
-    /// The committed entries, in order, as far as some node has shown them.
-    pub(super) committed: Vec<SealedEntry>,
 }
 
 impl World {
@@ -76,12 +75,12 @@ impl World {
             registrar: Registrar::default(),
             chance: Random::new(seed, Purpose::Disk),
             laws: laws::all(),
-            journal: Journal::default(),
+            history: History::default(),
+            is_whole: false,
             violations: vec![],
             trace,
             counts: Counts::default(),
             calm: false,
-            committed: vec![],
             options,
         };
         world.begin();
