@@ -25,7 +25,6 @@ pub const MUTANTS: &[(u8, &str)] = &[
     (22, "a new segment's head lacks the table of clients"),
     (23, "a sync that failed is tried again"),
     (24, "damage below the floor is cut like a torn end"),
-    (25, "a store that lost its entries is taken for new"),
     (26, "the registry takes a lower term"),
     (27, "an election compares lengths before terms"),
     (28, "the name of a new segment is not synced"),

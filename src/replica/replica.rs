@@ -651,9 +651,6 @@ impl Replica {
         let last = self.window.tip().id.index;
         let is_full = bytes >= self.options.segment_bytes && last >= first;
         let before_is_committed = self.raft.log().commit_index() >= first.previous();
-        if is_full && !before_is_committed {
-            hit(Mark::RollWaited);
-        }
         if !is_full || !before_is_committed {
             return None;
         }

@@ -8,6 +8,7 @@ use super::queue::Event;
 use super::time::Time;
 use super::world::{CLUSTER, World};
 use crate::limits;
+use crate::marks::{Mark, hit};
 use crate::replica::{self, Replica};
 use crate::store::{self, Done, Identity, StoreError};
 use crate::types::{Incarnation, NodeId};
@@ -215,6 +216,9 @@ impl World {
         });
         let first_tick = now + Time::from_micros(machine.random.below(machine.tick.micros()));
         self.counts.starts += 1;
+        if recovered.report.torn_bytes > 0 {
+            hit(Mark::TornEnd);
+        }
         self.trace.text(now, node, || {
             let (state, last) = (recovered.hard_state, recovered.report.last);
             format!("started: {state}, last {last}, commit {}", recovered.commit_index)
@@ -229,6 +233,7 @@ impl World {
     /// A node finds its store damaged, says so and stays down (exit 6).
     fn refuse(&mut self, node: NodeId, error: &StoreError) {
         self.trace.text(self.now, node, || format!("refuses to go on: {error}"));
+        hit(Mark::DamageFound);
         self.counts.refusals += 1;
         let machine = self.machine(node);
         machine.refused = true;

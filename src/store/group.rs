@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{Head, Write};
 use crate::entry::SealedEntry;
 use crate::limits::{GROUP_COMMIT_BYTES_MAX, GROUP_COMMIT_ENTRIES_MAX};
+use crate::marks::{Mark, hit};
 use crate::raft::HardState;
 use crate::types::{Index, Ticket};
 
@@ -47,6 +48,7 @@ impl Group {
 
     fn add(&mut self, write: Write) {
         assert!(write.ticket > self.ticket, "tickets grow: {} {}", write.ticket, self.ticket);
+        hit(Mark::GroupCommit);
         self.bytes += bytes_of(&write);
         self.ticket = write.ticket;
         self.hard_state = write.hard_state.or(self.hard_state);

@@ -28,6 +28,7 @@ use super::meta::{Floor, Meta, SealedRow};
 use super::segment::{Segment, State};
 use crate::entry::Tip;
 use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
+use crate::marks::{Mark, hit};
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment waits to be sealed.
@@ -302,6 +303,7 @@ impl Segments {
             .ok_or_else(|| StoreError::damage(segment.folder(), Fault::Gap { expected: first }))?;
         let files = self.close_for_good(segment)?;
 
+        hit(Mark::Sealed);
         let row = SealedRow { first: entry.id(), last, next_offsets, files };
         meta.lock().expect(UNPOISONED).seal(row.clone(), |record| {
             assert_eq!(record.closing, Some(first), "nobody else seals");

@@ -11,6 +11,7 @@ use super::meta::Floor;
 use super::segment::{Appender, State};
 use super::writer::{Done, Store};
 use crate::limits::SEGMENT_GROWTH_MAX;
+use crate::marks::{Mark, hit};
 use crate::raft::HardState;
 use crate::types::Index;
 
@@ -111,6 +112,7 @@ impl Worker {
         if meta.record().floor.id.index <= below.id.index {
             return Ok(());
         }
+        hit(Mark::FloorLowered);
         meta.update(|record| record.floor = below)
     }
 
@@ -140,6 +142,7 @@ impl Worker {
             let is_committed = last <= self.shared.commit_index();
             let is_huge = self.appender.bytes() >= self.segment_bytes * SEGMENT_GROWTH_MAX;
             if !(is_committed && is_huge) {
+                hit(Mark::RollWaited);
                 return Ok(());
             }
             self.keeper.run(Errand::Seal, &self.shared)?;
@@ -149,6 +152,7 @@ impl Worker {
             return Ok(());
         }
         let state = self.state();
+        hit(Mark::Rolled);
         let segment = segments.roll(head, &state, self.appender.bytes(), &self.shared.meta)?;
         self.appender = Appender::new(segment, head.tip, 0);
         if segments.is_due(self.shared.commit_index()) {

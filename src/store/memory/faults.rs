@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::marks::{Mark, hit};
+
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -119,11 +121,13 @@ impl Faults {
                 Err(Refusal::Failed(input_output_error()))
             }
             Operation::Write if self.is_full => {
+                hit(Mark::DiskFull);
                 self.counts.writes_refused += 1;
                 Err(Refusal::Failed(no_space()))
             }
             Operation::Sync if self.sync_fails => {
                 self.sync_fails = false;
+                hit(Mark::SyncFailed);
                 self.counts.syncs_failed += 1;
                 Err(Refusal::Failed(input_output_error()))
             }
