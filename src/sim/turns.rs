@@ -173,7 +173,7 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
         let frame = message.to_frame();
-        for at in self.network.arrivals(self.now, from, to) {
+        for at in self.network.arrivals(self.now, (from, to), message) {
             let bytes = self.network.transmit(&frame, !message.entries.is_empty());
             self.trace.sent(self.now, (from, to), at, message);
             self.queue.push(at, Event::Peer { from, to, bytes });
