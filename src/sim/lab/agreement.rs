@@ -103,7 +103,7 @@ fn one_leader_may_fail_and_with_the_second_nothing_is_acknowledged() {
         let first = lab.elect_by_all();
         lab.append("by three");
         lab.cut_off(first);
-        let took = lab.append("by two");
+        lab.append("by two");
         let second = lab.elect();
         let took = lab.append("by two, later");
         assert!(took < PROMPT, "{took} ms");
@@ -148,13 +148,13 @@ fn without_a_quorum_nothing_is_committed_and_with_it_all_agree_again() {
         let leader = lab.elect_by_all();
         lab.append("by five");
         let away = lab.others(leader)[..3].to_vec();
-        away.iter().for_each(|node| lab.cut_off(*node));
+        lab.cut_off_all(&away);
         lab.hand_in(leader, "by two");
         let last = lab.last(leader);
         lab.run_for(TIMEOUT.times(5));
         assert!(lab.last(leader) > last, "it was taken");
         assert_eq!(lab.holders("by two"), 0);
-        away.iter().for_each(|node| lab.join(*node));
+        lab.join_all(&away);
         lab.elect_by_all();
         lab.append("by five again");
         lab.agree();
@@ -179,7 +179,7 @@ fn appends_that_come_together_are_all_committed_and_share_their_cost() {
             for clerk in &clerks {
                 lab.ask(*clerk, &format!("at once {clerk}"));
             }
-            let took = lab.wait_until(PROMPT, "all are acknowledged", all);
+            lab.wait_until(PROMPT, "all are acknowledged", all);
         });
         lab.agree();
         let entries = lab.last(lab.nodes()[0]).since(last);
@@ -214,19 +214,19 @@ fn fifty_wrong_entries_cost_a_few_messages() {
         let first = lab.elect_by_all();
         let [with_it, ref rest @ ..] = lab.others(first)[..] else { unreachable!("five nodes") };
         lab.append("all");
-        rest.iter().for_each(|node| lab.cut_off(*node));
+        lab.cut_off_all(rest);
         hand_in_one_by_one(lab, first, "of the first", COUNT);
-        [first, with_it].iter().for_each(|node| lab.cut_off(*node));
-        rest.iter().for_each(|node| lab.join(*node));
+        lab.cut_off_all(&[first, with_it]);
+        lab.join_all(rest);
         let second = lab.elect();
         append_one_by_one(lab, "kept", COUNT);
         let away = *rest.iter().find(|node| **node != second).unwrap();
         lab.agree();
         lab.cut_off(away);
         hand_in_one_by_one(lab, second, "of the second", COUNT);
-        rest.iter().for_each(|node| lab.cut_off(*node));
+        lab.cut_off_all(rest);
         // Two have fifty wrong entries of the first, and the one that leads them has none.
-        [first, with_it, away].iter().for_each(|node| lab.join(*node));
+        lab.join_all(&[first, with_it, away]);
         let cost = lab.cost_of(|lab| {
             assert_eq!(lab.elect_by_all(), away, "only its log is good enough");
             let took = lab.agree();
@@ -236,7 +236,7 @@ fn fifty_wrong_entries_cost_a_few_messages() {
         append_one_by_one(lab, "kept as well", COUNT);
         // And two have fifty wrong entries of the second.
         let cost = lab.cost_of(|lab| {
-            rest.iter().for_each(|node| lab.join(*node));
+            lab.join_all(rest);
             let took = lab.agree();
             assert!(took < TIMEOUT);
         });

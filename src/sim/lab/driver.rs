@@ -226,6 +226,22 @@ impl Lab {
         }
     }
 
+    pub(super) fn cut_off_all(&mut self, nodes: &[NodeId]) {
+        nodes.iter().copied().for_each(|node| self.cut_off(node));
+    }
+
+    pub(super) fn join_all(&mut self, nodes: &[NodeId]) {
+        nodes.iter().copied().for_each(|node| self.join(node));
+    }
+
+    pub(super) fn crash_all(&mut self, nodes: &[NodeId]) {
+        nodes.iter().copied().for_each(|node| self.crash(node));
+    }
+
+    pub(super) fn start_all(&mut self, nodes: &[NodeId]) {
+        nodes.iter().copied().for_each(|node| self.start(node));
+    }
+
     pub(super) fn is_up(&self, node: NodeId) -> bool {
         self.process(node).is_some()
     }

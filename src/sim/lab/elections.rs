@@ -115,7 +115,7 @@ fn seven_nodes_have_a_leader_whichever_three_are_cut_off() {
                 let leave = lab.chance.below(away.len() as u64);
                 away.remove(usize::try_from(leave).unwrap());
             }
-            away.iter().for_each(|node| lab.cut_off(*node));
+            lab.cut_off_all(&away);
             if before.is_some_and(|leader| away.contains(&leader)) {
                 lab.elect();
             }
@@ -123,7 +123,7 @@ fn seven_nodes_have_a_leader_whichever_three_are_cut_off() {
             assert!(lab.leader().is_some());
             let unharmed = before.is_some_and(|leader| !away.contains(&leader));
             assert!(!unharmed || lab.leader() == before, "the leader was never cut off");
-            away.iter().for_each(|node| lab.join(*node));
+            lab.join_all(&away);
             lab.wait_until(ELECTION, "all follow", Lab::has_leader_of_all);
         }
         let terms = lab.common_term().get() - first_term.get();

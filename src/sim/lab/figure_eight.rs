@@ -59,7 +59,7 @@ fn two_histories(lab: &mut Lab) -> Option<Histories> {
     lab.append("base");
     lab.agree();
     let [second, ref three @ ..] = lab.others(first)[..] else { unreachable!("five nodes") };
-    three.iter().for_each(|node| lab.cut_off(*node));
+    lab.cut_off_all(three);
     let base = lab.last(first);
     lab.hand_in(first, "old");
     lab.wait_until(TIMEOUT, "two have the old entry", |lab| {
@@ -67,7 +67,7 @@ fn two_histories(lab: &mut Lab) -> Option<Histories> {
     });
     lab.crash(first);
     lab.cut_off(second);
-    three.iter().for_each(|node| lab.join(*node));
+    lab.join_all(three);
     lab.wait_until(ELECTION, "one has all three votes", |lab| {
         elected(lab, three).is_some() || lab.leader().is_some()
     });
@@ -115,13 +115,13 @@ fn an_old_entry_on_a_majority_is_not_committed_and_may_be_overwritten() {
         let on_disk = [first, second, third].iter().all(|node| lab.persisted(*node) >= old);
         assert!(on_disk, "three of five have it");
         assert!(lab.nodes().iter().all(|node| !lab.is_up(*node) || lab.commit_index(*node) < old));
-        [first, second].iter().for_each(|node| lab.crash(*node));
+        lab.crash_all(&[first, second]);
         lab.unmute(heir);
         lab.join(fourth);
         lab.start(fifth);
         lab.wait_until(ELECTION.times(2), "a leader", |lab| lab.leader() == Some(fifth));
         lab.agree_on(&["base", "new"]);
-        [first, second].iter().for_each(|node| lab.start(*node));
+        lab.start_all(&[first, second]);
         lab.agree_on(&["base", "new"]);
     });
     assert!(reached >= REACHED_MIN, "the figure was played {reached} times of {SEEDS}");

@@ -8,20 +8,12 @@ use crate::types::NodeId;
 
 const SEEDS: u64 = 10;
 
-fn crash_all(lab: &mut Lab) {
-    lab.nodes().into_iter().for_each(|node| lab.crash(node));
-}
-
-fn start_all(lab: &mut Lab) {
-    lab.nodes().into_iter().for_each(|node| lab.start(node));
-}
-
 #[test]
 fn what_was_acknowledged_is_there_after_the_power_failed_everywhere() {
     in_worlds(3, SEEDS, |lab| {
         lab.append("one");
-        crash_all(lab);
-        start_all(lab);
+        lab.crash_all(&lab.nodes());
+        lab.start_all(&lab.nodes());
         lab.agree_on(&["one"]);
         lab.append("two");
         for record in ["three", "four"] {
@@ -37,8 +29,8 @@ fn what_was_acknowledged_is_there_after_the_power_failed_everywhere() {
         lab.append("five");
         lab.start(follower);
         lab.agree();
-        crash_all(lab);
-        start_all(lab);
+        lab.crash_all(&lab.nodes());
+        lab.start_all(&lab.nodes());
         lab.agree_on(&["one", "two", "three", "four", "five"]);
     });
 }
@@ -50,16 +42,16 @@ fn any_quorum_that_starts_has_everything() {
             let leader = lab.elect_by_all();
             let [a, b, c, d] = lab.others(leader)[..] else { unreachable!("five nodes") };
             lab.append(&format!("by five {round}"));
-            [a, b].iter().for_each(|node| lab.crash(*node));
+            lab.crash_all(&[a, b]);
             lab.append(&format!("by three {round}"));
-            [leader, c, d].iter().for_each(|node| lab.crash(*node));
-            [a, b].iter().for_each(|node| lab.start(*node));
+            lab.crash_all(&[leader, c, d]);
+            lab.start_all(&[a, b]);
             lab.run_for(TIMEOUT.times(2));
             assert_eq!(lab.leader(), None, "two of five elect nobody");
             lab.start(d);
             assert_eq!(lab.elect(), d, "only its log is good enough");
             lab.append(&format!("by three others {round}"));
-            [leader, c].iter().for_each(|node| lab.start(*node));
+            lab.start_all(&[leader, c]);
         }
     });
 }
@@ -73,7 +65,7 @@ fn a_leader_that_lost_its_power_brings_back_what_a_stale_follower_lacks() {
         lab.agree();
         lab.cut_off(stale);
         lab.append("two");
-        [leader, with_it].iter().for_each(|node| lab.crash(*node));
+        lab.crash_all(&[leader, with_it]);
         lab.join(stale);
         lab.start(leader);
         assert_eq!(lab.elect(), leader, "the other one lacks a record");
@@ -136,7 +128,7 @@ fn leaders_that_lose_their_power_with_records_half_told_lose_nothing_acknowledge
                 lab.start(node);
             }
         }
-        start_all(lab);
+        lab.start_all(&lab.nodes());
         lab.append("after all");
         committed += lab.records(lab.leader().unwrap()).len();
     });
@@ -183,7 +175,7 @@ fn leaders_cut_off_with_records_half_told_on_a_lying_network_lose_nothing_acknow
             }
         }
         lab.be_reliable();
-        lab.nodes().into_iter().for_each(|node| lab.join(node));
+        lab.join_all(&lab.nodes());
         lab.append("after all");
         committed += lab.records(lab.leader().unwrap()).len();
     });
