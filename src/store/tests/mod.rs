@@ -1,5 +1,6 @@
 //! The store as a whole: write, roll, truncate, stop, start, and every kind of damage.
 
+mod conformance;
 mod crash_points;
 mod damage;
 mod histories;
