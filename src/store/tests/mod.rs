@@ -3,6 +3,7 @@
 mod conformance;
 mod crash_points;
 mod damage;
+mod faults;
 mod histories;
 mod memory;
 mod refusals;
