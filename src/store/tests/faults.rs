@@ -8,6 +8,7 @@ use super::super::disk::Disk;
 use super::super::layout::Layout;
 use super::super::testing::*;
 use super::super::*;
+use super::witness::choices;
 use crate::entry::SealedEntry;
 
 fn lose_all(_: u64) -> u64 {
@@ -260,15 +261,6 @@ fn a_store_in_memory_runs_with_threads_too() {
 }
 
 // ---- rot ----
-
-/// A generator of choices.
-fn choices(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut number = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move |bound| {
-        number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (number >> 33) % bound
-    }
-}
 
 /// Sealed, closing and active segments, with votes and truncations in between.
 fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {

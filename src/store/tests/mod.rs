@@ -8,4 +8,6 @@ mod histories;
 mod memory;
 mod refusals;
 mod rolling;
+mod storms;
+mod witness;
 mod writing;
