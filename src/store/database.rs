@@ -329,8 +329,9 @@ pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreErro
 /// Waits until sled's threads have let go of a database that was dropped.
 ///
 /// # Errors
-/// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`].
+/// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`], [`StoreError::Damage`] if its files are gone.
 pub(super) fn wait_until_released(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    check_files(disk, folder)?;
     disk.wait_until_released(&folder.join(DB_FILE))
 }
 
@@ -371,12 +372,15 @@ pub(super) fn on_copy<T>(
 
 /// An error about the copy, told about the original.
 fn of_original(error: StoreError, folder: &Path, copy: &Path) -> StoreError {
+    let original = |place: PathBuf| match place.strip_prefix(copy) {
+        Ok(rest) if rest.as_os_str().is_empty() => folder.to_owned(),
+        Ok(rest) => folder.join(rest),
+        Err(_) => place,
+    };
     match error {
-        StoreError::Damage { place, fault } => {
-            let place = place.strip_prefix(copy).map_or(place.clone(), |rest| {
-                if rest.as_os_str().is_empty() { folder.to_owned() } else { folder.join(rest) }
-            });
-            StoreError::Damage { place, fault }
+        StoreError::Damage { place, fault } => StoreError::Damage { place: original(place), fault },
+        StoreError::Format { folder, found } => {
+            StoreError::Format { folder: original(folder), found }
         }
         other => other,
     }

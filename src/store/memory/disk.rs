@@ -1,6 +1,6 @@
 //! A simulated disk, as whoever simulates sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::faults::{Failing, FaultCounts, Faults};
 use super::mount::Mount;
@@ -34,7 +34,8 @@ impl MemoryDisk {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a panic ends the process")
+        // Whoever panics drops what it has open: a second panic would hide the first.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another disk with the same on it. Who uses this one goes on with this one.

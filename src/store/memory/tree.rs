@@ -277,6 +277,7 @@ impl Tree {
 
     /// The power fails. Returns what it did to names (kept, lost) and to files.
     pub(super) fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> (u64, u64, Vec<Cut>) {
+        self.forget_nameless();
         let (mut kept, mut lost, mut cuts) = (0, 0, vec![]);
         for node in self.nodes.values_mut() {
             match node {
