@@ -297,6 +297,11 @@ impl Replica {
         self.raft.log().commit_index().min(self.raft.log().persisted())
     }
 
+    /// What it was told once.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Bytes of the append requests that wait to be folded into an entry.
     pub fn waiting_bytes(&self) -> usize {
         self.proposals.waiting_bytes()

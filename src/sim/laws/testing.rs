@@ -239,7 +239,8 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
 }
 
 pub(super) fn options(number: u16) -> Options {
-    Options { raft: raft::Options::new(node(number), 2, (10, 10)), segment_bytes: 1 << 20 }
+    let raft = raft::Options::new(node(number), 2, (10, 10));
+    Options { raft, segment_bytes: 1 << 20, sessions_max: 10 }
 }
 
 /// A follower with this log, in this term.
