@@ -203,14 +203,11 @@ impl Raft {
         if message.term() < self.current_term() && !self.counts_anyway(&message) {
             return self.on_older_term(from, &message);
         }
-        if self.is_disruption(&message) && !mutants::is_on(18) {
+        if self.is_disruption(&message) {
             hit(Mark::Disruption);
             return;
         }
         if message.term() > self.current_term() && Self::is_claim(&message) {
-            if mutants::is_on(7) && matches!(self.role, Role::Candidate(_)) {
-                return self.count_vote(from);
-            }
             self.become_follower(message.term(), None, StepDownReason::HigherTerm);
         }
         self.dispatch(from, message);

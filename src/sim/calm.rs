@@ -2,7 +2,7 @@
 //!
 //! The core is any majority of the machines that keep what they promised, fully connected. Its
 //! members are started and their disks healed; all other faults stay as they are for ever: the
-//! rest is dead, deaf or dumb. Within a bound the core must have one leader, take an append, serve
+//! rest is dead, deaf, dumb, or has a disk that is stuck. Within a bound the core must have one leader, take an append, serve
 //! a linearizable read, and agree; and its term must then stay what it is. At the end the rest is
 //! healed too, and all must agree.
 
@@ -32,10 +32,14 @@ const LOOK_EVERY: Time = Time::from_millis(50);
 /// A fault that is never healed.
 const FOR_EVER: usize = usize::MAX;
 
+/// What may become of it.
+const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest::CutOff];
+
 /// The rest of the cluster, while the core recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Dead,
+    Stuck,
     Deaf,
     Dumb,
     CutOff,
@@ -90,7 +94,7 @@ impl World {
     fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
         let rest: Vec<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
         for node in rest {
-            let fate = self.chance.one_of(&[Rest::Dead, Rest::Deaf, Rest::Dumb, Rest::CutOff]);
+            let fate = self.chance.one_of(&FATES);
             self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
             let alone = BTreeSet::from([node]);
             let others: BTreeSet<NodeId> =
@@ -99,6 +103,7 @@ impl World {
             match fate {
                 _ if is_lost => self.kill(node, false, None),
                 Rest::Dead => self.kill(node, false, None),
+                Rest::Stuck => self.machine(node).is_stuck = true,
                 Rest::Deaf => self.network.cut(FOR_EVER, others, alone, false),
                 Rest::Dumb => self.network.cut(FOR_EVER, alone, others, false),
                 Rest::CutOff => self.network.cut(FOR_EVER, alone, others, true),
@@ -112,6 +117,7 @@ impl World {
         let machine = self.machine(node);
         machine.disk.memory.set_full(false);
         machine.stall = Time::ZERO;
+        machine.is_stuck = false;
         machine.dies_at_start = None;
         let armed = machine.process.as_ref().is_some_and(|p| p.dies_mid_write.is_some());
         let stands_still = machine.paused_until.take();
@@ -150,6 +156,7 @@ impl World {
             return false;
         }
         let before = self.agreed_term(core);
+        self.disturb(core);
         let later = self.now + self.options.election_timeout().times(10);
         self.run_until(later);
         let after = core.iter().filter_map(|node| self.term_of(*node)).max();
@@ -158,6 +165,19 @@ impl World {
             self.violate(LAW, what);
         }
         self.violations.is_empty()
+    }
+
+    /// Those outside that live get a link to one member of the core, and to no other: nothing that
+    /// they say is a reason to leave a leader whom the others hear (Howard, 2020).
+    fn disturb(&mut self, core: &BTreeSet<NodeId>) {
+        let members: Vec<NodeId> = core.iter().copied().collect();
+        let rest: BTreeSet<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
+        self.network.heal(FOR_EVER);
+        for node in &rest {
+            let friend = self.chance.one_of(&members);
+            let others = core.iter().copied().filter(|other| *other != friend).collect();
+            self.network.cut(FOR_EVER, BTreeSet::from([*node]), others, true);
+        }
     }
 
     fn must_agree(&mut self, able: &BTreeSet<NodeId>) {

@@ -40,6 +40,8 @@ pub(super) struct Machine {
     pub(super) disk_fails: bool,
     /// Its next start is killed after so many operations of its disk.
     pub(super) dies_at_start: Option<u64>,
+    /// Its disk never finishes anything.
+    pub(super) is_stuck: bool,
     /// The next thing its disk is asked takes so much longer.
     pub(super) stall: Time,
     pub(super) random: Random,
@@ -154,6 +156,7 @@ impl Machine {
             clock_ahead_ms: 0,
             disk_fails: false,
             dies_at_start: None,
+            is_stuck: false,
             stall: Time::ZERO,
             random,
             tick: Time::from_micros(tick),

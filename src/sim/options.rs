@@ -155,6 +155,14 @@ const TEMPLATE_ONE_IN: u64 = 5;
 impl Options {
     /// The options of a seed.
     pub fn draw(seed: u64) -> Self {
+        let mut options = Self::draw_freely(seed);
+        if let Some(template) = options.template {
+            template.prepare(&mut options);
+        }
+        options
+    }
+
+    fn draw_freely(seed: u64) -> Self {
         let random = &mut Random::new(seed, Purpose::Options);
         let template = (random.below(TEMPLATE_ONE_IN) == 0).then(|| Template::draw(random));
         let classes: BTreeSet<Class> =
@@ -173,7 +181,7 @@ impl Options {
         let heartbeat_ticks = random.one_of(&[5, 5, 5, 2]);
         let election = random.one_of(&[(30, 60), (30, 60), (20, 25), (60, 120)]);
         Self {
-            nodes: template.map_or(drawn, Template::nodes),
+            nodes: drawn,
             clients: usize::try_from(random.between(1, 4)).expect("a small number"),
             storm: Time::from_secs(random.between(4, 20)),
             beyond_the_promise: random.below(20) == 0,

@@ -67,7 +67,7 @@ impl Template {
     }
 
     /// How many nodes it needs.
-    pub(super) fn nodes(self) -> u16 {
+    fn nodes(self) -> u16 {
         match self {
             Self::Figure8 | Self::Bridge => 5,
             Self::DeafLeader
@@ -76,6 +76,31 @@ impl Template {
             | Self::MinorityRot
             | Self::PauseAndKill
             | Self::StaleLeader => 3,
+        }
+    }
+
+    /// Makes the run such that its faults have an effect.
+    pub(super) fn prepare(self, options: &mut Options) {
+        options.nodes = self.nodes();
+        match self {
+            Self::Figure8 => {
+                options.append_count_max = 1;
+                options.network_latency = Time::from_millis(5);
+                options.election_timeout_ticks = (20, 25);
+                options.think = Time::from_millis(2);
+                options.in_flight_max = 8;
+            }
+            Self::StaleLeader => {
+                options.election_timeout_ticks = (30, 60);
+                options.think = Time::from_millis(2);
+                options.clients = 4;
+            }
+            Self::Bridge
+            | Self::DeafLeader
+            | Self::Isolated
+            | Self::PowerCutOfAll
+            | Self::MinorityRot
+            | Self::PauseAndKill => {}
         }
     }
 
