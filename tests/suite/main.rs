@@ -7,6 +7,7 @@ mod cluster;
 mod node;
 mod power_cut;
 mod program;
+mod quorum_tables;
 mod raft_cluster;
 mod raft_laws;
 mod raft_paper;
