@@ -14,5 +14,6 @@ mod raft_paper;
 mod raft_random;
 mod raft_scripts;
 mod replica_storm;
+mod stateright_model;
 mod store_crash;
 mod store_rig;
