@@ -90,6 +90,8 @@ marks! {
     KnownNotCommitted,
     /// a request came before one that it follows
     Gap,
+    /// a request was refused because too much waits
+    Busy,
     /// a request of a client that is forgotten was refused
     Expired,
     /// a request was refused because this node does not lead

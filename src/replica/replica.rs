@@ -35,6 +35,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Clients that are remembered; the same for all nodes of a cluster, for ever.
     pub sessions_max: usize,
+    /// Bytes of requests that may wait to be proposed.
+    pub proposals_bytes_max: usize,
 }
 
 /// What can happen to a replica.
@@ -347,7 +349,8 @@ impl Replica {
         if !is_valid {
             return self.refuse(token, AppendRefusal::Invalid);
         }
-        if let Err(token) = self.proposals.admit(waiting) {
+        if let Err(token) = self.proposals.admit(waiting, self.options.proposals_bytes_max) {
+            hit(Mark::Busy);
             self.refuse(token, AppendRefusal::Busy);
         }
     }

@@ -142,6 +142,7 @@ impl Machine {
     pub(super) fn new(seed: u64, id: NodeId, disk: MemoryDisk, options: &Options) -> Self {
         let mut random = Random::new(seed, Purpose::Node(id.get()));
         let off = random.below(2 * options.drift + 1);
+        disk.set_batch_bytes_max(options.batch_bytes_max);
         let tick = options.tick.micros() * (1000 - options.drift + off) / 1000;
         Self {
             id,
@@ -186,8 +187,8 @@ impl Machine {
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
-        let Options { segment_bytes, sessions_max, .. } = *options;
-        replica::Options { raft, segment_bytes, sessions_max }
+        let Options { segment_bytes, sessions_max, proposals_bytes_max, .. } = *options;
+        replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The network: when a message arrives, if it does, and how often.
 //!
-//! Between nodes every message is on its own: lost, repeated, late, overtaken. That is worse than
-//! QUIC's streams, and all that the core is promised. Between clients and nodes a long stream is
+//! Between nodes messages come in order, urgent ones apart, unless they are lost, repeated, or held
+//! up so that others overtake them. That is worse than QUIC's streams, and all that the core is
+//! promised. Between clients and nodes a long stream is
 //! what QUIC makes of it: in order, without loss, until it is over. Headers do not change on the
 //! way, for every packet is authenticated; a byte of an entry may, for its own checksum is there to
 //! notice.
@@ -75,6 +76,8 @@ pub(super) struct Network {
     stream_break: u32,
     cuts: Vec<Cut>,
     clogs: BTreeMap<(NodeId, NodeId), Time>,
+    /// When the newest message arrives on each stream between nodes: urgent ones have their own.
+    arrived: BTreeMap<(NodeId, NodeId, bool), Time>,
     streams: BTreeMap<StreamNumber, Stream>,
     opened: u64,
     random: Random,
@@ -95,6 +98,7 @@ impl Network {
             stream_break: options.stream_break,
             cuts: vec![],
             clogs: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             streams: BTreeMap::new(),
             opened: 0,
             random,
@@ -139,7 +143,12 @@ impl Network {
     }
 
     /// When a message from one node to another arrives: not at all, once, or more often.
-    pub(super) fn arrivals(&mut self, now: Time, from: NodeId, to: NodeId) -> Vec<Time> {
+    pub(super) fn arrivals(
+        &mut self,
+        now: Time,
+        (from, to): (NodeId, NodeId),
+        is_urgent: bool,
+    ) -> Vec<Time> {
         self.traffic.sent += 1;
         let random = &mut self.random;
         let mut arrives = now + Time::from_micros(1) + random.around(self.latency);
@@ -147,6 +156,11 @@ impl Network {
         if random.happens(self.reorder) {
             self.traffic.reordered += 1;
             arrives = arrives + random.around(self.latency.times(20));
+        } else {
+            // One that is not held up comes after those before it.
+            let last = self.arrived.entry((from, to, is_urgent)).or_default();
+            arrives = arrives.max(*last);
+            *last = arrives;
         }
         let repeated = random.happens(self.repeat);
         let later = if random.below(50) == 0 { MUCH_LATER } else { self.latency.times(20) };
@@ -182,6 +196,13 @@ impl Network {
     /// How long something takes between a client, or the registry, and a node.
     pub(super) fn delay(&mut self) -> Time {
         Time::from_micros(1) + self.random.around(self.latency)
+    }
+
+    /// How long something takes to the registry: now and then it comes from another age.
+    pub(super) fn delay_to_registry(&mut self) -> Time {
+        let late = self.random.happens(self.reorder);
+        let more = self.random.around(MUCH_LATER);
+        if late { self.delay() + more } else { self.delay() }
     }
 
     /// Whether a client's question, or the answer to it, gets lost with its connection.

@@ -118,6 +118,10 @@ pub struct Options {
     pub(super) segment_bytes: u64,
     /// Clients that nodes remember.
     pub(super) sessions_max: usize,
+    /// Bytes of requests that may wait at a leader.
+    pub(super) proposals_bytes_max: usize,
+    /// Bytes that one batch of a disk may hold.
+    pub(super) batch_bytes_max: usize,
     pub(super) window_bytes_max: u64,
     pub(super) append_count_max: usize,
     pub(super) append_bytes_max: usize,
@@ -190,6 +194,8 @@ impl Options {
             heartbeat_ticks,
             election_timeout_ticks: election,
             segment_bytes: random.spread(4 << 10, 256 << 10),
+            proposals_bytes_max: random.one_of(&[16 << 10, 32 << 20]),
+            batch_bytes_max: random.one_of(&[1, 1 << 10, 4 << 20]),
             sessions_max: random.one_of(&[2, 8, 10_000, 10_000]),
             window_bytes_max: random.spread(1 << 10, 4 << 20),
             append_count_max: random.one_of(&[1, 2, 16, 256, 256]),

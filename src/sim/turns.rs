@@ -173,7 +173,7 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
         let frame = message.to_frame();
-        for at in self.network.arrivals(self.now, from, to) {
+        for at in self.network.arrivals(self.now, (from, to), message.is_urgent()) {
             let bytes = self.network.transmit(&frame, !message.entries.is_empty());
             self.trace.sent(self.now, (from, to), at, message);
             self.queue.push(at, Event::Peer { from, to, bytes });
@@ -306,7 +306,7 @@ impl World {
     /// A leader whose no-op is committed tells the registry, until it is answered.
     fn announce(&mut self, node: NodeId) {
         let now = self.now;
-        let registry_delay = self.network.delay();
+        let registry_delay = self.network.delay_to_registry();
         let Some(process) = &mut self.machine(node).process else { return };
         let raft = process.replica.raft();
         let ready = raft.is_ready_leader().then(|| raft.current_term());

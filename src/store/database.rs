@@ -21,7 +21,7 @@ use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::guard::Opened;
 use super::memory::{MemoryDatabase, MemoryRange};
-use crate::limits::SLED_REOPEN_TIMEOUT;
+use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
 use crate::mutants;
 
 /// How often to try again while sled's threads let go of a file.
@@ -176,6 +176,15 @@ impl Database {
             Engine::Memory(memory) => {
                 memory.sync().map_err(StoreError::io("sync", &self.folder.join(DB_FILE)))
             }
+        }
+    }
+
+    /// Bytes that one batch may hold: beyond them sled could re-use a segment of its own while what
+    /// stood there has no copy behind a barrier.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        match &self.engine {
+            Engine::Sled { .. } => GROUP_COMMIT_BYTES_MAX,
+            Engine::Memory(memory) => memory.batch_bytes_max(),
         }
     }
 

@@ -240,7 +240,7 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
 
 pub(super) fn options(number: u16) -> Options {
     let raft = raft::Options::new(node(number), 2, (10, 10));
-    Options { raft, segment_bytes: 1 << 20, sessions_max: 10 }
+    Options { raft, segment_bytes: 1 << 20, sessions_max: 10, proposals_bytes_max: 1 << 20 }
 }
 
 /// A follower with this log, in this term.

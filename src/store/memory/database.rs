@@ -24,6 +24,11 @@ impl MemoryDatabase {
         Self { mount, number }
     }
 
+    /// Bytes that one batch may hold.
+    pub(in super::super) fn batch_bytes_max(&self) -> usize {
+        self.mount.batch_bytes_max()
+    }
+
     /// Takes a batch into the page cache.
     pub(in super::super) fn apply(&self, batch: Batch) -> io::Result<()> {
         self.mount.attempt(Operation::Write, |state, fails| {

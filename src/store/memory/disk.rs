@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::faults::{Failing, FaultCounts, Faults};
 use super::mount::Mount;
 use super::tree::Tree;
+use crate::limits::GROUP_COMMIT_BYTES_MAX;
 
 /// A disk in memory, with a store on it or none. Clones share it; there is one per machine.
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ pub struct MemoryDisk {
 pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) faults: Faults,
+    pub(super) batch_bytes_max: usize,
     /// Counts the processes that have used it. What one of them has open is of no use to the next.
     pub(super) process: u64,
 }
@@ -29,7 +31,9 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        let state = State { tree: Tree::new(), faults: Faults::default(), process: 0 };
+        let batch_bytes_max = GROUP_COMMIT_BYTES_MAX;
+        let (tree, faults) = (Tree::new(), Faults::default());
+        let state = State { tree, faults, batch_bytes_max, process: 0 };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -48,6 +52,12 @@ impl MemoryDisk {
     pub(in super::super) fn mount(&self) -> Mount {
         let process = self.state().process;
         Mount::new(self.clone(), process)
+    }
+
+    /// Lets one batch hold no more than so many bytes, or one part: larger writes are then cut into
+    /// several, as large ones are on a real disk.
+    pub fn set_batch_bytes_max(&self, bytes: usize) {
+        self.state().batch_bytes_max = bytes;
     }
 
     // ---- what goes wrong ----
