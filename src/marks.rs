@@ -48,8 +48,6 @@ marks! {
     PreVoteRefusedLeader,
     /// an election ran out of time
     ElectionTimedOut,
-    /// a candidate's own vote came to its disk after a quorum's
-    OwnVoteLast,
     /// a leader stepped down because it heard no quorum
     QuorumLost,
     /// a leader stepped down because its disk was stuck

@@ -233,10 +233,9 @@ impl Raft {
             unreachable!("only a candidate counts votes, not a {}", self.role.name());
         };
         Self::insert_vote(&mut candidate.votes, from, &self.log);
-        let has_quorum = self.log.configuration().is_quorum(|node| candidate.votes.contains(&node));
-        if has_quorum && !self.outbox.hard_state_is_persisted() {
-            hit(Mark::OwnVoteLast);
-        } else if has_quorum {
+        if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node))
+            && self.outbox.hard_state_is_persisted()
+        {
             self.become_leader();
         }
     }

@@ -221,7 +221,7 @@ impl World {
 
     /// The term of these nodes, if one of them leads and all have what it has, on disk and known to
     /// be committed.
-    fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
+    pub(super) fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
         let replicas = || {
             nodes.iter().filter_map(|node| {
                 self.machines[Self::place(*node)].process.as_ref().map(|process| &process.replica)
@@ -247,7 +247,7 @@ impl World {
         format!("a healthy majority does not serve: {waits}; {}", self.describe(core))
     }
 
-    fn describe(&self, nodes: &BTreeSet<NodeId>) -> String {
+    pub(super) fn describe(&self, nodes: &BTreeSet<NodeId>) -> String {
         let words = nodes.iter().map(|node| {
             let machine = &self.machines[Self::place(*node)];
             let Some(process) = &machine.process else { return format!("{node} is down") };

@@ -128,6 +128,8 @@ impl World {
         if self.customers[client].life != life {
             return;
         }
+        #[cfg(test)]
+        self.heard.extend(replies.replies.iter().cloned());
         for reply in &replies.replies {
             self.customers[client].on_reply(now, number, reply);
         }

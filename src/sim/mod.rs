@@ -36,6 +36,8 @@ mod customer;
 mod disks;
 pub mod faults;
 pub mod history;
+#[cfg(test)]
+mod lab;
 pub mod laws;
 mod machine;
 pub mod model;

@@ -14,9 +14,11 @@ use bytes::{Bytes, BytesMut};
 use super::options::Options;
 use super::random::Random;
 use super::time::Time;
+use crate::raft::{AppendResult, Message};
 use crate::types::{Incarnation, NodeId};
 use crate::wire::Frame;
 use crate::wire::frame::encode_all;
+use crate::wire::peer::PeerMessage;
 
 /// Names a long stream between a client and a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +65,55 @@ pub struct Traffic {
     pub broken: u64,
     /// Bytes that nodes sent to each other.
     pub bytes: u64,
+    /// Messages of elections: questions and answers.
+    pub votes: u64,
+    /// Heartbeats.
+    pub heartbeats: u64,
+    /// Messages for entries, be they questions without any.
+    pub appends: u64,
+    /// Entries that were in them.
+    pub entries: u64,
+    /// Answers that the entry before those is not there.
+    pub rejections: u64,
+}
+
+impl Traffic {
+    /// What was done since it was as it was `earlier`.
+    #[cfg(test)]
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            sent: self.sent - earlier.sent,
+            lost: self.lost - earlier.lost,
+            repeated: self.repeated - earlier.repeated,
+            reordered: self.reordered - earlier.reordered,
+            corrupted: self.corrupted - earlier.corrupted,
+            broken: self.broken - earlier.broken,
+            bytes: self.bytes - earlier.bytes,
+            votes: self.votes - earlier.votes,
+            heartbeats: self.heartbeats - earlier.heartbeats,
+            appends: self.appends - earlier.appends,
+            entries: self.entries - earlier.entries,
+            rejections: self.rejections - earlier.rejections,
+        }
+    }
+
+    fn note(&mut self, message: &PeerMessage) {
+        self.sent += 1;
+        self.entries += message.entries.len() as u64;
+        match &message.message {
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::RequestVoteResponse(_) => self.votes += 1,
+            Message::AppendEntries(append) if append.heartbeat => self.heartbeats += 1,
+            Message::AppendEntries(_) => self.appends += 1,
+            Message::AppendEntriesResponse(response) => match response.result {
+                AppendResult::Rejected { .. } => self.rejections += 1,
+                AppendResult::Accepted { .. } | AppendResult::Stale => {}
+            },
+            Message::TimeoutNow(_) => {}
+        }
+    }
 }
 
 /// See the module.
@@ -117,6 +168,12 @@ impl Network {
         self.clogs.clear();
     }
 
+    /// From now on so many of a million messages between nodes are lost, repeated and overtaken.
+    #[cfg(test)]
+    pub(super) fn set_rates(&mut self, loss: u32, repeat: u32, reorder: u32) {
+        (self.loss, self.repeat, self.reorder) = (loss, repeat, reorder);
+    }
+
     pub(super) fn cut(
         &mut self,
         fault: usize,
@@ -147,9 +204,15 @@ impl Network {
         &mut self,
         now: Time,
         (from, to): (NodeId, NodeId),
+<<<<<<< HEAD
         is_urgent: bool,
     ) -> Vec<Time> {
         self.traffic.sent += 1;
+=======
+        message: &PeerMessage,
+    ) -> Vec<Time> {
+        self.traffic.note(message);
+>>>>>>> mit
         let random = &mut self.random;
         let mut arrives = now + Time::from_micros(1) + random.around(self.latency);
         let lost = random.happens(self.loss);

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use super::random::{Purpose, Random};
 use super::templates::Template;
 use super::time::Time;
+#[cfg(test)]
+use crate::limits;
 
 /// A class of faults, on or off in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,6 +218,43 @@ impl Options {
             record_bytes_max: random.one_of(&[16, 100, 100, 2_000]),
             patience: Time::from_millis(random.one_of(&[300, 2_000, 5_000])),
             classes,
+        }
+    }
+
+    /// A cluster in which nothing goes wrong by itself: a fast network, healthy disks, the settings
+    /// of production, and no clients.
+    #[cfg(test)]
+    pub(super) fn quiet(nodes: u16) -> Self {
+        Self {
+            nodes,
+            clients: 0,
+            storm: Time::ZERO,
+            classes: BTreeSet::new(),
+            beyond_the_promise: false,
+            template: None,
+            tick: Time::from_millis(5),
+            heartbeat_ticks: 5,
+            election_timeout_ticks: (30, 60),
+            segment_bytes: 256 << 10,
+            sessions_max: limits::SESSIONS_MAX,
+            window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
+            append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
+            append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,
+            uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
+            disk_latency: Time::from_micros(500),
+            network_latency: Time::from_micros(200),
+            turn: Time::from_micros(50),
+            loss: 0,
+            repeat: 0,
+            reorder: 0,
+            corrupt: 0,
+            stream_break: 0,
+            drift: 0,
+            fault_every: Time::from_secs(1),
+            think: Time::from_millis(10),
+            in_flight_max: 64,
+            record_bytes_max: 100,
+            patience: Time::from_secs(3600),
         }
     }
 

@@ -87,6 +87,11 @@ impl Counts {
             (&mut traffic.corrupted, more.corrupted),
             (&mut traffic.broken, more.broken),
             (&mut traffic.bytes, more.bytes),
+            (&mut traffic.votes, more.votes),
+            (&mut traffic.heartbeats, more.heartbeats),
+            (&mut traffic.appends, more.appends),
+            (&mut traffic.entries, more.entries),
+            (&mut traffic.rejections, more.rejections),
         ];
         for (sum, more) in sums {
             *sum += more;

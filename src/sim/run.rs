@@ -115,7 +115,7 @@ fn stillborn(plan: &Plan, what: String) -> Report {
 
 impl World {
     /// What the clients saw, now that it is over.
-    fn judge_history(&mut self) {
+    pub(super) fn judge_history(&mut self) {
         let history = std::mem::take(&mut self.history);
         self.look(What::Finished { history: &history, whole: self.is_whole });
     }

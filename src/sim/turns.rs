@@ -173,7 +173,11 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
         let frame = message.to_frame();
+<<<<<<< HEAD
         for at in self.network.arrivals(self.now, (from, to), message.is_urgent()) {
+=======
+        for at in self.network.arrivals(self.now, (from, to), message) {
+>>>>>>> mit
             let bytes = self.network.transmit(&frame, !message.entries.is_empty());
             self.trace.sent(self.now, (from, to), at, message);
             self.queue.push(at, Event::Peer { from, to, bytes });

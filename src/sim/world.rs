@@ -19,6 +19,8 @@ use crate::raft::Configuration;
 use crate::store::{self, Identity, MemoryDisk};
 use crate::types::{ClusterId, NodeId};
 use crate::wire::Frame;
+#[cfg(test)]
+use crate::wire::api::AppendReply;
 use crate::wire::frame::encode_all;
 
 /// The cluster of every run.
@@ -47,6 +49,9 @@ pub(super) struct World {
     pub(super) counts: Counts,
     /// Faults are over: nothing goes wrong any more.
     pub(super) calm: bool,
+    /// The answers to appends that came to clients.
+    #[cfg(test)]
+    pub(super) heard: Vec<AppendReply>,
 }
 
 impl World {
@@ -81,6 +86,8 @@ impl World {
             trace,
             counts: Counts::default(),
             calm: false,
+            #[cfg(test)]
+            heard: vec![],
             options,
         };
         world.begin();
