@@ -107,9 +107,8 @@ impl Session<'_> {
         let printed = lines
             .into_iter()
             .try_for_each(|line| self.printer.print(&TraceRow { line }))
-            .and_then(|()| match is_worth_a_line {
-                true => self.printer.print_now(&SimRow::of(&report)),
-                false => Ok(()),
+            .and_then(|()| {
+                if is_worth_a_line { self.printer.print_now(&SimRow::of(&report)) } else { Ok(()) }
             });
         if let Err(closed) = printed {
             self.closed = Some(closed.into());
@@ -293,8 +292,9 @@ impl Progress {
     fn show(&self, total: &Total) {
         if let Some(bar) = &self.bar {
             bar.set_position(total.seeds);
-            let per_second = total.counts.events as f64 / self.began.elapsed().as_secs_f64();
-            bar.set_message(format!("{:.0} k events/s", per_second / 1000.0));
+            let millis = self.began.elapsed().as_millis().max(1);
+            let per_millisecond = u128::from(total.counts.events) / millis;
+            bar.set_message(format!("{per_millisecond} k events/s"));
         }
     }
 

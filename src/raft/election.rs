@@ -223,8 +223,8 @@ impl Raft {
     fn insert_vote(votes: &mut BTreeSet<NodeId>, from: NodeId, log: &RaftLog) {
         if !votes.insert(from) && mutants::is_on(8) {
             // A count instead of a set: a repeated vote counts for somebody who has not voted.
-            let voters = &log.configuration().voters;
-            votes.extend(voters.iter().copied().find(|node| !votes.contains(node)));
+            let members = &log.configuration().voters;
+            votes.extend(members.iter().copied().find(|node| !votes.contains(node)));
         }
     }
 

@@ -56,7 +56,7 @@ impl World {
             .collect();
         self.calm = true;
         self.network.calm();
-        self.customers.iter_mut().for_each(|customer| customer.finish());
+        self.customers.iter_mut().for_each(Customer::finish);
         if able.len() < self.options.quorum() {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
@@ -65,11 +65,15 @@ impl World {
         }
         let core = self.choose_core(&able);
         self.abandon_rest(&core);
-        core.iter().for_each(|node| self.revive(*node));
+        for node in &core {
+            self.revive(*node);
+        }
         if !self.must_serve(&core) {
             return;
         }
-        able.difference(&core).for_each(|node| self.revive(*node));
+        for node in able.difference(&core) {
+            self.revive(*node);
+        }
         self.network.heal(FOR_EVER);
         self.must_agree(&able);
         self.is_whole = true;

@@ -20,6 +20,7 @@ use crate::wire::registry::Question;
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Machine {
     pub(super) id: NodeId,
     pub(super) disk: Disk,

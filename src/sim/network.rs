@@ -14,10 +14,10 @@ use bytes::{Bytes, BytesMut};
 use super::options::Options;
 use super::random::Random;
 use super::time::Time;
+use super::world::bytes_of;
 use crate::raft::{AppendResult, Message};
 use crate::types::{Incarnation, NodeId};
 use crate::wire::Frame;
-use crate::wire::frame::encode_all;
 use crate::wire::peer::PeerMessage;
 
 /// Names a long stream between a client and a node.
@@ -204,15 +204,9 @@ impl Network {
         &mut self,
         now: Time,
         (from, to): (NodeId, NodeId),
-<<<<<<< HEAD
-        is_urgent: bool,
-    ) -> Vec<Time> {
-        self.traffic.sent += 1;
-=======
         message: &PeerMessage,
     ) -> Vec<Time> {
         self.traffic.note(message);
->>>>>>> mit
         let random = &mut self.random;
         let mut arrives = now + Time::from_micros(1) + random.around(self.latency);
         let lost = random.happens(self.loss);
@@ -221,9 +215,9 @@ impl Network {
             arrives = arrives + random.around(self.latency.times(20));
         } else {
             // One that is not held up comes after those before it.
-            let last = self.arrived.entry((from, to, is_urgent)).or_default();
-            arrives = arrives.max(*last);
-            *last = arrives;
+            let before = self.arrived.entry((from, to, message.is_urgent())).or_default();
+            arrives = arrives.max(*before);
+            *before = arrives;
         }
         let repeated = random.happens(self.repeat);
         let later = if random.below(50) == 0 { MUCH_LATER } else { self.latency.times(20) };
@@ -243,8 +237,7 @@ impl Network {
 
     /// A frame between nodes, as its bytes arrive.
     pub(super) fn transmit(&mut self, frame: &Frame, has_entries: bool) -> Bytes {
-        let mut bytes = BytesMut::new();
-        encode_all(std::slice::from_ref(frame)).iter().for_each(|slice| bytes.extend(slice));
+        let mut bytes = BytesMut::from(&bytes_of(frame)[..]);
         self.traffic.bytes += bytes.len() as u64;
         if self.random.happens(self.corrupt) && has_entries {
             self.traffic.corrupted += 1;

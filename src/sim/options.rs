@@ -237,6 +237,8 @@ impl Options {
             election_timeout_ticks: (30, 60),
             segment_bytes: 256 << 10,
             sessions_max: limits::SESSIONS_MAX,
+            proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
+            batch_bytes_max: limits::GROUP_COMMIT_BYTES_MAX,
             window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,

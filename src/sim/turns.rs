@@ -173,19 +173,15 @@ impl World {
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
         let frame = message.to_frame();
-<<<<<<< HEAD
-        for at in self.network.arrivals(self.now, (from, to), message.is_urgent()) {
-=======
         for at in self.network.arrivals(self.now, (from, to), message) {
->>>>>>> mit
             let bytes = self.network.transmit(&frame, !message.entries.is_empty());
             self.trace.sent(self.now, (from, to), at, message);
             self.queue.push(at, Event::Peer { from, to, bytes });
         }
     }
 
-    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
-        let Some(frame) = frame_of(&bytes) else {
+    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: &Bytes) {
+        let Some(frame) = frame_of(bytes) else {
             return self.violate("codec", "a frame cannot be cut from its own bytes".to_owned());
         };
         match PeerMessage::from_frame(&frame) {
@@ -226,10 +222,10 @@ impl World {
         }
     }
 
-    pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: Bytes) {
+    pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: &Bytes) {
         let Some(stream) = self.network.stream(number) else { return };
         let (node, incarnation) = (stream.node, stream.incarnation);
-        let request = frame_of(&bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
+        let request = frame_of(bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
         let Some((request, records)) = request else {
             return self.violate("codec", "an append cannot be cut from its own bytes".to_owned());
         };
@@ -241,9 +237,9 @@ impl World {
     }
 
     /// A question of a client arrives: who are you, or a read.
-    pub(super) fn on_question(&mut self, caller: Caller, node: NodeId, bytes: Bytes) {
+    pub(super) fn on_question(&mut self, caller: Caller, node: NodeId, bytes: &Bytes) {
         let now = self.now;
-        let request = frame_of(&bytes).and_then(|frame| Request::from_frame(&frame).ok());
+        let request = frame_of(bytes).and_then(|frame| Request::from_frame(&frame).ok());
         if self.is_paused(node) {
             // It waits in the socket's buffer; the client gives up long before that is full.
             return;
