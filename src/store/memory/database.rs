@@ -34,9 +34,9 @@ impl MemoryDatabase {
         self.mount.attempt(Operation::Write, |state, fails| {
             let data = self.data(state)?;
             if fails {
-                data.fail_to_apply(&batch)
+                data.fail_to_apply(&batch);
             } else {
-                data.apply(batch)
+                data.apply(batch);
             }
             Ok(())
         })
@@ -47,9 +47,9 @@ impl MemoryDatabase {
         self.mount.attempt(Operation::Sync, |state, fails| {
             let data = self.data(state)?;
             if fails {
-                data.fail_to_sync()
+                data.fail_to_sync();
             } else {
-                data.sync()
+                data.sync();
             }
             Ok(())
         })

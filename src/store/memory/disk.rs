@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::super::error::StoreError;
+use super::super::guard::mark_of;
 use super::faults::{Failing, FaultCounts, Faults};
 use super::mount::Mount;
 use super::tree::Tree;
@@ -43,6 +45,7 @@ impl MemoryDisk {
     }
 
     /// Another disk with the same on it. Who uses this one goes on with this one.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         let state = self.state().clone();
         Self { state: Arc::new(Mutex::new(state)) }
@@ -130,6 +133,18 @@ impl MemoryDisk {
     /// Lets nothing more fit, or lets it fit again.
     pub fn set_full(&self, is_full: bool) {
         self.state().faults.is_full = is_full;
+    }
+
+    /// What a node's process does last when its running store turns out to be damaged: it marks the
+    /// place, so that the next start is refused too. See [`super::super::end_at_damage`].
+    pub fn mark_damage(&self, error: &StoreError) {
+        if let StoreError::Damage { place, .. } = error {
+            let mount = self.mount();
+            let mark = mark_of(place);
+            // As with a real disk: if this fails too, the damage itself speaks for itself.
+            let _ = mount.create_mark(&mark).and_then(|()| mount.sync(&mark));
+            let _ = mark.parent().map(|parent| mount.sync(parent));
+        }
     }
 
     // ---- what can be told of it ----

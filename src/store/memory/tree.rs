@@ -11,7 +11,8 @@ use super::mount::ROOT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeNumber(u64);
 
-const ROOT_NUMBER: NodeNumber = NodeNumber(0);
+/// The node's folder.
+pub(super) const ROOT_NUMBER: NodeNumber = NodeNumber(0);
 
 /// A file or a folder.
 #[derive(Clone, Debug)]
@@ -137,10 +138,6 @@ impl Tree {
     }
 
     // ---- looking ----
-
-    pub(super) fn root(&self) -> NodeNumber {
-        ROOT_NUMBER
-    }
 
     pub(super) fn find(&self, view: View, path: &Path) -> Option<NodeNumber> {
         let rest = path.strip_prefix(ROOT).ok()?;

@@ -77,10 +77,10 @@ impl History {
     fn of_many() -> Self {
         let mut history = Self::new();
         let commit = |to| Write { commit_index: index(to), ..nothing() };
-        history.write(None, 1, &[1; 2100], commit(2)).step(Step::RaiseFloor).write(
+        history.write(None, 1, &vec![1; 2100], commit(2)).step(Step::RaiseFloor).write(
             Some(3),
             2,
-            &[2; 1100],
+            &vec![2; 1100],
             Write { hard_state: Some(hard_state(2, None)), ..commit(900) },
         );
         history

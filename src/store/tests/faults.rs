@@ -287,9 +287,9 @@ fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
     running.raise_floor().unwrap();
     append(&mut running, &mut log, 80).unwrap();
     if clean {
-        running.close().unwrap()
+        running.close().unwrap();
     } else {
-        drop(running)
+        drop(running);
     }
     disk.restart();
     (disk, log, hard_state(4, Some(4)))
@@ -341,6 +341,21 @@ fn rot_is_noticed_or_harmless() {
         }
     }
     assert!(noticed > 1000 && harmless > 10, "{noticed} noticed, {harmless} harmless");
+}
+
+#[test]
+fn a_store_that_was_found_damaged_while_it_ran_is_refused_from_then_on() {
+    let (disk, ..) = old_store(false);
+    let mut running = stepper(&disk);
+    disk.mark_damage(&StoreError::damage(
+        &Layout::in_memory(disk.mount()).segment(index(1)),
+        Fault::Hash,
+    ));
+    running.raise_floor().unwrap();
+    drop(running);
+    disk.power_cut(&mut lose_all);
+    let error = try_open(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Damage { fault: Fault::Marked, .. }), "{error}");
 }
 
 #[test]

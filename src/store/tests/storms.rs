@@ -184,7 +184,7 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
 #[test]
 fn nothing_promised_is_lost_in_many_lives() {
     let (mut ends, mut faults) = (0, 0);
-    for seed in 0..400 {
+    for seed in 0..150 {
         println!("seed {seed}");
         let mut storm = Storm::new(choices(seed));
         for _ in 0..12 {
@@ -193,5 +193,5 @@ fn nothing_promised_is_lost_in_many_lives() {
         ends += storm.ends;
         faults += storm.disk.faults().batches_torn;
     }
-    assert!(ends > 500 && faults > 50, "{ends} lives ended early, {faults} batches torn");
+    assert!(ends > 200 && faults > 20, "{ends} lives ended early, {faults} batches torn");
 }
