@@ -314,6 +314,11 @@ impl Replica {
         self.tail.clients()
     }
 
+    /// The table of clients at the end of the log, as it goes into the head of a segment.
+    pub fn encoded_clients(&self) -> Vec<u8> {
+        self.tail.table_with_tail().encode()
+    }
+
     /// The end of the log, with its chain.
     pub fn tip(&self) -> Tip {
         self.window.tip()

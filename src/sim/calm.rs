@@ -20,6 +20,9 @@ use crate::types::{NodeId, Term};
 
 const LAW: &str = "I18 liveness";
 
+/// The law of states that differ although their logs do not.
+const DETERMINISM: &str = "I17 determinism";
+
 /// Election timeouts within which a healthy majority must serve.
 const TIMEOUTS_TO_SERVE: u64 = 20;
 
@@ -76,6 +79,7 @@ impl World {
         }
         self.network.heal(FOR_EVER);
         self.must_agree(&able);
+        self.must_remember_the_same(&able);
         self.is_whole = true;
         self.counts.healed += 1;
     }
@@ -189,6 +193,21 @@ impl World {
         if !self.wait_until(end, |world| world.agreed_term(able).is_some()) {
             let what = format!("not all agree in the end: {}", self.describe(able));
             self.violate(LAW, what);
+        }
+    }
+
+    /// The same log makes the same state, on whichever path a node came to it.
+    fn must_remember_the_same(&mut self, able: &BTreeSet<NodeId>) {
+        let remembered = |node: &NodeId| {
+            let process = self.machines[Self::place(*node)].process.as_ref()?;
+            Some((*node, process.replica.encoded_clients()))
+        };
+        let all: Vec<_> = able.iter().filter_map(remembered).collect();
+        let differs = all.windows(2).find(|pair| pair[0].1 != pair[1].1);
+        let names = differs.map(|pair| format!("{} and {}", pair[0].0, pair[1].0));
+        if let Some(names) = names.filter(|_| self.violations.is_empty()) {
+            let what = format!("{names} have the same log and remember different clients");
+            self.violate(DETERMINISM, what);
         }
     }
 

@@ -74,7 +74,8 @@ struct Case {
 fn tables() -> Vec<(String, String)> {
     let folder = package_folder().join("src/quorum/testdata");
     let mut found = vec![];
-    for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}")) {
+    for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+    {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         found.push((name, std::fs::read_to_string(&path).unwrap()));
@@ -255,6 +256,7 @@ fn turned(configuration: &Configuration) -> Configuration {
     turned
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "both are made for this")]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: T, theirs: T) -> Result<(), String> {
     if ours == theirs { Ok(()) } else { Err(format!("{what}: ours {ours:?}, theirs {theirs:?}")) }
 }

@@ -180,7 +180,7 @@ impl State {
                     self.persist(place);
                 }
             }
-            for sent in self.sent.to_vec() {
+            for sent in self.sent.iter().cloned().collect::<Vec<_>>() {
                 self.deliver(&sent);
             }
             if self == before {
@@ -226,7 +226,8 @@ pub(super) fn figure_8(left: Budget, slow: Option<Place>) -> State {
     state.history.committed = vec![Committed { term: Term::new(1), by: Term::new(1) }];
     state.time_out(0);
     while state.node(0).raft.role().as_leader().is_none() {
-        for sent in state.sent.to_vec().into_iter().filter(|sent| sent.value.is_between(0, 2)) {
+        let between = state.sent.iter().filter(|sent| sent.value.is_between(0, 2));
+        for sent in between.cloned().collect::<Vec<_>>() {
             state.deliver(&sent);
         }
     }
