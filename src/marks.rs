@@ -48,8 +48,6 @@ marks! {
     PreVoteRefusedLeader,
     /// an election ran out of time
     ElectionTimedOut,
-    /// a candidate's own vote came to its disk after a quorum's
-    OwnVoteLast,
     /// a leader stepped down because it heard no quorum
     QuorumLost,
     /// a leader stepped down because its disk was stuck
@@ -90,6 +88,8 @@ marks! {
     KnownNotCommitted,
     /// a request came before one that it follows
     Gap,
+    /// a request was refused because too much waits
+    Busy,
     /// a request of a client that is forgotten was refused
     Expired,
     /// a request was refused because this node does not lead

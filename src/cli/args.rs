@@ -174,6 +174,11 @@ pub(super) struct Sim {
     #[arg(long, env = "ANNAL_JOBS", value_name = "N")]
     pub(super) jobs: Option<usize>,
 
+    /// Do not look for the shortest list of faults that breaks a law, too
+    #[arg(long, env = "ANNAL_NO_SHRINK", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) no_shrink: bool,
+
     /// Print how often each rare path was taken, at the end
     #[arg(long, env = "ANNAL_MARKS", value_parser = BoolishValueParser::new())]
     #[arg(action = ArgAction::SetTrue)]

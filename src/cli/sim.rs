@@ -107,9 +107,8 @@ impl Session<'_> {
         let printed = lines
             .into_iter()
             .try_for_each(|line| self.printer.print(&TraceRow { line }))
-            .and_then(|()| match is_worth_a_line {
-                true => self.printer.print_now(&SimRow::of(&report)),
-                false => Ok(()),
+            .and_then(|()| {
+                if is_worth_a_line { self.printer.print_now(&SimRow::of(&report)) } else { Ok(()) }
             });
         if let Err(closed) = printed {
             self.closed = Some(closed.into());
@@ -138,33 +137,34 @@ impl Session<'_> {
             }
             return Ok(());
         };
-        Err(explain(plan, report, mutant).into())
+        Err(explain(plan, report, mutant, !args.no_shrink).into())
     }
 }
 
 /// Shrinks a run that broke a law, and says how to repeat it.
-fn explain(mut plan: Plan, report: Report, mutant: u8) -> Failure {
+fn explain(mut plan: Plan, report: Report, mutant: u8, wanted: bool) -> Failure {
     plan.with_lines = false;
     let seed = plan.seed;
     let violation = report.violations.first().cloned().expect("a run that broke a law");
+    let with = if mutant == 0 { String::new() } else { format!(" --mutant {mutant}") };
+    let law = violation.law;
+    let sentence = format!("seed {seed} breaks {law}: {}", violation.what);
+    let hint = "this is a bug of annal: please report it, with these commands";
+    let mut failure = Failure::new(Code::Failed, sentence, hint);
+    failure.commands = vec![format!("annal sim --seed {seed}{with}")];
+    if !wanted {
+        return failure;
+    }
     talk(format_args!("shrinking seed {seed} …"));
     sim::choose(mutant);
     let shrunk = sim::shrink(plan, report);
-    let with = if mutant == 0 { String::new() } else { format!(" --mutant {mutant}") };
     let Shrunk { plan, runs, .. } = &shrunk;
     let count = plan.faults.len();
     talk(format_args!("it takes {count} faults ({runs} runs to find out):"));
     for (number, fault) in plan.numbers.iter().zip(&plan.faults) {
         talk(format_args!("  {number:>3} {fault}"));
     }
-    let law = violation.law;
-    let sentence = format!("seed {seed} breaks {law}: {}", violation.what);
-    let hint = "this is a bug of annal: please report it, with these commands";
-    let mut failure = Failure::new(Code::Failed, sentence, hint);
-    failure.commands = vec![
-        format!("annal sim --seed {seed}{with}"),
-        format!("annal sim --seed {seed}{with}{} --trace", shrunk.flags()),
-    ];
+    failure.commands.push(format!("annal sim --seed {seed}{with}{} --trace", shrunk.flags()));
     failure
 }
 
@@ -292,8 +292,9 @@ impl Progress {
     fn show(&self, total: &Total) {
         if let Some(bar) = &self.bar {
             bar.set_position(total.seeds);
-            let per_second = total.counts.events as f64 / self.began.elapsed().as_secs_f64();
-            bar.set_message(format!("{:.0} k events/s", per_second / 1000.0));
+            let millis = self.began.elapsed().as_millis().max(1);
+            let per_millisecond = u128::from(total.counts.events) / millis;
+            bar.set_message(format!("{per_millisecond} k events/s"));
         }
     }
 

@@ -218,6 +218,10 @@ fn options(config: &NodeConfig) -> replica::Options {
     };
     let timeouts = (ticks(config.election_timeout_min), ticks(config.election_timeout_max));
     let raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
-    let sessions_max = limits::SESSIONS_MAX;
-    replica::Options { raft, segment_bytes: config.segment_bytes, sessions_max }
+    replica::Options {
+        raft,
+        segment_bytes: config.segment_bytes,
+        sessions_max: limits::SESSIONS_MAX,
+        proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
+    }
 }

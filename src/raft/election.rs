@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::border::{Content, HardState, Notice, StepDownReason};
+use super::log::RaftLog;
 use super::machine::Raft;
 use super::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
 use super::progress::Progress;
@@ -142,7 +143,8 @@ impl Raft {
         if is_eligible && self.believes_in_leader() {
             hit(Mark::PreVoteRefusedLeader);
         }
-        let vote_granted = is_eligible && !self.believes_in_leader() || mutants::is_on(32);
+        let believes = self.believes_in_leader() && !mutants::is_on(18);
+        let vote_granted = is_eligible && !believes || mutants::is_on(32);
         let term = if vote_granted { message.term } else { self.current_term() };
         let response = PreVoteResponse { term, vote_granted };
         self.outbox.send(from, Message::PreVoteResponse(response));
@@ -159,7 +161,7 @@ impl Raft {
         let Role::PreCandidate(candidate) = &mut self.role else {
             unreachable!("only a pre-candidate counts pre-votes, not a {}", self.role.name());
         };
-        candidate.votes.insert(from);
+        Self::insert_vote(&mut candidate.votes, from, &self.log);
         let reason = candidate.reason;
         if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node)) {
             self.become_candidate(reason);
@@ -205,7 +207,7 @@ impl Raft {
 
     pub(super) fn on_request_vote_response(&mut self, from: NodeId, m: &RequestVoteResponse) {
         assert_eq!(m.term, self.current_term(), "other terms were dealt with before");
-        if m.vote_granted {
+        if m.vote_granted || mutants::is_on(7) {
             self.count_vote(from);
         }
     }
@@ -218,15 +220,19 @@ impl Raft {
         }
     }
 
-    pub(super) fn count_vote(&mut self, from: NodeId) {
+    fn insert_vote(votes: &mut BTreeSet<NodeId>, from: NodeId, log: &RaftLog) {
+        if !votes.insert(from) && mutants::is_on(8) {
+            // A count instead of a set: a repeated vote counts for somebody who has not voted.
+            let members = &log.configuration().voters;
+            votes.extend(members.iter().copied().find(|node| !votes.contains(node)));
+        }
+    }
+
+    fn count_vote(&mut self, from: NodeId) {
         let Role::Candidate(candidate) = &mut self.role else {
             unreachable!("only a candidate counts votes, not a {}", self.role.name());
         };
-        let is_again = !candidate.votes.insert(from);
-        if is_again && mutants::is_on(8) {
-            // A count instead of a set: somebody else is counted in its stead.
-            candidate.votes.extend(self.log.configuration().voters.iter().copied().take(2));
-        }
+        Self::insert_vote(&mut candidate.votes, from, &self.log);
         if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node))
             && self.outbox.hard_state_is_persisted()
         {

@@ -200,17 +200,14 @@ impl Raft {
 
     fn on_message(&mut self, from: NodeId, message: Message) {
         assert_ne!(from, self.id(), "a message from this node to itself");
-        if message.term() < self.current_term() && !self.counts_anyway(&message) {
+        if message.term() < self.current_term() {
             return self.on_older_term(from, &message);
         }
-        if self.is_disruption(&message) && !mutants::is_on(18) {
+        if self.is_disruption(&message) {
             hit(Mark::Disruption);
             return;
         }
         if message.term() > self.current_term() && Self::is_claim(&message) {
-            if mutants::is_on(7) && matches!(self.role, Role::Candidate(_)) {
-                return self.count_vote(from);
-            }
             self.become_follower(message.term(), None, StepDownReason::HigherTerm);
         }
         self.dispatch(from, message);
@@ -272,20 +269,6 @@ impl Raft {
             (Role::Leader(_), M::AppendEntriesResponse(m)) => self.on_append_response(from, &m),
             (Role::Leader(_), M::TimeoutNow(_)) => self.two_leaders(from),
         }
-    }
-
-    /// The bug of counting answers of other terms.
-    fn counts_anyway(&self, message: &Message) -> bool {
-        mutants::is_on(9)
-            && match message {
-                Message::RequestVoteResponse(_) => matches!(self.role, Role::Candidate(_)),
-                Message::AppendEntriesResponse(_) => self.role.as_leader().is_some(),
-                Message::PreVote(_)
-                | Message::PreVoteResponse(_)
-                | Message::RequestVote(_)
-                | Message::AppendEntries(_)
-                | Message::TimeoutNow(_) => false,
-            }
     }
 
     /// The sender is behind: say so, where it waits for an answer; the answer's term tells it.
@@ -385,8 +368,7 @@ impl Raft {
         let Options { election_timeout_ticks_min: min, election_timeout_ticks_max: max, .. } =
             self.options;
         let spread = u64::from(max - min) + 1;
-        let random = if mutants::is_on(19) { 0 } else { self.random };
-        let extra = u32::try_from(random % spread).expect("below a number of ticks");
+        let extra = u32::try_from(self.random % spread).expect("below a number of ticks");
         ElectionTimer { elapsed: 0, timeout: min + extra }
     }
 

@@ -170,7 +170,7 @@ impl Raft {
 
     pub(super) fn on_append_response(&mut self, from: NodeId, message: &AppendEntriesResponse) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
-        if message.result == AppendResult::Stale && !mutants::is_on(31) {
+        if message.result == AppendResult::Stale {
             // NB: it answers a message of an older term, perhaps this leader's own. Its round is of
             // that term and confirms nothing in this one.
             return;
@@ -197,8 +197,7 @@ impl Raft {
                 let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
                 progress.on_rejected(prev_log_id, agree);
             }
-            // Looked at above.
-            AppendResult::Stale => {}
+            AppendResult::Stale => unreachable!("looked at above"),
         }
         self.maybe_commit();
         self.maybe_confirm_reads();

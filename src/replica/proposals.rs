@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::replica::AppendToken;
 use super::sessions::Answer;
 use crate::entry::Request;
-use crate::limits::PROPOSALS_BYTES_MAX;
 use crate::types::Index;
 use crate::wire::api::AppendRequest;
 
@@ -37,10 +36,10 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
-    /// Takes a request, unless too much is waiting.
-    pub(super) fn admit(&mut self, waiting: Waiting) -> Result<(), AppendToken> {
+    /// Takes a request, unless more than so many bytes would wait.
+    pub(super) fn admit(&mut self, waiting: Waiting, bytes_max: usize) -> Result<(), AppendToken> {
         let bytes = waiting.payload_bytes();
-        if self.waiting_bytes + bytes > PROPOSALS_BYTES_MAX {
+        if self.waiting_bytes + bytes > bytes_max {
             return Err(waiting.token);
         }
         self.waiting_bytes += bytes;

@@ -35,6 +35,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Clients that are remembered; the same for all nodes of a cluster, for ever.
     pub sessions_max: usize,
+    /// Bytes of requests that may wait to be proposed.
+    pub proposals_bytes_max: usize,
 }
 
 /// What can happen to a replica.
@@ -297,6 +299,11 @@ impl Replica {
         self.raft.log().commit_index().min(self.raft.log().persisted())
     }
 
+    /// What it was told once.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Bytes of the append requests that wait to be folded into an entry.
     pub fn waiting_bytes(&self) -> usize {
         self.proposals.waiting_bytes()
@@ -305,6 +312,11 @@ impl Replica {
     /// How many clients its table remembers.
     pub fn clients(&self) -> usize {
         self.tail.clients()
+    }
+
+    /// The table of clients at the end of the log, as it goes into the head of a segment.
+    pub fn encoded_clients(&self) -> Vec<u8> {
+        self.tail.table_with_tail().encode()
     }
 
     /// The end of the log, with its chain.
@@ -342,7 +354,8 @@ impl Replica {
         if !is_valid {
             return self.refuse(token, AppendRefusal::Invalid);
         }
-        if let Err(token) = self.proposals.admit(waiting) {
+        if let Err(token) = self.proposals.admit(waiting, self.options.proposals_bytes_max) {
+            hit(Mark::Busy);
             self.refuse(token, AppendRefusal::Busy);
         }
     }

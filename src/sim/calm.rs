@@ -2,7 +2,7 @@
 //!
 //! The core is any majority of the machines that keep what they promised, fully connected. Its
 //! members are started and their disks healed; all other faults stay as they are for ever: the
-//! rest is dead, deaf or dumb. Within a bound the core must have one leader, take an append, serve
+//! rest is dead, deaf, dumb, or has a disk that is stuck. Within a bound the core must have one leader, take an append, serve
 //! a linearizable read, and agree; and its term must then stay what it is. At the end the rest is
 //! healed too, and all must agree.
 
@@ -20,6 +20,9 @@ use crate::types::{NodeId, Term};
 
 const LAW: &str = "I18 liveness";
 
+/// The law of states that differ although their logs do not.
+const DETERMINISM: &str = "I17 determinism";
+
 /// Election timeouts within which a healthy majority must serve.
 const TIMEOUTS_TO_SERVE: u64 = 20;
 
@@ -32,10 +35,14 @@ const LOOK_EVERY: Time = Time::from_millis(50);
 /// A fault that is never healed.
 const FOR_EVER: usize = usize::MAX;
 
+/// What may become of it.
+const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest::CutOff];
+
 /// The rest of the cluster, while the core recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Dead,
+    Stuck,
     Deaf,
     Dumb,
     CutOff,
@@ -52,7 +59,7 @@ impl World {
             .collect();
         self.calm = true;
         self.network.calm();
-        self.customers.iter_mut().for_each(|customer| customer.finish());
+        self.customers.iter_mut().for_each(Customer::finish);
         if able.len() < self.options.quorum() {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
@@ -61,13 +68,18 @@ impl World {
         }
         let core = self.choose_core(&able);
         self.abandon_rest(&core);
-        core.iter().for_each(|node| self.revive(*node));
+        for node in &core {
+            self.revive(*node);
+        }
         if !self.must_serve(&core) {
             return;
         }
-        able.difference(&core).for_each(|node| self.revive(*node));
+        for node in able.difference(&core) {
+            self.revive(*node);
+        }
         self.network.heal(FOR_EVER);
         self.must_agree(&able);
+        self.must_remember_the_same(&able);
         self.is_whole = true;
         self.counts.healed += 1;
     }
@@ -90,7 +102,7 @@ impl World {
     fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
         let rest: Vec<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
         for node in rest {
-            let fate = self.chance.one_of(&[Rest::Dead, Rest::Deaf, Rest::Dumb, Rest::CutOff]);
+            let fate = self.chance.one_of(&FATES);
             self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
             let alone = BTreeSet::from([node]);
             let others: BTreeSet<NodeId> =
@@ -99,6 +111,7 @@ impl World {
             match fate {
                 _ if is_lost => self.kill(node, false, None),
                 Rest::Dead => self.kill(node, false, None),
+                Rest::Stuck => self.machine(node).is_stuck = true,
                 Rest::Deaf => self.network.cut(FOR_EVER, others, alone, false),
                 Rest::Dumb => self.network.cut(FOR_EVER, alone, others, false),
                 Rest::CutOff => self.network.cut(FOR_EVER, alone, others, true),
@@ -112,6 +125,7 @@ impl World {
         let machine = self.machine(node);
         machine.disk.memory.set_full(false);
         machine.stall = Time::ZERO;
+        machine.is_stuck = false;
         machine.dies_at_start = None;
         let armed = machine.process.as_ref().is_some_and(|p| p.dies_mid_write.is_some());
         let stands_still = machine.paused_until.take();
@@ -150,6 +164,7 @@ impl World {
             return false;
         }
         let before = self.agreed_term(core);
+        self.disturb(core);
         let later = self.now + self.options.election_timeout().times(10);
         self.run_until(later);
         let after = core.iter().filter_map(|node| self.term_of(*node)).max();
@@ -160,11 +175,39 @@ impl World {
         self.violations.is_empty()
     }
 
+    /// Those outside that live get a link to one member of the core, and to no other: nothing that
+    /// they say is a reason to leave a leader whom the others hear (Howard, 2020).
+    fn disturb(&mut self, core: &BTreeSet<NodeId>) {
+        let members: Vec<NodeId> = core.iter().copied().collect();
+        let rest: BTreeSet<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
+        self.network.heal(FOR_EVER);
+        for node in &rest {
+            let friend = self.chance.one_of(&members);
+            let others = core.iter().copied().filter(|other| *other != friend).collect();
+            self.network.cut(FOR_EVER, BTreeSet::from([*node]), others, true);
+        }
+    }
+
     fn must_agree(&mut self, able: &BTreeSet<NodeId>) {
         let end = self.now + self.bound() + self.bound();
         if !self.wait_until(end, |world| world.agreed_term(able).is_some()) {
             let what = format!("not all agree in the end: {}", self.describe(able));
             self.violate(LAW, what);
+        }
+    }
+
+    /// The same log makes the same state, on whichever path a node came to it.
+    fn must_remember_the_same(&mut self, able: &BTreeSet<NodeId>) {
+        let remembered = |node: &NodeId| {
+            let process = self.machines[Self::place(*node)].process.as_ref()?;
+            Some((*node, process.replica.encoded_clients()))
+        };
+        let all: Vec<_> = able.iter().filter_map(remembered).collect();
+        let differs = all.windows(2).find(|pair| pair[0].1 != pair[1].1);
+        let names = differs.map(|pair| format!("{} and {}", pair[0].0, pair[1].0));
+        if let Some(names) = names.filter(|_| self.violations.is_empty()) {
+            let what = format!("{names} have the same log and remember different clients");
+            self.violate(DETERMINISM, what);
         }
     }
 

@@ -118,10 +118,10 @@ impl World {
         }
     }
 
-    pub(super) fn on_frame_to_client(&mut self, number: StreamNumber, bytes: Bytes) {
+    pub(super) fn on_frame_to_client(&mut self, number: StreamNumber, bytes: &Bytes) {
         let Some(stream) = self.network.stream(number) else { return };
         let (client, life, now) = (stream.client, stream.life, self.now);
-        let replies = frame_of(&bytes).and_then(|frame| AppendReplies::from_frame(&frame).ok());
+        let replies = frame_of(bytes).and_then(|frame| AppendReplies::from_frame(&frame).ok());
         let Some(replies) = replies else {
             return self.violate("codec", "answers cannot be cut from their own bytes".to_owned());
         };
@@ -147,12 +147,12 @@ impl World {
     }
 
     /// An answer to a question arrives at a client.
-    pub(super) fn on_answer(&mut self, caller: Caller, bytes: Bytes) {
+    pub(super) fn on_answer(&mut self, caller: Caller, bytes: &Bytes) {
         let Caller { client, life, question } = caller;
         if self.customers[client].life != life {
             return;
         }
-        let Some(frame) = frame_of(&bytes) else {
+        let Some(frame) = frame_of(bytes) else {
             return self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
         };
         if let Ok(welcome) = Welcome::from_frame(&frame) {
@@ -206,8 +206,8 @@ impl World {
         }
     }
 
-    pub(super) fn on_ask_registry(&mut self, asker: Asker, bytes: Bytes) {
-        let question = frame_of(&bytes).and_then(|frame| Question::from_frame(&frame).ok());
+    pub(super) fn on_ask_registry(&mut self, asker: Asker, bytes: &Bytes) {
+        let question = frame_of(bytes).and_then(|frame| Question::from_frame(&frame).ok());
         let Some(question) = question else {
             return self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
         };
@@ -241,8 +241,8 @@ impl World {
         self.queue.push(at, Event::RegistryAnswers { asker, bytes });
     }
 
-    pub(super) fn on_registry_answers(&mut self, asker: Asker, bytes: Bytes) {
-        let answer = frame_of(&bytes).and_then(|frame| Answer::from_frame(&frame).ok());
+    pub(super) fn on_registry_answers(&mut self, asker: Asker, bytes: &Bytes) {
+        let answer = frame_of(bytes).and_then(|frame| Answer::from_frame(&frame).ok());
         match (asker, answer) {
             (Asker::Node(node, incarnation), Some(Answer::Announced)) => {
                 if let Some(process) = self.machine(node).process_of(incarnation) {

@@ -77,7 +77,11 @@ pub(super) struct Reading {
     node: NodeId,
 }
 
+/// How long a client waits for the answer to a read before it asks again, at most.
+const READ_PATIENCE: Time = Time::from_secs(2);
+
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Customer {
     pub(super) number: usize,
     /// Counts its lives: what comes for an earlier one is not heard.
@@ -202,7 +206,8 @@ impl Customer {
         if self.waiting.front().is_some_and(|waiting| waiting.deadline <= now) {
             self.fail_all();
         }
-        if self.reading.as_ref().is_some_and(|reading| now.since(reading.began) > self.patience) {
+        let patience = self.patience.min(READ_PATIENCE);
+        if self.reading.as_ref().is_some_and(|reading| now.since(reading.began) > patience) {
             let reading = self.reading.take().expect("it was there");
             self.route.on_failed(reading.node);
         }

@@ -13,6 +13,9 @@ use crate::replica::{self, Replica};
 use crate::store::{self, Done, Identity, StoreError};
 use crate::types::{Incarnation, NodeId};
 
+/// Longer than any run.
+const FOR_EVER: Time = Time::from_secs(1_000_000);
+
 /// A process that its disk ended is started again after so long.
 const RESTART: Time = Time::from_millis(700);
 
@@ -20,7 +23,9 @@ impl World {
     /// How long the next thing takes that a disk is asked.
     pub(super) fn disk_time(&mut self, node: NodeId) -> Time {
         let latency = Time::from_micros(1) + self.chance.around(self.options.disk_latency);
-        latency + std::mem::take(&mut self.machine(node).stall)
+        let machine = self.machine(node);
+        let stuck = if machine.is_stuck { FOR_EVER } else { Time::ZERO };
+        latency + std::mem::take(&mut machine.stall) + stuck
     }
 
     /// If the disk has nothing to do, it takes what waits.

@@ -30,6 +30,18 @@ pub enum FaultKind {
         /// Until it is started.
         down: Time,
     },
+    /// Whoever leads is killed, and started again after a while.
+    LeaderCrash {
+        /// Until it is started.
+        down: Time,
+    },
+    /// Whoever leads reaches so many others and no more, and hears no more.
+    LeaderCut {
+        /// How many.
+        friends: usize,
+        /// How long.
+        length: Time,
+    },
     /// A process is stopped in order, and started again after a while.
     Stop {
         /// Whose.
@@ -272,11 +284,11 @@ impl FaultKind {
     /// The class that it belongs to.
     pub fn class(&self) -> Class {
         match self {
-            Self::Crash { .. } | Self::Stop { .. } => Class::Crash,
+            Self::Crash { .. } | Self::LeaderCrash { .. } | Self::Stop { .. } => Class::Crash,
             Self::MidWrite { .. } => Class::MidWrite,
             Self::PowerCut { .. } => Class::Power,
             Self::Pause { .. } => Class::Pause,
-            Self::Cut { .. } => Class::Partition,
+            Self::Cut { .. } | Self::LeaderCut { .. } => Class::Partition,
             Self::Clog { .. } => Class::Clog,
             Self::Stall { .. } => Class::Stall,
             Self::Full { .. } => Class::Full,
@@ -305,6 +317,13 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crash { node, down } => write!(f, "{node} crashes for {} ms", down.millis()),
+            Self::LeaderCrash { down } => {
+                write!(f, "whoever leads crashes for {} ms", down.millis())
+            }
+            Self::LeaderCut { friends, length } => {
+                let length = length.millis();
+                write!(f, "whoever leads reaches {friends} others for {length} ms")
+            }
             Self::Stop { node, down } => write!(f, "{node} is stopped for {} ms", down.millis()),
             Self::MidWrite { node, operations, power, down } => {
                 let how = if *power { "loses power" } else { "crashes" };

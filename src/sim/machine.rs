@@ -20,6 +20,7 @@ use crate::wire::registry::Question;
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Machine {
     pub(super) id: NodeId,
     pub(super) disk: Disk,
@@ -40,6 +41,8 @@ pub(super) struct Machine {
     pub(super) disk_fails: bool,
     /// Its next start is killed after so many operations of its disk.
     pub(super) dies_at_start: Option<u64>,
+    /// Its disk never finishes anything.
+    pub(super) is_stuck: bool,
     /// The next thing its disk is asked takes so much longer.
     pub(super) stall: Time,
     pub(super) random: Random,
@@ -140,6 +143,7 @@ impl Machine {
     pub(super) fn new(seed: u64, id: NodeId, disk: MemoryDisk, options: &Options) -> Self {
         let mut random = Random::new(seed, Purpose::Node(id.get()));
         let off = random.below(2 * options.drift + 1);
+        disk.set_batch_bytes_max(options.batch_bytes_max);
         let tick = options.tick.micros() * (1000 - options.drift + off) / 1000;
         Self {
             id,
@@ -154,6 +158,7 @@ impl Machine {
             clock_ahead_ms: 0,
             disk_fails: false,
             dies_at_start: None,
+            is_stuck: false,
             stall: Time::ZERO,
             random,
             tick: Time::from_micros(tick),
@@ -183,8 +188,8 @@ impl Machine {
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
-        let Options { segment_bytes, sessions_max, .. } = *options;
-        replica::Options { raft, segment_bytes, sessions_max }
+        let Options { segment_bytes, sessions_max, proposals_bytes_max, .. } = *options;
+        replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max }
     }
 }
 

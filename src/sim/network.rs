@@ -1,7 +1,8 @@
 //! The network: when a message arrives, if it does, and how often.
 //!
-//! Between nodes every message is on its own: lost, repeated, late, overtaken. That is worse than
-//! QUIC's streams, and all that the core is promised. Between clients and nodes a long stream is
+//! Between nodes messages come in order, urgent ones apart, unless they are lost, repeated, or held
+//! up so that others overtake them. That is worse than QUIC's streams, and all that the core is
+//! promised. Between clients and nodes a long stream is
 //! what QUIC makes of it: in order, without loss, until it is over. Headers do not change on the
 //! way, for every packet is authenticated; a byte of an entry may, for its own checksum is there to
 //! notice.
@@ -13,10 +14,10 @@ use bytes::{Bytes, BytesMut};
 use super::options::Options;
 use super::random::Random;
 use super::time::Time;
+use super::world::bytes_of;
 use crate::raft::{AppendResult, Message};
 use crate::types::{Incarnation, NodeId};
 use crate::wire::Frame;
-use crate::wire::frame::encode_all;
 use crate::wire::peer::PeerMessage;
 
 /// Names a long stream between a client and a node.
@@ -126,6 +127,8 @@ pub(super) struct Network {
     stream_break: u32,
     cuts: Vec<Cut>,
     clogs: BTreeMap<(NodeId, NodeId), Time>,
+    /// When the newest message arrives on each stream between nodes: urgent ones have their own.
+    arrived: BTreeMap<(NodeId, NodeId, bool), Time>,
     streams: BTreeMap<StreamNumber, Stream>,
     opened: u64,
     random: Random,
@@ -146,6 +149,7 @@ impl Network {
             stream_break: options.stream_break,
             cuts: vec![],
             clogs: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             streams: BTreeMap::new(),
             opened: 0,
             random,
@@ -209,6 +213,11 @@ impl Network {
         if random.happens(self.reorder) {
             self.traffic.reordered += 1;
             arrives = arrives + random.around(self.latency.times(20));
+        } else {
+            // One that is not held up comes after those before it.
+            let before = self.arrived.entry((from, to, message.is_urgent())).or_default();
+            arrives = arrives.max(*before);
+            *before = arrives;
         }
         let repeated = random.happens(self.repeat);
         let later = if random.below(50) == 0 { MUCH_LATER } else { self.latency.times(20) };
@@ -228,8 +237,7 @@ impl Network {
 
     /// A frame between nodes, as its bytes arrive.
     pub(super) fn transmit(&mut self, frame: &Frame, has_entries: bool) -> Bytes {
-        let mut bytes = BytesMut::new();
-        encode_all(std::slice::from_ref(frame)).iter().for_each(|slice| bytes.extend(slice));
+        let mut bytes = BytesMut::from(&bytes_of(frame)[..]);
         self.traffic.bytes += bytes.len() as u64;
         if self.random.happens(self.corrupt) && has_entries {
             self.traffic.corrupted += 1;
@@ -244,6 +252,13 @@ impl Network {
     /// How long something takes between a client, or the registry, and a node.
     pub(super) fn delay(&mut self) -> Time {
         Time::from_micros(1) + self.random.around(self.latency)
+    }
+
+    /// How long something takes to the registry: now and then it comes from another age.
+    pub(super) fn delay_to_registry(&mut self) -> Time {
+        let late = self.random.happens(self.reorder);
+        let more = self.random.around(MUCH_LATER);
+        if late { self.delay() + more } else { self.delay() }
     }
 
     /// Whether a client's question, or the answer to it, gets lost with its connection.

@@ -120,6 +120,10 @@ pub struct Options {
     pub(super) segment_bytes: u64,
     /// Clients that nodes remember.
     pub(super) sessions_max: usize,
+    /// Bytes of requests that may wait at a leader.
+    pub(super) proposals_bytes_max: usize,
+    /// Bytes that one batch of a disk may hold.
+    pub(super) batch_bytes_max: usize,
     pub(super) window_bytes_max: u64,
     pub(super) append_count_max: usize,
     pub(super) append_bytes_max: usize,
@@ -157,6 +161,14 @@ const TEMPLATE_ONE_IN: u64 = 5;
 impl Options {
     /// The options of a seed.
     pub fn draw(seed: u64) -> Self {
+        let mut options = Self::draw_freely(seed);
+        if let Some(template) = options.template {
+            template.prepare(&mut options);
+        }
+        options
+    }
+
+    fn draw_freely(seed: u64) -> Self {
         let random = &mut Random::new(seed, Purpose::Options);
         let template = (random.below(TEMPLATE_ONE_IN) == 0).then(|| Template::draw(random));
         let classes: BTreeSet<Class> =
@@ -175,7 +187,7 @@ impl Options {
         let heartbeat_ticks = random.one_of(&[5, 5, 5, 2]);
         let election = random.one_of(&[(30, 60), (30, 60), (20, 25), (60, 120)]);
         Self {
-            nodes: template.map_or(drawn, Template::nodes),
+            nodes: drawn,
             clients: usize::try_from(random.between(1, 4)).expect("a small number"),
             storm: Time::from_secs(random.between(4, 20)),
             beyond_the_promise: random.below(20) == 0,
@@ -184,6 +196,8 @@ impl Options {
             heartbeat_ticks,
             election_timeout_ticks: election,
             segment_bytes: random.spread(4 << 10, 256 << 10),
+            proposals_bytes_max: random.one_of(&[16 << 10, 32 << 20]),
+            batch_bytes_max: random.one_of(&[1, 1 << 10, 4 << 20]),
             sessions_max: random.one_of(&[2, 8, 10_000, 10_000]),
             window_bytes_max: random.spread(1 << 10, 4 << 20),
             append_count_max: random.one_of(&[1, 2, 16, 256, 256]),
@@ -223,6 +237,8 @@ impl Options {
             election_timeout_ticks: (30, 60),
             segment_bytes: 256 << 10,
             sessions_max: limits::SESSIONS_MAX,
+            proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
+            batch_bytes_max: limits::GROUP_COMMIT_BYTES_MAX,
             window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,

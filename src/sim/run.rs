@@ -45,7 +45,7 @@ impl Plan {
     pub fn of_template(seed: u64, template: Template) -> Self {
         let mut options = Options::draw(seed);
         options.template = Some(template);
-        options.nodes = template.nodes();
+        template.prepare(&mut options);
         Self::with_options(seed, options)
     }
 

@@ -111,14 +111,16 @@ impl Shrunk {
         let off = drawn.options.classes.difference(&options.classes);
         let off: Vec<String> = off.map(ToString::to_string).collect();
         if !off.is_empty() {
-            flags += &format!(" --off {}", off.join(","));
+            flags.push_str(" --off ");
+            flags.push_str(&off.join(","));
         }
         if drawn.numbers != *numbers {
-            flags +=
-                &format!(" --faults {}", missing(numbers.iter().map(usize::to_string).collect()));
+            flags.push_str(" --faults ");
+            flags.push_str(&missing(numbers.iter().map(usize::to_string).collect()));
         }
         if drawn.options.clients != options.clients {
-            flags += &format!(" --clients {}", options.clients);
+            flags.push_str(" --clients ");
+            flags.push_str(&options.clients.to_string());
         }
         flags
     }

@@ -1,6 +1,8 @@
 //! Faults strike, and end.
 
-use super::faults::FaultKind;
+use std::collections::BTreeSet;
+
+use super::faults::{FaultKind, all_nodes};
 use super::laws::What;
 use super::queue::Event;
 use super::time::Time;
@@ -20,6 +22,19 @@ impl World {
         let now = self.now;
         match kind {
             FaultKind::Crash { node, down } => self.kill(node, false, Some(down)),
+            FaultKind::LeaderCrash { down } => {
+                if let Some(leader) = self.leader() {
+                    self.kill(leader, false, Some(down));
+                }
+            }
+            FaultKind::LeaderCut { friends, length } => {
+                if let Some(leader) = self.leader() {
+                    let others = all_nodes(&self.options).into_iter().filter(|n| *n != leader);
+                    let rest = others.skip(friends).collect();
+                    self.network.cut(number, BTreeSet::from([leader]), rest, true);
+                    self.queue.push(now + length, Event::Heal { number });
+                }
+            }
             FaultKind::Stop { node, down } => self.stop(node, down),
             FaultKind::MidWrite { node, operations, power, down } => {
                 self.arm(node, operations, power, down);
@@ -70,6 +85,15 @@ impl World {
                 self.customers[client].paused_until = now + length;
             }
         }
+    }
+
+    /// Who leads the highest term.
+    fn leader(&self) -> Option<NodeId> {
+        let leads = self.machines.iter().filter_map(|machine| {
+            let raft = machine.process.as_ref()?.replica.raft();
+            raft.role().as_leader().map(|_| (raft.current_term(), machine.id))
+        });
+        leads.max().map(|(_, node)| node)
     }
 
     /// A fault that lasts is over.

@@ -67,7 +67,7 @@ impl Template {
     }
 
     /// How many nodes it needs.
-    pub(super) fn nodes(self) -> u16 {
+    fn nodes(self) -> u16 {
         match self {
             Self::Figure8 | Self::Bridge => 5,
             Self::DeafLeader
@@ -79,16 +79,48 @@ impl Template {
         }
     }
 
+    /// Makes the run such that its faults have an effect.
+    pub(super) fn prepare(self, options: &mut Options) {
+        options.nodes = self.nodes();
+        match self {
+            Self::Figure8 => {
+                options.append_count_max = 1;
+                options.tick = Time::from_millis(5);
+                options.network_latency = Time::from_millis(5);
+                options.election_timeout_ticks = (20, 25);
+                options.think = Time::from_millis(2);
+                options.in_flight_max = 8;
+            }
+            Self::StaleLeader => {
+                // Others may elect long before it gives up.
+                options.election_timeout_ticks = (20, 120);
+                options.tick = Time::from_millis(5);
+                options.heartbeat_ticks = 5;
+                options.network_latency = Time::from_micros(500);
+                options.disk_latency = Time::from_micros(500);
+                options.think = Time::from_millis(2);
+                options.clients = 4;
+            }
+            Self::Bridge
+            | Self::DeafLeader
+            | Self::Isolated
+            | Self::PowerCutOfAll
+            | Self::MinorityRot
+            | Self::PauseAndKill => {}
+        }
+    }
+
     /// Its faults. Who leads when they strike is not known: they come in rounds, so that some round
     /// hits the leader.
     pub(super) fn faults(self, random: &mut Random, options: &Options) -> Vec<Fault> {
         let mut faults = vec![];
         let mut begin = Time::from_millis(1_000);
+        let pause = if self == Self::Figure8 { Time::from_millis(300) } else { ROUND };
         while begin < options.storm {
             let one = any_node(random, options);
             let round = self.round(random, options, one);
             faults.extend(round.into_iter().map(|(after, kind)| Fault { at: begin + after, kind }));
-            begin = begin + ROUND + random.around(ROUND);
+            begin = begin + pause + random.around(ROUND);
         }
         faults
     }
@@ -107,12 +139,13 @@ impl Template {
         match self {
             Self::Figure8 => {
                 // It reaches one other at most, and dies before it reaches more.
-                let friend = any_node(random, options);
-                let rest = others.into_iter().filter(|node| *node != friend).collect();
-                let down = random.around(ROUND);
+                let die = Time::from_millis(random.between(20, 600));
+                let down = Time::from_millis(random.between(100, 900));
+                let friends = usize::from(random.coin());
+                let length = die + Time::from_millis(random.below(300));
                 vec![
-                    (Time::ZERO, cut(alone, rest, false)),
-                    (Time::from_millis(random.below(400)), FaultKind::Crash { node: one, down }),
+                    (Time::ZERO, FaultKind::LeaderCut { friends, length }),
+                    (die, FaultKind::LeaderCrash { down }),
                 ]
             }
             Self::Bridge => {
@@ -121,7 +154,15 @@ impl Template {
                 vec![(Time::ZERO, cut(left, right, true))]
             }
             Self::DeafLeader => vec![(Time::ZERO, cut(others, alone, false))],
-            Self::Isolated | Self::StaleLeader => vec![(Time::ZERO, cut(alone, others, true))],
+            Self::Isolated => vec![(Time::ZERO, cut(alone, others, true))],
+            Self::StaleLeader => {
+                // When it comes back, the one that was elected meanwhile is gone.
+                let crash = FaultKind::LeaderCrash { down: half };
+                vec![
+                    (Time::ZERO, FaultKind::LeaderCut { friends: 0, length: ROUND }),
+                    (ROUND, crash),
+                ]
+            }
             Self::PowerCutOfAll => {
                 let down = Time::from_millis(random.spread(1, 500));
                 vec![(half, FaultKind::PowerCut { nodes: all_nodes(options), down })]

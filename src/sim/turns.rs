@@ -180,8 +180,8 @@ impl World {
         }
     }
 
-    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
-        let Some(frame) = frame_of(&bytes) else {
+    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: &Bytes) {
+        let Some(frame) = frame_of(bytes) else {
             return self.violate("codec", "a frame cannot be cut from its own bytes".to_owned());
         };
         match PeerMessage::from_frame(&frame) {
@@ -222,10 +222,10 @@ impl World {
         }
     }
 
-    pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: Bytes) {
+    pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: &Bytes) {
         let Some(stream) = self.network.stream(number) else { return };
         let (node, incarnation) = (stream.node, stream.incarnation);
-        let request = frame_of(&bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
+        let request = frame_of(bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
         let Some((request, records)) = request else {
             return self.violate("codec", "an append cannot be cut from its own bytes".to_owned());
         };
@@ -237,9 +237,9 @@ impl World {
     }
 
     /// A question of a client arrives: who are you, or a read.
-    pub(super) fn on_question(&mut self, caller: Caller, node: NodeId, bytes: Bytes) {
+    pub(super) fn on_question(&mut self, caller: Caller, node: NodeId, bytes: &Bytes) {
         let now = self.now;
-        let request = frame_of(&bytes).and_then(|frame| Request::from_frame(&frame).ok());
+        let request = frame_of(bytes).and_then(|frame| Request::from_frame(&frame).ok());
         if self.is_paused(node) {
             // It waits in the socket's buffer; the client gives up long before that is full.
             return;
@@ -306,7 +306,7 @@ impl World {
     /// A leader whose no-op is committed tells the registry, until it is answered.
     fn announce(&mut self, node: NodeId) {
         let now = self.now;
-        let registry_delay = self.network.delay();
+        let registry_delay = self.network.delay_to_registry();
         let Some(process) = &mut self.machine(node).process else { return };
         let raft = process.replica.raft();
         let ready = raft.is_ready_leader().then(|| raft.current_term());

@@ -143,15 +143,15 @@ impl World {
             Event::Fetched { node, incarnation, to, prev_log_id, last } => {
                 self.on_fetched((node, incarnation), to, prev_log_id, last);
             }
-            Event::Peer { from, to, bytes } => self.on_peer(from, to, bytes),
-            Event::Question { caller, node, bytes } => self.on_question(caller, node, bytes),
-            Event::Answer { caller, bytes } => self.on_answer(caller, bytes),
-            Event::ToNode { stream, bytes } => self.on_frame_to_node(stream, bytes),
-            Event::ToClient { stream, bytes } => self.on_frame_to_client(stream, bytes),
+            Event::Peer { from, to, bytes } => self.on_peer(from, to, &bytes),
+            Event::Question { caller, node, bytes } => self.on_question(caller, node, &bytes),
+            Event::Answer { caller, bytes } => self.on_answer(caller, &bytes),
+            Event::ToNode { stream, bytes } => self.on_frame_to_node(stream, &bytes),
+            Event::ToClient { stream, bytes } => self.on_frame_to_client(stream, &bytes),
             Event::StreamEnds { stream } => self.on_stream_ends(stream),
-            Event::AskRegistry { asker, bytes } => self.on_ask_registry(asker, bytes),
+            Event::AskRegistry { asker, bytes } => self.on_ask_registry(asker, &bytes),
             Event::RegistrySynced { start } => self.on_registry_synced(start),
-            Event::RegistryAnswers { asker, bytes } => self.on_registry_answers(asker, bytes),
+            Event::RegistryAnswers { asker, bytes } => self.on_registry_answers(asker, &bytes),
             Event::RegistryStarts => self.registrar.start(),
             Event::Poll { client, life } => self.on_poll(client, life),
             Event::Fault { number } => self.strike(number),
@@ -211,9 +211,7 @@ impl World {
 
 /// The bytes of a frame on the wire.
 pub(super) fn bytes_of(frame: &Frame) -> Bytes {
-    let mut bytes = BytesMut::new();
-    encode_all(std::slice::from_ref(frame)).iter().for_each(|slice| bytes.extend(slice));
-    bytes.freeze()
+    encode_all(std::slice::from_ref(frame)).concat().into()
 }
 
 /// The frame in bytes that arrived whole.

@@ -21,7 +21,7 @@ use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::guard::Opened;
 use super::memory::{MemoryDatabase, MemoryRange};
-use crate::limits::SLED_REOPEN_TIMEOUT;
+use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
 use crate::mutants;
 
 /// How often to try again while sled's threads let go of a file.
@@ -179,6 +179,15 @@ impl Database {
         }
     }
 
+    /// Bytes that one batch may hold: beyond them sled could re-use a segment of its own while what
+    /// stood there has no copy behind a barrier.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        match &self.engine {
+            Engine::Sled { .. } => GROUP_COMMIT_BYTES_MAX,
+            Engine::Memory(memory) => memory.batch_bytes_max(),
+        }
+    }
+
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         match &self.engine {
@@ -329,8 +338,9 @@ pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreErro
 /// Waits until sled's threads have let go of a database that was dropped.
 ///
 /// # Errors
-/// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`].
+/// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`], [`StoreError::Damage`] if its files are gone.
 pub(super) fn wait_until_released(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    check_files(disk, folder)?;
     disk.wait_until_released(&folder.join(DB_FILE))
 }
 
@@ -371,12 +381,15 @@ pub(super) fn on_copy<T>(
 
 /// An error about the copy, told about the original.
 fn of_original(error: StoreError, folder: &Path, copy: &Path) -> StoreError {
+    let original = |place: PathBuf| match place.strip_prefix(copy) {
+        Ok(rest) if rest.as_os_str().is_empty() => folder.to_owned(),
+        Ok(rest) => folder.join(rest),
+        Err(_) => place,
+    };
     match error {
-        StoreError::Damage { place, fault } => {
-            let place = place.strip_prefix(copy).map_or(place.clone(), |rest| {
-                if rest.as_os_str().is_empty() { folder.to_owned() } else { folder.join(rest) }
-            });
-            StoreError::Damage { place, fault }
+        StoreError::Damage { place, fault } => StoreError::Damage { place: original(place), fault },
+        StoreError::Format { folder, found } => {
+            StoreError::Format { folder: original(folder), found }
         }
         other => other,
     }

@@ -40,6 +40,10 @@
 //! keys of `segment`; a segment begins with a [`Head`], so that a start reads only the last one or
 //! two. `meta` says which there are, whose they are, the term and the vote, and the *floor*.
 //!
+//! All of it runs over a real disk or over one in `memory`, a [`MemoryDisk`], which can lose, tear
+//! and damage what a real one can; a [`Stepper`] does the writer's and the keeper's work without
+//! their threads. So a simulator breaks the very lines that run in production.
+//!
 //! **The floor** is an entry, with its chain, that is known to have been synced. It is raised when a
 //! segment is sealed, at a clean stop, and else at most a second late, never on an append's path;
 //! it is lowered, behind a barrier, before a truncation goes below it. At the start it tells two

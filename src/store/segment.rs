@@ -31,9 +31,10 @@ use super::error::{Fault, StoreError};
 use super::meta::{decode, encode};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{
-    GROUP_COMMIT_BYTES_MAX, GROUP_COMMIT_ENTRIES_MAX, OFFSET_KEY_BYTES, OFFSET_KEY_ENTRIES,
-    SLED_SEGMENT_BYTES, STORE_VALUE_BYTES_MAX,
+    GROUP_COMMIT_ENTRIES_MAX, OFFSET_KEY_BYTES, OFFSET_KEY_ENTRIES, SLED_SEGMENT_BYTES,
+    STORE_VALUE_BYTES_MAX,
 };
+use crate::marks::{Mark, hit};
 use crate::raft::HardState;
 use crate::types::{Index, LogNumber, Offset};
 
@@ -107,11 +108,11 @@ impl Segment {
         let database = Database::create(disk, folder, shape)?;
         let bytes = postcard::to_stdvec(head).expect("a head has no part that postcard refuses");
         let mut batch = Batch::default();
-        let mut weight = Weight::default();
+        let mut weight = Weight::of(&database);
         for (number, part) in (0_u32..).zip(bytes.chunks(STORE_VALUE_BYTES_MAX)) {
             if !weight.fits(part.len()) {
                 database.write(std::mem::take(&mut batch))?;
-                weight = Weight::default();
+                weight = Weight::of(&database);
             }
             weight.add(part.len());
             batch.insert(head_key(number), part);
@@ -378,18 +379,22 @@ fn index_of(value: &IVec) -> Option<Index> {
 }
 
 /// How much one batch holds: sled must reach a barrier before it re-uses what a batch made it move.
-#[derive(Default)]
 struct Weight {
+    bytes_max: usize,
     bytes: usize,
     entries: usize,
 }
 
 impl Weight {
+    /// Of an empty batch for this database.
+    fn of(database: &Database) -> Self {
+        Self { bytes_max: database.batch_bytes_max(), bytes: 0, entries: 0 }
+    }
+
     /// Whether this much more is within bounds. Anything fits into an empty batch.
     fn fits(&self, bytes: usize) -> bool {
         self.entries == 0
-            || (self.entries < GROUP_COMMIT_ENTRIES_MAX
-                && self.bytes + bytes <= GROUP_COMMIT_BYTES_MAX)
+            || (self.entries < GROUP_COMMIT_ENTRIES_MAX && self.bytes + bytes <= self.bytes_max)
     }
 
     fn add(&mut self, bytes: usize) {
@@ -442,7 +447,7 @@ impl Appender {
         state: &State,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
-        let mut weight = Weight::default();
+        let mut weight = Weight::of(&self.segment.database);
         if let Some(from) = truncate_from {
             self.remove(from, &mut batch, &mut weight, state)?;
         }
@@ -451,6 +456,7 @@ impl Appender {
             assert!(entry.id().term >= self.tip.id.term, "{} after {}", entry.id(), self.tip.id);
             debug_assert_eq!(entry.check_follows(&self.tip), Ok(()));
             if !weight.fits(entry.bytes().len()) {
+                hit(Mark::SeveralBatches);
                 self.commit(&mut batch, &mut weight, state)?;
             }
             self.add(entry, &mut batch);
@@ -466,7 +472,7 @@ impl Appender {
         state: &State,
     ) -> Result<(), StoreError> {
         let mut whole = std::mem::take(batch);
-        *weight = Weight::default();
+        *weight = Weight::of(&self.segment.database);
         whole.insert(STATE_KEY, encode(state));
         self.segment.database.write(whole)
     }
@@ -500,6 +506,7 @@ impl Appender {
         while index >= from {
             let (keys, bytes) = self.keys_of(index)?;
             if !weight.fits(bytes) {
+                hit(Mark::SeveralBatches);
                 self.commit(batch, weight, &meanwhile)?;
             }
             weight.add(bytes);
@@ -640,7 +647,8 @@ mod tests {
 
         // All but the last batch of a write that replaces entries 8 and on, up to 10 committed.
         let new = State { commit_index: Index::new(10), ..State::default() };
-        let (mut batch, mut weight) = (Batch::default(), Weight::default());
+        let mut batch = Batch::default();
+        let mut weight = Weight::of(&appender.segment.database);
         appender.remove(Index::new(8), &mut batch, &mut weight, &new).unwrap();
         drop(batch);
 

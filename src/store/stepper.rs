@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::error::StoreError;
 use super::group::Group;
 use super::keeper::{Errand, Keeper};
+use super::lock::FolderLock;
 use super::worker::Worker;
 use super::{Done, Store, Write};
 use crate::mutants;
@@ -21,12 +22,15 @@ pub struct Stepper {
     begun: Option<Group>,
     /// What happened after a ticket had been answered: the next call tells it.
     failed: Option<StoreError>,
+    /// That of a real folder.
+    _lock: Option<FolderLock>,
 }
 
 impl Stepper {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(mut store: Store) -> Self {
+        let lock = store.lock.take();
         let worker = Worker::new(store, Keeper::Here);
-        Self { worker, queue: VecDeque::new(), begun: None, failed: None }
+        Self { worker, queue: VecDeque::new(), begun: None, failed: None, _lock: lock }
     }
 
     /// Queues a write. Writes are performed in the order given.
@@ -100,7 +104,7 @@ impl Stepper {
             self.finish()?;
         }
         self.check()?;
-        let Self { worker, .. } = self;
+        let Self { worker, _lock, .. } = self;
         worker.into_shared().close()
     }
 

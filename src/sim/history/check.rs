@@ -391,7 +391,9 @@ pub(super) fn check_real_time(operations: &[Operation<'_>]) -> Result<(), Anomal
         let session = operation.session.map(|s| sessions.entry(s).or_insert(Reached::NOTHING));
         if is_answer {
             reached.raise(places[number], operation);
-            session.into_iter().for_each(|session| session.raise(places[number], operation));
+            if let Some(session) = session {
+                session.raise(places[number], operation);
+            }
             continue;
         }
         let behind = if operation.linearizable { reached } else { Reached::NOTHING };

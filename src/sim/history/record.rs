@@ -1,6 +1,7 @@
 //! What clients did and were told.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::check::{self, Anomaly, FinalLog};
 use crate::sim::model::RecordHash;
@@ -119,15 +120,18 @@ pub struct History {
 
 impl History {
     /// A client asks to append, for the first time or again.
-    pub fn append(&mut self, now: u64, (client, seq): (ClientId, Seq), records: Vec<RecordHash>) {
-        let seen = self.appends.entry((client, seq)).or_insert_with(|| AppendSeen {
-            invoked: now,
-            records: records.clone(),
-            acknowledged: vec![],
-            rejected: false,
-        });
-        assert_eq!(seen.records, records, "{client} asks for {seq} with other records");
-        seen.invoked = seen.invoked.min(now);
+    pub fn append(&mut self, now: u64, id: (ClientId, Seq), records: Vec<RecordHash>) {
+        match self.appends.entry(id) {
+            Entry::Vacant(vacant) => {
+                let (acknowledged, rejected) = (vec![], false);
+                vacant.insert(AppendSeen { invoked: now, records, acknowledged, rejected });
+            }
+            Entry::Occupied(mut seen) => {
+                let (seen, (client, seq)) = (seen.get_mut(), id);
+                assert_eq!(seen.records, records, "{client} asks for {seq} with other records");
+                seen.invoked = seen.invoked.min(now);
+            }
+        }
     }
 
     /// A client is told that its request is in the log.

@@ -11,7 +11,6 @@ use crate::entry::HEADER_BYTES;
 use crate::limits::{
     APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, APPEND_ENTRIES_IN_FLIGHT_MAX,
     ENTRY_PAYLOAD_BYTES_MAX, HELD_MESSAGES_MAX, PROPOSALS_BYTES_MAX, READS_WAITING_MAX,
-    SESSIONS_MAX,
 };
 use crate::raft::{Leader, State};
 use crate::replica::Replica;
@@ -90,7 +89,7 @@ impl Held {
                     APPEND_ENTRIES_IN_FLIGHT_MAX,
                 ),
                 count("bytes of waiting requests", replica.waiting_bytes(), PROPOSALS_BYTES_MAX),
-                count("clients in its table", replica.clients(), SESSIONS_MAX),
+                count("clients in its table", replica.clients(), replica.options().sessions_max),
             ],
         }
     }

@@ -102,7 +102,9 @@ mod tests {
         commit_index: u64,
     ) -> Result<(), String> {
         let mut log = Log::of(&[1]);
-        configurations.iter().for_each(|one| log.configuration(1, one));
+        for one in configurations {
+            log.configuration(1, one);
+        }
         let mut stage = Stage::new();
         stage.run(follower(1, &log, 1, commit_index), &log.entries);
         stage.turns(law, 1)

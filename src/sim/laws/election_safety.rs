@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{Law, Moment, What};
 use crate::raft::Message;
+use crate::replica::Replica;
 use crate::types::{NodeId, Term};
 
 /// See the module.
@@ -37,7 +38,7 @@ impl Law for ElectionSafety {
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let What::Turn { node, sent, .. } = moment.what else { return Ok(()) };
-        let raft = moment.node(node).replica.map(|replica| replica.raft());
+        let raft = moment.node(node).replica.map(Replica::raft);
         if let Some(raft) = raft.filter(|raft| raft.role().as_leader().is_some()) {
             self.note(raft.current_term(), node)?;
         }

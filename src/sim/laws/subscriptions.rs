@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What};
+use super::{Law, Moment, NodeView, What};
 use crate::entry::SealedEntry;
 use crate::sim::model::Model;
 use crate::types::{Index, Offset};
@@ -20,7 +20,8 @@ pub struct Subscriptions {
     model: Model,
     /// The highest index that anybody knows to be committed.
     committed: Index,
-    /// A process died within its turn; what it knew to be committed, and has shown, is not known.
+    /// A process has ended, maybe in the middle of a turn: it may have known more to be committed,
+    /// and have shown it, than it was seen to know. All that is certain of that is where it is.
     is_blind: bool,
     /// What each follower is to be shown next.
     next: BTreeMap<u64, Offset>,
@@ -32,16 +33,21 @@ impl Subscriptions {
         let _ = self.model.catch_up(committed);
         let reported = committed.last().map(|entry| entry.id().index);
         self.committed = self.committed.max(commit_index.max(reported).unwrap_or_default());
-        self.is_blind |= commit_index.is_none();
+    }
+
+    /// Whether the entries up to `through` can be committed.
+    fn may_be_committed(&self, moment: &Moment<'_>, through: Index) -> bool {
+        let has = |node: &&NodeView<'_>| node.lost || node.platter.entry(through).is_some();
+        let on_quorum = || moment.nodes.iter().filter(has).count() >= moment.quorum;
+        through <= self.committed || self.is_blind && on_quorum()
     }
 
     fn on_shown(
         &mut self,
-        follower: u64,
-        run: (Offset, u64),
+        moment: &Moment<'_>,
+        (follower, first, count): (u64, Offset, u64),
         through: Index,
     ) -> Result<(), String> {
-        let (first, count) = run;
         let end = first.plus(count);
         let next = self.next.insert(follower, end).unwrap_or(first);
         if first != next {
@@ -49,7 +55,7 @@ impl Subscriptions {
                 "follower {follower} had been shown all before offset {next}, and was shown {first}"
             ));
         }
-        if through > self.committed && !self.is_blind {
+        if !self.may_be_committed(moment, through) {
             return Err(format!(
                 "follower {follower} was shown entry {through}, and {} is committed",
                 self.committed
@@ -79,7 +85,11 @@ impl Law for Subscriptions {
                 Ok(())
             }
             What::Shown { subscription, first, count, through } => {
-                self.on_shown(subscription, (first, count), through)
+                self.on_shown(moment, (subscription, first, count), through)
+            }
+            What::Ended { .. } | What::Refused { .. } => {
+                self.is_blind = true;
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -137,9 +147,16 @@ mod tests {
         shown(&mut law, 0, 4, 3).unwrap();
         let early = shown(&mut law.clone(), 4, 2, 4);
         assert_broken(early, "follower 7 was shown entry 4, and 3 is committed");
-        // A process died; it may have been the first to know.
-        Stage::new().turns(&mut law, 1).unwrap();
-        shown(&mut law, 4, 2, 4).unwrap();
+        // A process ended; it may have been the first to know.
+        let mut stage = Stage::new();
+        stage.show(&mut law, What::Ended { node: node(1) }).unwrap();
+        let (first, count, through) = (Offset::new(4), 2, Index::new(4));
+        let shown = || What::Shown { subscription: 7, first, count, through };
+        stage.platter(1).entries = Log::of(&[1, 1, 1, 1]).entries;
+        let early = stage.show(&mut law.clone(), shown());
+        assert_broken(early, "follower 7 was shown entry 4, and 3 is committed");
+        stage.platter(2).entries = Log::of(&[1, 1, 1, 1]).entries;
+        stage.show(&mut law, shown()).unwrap();
     }
 
     #[test]

@@ -240,7 +240,8 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
 
 pub(super) fn options(number: u16) -> Options {
     let raft = raft::Options::new(node(number), 2, (10, 10));
-    Options { raft, segment_bytes: 1 << 20, sessions_max: crate::limits::SESSIONS_MAX }
+    let (sessions_max, proposals_bytes_max) = (crate::limits::SESSIONS_MAX, 1 << 20);
+    Options { raft, segment_bytes: 1 << 20, sessions_max, proposals_bytes_max }
 }
 
 /// A follower with this log, in this term.

@@ -178,7 +178,9 @@ impl Data {
                 self.torn = if cut.is_torn { half_of(next) } else { 0 };
             }
             (cut.batches_kept, cut.batches_lost) = (unsynced.len() as u64, lost.len() as u64);
-            unsynced.iter().for_each(|batch| self.sync_one(batch));
+            for batch in &unsynced {
+                self.sync_one(batch);
+            }
             self.is_cut_off |= cut.batches_lost > 0;
         }
         self.settle();
@@ -195,7 +197,9 @@ impl Data {
     pub(super) fn copy(&self) -> Self {
         let now = self.readable();
         let mut whole = Batch::default();
-        now.iter().for_each(|(key, value)| whole.insert(key.clone(), value.clone()));
+        for (key, value) in &now {
+            whole.insert(key.clone(), value.clone());
+        }
         Self {
             bytes: self.bytes,
             unsynced: vec![whole],
@@ -262,9 +266,9 @@ impl Data {
             }
         };
         if self.is_cut_off {
-            take(&self.readable())
+            take(&self.readable());
         } else {
-            take(&self.now)
+            take(&self.now);
         }
         for number in [self.torn, self.opened_at, self.scars] {
             hasher.update(&number.to_le_bytes());

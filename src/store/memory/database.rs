@@ -24,14 +24,19 @@ impl MemoryDatabase {
         Self { mount, number }
     }
 
+    /// Bytes that one batch may hold.
+    pub(in super::super) fn batch_bytes_max(&self) -> usize {
+        self.mount.batch_bytes_max()
+    }
+
     /// Takes a batch into the page cache.
     pub(in super::super) fn apply(&self, batch: Batch) -> io::Result<()> {
         self.mount.attempt(Operation::Write, |state, fails| {
             let data = self.data(state)?;
             if fails {
-                data.fail_to_apply(&batch)
+                data.fail_to_apply(&batch);
             } else {
-                data.apply(batch)
+                data.apply(batch);
             }
             Ok(())
         })
@@ -42,9 +47,9 @@ impl MemoryDatabase {
         self.mount.attempt(Operation::Sync, |state, fails| {
             let data = self.data(state)?;
             if fails {
-                data.fail_to_sync()
+                data.fail_to_sync();
             } else {
-                data.sync()
+                data.sync();
             }
             Ok(())
         })

@@ -1,10 +1,13 @@
 //! A simulated disk, as whoever simulates sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::super::error::StoreError;
+use super::super::guard::mark_of;
 use super::faults::{Failing, FaultCounts, Faults};
 use super::mount::Mount;
 use super::tree::Tree;
+use crate::limits::GROUP_COMMIT_BYTES_MAX;
 
 /// A disk in memory, with a store on it or none. Clones share it; there is one per machine.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub struct MemoryDisk {
 pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) faults: Faults,
+    pub(super) batch_bytes_max: usize,
     /// Counts the processes that have used it. What one of them has open is of no use to the next.
     pub(super) process: u64,
 }
@@ -29,15 +33,19 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        let state = State { tree: Tree::new(), faults: Faults::default(), process: 0 };
+        let batch_bytes_max = GROUP_COMMIT_BYTES_MAX;
+        let (tree, faults) = (Tree::new(), Faults::default());
+        let state = State { tree, faults, batch_bytes_max, process: 0 };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a panic ends the process")
+        // Whoever panics drops what it has open: a second panic would hide the first.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another disk with the same on it. Who uses this one goes on with this one.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         let state = self.state().clone();
         Self { state: Arc::new(Mutex::new(state)) }
@@ -47,6 +55,12 @@ impl MemoryDisk {
     pub(in super::super) fn mount(&self) -> Mount {
         let process = self.state().process;
         Mount::new(self.clone(), process)
+    }
+
+    /// Lets one batch hold no more than so many bytes, or one part: larger writes are then cut into
+    /// several, as large ones are on a real disk.
+    pub fn set_batch_bytes_max(&self, bytes: usize) {
+        self.state().batch_bytes_max = bytes;
     }
 
     // ---- what goes wrong ----
@@ -119,6 +133,18 @@ impl MemoryDisk {
     /// Lets nothing more fit, or lets it fit again.
     pub fn set_full(&self, is_full: bool) {
         self.state().faults.is_full = is_full;
+    }
+
+    /// What a node's process does last when its running store turns out to be damaged: it marks the
+    /// place, so that the next start is refused too. See [`super::super::end_at_damage`].
+    pub fn mark_damage(&self, error: &StoreError) {
+        if let StoreError::Damage { place, .. } = error {
+            let mount = self.mount();
+            let mark = mark_of(place);
+            // As with a real disk: if this fails too, the damage itself speaks for itself.
+            let _ = mount.create_mark(&mark).and_then(|()| mount.sync(&mark));
+            let _ = mark.parent().map(|parent| mount.sync(parent));
+        }
     }
 
     // ---- what can be told of it ----

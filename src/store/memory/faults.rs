@@ -57,6 +57,7 @@ pub struct FaultCounts {
 }
 
 /// What is to go wrong.
+#[expect(clippy::struct_excessive_bools, reason = "faults do not exclude each other")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     /// How many more operations the process lives; `None` for ever.

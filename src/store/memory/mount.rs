@@ -25,6 +25,11 @@ impl Mount {
         Self { disk, process }
     }
 
+    /// Bytes that one batch may hold.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        self.disk.state().batch_bytes_max
+    }
+
     /// Performs an operation, unless the process is dead or the operation is to fail.
     pub(super) fn perform<T>(
         &self,

@@ -12,7 +12,7 @@ use super::super::meta::{Record, decode};
 use super::super::segment::{State as SegmentState, folder_name};
 use super::data::{Data, Map};
 use super::disk::MemoryDisk;
-use super::tree::{Tree, View};
+use super::tree::{ROOT_NUMBER, Tree, View};
 use crate::entry::Chain;
 use crate::raft::HardState;
 use crate::types::{Index, LogId, Term};
@@ -51,9 +51,8 @@ impl MemoryDisk {
         let state = self.state();
         let Some(record) = record(&state.tree) else { return Index::ZERO };
         for first in [Some(record.active), record.closing].into_iter().flatten() {
-            match segment(&state.tree, first) {
-                Some(map) => return last_of(map).unwrap_or(first.previous()),
-                None => continue,
+            if let Some(map) = segment(&state.tree, first) {
+                return last_of(map).unwrap_or(first.previous());
             }
         }
         record.closing.unwrap_or(record.active).previous()
@@ -62,7 +61,7 @@ impl MemoryDisk {
 
 /// The file of a database, by the names on the platter.
 fn file<'a>(tree: &'a Tree, path: &[&str]) -> Option<&'a Data> {
-    let mut number = tree.root();
+    let mut number = ROOT_NUMBER;
     for name in path.iter().chain(&["db"]) {
         number = *tree.names(View::Platter, number)?.get(*name)?;
     }

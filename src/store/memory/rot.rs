@@ -89,10 +89,10 @@ impl State {
     fn rot_once(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> Option<Rot> {
         let target = self.choose_target(choose)?;
         match choose(6) {
-            0 => self.rewind(target, RotKind::Batch, choose),
-            1 => self.rewind(target, RotKind::Older, choose),
-            2 => self.change_value(target, RotKind::Bit, choose),
-            3 => self.change_value(target, RotKind::Zeroed, choose),
+            0 => self.rewind(&target, RotKind::Batch, choose),
+            1 => self.rewind(&target, RotKind::Older, choose),
+            2 => self.change_value(&target, RotKind::Bit, choose),
+            3 => self.change_value(&target, RotKind::Zeroed, choose),
             4 => {
                 let name = if choose(2) == 0 { DB_FILE } else { CONF_FILE };
                 let path = target.folder.join(name);
@@ -131,7 +131,7 @@ impl State {
 
     fn rewind(
         &mut self,
-        target: Target,
+        target: &Target,
         kind: RotKind,
         choose: &mut dyn FnMut(u64) -> u64,
     ) -> Option<Rot> {
@@ -147,12 +147,12 @@ impl State {
         }
         let Rewound { map, .. } = rewound;
         self.tree.data_of_mut(target.data)?.put_back(map, rewound.batches, kind == RotKind::Batch);
-        Some(Rot { place: target.folder, kind, lowest })
+        Some(Rot { place: target.folder.clone(), kind, lowest })
     }
 
     fn change_value(
         &mut self,
-        target: Target,
+        target: &Target,
         kind: RotKind,
         choose: &mut dyn FnMut(u64) -> u64,
     ) -> Option<Rot> {
@@ -163,13 +163,14 @@ impl State {
             return None;
         }
         let data = self.tree.data_of_mut(target.data)?;
-        data.change_value(key, |bytes| match kind {
-            RotKind::Zeroed => bytes.fill(0),
-            _ => {
-                let bit = usize::try_from(choose(bytes.len() as u64 * 8)).unwrap_or_default();
-                if let Some(byte) = bytes.get_mut(bit / 8) {
-                    *byte ^= 1 << (bit % 8);
-                }
+        data.change_value(key, |bytes| {
+            if kind == RotKind::Zeroed {
+                bytes.fill(0);
+                return;
+            }
+            let bit = usize::try_from(choose(bytes.len() as u64 * 8)).unwrap_or_default();
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
             }
         });
         Some(Rot { place: target.folder.join(DB_FILE), kind, lowest })

@@ -11,7 +11,8 @@ use super::mount::ROOT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeNumber(u64);
 
-const ROOT_NUMBER: NodeNumber = NodeNumber(0);
+/// The node's folder.
+pub(super) const ROOT_NUMBER: NodeNumber = NodeNumber(0);
 
 /// A file or a folder.
 #[derive(Clone, Debug)]
@@ -137,10 +138,6 @@ impl Tree {
     }
 
     // ---- looking ----
-
-    pub(super) fn root(&self) -> NodeNumber {
-        ROOT_NUMBER
-    }
 
     pub(super) fn find(&self, view: View, path: &Path) -> Option<NodeNumber> {
         let rest = path.strip_prefix(ROOT).ok()?;
@@ -277,6 +274,7 @@ impl Tree {
 
     /// The power fails. Returns what it did to names (kept, lost) and to files.
     pub(super) fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> (u64, u64, Vec<Cut>) {
+        self.forget_nameless();
         let (mut kept, mut lost, mut cuts) = (0, 0, vec![]);
         for node in self.nodes.values_mut() {
             match node {

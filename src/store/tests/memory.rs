@@ -34,3 +34,54 @@ fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
     assert!(recovered.report.clean);
     assert_eq!(recovered.entries, log.entries);
 }
+
+#[test]
+#[ignore = "prints times: cargo test --lib memory::measured -- --ignored --nocapture"]
+fn measured() {
+    let disk = MemoryDisk::new();
+    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    let mut stepper = open_in(&disk, IDENTITY, SMALL).unwrap().0.into_stepper();
+    let mut log = Log::new();
+    let writes: Vec<Write> = (1..=1000)
+        .map(|ticket| Write {
+            ticket: Ticket::new(ticket),
+            entries: vec![log.add(100)],
+            ..nothing()
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    for write in writes {
+        stepper.write(write);
+        stepper.begin();
+        stepper.finish().unwrap();
+    }
+    println!("a write of one entry: {:?}", started.elapsed() / 1000);
+    let started = std::time::Instant::now();
+    for index in 1..=1000 {
+        disk.durable_entry(Index::new(index)).unwrap();
+    }
+    println!("a look at an entry of the platter: {:?}", started.elapsed() / 1000);
+    let started = std::time::Instant::now();
+    for _ in 0..1000 {
+        disk.durable_hard_state();
+        disk.durable_last();
+    }
+    println!("term, vote and last of the platter: {:?}", started.elapsed() / 1000);
+    drop(stepper);
+    let started = std::time::Instant::now();
+    for _ in 0..10 {
+        disk.restart();
+        open_in(&disk, IDENTITY, SMALL).unwrap();
+    }
+    println!("a start with 1000 entries: {:?}", started.elapsed() / 10);
+    let disk = MemoryDisk::new();
+    let started = std::time::Instant::now();
+    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    println!("making a store: {:?}", started.elapsed());
+    let started = std::time::Instant::now();
+    for _ in 0..100 {
+        disk.restart();
+        open_in(&disk, IDENTITY, SMALL).unwrap();
+    }
+    println!("a start with nothing: {:?}", started.elapsed() / 100);
+}

@@ -94,7 +94,8 @@ fn a_format_of_the_future_is_refused() {
     database.write(batch).unwrap();
     drop(database);
     let error = folder.try_open().unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 2, .. }), "{error}");
+    let StoreError::Format { folder, found: 2 } = &error else { panic!("{error}") };
+    assert_eq!(*folder, meta, "the copy that it was read from is nobody's business");
     assert!(!error.is_damage());
 }
 

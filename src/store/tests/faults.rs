@@ -1,0 +1,379 @@
+//! What a simulated disk can do to a store: first that it does it, then that the store copes.
+
+use std::path::Path;
+
+use super::super::barrier::{CONF_FILE, DB_FILE};
+use super::super::database::Batch;
+use super::super::disk::Disk;
+use super::super::layout::Layout;
+use super::super::testing::*;
+use super::super::*;
+use super::witness::choices;
+use crate::entry::SealedEntry;
+
+fn lose_all(_: u64) -> u64 {
+    0
+}
+
+/// A disk with a new store.
+fn disk_with_store() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    disk
+}
+
+fn try_open(disk: &MemoryDisk) -> Result<(Store, Recovered), StoreError> {
+    open_in(disk, IDENTITY, SMALL)
+}
+
+fn stepper(disk: &MemoryDisk) -> Stepper {
+    try_open(disk).unwrap().0.into_stepper()
+}
+
+fn write(stepper: &mut Stepper, write: Write) -> Result<Option<Done>, StoreError> {
+    stepper.write(Write { ticket: Ticket::new(1), ..write });
+    assert!(stepper.begin());
+    stepper.finish()
+}
+
+fn append(stepper: &mut Stepper, log: &mut Log, bytes: usize) -> Result<Option<Done>, StoreError> {
+    let entries = vec![log.add(bytes)];
+    write(stepper, Write { entries, ..nothing() })
+}
+
+fn roll(stepper: &mut Stepper, log: &Log) {
+    let roll = Some(Box::new(log.head()));
+    write(stepper, Write { roll, ..nothing() }).unwrap();
+}
+
+/// All entries that can be read after a start.
+fn all(disk: &MemoryDisk) -> Vec<SealedEntry> {
+    let (store, _) = try_open(disk).unwrap();
+    store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap()
+}
+
+/// A disk as the store uses it, with a folder in it that lasts.
+fn bare_disk() -> (MemoryDisk, Disk, Layout) {
+    let disk = MemoryDisk::new();
+    let layout = Layout::in_memory(disk.mount());
+    layout.disk.create_folder(&layout.log()).unwrap();
+    layout.disk.sync_folder(&layout.data).unwrap();
+    (disk, layout.disk.clone(), layout)
+}
+
+// ---- the disk can be caught ----
+
+#[test]
+fn without_a_sync_of_its_folder_a_segment_is_lost() {
+    for synced in [false, true] {
+        let (disk, files, layout) = bare_disk();
+        let segment = layout.segment(index(1));
+        files.create_folder(&segment).unwrap();
+        let database = disk.mount().open(&segment).unwrap();
+        database.sync().unwrap();
+        files.sync_file(&segment.join(CONF_FILE)).unwrap();
+        files.sync_folder(&segment).unwrap();
+        if synced {
+            files.sync_folder(&layout.log()).unwrap();
+        }
+        disk.power_cut(&mut lose_all);
+        let layout = Layout::in_memory(disk.mount());
+        assert_eq!(layout.disk.exists(&segment.join(DB_FILE)).unwrap(), synced);
+    }
+}
+
+#[test]
+fn without_a_sync_a_batch_is_lost_with_the_power_but_not_with_the_process() {
+    let (disk, files, layout) = bare_disk();
+    let segment = layout.segment(index(1));
+    files.create_folder(&segment).unwrap();
+    let database = disk.mount().open(&segment).unwrap();
+    let put = |value: u8| {
+        let mut batch = Batch::default();
+        batch.insert(&[1], &[value]);
+        database.apply(batch).unwrap();
+    };
+    put(1);
+    database.sync().unwrap();
+    files.sync_folder(&segment).unwrap();
+    files.sync_folder(&layout.log()).unwrap();
+    put(2);
+    put(3);
+    let value =
+        |disk: &MemoryDisk| disk.mount().open(&segment).unwrap().get(&[1]).unwrap().unwrap();
+    let of_cut = |kept| {
+        let disk = disk.duplicate();
+        disk.power_cut(&mut |bound| if bound == 3 { kept } else { 1 });
+        value(&disk)[0]
+    };
+    assert_eq!([0, 1, 2].map(of_cut), [1, 2, 3], "a prefix survives");
+    disk.restart();
+    assert_eq!(value(&disk)[0], 3);
+    let error = database.get(&[1]).unwrap_err();
+    assert_eq!(error.to_string(), "the process was killed");
+}
+
+#[test]
+fn a_sync_that_failed_is_not_made_good_by_the_next() {
+    let (disk, files, layout) = bare_disk();
+    let segment = layout.segment(index(1));
+    files.create_folder(&segment).unwrap();
+    let database = disk.mount().open(&segment).unwrap();
+    files.sync_folder(&segment).unwrap();
+    files.sync_folder(&layout.log()).unwrap();
+    let put = |key: u8| {
+        let mut batch = Batch::default();
+        batch.insert(&[key], &[1]);
+        database.apply(batch).unwrap();
+    };
+    put(1);
+    disk.fail_sync_once();
+    database.sync().unwrap_err();
+    database.sync().unwrap();
+    put(2);
+    database.sync().unwrap();
+    assert!(database.get(&[1]).unwrap().is_some(), "the page cache says that all is well");
+    disk.restart();
+    let database = disk.mount().open(&segment).unwrap();
+    assert_eq!(database.get(&[1]).unwrap(), None);
+    assert_eq!(database.get(&[2]).unwrap(), None, "sled's log ends before the gap");
+}
+
+#[test]
+fn names_are_kept_or_lost_each_for_itself() {
+    let (disk, files, layout) = bare_disk();
+    let path = |name: &str| layout.log().join(name);
+    files.create_mark(&path("a")).unwrap();
+    files.sync_folder(&layout.log()).unwrap();
+    files.rename(&path("a"), &path("b")).unwrap();
+    files.create_mark(&path("c")).unwrap();
+    files.create_mark(&path("d")).unwrap();
+    files.remove_file(&path("d")).unwrap();
+    let names_after = |keep: [u64; 4]| {
+        let disk = disk.duplicate();
+        let mut keep = keep.into_iter();
+        disk.power_cut(&mut |bound| if bound == 2 { keep.next().unwrap_or(0) } else { 0 });
+        let mut names = Layout::in_memory(disk.mount()).disk.names_in(&layout.log()).unwrap();
+        names.sort();
+        names.concat()
+    };
+    assert_eq!(names_after([0, 0, 0, 0]), "a");
+    assert_eq!(names_after([1, 0, 1, 0]), "bd");
+    assert_eq!(names_after([0, 1, 1, 1]), "ac");
+    assert_eq!(disk.faults(), FaultCounts::default());
+}
+
+// ---- the store copes ----
+
+#[test]
+fn a_torn_batch_is_cut_and_reported() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    append(&mut running, &mut log, 10).unwrap();
+    // The batch is written, its sync does not come.
+    disk.fail_after(1);
+    append(&mut running, &mut log.clone(), 5000).unwrap_err();
+    assert!(disk.is_killed());
+    let mut torn = 0;
+    for seed in 0..40 {
+        let disk = disk.duplicate();
+        disk.power_cut(&mut choices(seed));
+        let (_, recovered) = try_open(&disk).unwrap();
+        let counts = disk.faults();
+        assert_eq!(recovered.entries.len() as u64, 1 + counts.batches_kept);
+        assert_eq!(recovered.report.torn_bytes > 2000, counts.batches_torn > 0);
+        torn += counts.batches_torn;
+    }
+    assert!(torn > 5, "{torn} torn");
+}
+
+#[test]
+fn a_full_disk_is_no_damage_and_loses_nothing() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    append(&mut running, &mut log, 10).unwrap();
+    disk.set_full(true);
+    let error = append(&mut running, &mut log.clone(), 10).unwrap_err();
+    assert!(error.hint().contains("free some space"), "{error}");
+    drop(running);
+    disk.restart();
+    let error = try_open(&disk).unwrap_err();
+    assert!(!error.is_damage(), "{error}");
+    disk.restart();
+    disk.set_full(false);
+    assert_eq!(all(&disk), log.entries);
+    assert!(disk.faults().writes_refused >= 2);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_or_written_is_no_damage() {
+    let disk = disk_with_store();
+    for failing in [Failing::Reads, Failing::Writes] {
+        disk.fail_from_now_on(failing);
+        let error = try_open(&disk).unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{failing:?}: {error}");
+        disk.restart();
+    }
+    try_open(&disk).unwrap();
+}
+
+#[test]
+fn a_failed_sync_ends_the_writer_and_what_it_wrote_was_never_promised() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    append(&mut running, &mut log, 10).unwrap();
+    disk.fail_sync_once();
+    append(&mut running, &mut log.clone(), 20).unwrap_err();
+    drop(running);
+    disk.restart();
+    assert_eq!(all(&disk), log.entries);
+    assert_eq!(disk.durable_last(), index(1));
+}
+
+#[test]
+fn what_fails_after_the_answer_is_told_by_the_next_call() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    let entries = vec![log.add(10)];
+    let write = Write { entries, roll: Some(Box::new(log.head())), ..nothing() };
+    disk.fail_after(2);
+    running.write(Write { ticket: Ticket::new(1), ..write });
+    running.begin();
+    assert_eq!(running.finish().unwrap(), Some(Done::Persisted(Ticket::new(1))));
+    assert!(disk.is_killed());
+    running.committed(index(1)).unwrap_err();
+}
+
+#[test]
+fn a_store_in_memory_runs_with_threads_too() {
+    let disk = disk_with_store();
+    let (store, recovered) = try_open(&disk).unwrap();
+    let mut running = Running::start(store, &recovered);
+    running.append(&[1, 2]);
+    running.roll();
+    running.append(&[3]);
+    let log = running.close();
+    assert_eq!(all(&disk), log.entries);
+}
+
+// ---- rot ----
+
+/// Sealed, closing and active segments, with votes and truncations in between.
+fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    for round in 1..=4_u16 {
+        for bytes in [100, 2000, 30] {
+            append(&mut running, &mut log, bytes).unwrap();
+        }
+        let hard_state = Some(hard_state(u64::from(round), Some(round)));
+        write(&mut running, Write { hard_state, ..nothing() }).unwrap();
+        log.truncate(log.tip().id.index);
+        let truncate_from = Some(log.tip().id.index.next());
+        let entries = vec![log.add_to(0, u64::from(round), 40)];
+        write(&mut running, Write { truncate_from, entries, ..nothing() }).unwrap();
+        running.raise_floor().unwrap();
+        roll(&mut running, &log);
+        if round < 4 {
+            running.committed(log.tip().id.index).unwrap();
+        }
+    }
+    append(&mut running, &mut log, 70).unwrap();
+    running.raise_floor().unwrap();
+    append(&mut running, &mut log, 80).unwrap();
+    if clean {
+        running.close().unwrap();
+    } else {
+        drop(running);
+    }
+    disk.restart();
+    (disk, log, hard_state(4, Some(4)))
+}
+
+/// Goes on after damage: refused at the start, or at the first read of a sealed segment, or nothing
+/// of what was promised is missing.
+fn is_noticed_or_harmless(
+    disk: &MemoryDisk,
+    log: &Log,
+    promised: HardState,
+) -> Result<bool, String> {
+    let (store, recovered) = match try_open(disk) {
+        Ok(found) => found,
+        Err(error) if error.is_damage() => return Ok(true),
+        Err(StoreError::Format { .. }) => return Ok(true),
+        Err(error) => return Err(error.to_string()),
+    };
+    let entries = match store.reader().entries(index(1), index(u64::MAX), usize::MAX) {
+        Ok(entries) => entries,
+        Err(ReadError::Store(error)) if error.is_damage() => return Ok(true),
+        Err(error) => return Err(error.to_string()),
+    };
+    if recovered.hard_state != promised {
+        return Err(format!("{:?}", recovered.hard_state));
+    }
+    let floor = usize::try_from(recovered.report.floor.index.get()).unwrap();
+    if entries.len() >= floor && log.entries.starts_with(&entries) {
+        Ok(false)
+    } else {
+        Err(format!("{} entries of {}", entries.len(), log.entries.len()))
+    }
+}
+
+#[test]
+fn rot_is_noticed_or_harmless() {
+    let (mut noticed, mut harmless) = (0, 0);
+    for clean in [false, true] {
+        let (old, log, hard_state) = old_store(clean);
+        for seed in 0..2000 {
+            let disk = old.duplicate();
+            let Some(rot) = disk.rot(&mut choices(seed)) else { continue };
+            match is_noticed_or_harmless(&disk, &log, hard_state) {
+                Ok(true) => noticed += 1,
+                Ok(false) if rot.lowest.is_none() => harmless += 1,
+                Ok(false) => panic!("seed {seed}, clean {clean}: {rot} was not noticed"),
+                Err(wrong) => panic!("seed {seed}, clean {clean}: {rot}: {wrong}"),
+            }
+        }
+    }
+    assert!(noticed > 1000 && harmless > 10, "{noticed} noticed, {harmless} harmless");
+}
+
+#[test]
+fn a_store_that_was_found_damaged_while_it_ran_is_refused_from_then_on() {
+    let (disk, ..) = old_store(false);
+    let mut running = stepper(&disk);
+    disk.mark_damage(&StoreError::damage(
+        &Layout::in_memory(disk.mount()).segment(index(1)),
+        Fault::Hash,
+    ));
+    running.raise_floor().unwrap();
+    drop(running);
+    disk.power_cut(&mut lose_all);
+    let error = try_open(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Damage { fault: Fault::Marked, .. }), "{error}");
+}
+
+#[test]
+fn the_platter_shows_what_rot_has_left() {
+    let (old, log, _) = old_store(false);
+    for entry in &log.entries {
+        let id = entry.id();
+        assert_eq!(old.durable_entry(id.index), Some((id, entry.chain())));
+    }
+    for seed in 0..300 {
+        let disk = old.duplicate();
+        let Some(rot) = disk.rot(&mut choices(seed)) else { continue };
+        if let Some(lowest) = rot.lowest
+            && !rot.place.ends_with(Path::new(CONF_FILE))
+        {
+            let entry = &log.entries[usize::try_from(lowest.get() - 1).unwrap()];
+            let found = disk.durable_entry(lowest);
+            assert_ne!(found, Some((entry.id(), entry.chain())), "seed {seed}: {rot}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Many lives of one store, each ended by something that a disk does.
+
+use super::super::testing::*;
+use super::super::*;
+use super::witness::{End, Witness, choices};
+use crate::entry::SealedEntry;
+
+/// A store, what it holds, and what the cluster has decided that it should hold.
+struct Storm<C> {
+    disk: MemoryDisk,
+    choose: C,
+    witness: Witness,
+    /// What is committed: it may be longer than the log, and other than its end.
+    committed: Vec<SealedEntry>,
+    ends: u64,
+}
+
+impl<C: FnMut(u64) -> u64> Storm<C> {
+    fn new(choose: C) -> Self {
+        let disk = MemoryDisk::new();
+        create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+        Self { disk, choose, witness: Witness::new(), committed: vec![], ends: 0 }
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        (self.choose)(count) == 0
+    }
+
+    /// One process, from its start to whatever ends it.
+    fn live(&mut self) {
+        if self.one_in(3) {
+            let operations = (self.choose)(60);
+            self.disk.fail_after(operations);
+        }
+        if let Ok(stepper) = self.start() {
+            self.arm();
+            let outcome = self.work(stepper);
+            if let Err(error) = outcome {
+                assert!(!error.is_damage(), "{error}");
+                self.ends += 1;
+            }
+        }
+        self.disk.set_full(false);
+        match (self.choose)(4) {
+            0 => End::Kill.strike(&self.disk),
+            1 => End::LoseAll.strike(&self.disk),
+            2 => End::KeepAll.strike(&self.disk),
+            _ => self.disk.power_cut(&mut self.choose),
+        }
+    }
+
+    /// Chooses what this life will end with.
+    fn arm(&mut self) {
+        match (self.choose)(5) {
+            0 => self.disk.fail_sync_once(),
+            1 => (),
+            _ => {
+                let operations = (self.choose)(150);
+                self.disk.fail_after(operations);
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<Stepper, StoreError> {
+        let (store, recovered) = match open_in(&self.disk, IDENTITY, SMALL) {
+            Err(error) if error.is_damage() => panic!("{error}"),
+            found => found?,
+        };
+        let reader = store.reader();
+        let found = match reader.entries(index(1), index(u64::MAX), usize::MAX) {
+            Err(ReadError::Store(error)) if !error.is_damage() => return Err(error),
+            found => found.unwrap(),
+        };
+        self.witness.check(&found, recovered.hard_state);
+        let hint = usize::try_from(recovered.commit_index.get()).unwrap();
+        assert!(self.committed.starts_with(&found[..hint]), "{hint} is no commit index");
+        let hard_state = recovered.hard_state;
+        self.witness = Witness { log: found, hard_state, attempt: None, ..self.witness.clone() };
+        self.witness.check_platter(&self.disk);
+        Ok(store.into_stepper())
+    }
+
+    fn work(&mut self, mut stepper: Stepper) -> Result<(), StoreError> {
+        for _ in 0..(self.choose)(40) {
+            match (self.choose)(10) {
+                0 => stepper.raise_floor()?,
+                1 => {
+                    let known = self.common().min(self.witness.log.len());
+                    stepper.committed(index(known as u64))?;
+                }
+                2 if self.one_in(4) => self.disk.set_full(true),
+                _ => self.write(&mut stepper)?,
+            }
+        }
+        if self.one_in(2) { stepper.close() } else { Ok(()) }
+    }
+
+    /// How much of the log is committed.
+    fn common(&self) -> usize {
+        let pairs = self.witness.log.iter().zip(&self.committed);
+        pairs.take_while(|(entry, committed)| entry == committed).count()
+    }
+
+    /// Writes of one group.
+    fn write(&mut self, stepper: &mut Stepper) -> Result<(), StoreError> {
+        let mut log = Log::of(&self.witness.log);
+        let mut whole = self.next_write(&mut log, true);
+        self.queue(stepper, whole.clone());
+        while self.one_in(3) && whole.roll.is_none() {
+            let more = self.next_write(&mut log, false);
+            whole.entries.extend(more.entries.clone());
+            whole.hard_state = more.hard_state.or(whole.hard_state);
+            whole.roll = more.roll.clone();
+            self.queue(stepper, more);
+            // What the second says of term and vote rests on the first.
+            if whole.hard_state.is_some() {
+                break;
+            }
+        }
+        self.witness.attempt = Some(whole);
+        assert!(stepper.begin());
+        if stepper.finish()?.is_some() {
+            self.witness.settle();
+            self.witness.check_platter(&self.disk);
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, stepper: &mut Stepper, write: Write) {
+        self.witness.ticket += 1;
+        stepper.write(Write { ticket: Ticket::new(self.witness.ticket), ..write });
+    }
+
+    fn next_write(&mut self, log: &mut Log, is_first: bool) -> Write {
+        let mut write = nothing();
+        let common = log.entries.iter().zip(&self.committed).take_while(|(a, b)| a == b).count();
+        let is_behind = common < self.committed.len();
+        if is_first && (is_behind && common < log.entries.len() || self.one_in(4)) {
+            let spare = (log.entries.len() - common) as u64;
+            let keep = if is_behind { 0 } else { (self.choose)(spare + 1) };
+            let from = index(common as u64 + keep + 1);
+            log.truncate(from);
+            write.truncate_from = Some(from);
+        }
+        for _ in 0..(self.choose)(4) {
+            let next = log.entries.len();
+            // Behind what is committed comes what is committed, unless the log still differs.
+            match self.committed.get(next) {
+                Some(entry) if self.committed.starts_with(&log.entries) => {
+                    let entry = entry.clone();
+                    let mut entries = log.entries.clone();
+                    entries.push(entry.clone());
+                    *log = Log::of(&entries);
+                    write.entries.push(entry);
+                }
+                Some(_) => break,
+                None => {
+                    let bytes = usize::try_from((self.choose)(3000)).unwrap();
+                    let term = self.witness.hard_state.current_term.get().max(1);
+                    let term = term.max(log.tip().id.term.get());
+                    write.entries.push(log.add_to(0, term, bytes));
+                }
+            }
+        }
+        if self.one_in(3) && log.entries.starts_with(&self.committed) {
+            let more = (self.choose)((log.entries.len() - self.committed.len()) as u64 + 1);
+            let count = self.committed.len() + usize::try_from(more).unwrap();
+            self.committed = log.entries[..count].to_vec();
+        }
+        let agreed = log.entries.iter().zip(&self.committed).take_while(|(a, b)| a == b).count();
+        write.commit_index = index(agreed as u64);
+        if self.one_in(6) {
+            let vote = u16::try_from((self.choose)(3)).unwrap();
+            let term = self.witness.hard_state.current_term.get() + 1;
+            write.hard_state = Some(hard_state(term, (vote > 0).then_some(vote)));
+        }
+        if self.one_in(4) {
+            write.roll = Some(Box::new(log.head()));
+        }
+        write
+    }
+}
+
+#[test]
+fn nothing_promised_is_lost_in_many_lives() {
+    let (mut ends, mut faults) = (0, 0);
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut storm = Storm::new(choices(seed));
+        for _ in 0..12 {
+            storm.live();
+        }
+        ends += storm.ends;
+        faults += storm.disk.faults().batches_torn;
+    }
+    assert!(ends > 200 && faults > 20, "{ends} lives ended early, {faults} batches torn");
+}

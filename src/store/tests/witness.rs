@@ -1,0 +1,104 @@
+//! What ends a process on a simulated disk, and who knows what its store had promised by then.
+
+use super::super::testing::*;
+use super::super::*;
+use crate::entry::SealedEntry;
+
+/// What ends a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Kill,
+    LoseAll,
+    KeepAll,
+    /// Some is kept, some lost, some torn: another choice for each number.
+    Some(u64),
+}
+
+impl End {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::LoseAll,
+        Self::KeepAll,
+        Self::Some(1),
+        Self::Some(2),
+        Self::Some(3),
+        Self::Some(4),
+        Self::Some(5),
+    ];
+
+    pub(super) fn strike(self, disk: &MemoryDisk) {
+        match self {
+            Self::Kill => disk.restart(),
+            Self::LoseAll => disk.power_cut(&mut |_| 0),
+            Self::KeepAll => disk.power_cut(&mut |bound| bound - 1),
+            Self::Some(seed) => disk.power_cut(&mut choices(seed)),
+        }
+    }
+}
+
+/// A generator of choices.
+pub(super) fn choices(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut number = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |bound| {
+        number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (number >> 33) % bound
+    }
+}
+
+/// Knows what a store has promised.
+#[derive(Clone)]
+pub(super) struct Witness {
+    /// What was reported to be persisted.
+    pub(super) log: Vec<SealedEntry>,
+    pub(super) hard_state: HardState,
+    /// The write that is under way.
+    pub(super) attempt: Option<Write>,
+    pub(super) ticket: u64,
+}
+
+impl Witness {
+    pub(super) fn new() -> Self {
+        Self { log: vec![], hard_state: HardState::default(), attempt: None, ticket: 0 }
+    }
+
+    pub(super) fn settle(&mut self) {
+        let Some(write) = self.attempt.take() else { return };
+        (self.log, self.hard_state) = self.after(&write);
+    }
+
+    /// What there is once a write is done.
+    fn after(&self, write: &Write) -> (Vec<SealedEntry>, HardState) {
+        let mut log = self.log.clone();
+        log.truncate(kept_by(write, log.len()));
+        log.extend(write.entries.iter().cloned());
+        (log, write.hard_state.unwrap_or(self.hard_state))
+    }
+
+    /// What was persisted would survive any power cut.
+    pub(super) fn check_platter(&self, disk: &MemoryDisk) {
+        assert_eq!(disk.durable_last(), index(self.log.len() as u64));
+        assert_eq!(disk.durable_hard_state(), self.hard_state);
+        for entry in self.log.iter().rev().take(20) {
+            let id = entry.id();
+            assert_eq!(disk.durable_entry(id.index), Some((id, entry.chain())));
+        }
+    }
+
+    /// The log is what was persisted, or that with a part of the write that was under way.
+    pub(super) fn check(&self, found: &[SealedEntry], hard_state: HardState) {
+        let write = self.attempt.clone().unwrap_or(nothing());
+        let (after, new_state) = self.after(&write);
+        let kept = kept_by(&write, self.log.len());
+        let is_old = found.len() >= kept && self.log.starts_with(found);
+        let is_new = found.len() >= kept && after.starts_with(found);
+        let len = found.len();
+        assert!(is_old || is_new, "{len} found, {kept} to keep of {}", self.log.len());
+        let is_known = hard_state == self.hard_state || hard_state == new_state;
+        assert!(is_known, "{hard_state:?}, not {:?} or {new_state:?}", self.hard_state);
+    }
+}
+
+fn kept_by(write: &Write, length: usize) -> usize {
+    let from = write.truncate_from.map_or(length, |from| usize::try_from(from.get() - 1).unwrap());
+    from.min(length)
+}
