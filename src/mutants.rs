@@ -26,7 +26,6 @@ pub const MUTANTS: &[(u8, &str)] = &[
     (30, "a client repeats its request under a new number"),
     (32, "a pre-vote is always granted"),
     (33, "a leader that hears no quorum goes on leading"),
-    (34, "the commit index is noted before the write that it speaks of"),
 ];
 
 #[cfg(feature = "mutants")]

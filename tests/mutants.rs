@@ -57,7 +57,6 @@ const HUNTS: &[Hunt] = &[
     hunt(30, &["I8"], 50),
     hunt(32, &["I18"], 200),
     hunt_in(33, &["I18"], 200, Template::DeafLeader),
-    hunt_in(34, &["I6", "I12", "I15"], 300, Template::StaleLeader),
 ];
 
 /// Both processors.

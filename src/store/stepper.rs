@@ -8,7 +8,6 @@ use super::keeper::{Errand, Keeper};
 use super::lock::FolderLock;
 use super::worker::Worker;
 use super::{Done, Store, Write};
-use crate::mutants;
 use crate::types::Index;
 
 /// Performs the writes of a store step by step, in the thread of its caller.
@@ -35,9 +34,6 @@ impl Stepper {
 
     /// Queues a write. Writes are performed in the order given.
     pub fn write(&mut self, write: Write) {
-        if mutants::is_on(34) {
-            self.worker.shared().note_committed(write.commit_index);
-        }
         self.queue.push_back(write);
     }
 

@@ -30,7 +30,6 @@ use super::stepper::Stepper;
 use super::worker::Worker;
 use super::{Options, Write};
 use crate::limits::FLOOR_RAISE_INTERVAL;
-use crate::mutants;
 use crate::raft::HardState;
 use crate::types::{Index, Ticket};
 
@@ -122,9 +121,6 @@ impl Writer {
     pub fn write(&self, write: Write) {
         // NB: its commit index speaks of the log behind this write and all before it. It is noted
         // when they are done: until then other entries may stand there.
-        if mutants::is_on(34) {
-            self.shared.note_committed(write.commit_index);
-        }
         // The receiver is gone only when the process is about to end.
         let _ = self.commands.send(Command::Write(write));
     }
