@@ -143,8 +143,7 @@ impl Raft {
         if is_eligible && self.believes_in_leader() {
             hit(Mark::PreVoteRefusedLeader);
         }
-        let believes = self.believes_in_leader() && !mutants::is_on(18);
-        let vote_granted = is_eligible && !believes || mutants::is_on(32);
+        let vote_granted = is_eligible && !self.believes_in_leader() || mutants::is_on(32);
         let term = if vote_granted { message.term } else { self.current_term() };
         let response = PreVoteResponse { term, vote_granted };
         self.outbox.send(from, Message::PreVoteResponse(response));

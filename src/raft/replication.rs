@@ -223,7 +223,7 @@ impl Raft {
         if quorum_index <= self.log.commit_index() {
             return;
         }
-        if self.log.term_at(quorum_index) != Some(self.current_term()) && !mutants::is_on(5) {
+        if self.log.term_at(quorum_index) != Some(self.current_term()) {
             hit(Mark::OldTermNotCommitted);
             return;
         }

@@ -15,7 +15,6 @@ use thiserror::Error;
 
 use crate::limits::{ADDRESS_BYTES_MAX, REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
 use crate::marks::{Mark, hit};
-use crate::mutants;
 use crate::types::{ClusterId, Term};
 use crate::wire::registry::{Announcement, Refusal};
 
@@ -134,7 +133,7 @@ impl Table {
         // First this: a second leader of a term is worse news than a late one.
         let known = self.leader_of(cluster, current)?;
         match self.leader(cluster) {
-            Some(leader) if leader.term > current.term && !mutants::is_on(26) => {
+            Some(leader) if leader.term > current.term => {
                 hit(Mark::RegistryLowerTerm);
                 Err(Refusal::LowerTerm { highest: leader.term })
             }

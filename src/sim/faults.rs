@@ -206,8 +206,13 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
     let length = Time::from_millis(random.spread(5, 5_000));
     let client = usize::try_from(random.below(options.clients as u64)).expect("small");
     Some(match random.one_of(&classes) {
+        Class::Partition if random.below(3) == 0 => {
+            let friends = usize::from(random.coin());
+            FaultKind::LeaderCut { friends, length }
+        }
         Class::Partition => draw_cut(random, options, length),
         Class::Clog => FaultKind::Clog { from: node, to: any_node(random, options), length },
+        Class::Crash if random.below(3) == 0 => FaultKind::LeaderCrash { down },
         Class::Crash if random.below(4) == 0 => FaultKind::Stop { node, down },
         Class::Crash => FaultKind::Crash { node, down },
         Class::MidWrite => {
