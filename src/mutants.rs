@@ -53,14 +53,14 @@ pub fn any() -> bool {
 
 /// Whether this bug is wanted: never, in this build.
 #[cfg(not(feature = "mutants"))]
-#[inline(always)]
+#[inline]
 pub const fn is_on(_number: u8) -> bool {
     false
 }
 
 /// Whether any bug is wanted: never, in this build.
 #[cfg(not(feature = "mutants"))]
-#[inline(always)]
+#[inline]
 pub const fn any() -> bool {
     false
 }
