@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annal::raft::{EntryInfo, HardState, Input, Role};
+use annal::raft::{EntryInfo, HardState, Input, Message, Role};
 use annal::types::{Index, NodeId, Term};
 use stateright::{Model, Property};
 
 use super::properties;
 use super::state::{
-    Budget, Committed, Disk, ELECTION_TICKS, Hashed, NODES, Place, Sent, State, id_of,
+    Budget, Committed, Disk, ELECTION_TICKS, Hashed, History, NODES, Place, Sent, State, id_of,
 };
 
 /// Nothing may happen.
@@ -24,14 +24,25 @@ pub(super) const NOTHING: Budget = Budget {
     crashes: 0,
 };
 
+/// Rounds of messages that a start takes at most.
+const START_ROUNDS: usize = 20;
+
 /// Where the histories begin, and how far they go.
 #[derive(Clone)]
 pub(super) struct Bounds {
     pub(super) starts: Vec<State>,
     /// Entries in one message.
     pub(super) append_count_max: usize,
+    /// Votes are kept when they should do nothing any more, to see whether they do nothing.
+    pub(super) keeps_votes: bool,
     /// What `sometimes` must be seen; the laws are judged always.
     pub(super) sights: fn() -> Vec<Property<Bounds>>,
+}
+
+impl Bounds {
+    pub(super) fn of(starts: Vec<State>, sights: fn() -> Vec<Property<Bounds>>) -> Self {
+        Self { starts, append_count_max: usize::MAX, keeps_votes: false, sights }
+    }
 }
 
 /// One thing that happens.
@@ -100,7 +111,7 @@ impl Model for Bounds {
                 state.crash(place, kept, hard_state, self.append_count_max);
             }
         }
-        state.forget_messages();
+        state.forget_messages(self.keeps_votes);
         (state != *before).then_some(state)
     }
 
@@ -173,7 +184,7 @@ impl State {
 
     /// Lets everything happen that is on its way, and forgets the messages.
     fn settled(mut self) -> Self {
-        loop {
+        for _ in 0..START_ROUNDS {
             let before = self.clone();
             for place in 0..NODES {
                 while !self.node(place).writes.is_empty() {
@@ -184,11 +195,11 @@ impl State {
                 self.deliver(&sent);
             }
             if self == before {
-                break;
+                self.sent = Arc::new(vec![]);
+                return self;
             }
         }
-        self.sent = Arc::new(vec![]);
-        self
+        panic!("the nodes never come to rest");
     }
 }
 
@@ -210,10 +221,58 @@ pub(super) fn led(left: Budget, slow: Option<Place>) -> State {
     state
 }
 
+/// The same, and n1 has two more entries, of which it has told nobody.
+pub(super) fn led_in_vain(left: Budget) -> State {
+    let mut state = led(left, None);
+    state.step(0, Input::Propose { bytes: 1 });
+    state.step(0, Input::Propose { bytes: 1 });
+    state.sent = Arc::new(vec![]);
+    state
+}
+
+/// The same, and n1 leads no longer, since it has heard nobody.
+pub(super) fn given_up(left: Budget) -> State {
+    let mut state = led_in_vain(left);
+    state.tick(0, 2 * ELECTION_TICKS.0);
+    state.sent = Arc::new(vec![]);
+    state
+}
+
+/// n1 leads term 2 as it led term 1, and what it said in term 1 for a read has not come to n2 yet.
+pub(super) fn led_twice(left: Budget) -> State {
+    let mut state = led(left, None);
+    state.read(0);
+    let said = state.sent.iter().filter(|sent| sent.value.is_between(0, 1));
+    let said = Arc::new(said.cloned().collect());
+    state.tick(0, 2 * ELECTION_TICKS.0);
+    state.sent = Arc::new(vec![]);
+    state.time_out(0);
+    state = state.settled();
+    state.tick(1, ELECTION_TICKS.0);
+    state.tick(2, ELECTION_TICKS.0);
+    let history = History { read: None, ..state.history };
+    State { sent: said, history, ..state }
+}
+
+/// n1 has campaigned in term 1, and all votes are for it, and on their way.
+pub(super) fn campaigned(left: Budget) -> State {
+    let mut state = blank(left, None);
+    state.time_out(0);
+    for _ in 0..START_ROUNDS {
+        let said = Arc::clone(&state.sent);
+        for sent in said.iter() {
+            if !matches!(sent.value.message, Message::RequestVoteResponse(_)) {
+                state.deliver(sent);
+            }
+        }
+    }
+    state
+}
+
 /// Figure 8 of the Raft paper, after (b): n1 has an entry of term 2 behind the common first one, n2
 /// has one of term 3 there, n3 has neither, and n1 has just been elected again, by n3. What it said to n2
 /// is lost.
-pub(super) fn figure_8(left: Budget, slow: Option<Place>) -> State {
+pub(super) fn figure_8(left: Budget) -> State {
     let entry = |term| EntryInfo { term: Term::new(term), bytes: 1, configuration: None };
     let disk = |terms: &[u64], vote: Option<NodeId>| Disk {
         hard_state: HardState { current_term: Term::new(3), voted_for: vote },
@@ -222,13 +281,15 @@ pub(super) fn figure_8(left: Budget, slow: Option<Place>) -> State {
     };
     let n2 = Some(id_of(1));
     let disks = [disk(&[1, 2], None), disk(&[1, 3], n2), disk(&[1], n2)];
-    let mut state = State::of(disks, 1, left, slow);
+    let mut state = State::of(disks, 1, left, None);
     state.history.committed = vec![Committed { term: Term::new(1), by: Term::new(1) }];
     state.time_out(0);
-    while state.node(0).raft.role().as_leader().is_none() {
+    for _ in 0..START_ROUNDS {
         let between = state.sent.iter().filter(|sent| sent.value.is_between(0, 2));
         for sent in between.cloned().collect::<Vec<_>>() {
-            state.deliver(&sent);
+            if state.node(0).raft.role().as_leader().is_none() {
+                state.deliver(&sent);
+            }
         }
     }
     let between = state.sent.iter().filter(|sent| sent.value.is_between(0, 2));

@@ -3,23 +3,26 @@
 
 use std::collections::BTreeMap;
 
-use annal::raft::{AppendEntries, Message, RequestVote};
+use annal::raft::{AppendEntries, Message, RequestVote, Role};
 use annal::types::{Index, NodeId, Term};
 use stateright::Property;
 
 use super::model::Bounds;
-use super::state::{Broken, NODES, Node, State, id_of};
+use super::state::{Broken, NODES, Node, Sent, State, id_of};
 
 type Condition = fn(&Bounds, &State) -> bool;
 
 /// What every state keeps.
 pub(super) fn laws() -> Vec<Property<Bounds>> {
-    let laws: [(&str, Condition); 9] = [
+    let laws: [(&str, Condition); 10] = [
         ("no assertion of the core fails", |_, s| {
             !matches!(s.history.broken, Some(Broken::Assertion(_)))
         }),
         ("nothing is said that is not on disk", |_, s| {
             !matches!(s.history.broken, Some(Broken::SaidTooEarly(_)))
+        }),
+        ("what a follower vouches for, its leader has", |_, s| {
+            !matches!(s.history.broken, Some(Broken::VouchedWrongly(_)))
         }),
         ("a leader commits by an entry of its own term", |_, s| {
             !matches!(s.history.broken, Some(Broken::WronglyCommitted(_)))
@@ -91,6 +94,42 @@ pub(super) fn sights_of_entries() -> Vec<Property<Bounds>> {
         }),
         ("a leader that hears nobody steps down", |_, s| {
             s.left.waits == 0 && !somebody_leads(s) && candidates(s).is_empty()
+        }),
+    ])
+}
+
+/// What must be seen where a third term follows on two different ones.
+pub(super) fn sights_of_three_terms() -> Vec<Property<Bounds>> {
+    sights([
+        ELECTED,
+        ("a leader of a third term follows a commit in the second", |_, s| {
+            s.history.committed.get(1).is_some_and(|second| second.term == Term::new(2))
+                && leads_with(s, 3, |_| true)
+        }),
+        ("the long log is led in the third term", |_, s| {
+            leads_with(s, 3, |node| node.terms().get(2) == Some(&Term::new(1)))
+        }),
+    ])
+}
+
+/// What must be seen where votes come late.
+pub(super) fn sights_of_late_votes() -> Vec<Property<Bounds>> {
+    sights([
+        ("a candidate is elected by votes that were long on their way", |_, s| {
+            leads_with(s, 1, |_| true)
+        }),
+        ("n1 campaigns once more, and has two votes of its first campaign", |_, s| {
+            let role = s.node(0).raft.role();
+            let old = |sent: &Sent| {
+                matches!(sent.message, Message::RequestVoteResponse(_))
+                    && sent.message.term() == Term::new(1)
+            };
+            matches!(role, Role::Candidate(_))
+                && s.node(0).raft.current_term() == Term::new(2)
+                && s.sent.iter().filter(|sent| old(&sent.value)).count() == 2
+        }),
+        ("n1 campaigns against the leader of its term", |_, s| {
+            matches!(s.node(0).raft.role(), Role::Candidate(_)) && leads_with(s, 2, |_| true)
         }),
     ])
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 use annal::types::Term;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
-use super::model::{Bounds, NOTHING, blank, figure_8, led};
+use super::model::{
+    Bounds, NOTHING, blank, campaigned, figure_8, given_up, led, led_in_vain, led_twice,
+};
 use super::properties;
 use super::state::Budget;
 
@@ -18,35 +20,50 @@ const N2: usize = 1;
 #[test]
 fn one_term_with_a_slow_disk() {
     let left = Budget { last_term: Term::new(1), timeouts: 2, crashes: 1, ..NOTHING };
-    let sights = properties::sights_of_elections;
-    search(Bounds { starts: vec![blank(left, Some(N1))], append_count_max: 9, sights }, 12_000);
+    let starts = vec![blank(left, Some(N1))];
+    search(Bounds::of(starts, properties::sights_of_elections), 12_000);
 }
 
 /// Elections in two terms, the first entries of their leaders, and a crash.
 #[test]
 fn two_terms_from_nothing() {
     let left = Budget { last_term: Term::new(2), timeouts: 2, crashes: 1, ..NOTHING };
-    let sights = properties::sights_of_two_terms;
-    search(Bounds { starts: vec![blank(left, None)], append_count_max: 9, sights }, 90_000);
+    let starts = vec![blank(left, None)];
+    search(Bounds::of(starts, properties::sights_of_two_terms), 70_000);
 }
 
-/// Entries under a leader and under the one after it.
+/// Votes of the first term are heard in the second.
+#[test]
+fn votes_that_come_late() {
+    let left = Budget { last_term: Term::new(2), timeouts: 2, ..NOTHING };
+    let bounds = Bounds::of(vec![campaigned(left)], properties::sights_of_late_votes);
+    search(Bounds { keeps_votes: true, ..bounds }, 70_000);
+}
+
+/// Entries under a leader and under those after it.
 #[test]
 fn entries_under_two_leaders() {
     let left = Budget { last_term: Term::new(2), timeouts: 1, proposals: 1, ..NOTHING };
+    let no_proposal = Budget { proposals: 0, ..left };
     let starts = vec![
         led(Budget { proposals: 2, ..left }, None),
         led(Budget { timeouts: 2, crashes: 1, ..left }, None),
         led(Budget { crashes: 1, ..left }, Some(N1)),
         led(Budget { crashes: 1, ..left }, Some(N2)),
         led(Budget { timeouts: 0, waits: 2, ..left }, None),
-        led(Budget { proposals: 0, waits: 1, ..left }, None),
+        led_in_vain(Budget { waits: 1, ..no_proposal }),
     ];
-    let sights = properties::sights_of_entries;
-    search(Bounds { starts, append_count_max: 9, sights }, 150_000);
+    search(Bounds::of(starts, properties::sights_of_entries), 170_000);
 }
 
-/// A read, while the leader changes once or twice.
+/// A long log of term 1 and a short one of term 2 are to be led in term 3.
+#[test]
+fn logs_of_two_terms() {
+    let left = Budget { last_term: Term::new(3), timeouts: 2, doubts: 1, ..NOTHING };
+    search(Bounds::of(vec![given_up(left)], properties::sights_of_three_terms), 40_000);
+}
+
+/// A read, while the leader changes once or twice, perhaps back to the first.
 #[test]
 fn reads_while_the_leader_changes() {
     let left = Budget { last_term: Term::new(3), timeouts: 2, reads: 1, ..NOTHING };
@@ -55,9 +72,9 @@ fn reads_while_the_leader_changes() {
         led(left, None),
         led(Budget { proposals: 1, ..one_change }, None),
         led(Budget { crashes: 1, ..one_change }, None),
+        led_twice(Budget { timeouts: 1, ..left }),
     ];
-    let sights = properties::sights_of_reads;
-    search(Bounds { starts, append_count_max: 9, sights }, 65_000);
+    search(Bounds::of(starts, properties::sights_of_reads), 65_000);
 }
 
 /// Figure 8 of the Raft paper, with an entry a message, so that an old one can be on a majority
@@ -65,8 +82,8 @@ fn reads_while_the_leader_changes() {
 #[test]
 fn figure_8_of_the_paper() {
     let left = Budget { last_term: Term::new(5), timeouts: 2, doubts: 1, ..NOTHING };
-    let sights = properties::sights_of_figure_8;
-    search(Bounds { starts: vec![figure_8(left, None)], append_count_max: 1, sights }, 38_000);
+    let bounds = Bounds::of(vec![figure_8(left)], properties::sights_of_figure_8);
+    search(Bounds { append_count_max: 1, ..bounds }, 38_000);
 }
 
 /// Leadership is handed over, while there is a proposal, and a read, or a slow disk.
@@ -75,15 +92,19 @@ fn handovers() {
     let left = Budget { last_term: Term::new(2), transfers: 1, proposals: 1, ..NOTHING };
     let starts =
         vec![led(Budget { crashes: 1, ..left }, Some(N1)), led(Budget { reads: 1, ..left }, None)];
-    let sights = properties::sights_of_handovers;
-    search(Bounds { starts, append_count_max: 9, sights }, 46_000);
+    search(Bounds::of(starts, properties::sights_of_handovers), 46_000);
 }
+
+/// More than any search takes: a core that lets states differ without end is broken.
+const STEPS_MAX: usize = 3_000_000;
 
 /// Looks at every state within the bounds. One thread, so that a counterexample is the shortest.
 fn search(bounds: Bounds, states_min: usize) {
     let begun = Instant::now();
-    let checker = bounds.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = bounds.checker().finish_when(HasDiscoveries::AnyFailures);
+    let checker = checker.target_state_count(STEPS_MAX).spawn_bfs().join();
     let states = checker.unique_state_count();
+    assert!(checker.state_count() < STEPS_MAX, "there is no end to the states");
     let (steps, took) = (checker.state_count(), begun.elapsed());
     #[expect(clippy::print_stdout, reason = "figures for who asks with --nocapture")]
     {

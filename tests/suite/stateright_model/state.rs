@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annal::raft::{
-    AppendResult, Configuration, Effect, EntryInfo, HardState, Input, Message, Notice, Options,
-    Persist, Raft, ReadToken, RecoveredLog, Role,
+    AppendEntriesResponse, AppendResult, Configuration, Effect, EntryInfo, HardState, Input,
+    Message, Notice, Options, Persist, Raft, ReadToken, RecoveredLog, Role,
 };
 use annal::types::{Index, LogId, NodeId, Term};
 
@@ -127,6 +127,8 @@ pub(super) enum Broken {
     Assertion(String),
     /// A message promises what is not on the sender's disk.
     SaidTooEarly(String),
+    /// A follower says it has what its leader does not have.
+    VouchedWrongly(String),
     /// Whoever called an entry committed was no leader, or made none of its own term so.
     WronglyCommitted(LogId),
     /// A disk went from one term and vote to others that it must not have after them.
@@ -360,8 +362,11 @@ impl State {
 
     /// Takes out the messages that can do nothing, whatever else happens. Terms on disks never go
     /// back, so they are what is asked.
-    pub(super) fn forget_messages(&mut self) {
-        let is_spent = |sent: &Arc<Hashed<Sent>>| self.is_spent(&sent.value);
+    pub(super) fn forget_messages(&mut self, keeps_votes: bool) {
+        let is_vote = |sent: &Sent| matches!(sent.message, Message::RequestVoteResponse(_));
+        let is_spent = |sent: &Arc<Hashed<Sent>>| {
+            self.is_spent(&sent.value) && !(keeps_votes && is_vote(&sent.value))
+        };
         if self.sent.iter().any(is_spent) {
             let kept = self.sent.iter().filter(|sent| !is_spent(sent)).cloned().collect();
             self.sent = Arc::new(kept);
@@ -377,13 +382,10 @@ impl State {
             Message::PreVote(_) => there >= term,
             Message::RequestVote(_) | Message::AppendEntries(_) => here > term && there > term,
             Message::TimeoutNow(_) => here > term,
-            // Answers: the receiver's role that waits for them is over, or has counted them.
+            // Answers: the receiver's role that waits for them is over.
             Message::PreVoteResponse(_) => here >= term,
             Message::RequestVoteResponse(_) => {
-                let waits = match receiver.raft.role() {
-                    Role::Candidate(candidate) => !candidate.votes.contains(&id_of(sent.from)),
-                    Role::Follower(_) | Role::PreCandidate(_) | Role::Leader(_) => false,
-                };
+                let waits = matches!(receiver.raft.role(), Role::Candidate(_));
                 here > term || (here == term && !waits)
             }
             Message::AppendEntriesResponse(_) => {
@@ -397,16 +399,34 @@ impl State {
     }
 
     fn send(&mut self, from: Place, node: &Node, to: Place, message: Message) {
-        if !node.may_say(to, &message) {
-            let said = format!("{} -> {} {message}", id_of(from), id_of(to));
-            self.history.broken = Some(Broken::SaidTooEarly(said));
-        }
         let sent = Hashed::new(Sent { from, to, message });
+        if !node.may_say(to, &sent.value.message) {
+            self.history.broken = Some(Broken::SaidTooEarly(sent.value.to_string()));
+        }
+        if !self.may_vouch(node, &sent.value) {
+            self.history.broken = Some(Broken::VouchedWrongly(sent.value.to_string()));
+        }
         let position = self.sent.partition_point(|other| other.hash < sent.hash);
         let known = self.sent.get(position).is_some_and(|other| other.hash == sent.hash);
         if !known {
             Arc::make_mut(&mut self.sent).insert(position, sent);
         }
+    }
+
+    /// What a follower says it has, its leader has as well, if that still leads.
+    fn may_vouch(&self, node: &Node, sent: &Sent) -> bool {
+        let Message::AppendEntriesResponse(AppendEntriesResponse { term, result, .. }) =
+            &sent.message
+        else {
+            return true;
+        };
+        let AppendResult::Accepted { match_index } = result else { return true };
+        let leader = self.node(sent.to);
+        if leader.raft.role().as_leader().is_none() || leader.raft.current_term() != *term {
+            return true;
+        }
+        let count = usize::try_from(match_index.get()).unwrap();
+        leader.terms().get(..count).is_some_and(|entries| entries == &node.disk.terms()[..count])
     }
 
     fn on_commit(&mut self, node: &Node, through: Index) {
