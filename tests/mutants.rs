@@ -45,18 +45,18 @@ const HUNTS: &[Hunt] = &[
     hunt(7, &["I1 "], 100),
     hunt_in(8, &["I1 ", "I3", "I5"], 300, Template::Bridge),
     hunt(14, &["I14", "I7"], 50),
-    hunt(15, &["I6"], 100),
+    hunt_in(15, &["I6"], 100, Template::Figure8),
     hunt_in(16, &["I9"], 200, Template::StaleLeader),
     hunt_in(17, &["I9"], 200, Template::StaleLeader),
-    hunt(20, &["I18"], 300),
+    hunt_in(20, &["I18"], 100, Template::PauseAndKill),
     hunt(22, &["I17"], 100),
     hunt(23, &["I7", "I14"], 100),
     hunt_in(24, &["I7", "I15"], 200, Template::MinorityRot),
     hunt_in(27, &["I5", "I6"], 200, Template::StaleLeader),
     hunt(28, &["I14", "I7"], 20),
     hunt(30, &["I8"], 50),
-    hunt(32, &["I18"], 200),
-    hunt_in(33, &["I18"], 200, Template::DeafLeader),
+    hunt_in(32, &["I18"], 300, Template::Isolated),
+    hunt_in(33, &["I18"], 100, Template::DeafLeader),
 ];
 
 /// Both processors.

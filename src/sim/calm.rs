@@ -2,9 +2,10 @@
 //!
 //! The core is any majority of the machines that keep what they promised, fully connected. Its
 //! members are started and their disks healed; all other faults stay as they are for ever: the
-//! rest is dead, deaf, dumb, or has a disk that is stuck. Within a bound the core must have one leader, take an append, serve
-//! a linearizable read, and agree; and its term must then stay what it is. At the end the rest is
-//! healed too, and all must agree.
+//! rest, which often includes whoever leads, is dead, deaf, dumb, cut off, or has a disk that is
+//! stuck. Within a bound the core must have one leader, take an append, serve a linearizable read,
+//! and agree; and its term must then stay what it is. At the end the rest is healed too, and all
+//! must agree.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,7 @@ use super::customer::Customer;
 use super::faults::all_nodes;
 use super::queue::Event;
 use super::random::{Purpose, Random};
+use super::templates::Template;
 use super::time::Time;
 use super::world::World;
 use crate::types::{NodeId, Term};
@@ -40,7 +42,7 @@ const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest:
 
 /// The rest of the cluster, while the core recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
+pub(super) enum Rest {
     Dead,
     Stuck,
     Deaf,
@@ -91,18 +93,26 @@ impl World {
     fn choose_core(&mut self, able: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         let spare = able.len() - self.options.quorum();
         let leave = self.chance.below(spare as u64 + 1);
+        // A leader that is only half well is the worst that can be left out.
+        let is_aimed = self.aftermath().is_some() || self.chance.coin();
         let mut core = able.clone();
         for _ in 0..leave {
             let choices: Vec<NodeId> = core.iter().copied().collect();
-            core.remove(&self.chance.one_of(&choices));
+            let leader = self.leader().filter(|leader| is_aimed && core.contains(leader));
+            core.remove(&leader.unwrap_or_else(|| self.chance.one_of(&choices)));
         }
         core
+    }
+
+    /// What the scenario says of the rest.
+    fn aftermath(&self) -> Option<Rest> {
+        self.options.template.and_then(Template::aftermath)
     }
 
     fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
         let rest: Vec<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
         for node in rest {
-            let fate = self.chance.one_of(&FATES);
+            let fate = self.aftermath().unwrap_or_else(|| self.chance.one_of(&FATES));
             self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
             let alone = BTreeSet::from([node]);
             let others: BTreeSet<NodeId> =

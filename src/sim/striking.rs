@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Who leads the highest term.
-    fn leader(&self) -> Option<NodeId> {
+    pub(super) fn leader(&self) -> Option<NodeId> {
         let leads = self.machines.iter().filter_map(|machine| {
             let raft = machine.process.as_ref()?.replica.raft();
             raft.role().as_leader().map(|_| (raft.current_term(), machine.id))

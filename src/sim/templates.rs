@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::calm::Rest;
 use super::faults::{Fault, FaultKind, all_nodes, any_node, node};
 use super::options::Options;
 use super::random::Random;
@@ -107,6 +108,21 @@ impl Template {
             | Self::PowerCutOfAll
             | Self::MinorityRot
             | Self::PauseAndKill => {}
+        }
+    }
+
+    /// What becomes in the end of those that are left out, if it is not to be chance: then the one
+    /// that leads is among them.
+    pub(super) fn aftermath(self) -> Option<Rest> {
+        match self {
+            Self::DeafLeader => Some(Rest::Deaf),
+            Self::PauseAndKill => Some(Rest::Stuck),
+            Self::Isolated => Some(Rest::CutOff),
+            Self::Figure8
+            | Self::Bridge
+            | Self::PowerCutOfAll
+            | Self::MinorityRot
+            | Self::StaleLeader => None,
         }
     }
 
