@@ -294,6 +294,11 @@ impl Customer {
         self.read_after = now + Time::of(limits::CLIENT_ASK_EVERY);
         let anybody = self.random.one_of(&self.nodes);
         let leader = self.route.leader().map(|leading| leading.node);
+        if self.wants_read && leader.is_none() {
+            // As in production: look for the leader, then ask it. Others, who have nothing to
+            // prove, ask anybody.
+            return self.approach(now);
+        }
         let node = if linearizable { leader.unwrap_or(anybody) } else { anybody };
         let log = LogNumber::MAIN;
         let read = Read { log, from, limit: Some(200), linearizable, follow: false };
