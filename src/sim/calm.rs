@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::customer::Customer;
 use super::faults::all_nodes;
+use super::laws::Platter as _;
 use super::queue::Event;
 use super::random::{Purpose, Random};
 use super::templates::Template;
@@ -173,10 +174,11 @@ impl World {
             self.violate(LAW, what);
             return false;
         }
-        // One of a higher term that is heard again is outlived once (thesis 3.3), and never again.
-        let all = all_nodes(&self.options);
-        let highest = all.iter().filter_map(|node| self.term_of(*node)).max();
-        let allowed = highest.map(Term::next);
+        // One of a higher term that is heard again, or starts, is outlived once (thesis 3.3), and
+        // never again.
+        let on_disks = self.machines.iter().map(|machine| machine.disk.hard_state().current_term);
+        let running = self.machines.iter().filter_map(|machine| self.term_of(machine.id));
+        let allowed = on_disks.chain(running).max().map(Term::next);
         self.disturb(core);
         let later = self.now + self.options.election_timeout().times(10);
         self.run_until(later);
