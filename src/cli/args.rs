@@ -135,6 +135,94 @@ pub(super) enum Command {
     Registry(Registry),
     /// Run whole clusters in a simulation, with faults, and judge them by laws
     Sim(Sim),
+    /// Measure appends, beside the floors of this machine, and that none is lost
+    Bench(Bench),
+}
+
+/// Without a command: appends of a fixed number of requests in flight.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    pub(super) kind: Option<BenchKind>,
+
+    #[command(flatten)]
+    pub(super) load: BenchLoad,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchKind {
+    /// Measure what an append cannot take less than: a sync, and round trips
+    Floor(BenchFloor),
+    /// Kill leaders under load, and measure until the next acknowledgement
+    Failover(BenchFailover),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchLoad {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+
+    /// Measure a cluster of N nodes that is made for this, in a temporary folder
+    #[arg(long, env = "ANNAL_CLUSTER", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub(super) cluster: Option<u16>,
+
+    /// Bytes of a record
+    #[arg(long, env = "ANNAL_SIZE", value_name = "BYTES", default_value_t = 100)]
+    pub(super) size: usize,
+
+    /// Requests in flight, over all connections
+    #[arg(long, env = "ANNAL_INFLIGHT", value_name = "N", default_value_t = 64)]
+    pub(super) inflight: usize,
+
+    /// Clients, each with a connection and a session of its own
+    #[arg(long, env = "ANNAL_CONNECTIONS", value_name = "N", default_value = "1")]
+    #[arg(value_parser = at_least_one)]
+    pub(super) connections: usize,
+
+    /// Records of a request
+    #[arg(long, env = "ANNAL_BATCH", value_name = "N", default_value = "1")]
+    #[arg(value_parser = at_least_one)]
+    pub(super) batch: usize,
+
+    /// How long to measure
+    #[arg(long, env = "ANNAL_DURATION", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = duration)]
+    pub(super) duration: Duration,
+
+    /// How long to append before that
+    #[arg(long, env = "ANNAL_WARMUP", value_name = "TIME", default_value = "2s")]
+    #[arg(value_parser = duration)]
+    pub(super) warmup: Duration,
+
+    /// Do not read the records back
+    #[arg(long, env = "ANNAL_NO_VERIFY", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
+    pub(super) no_verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchFloor {
+    /// A folder on the disk in question
+    #[arg(long, env = "ANNAL_DATA", value_name = "DIR", default_value = ".")]
+    pub(super) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchFailover {
+    /// How many leaders to kill
+    #[arg(long, env = "ANNAL_TRIALS", value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) trials: u32,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// One seed decides all that happens in a run: the same seed, the same run.

@@ -115,6 +115,15 @@ struct Hold {
     kill: Option<oneshot::Sender<()>>,
 }
 
+impl Hold {
+    fn kill(&mut self) {
+        if let Some(kill) = self.kill.take() {
+            // The task may be gone already, and with it the child.
+            let _ = kill.send(());
+        }
+    }
+}
+
 /// The children of this process.
 pub(super) struct Children {
     directory: PathBuf,
@@ -212,11 +221,13 @@ impl Children {
 
     /// Ends all that are still running, at once.
     pub(super) fn kill(&mut self) {
-        for hold in self.running.values_mut() {
-            if let Some(kill) = hold.kill.take() {
-                // The task may be gone already, and with it the child.
-                let _ = kill.send(());
-            }
+        self.running.values_mut().for_each(Hold::kill);
+    }
+
+    /// Ends one, at once, if it is running: signal 9.
+    pub(super) fn kill_one(&mut self, part: Part) {
+        if let Some(hold) = self.running.get_mut(&part) {
+            hold.kill();
         }
     }
 }

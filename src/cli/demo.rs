@@ -5,38 +5,28 @@
 //! acknowledged record is there, once, at its place, and all logs are the same.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::args::{self, LogFormat, Shared};
-use super::children::{Children, Event, Part, ending};
+use super::args;
+use super::children::{Event, Part};
 use super::client;
 use super::connection::{self, Target};
 use super::failure::{Code, End, Failure};
-use super::logs::SERVER_FILTER;
-use super::output::{Printer, talk};
+use super::local::{LocalCluster, POLL, Place, STEP_TIMEOUT, failed};
+use super::output::Printer;
 use super::quote::command_line;
 use super::registry;
 use super::rows::StoryRow;
 use super::runtime::{self, Signals};
 use crate::client::{AppendError, Appended, Client, Crashed, Leading, ReadOptions};
 use crate::limits;
-use crate::node::config::CLUSTER_FILE;
-use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, REGISTRY_FOLDER, init};
+use crate::node::init::InitOptions;
 use crate::store::{self, Inspection};
 use crate::types::{Index, NodeId, Offset};
 
-/// Each thing that the demo waits for comes within this time, or it has failed.
-const STEP_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often it looks whether something has come.
-const POLL: Duration = Duration::from_millis(20);
 /// Records appended before the crash starts, and after the new leader is there.
 const RECORDS_BEFORE: usize = 500;
 const RECORDS_AFTER: usize = 300;
@@ -44,14 +34,10 @@ const RECORDS_AFTER: usize = 300;
 const RECORDS_UNDER_LOAD: usize = 100;
 /// Records of one request in the first part.
 const RECORDS_PER_REQUEST: usize = 10;
-/// Attempts to start on free ports, which others may take in between.
-const START_ATTEMPTS: u32 = 3;
-/// Log lines of each part that are shown when the demo fails.
-const LAST_LINES: usize = 10;
 
 /// Takes the tour.
 pub(super) fn run(args: &args::Demo, printer: &mut Printer) -> Result<(), End> {
-    let place = Place::new(args)?;
+    let place = Place::new("demo", args.dir.as_deref())?;
     runtime::wait(async {
         let mut signals = Signals::new()?;
         let mut demo = Demo::new(args, place, printer);
@@ -59,101 +45,12 @@ pub(super) fn run(args: &args::Demo, printer: &mut Printer) -> Result<(), End> {
             result = demo.tell() => result,
             () = signals.next() => Err(interrupted().into()),
         };
-        demo.end(result).await
+        demo.cluster.end(result, args.keep, &interrupted()).await
     })
 }
 
 fn interrupted() -> Failure {
     Failure::new(Code::Failed, "the demo was interrupted", "nothing of it stays behind")
-}
-
-/// Where the demo's cluster is, and what of it has to be removed.
-struct Place {
-    directory: PathBuf,
-    /// The folders that the demo makes on the way, innermost first.
-    folders: Vec<PathBuf>,
-    /// What the demo has written into them and not removed yet. Nothing else is ever removed.
-    made: Vec<PathBuf>,
-}
-
-impl Place {
-    /// A place without a cluster.
-    ///
-    /// # Errors
-    /// The directory that was asked for holds something already.
-    fn new(args: &args::Demo) -> Result<Self, Failure> {
-        let directory = match &args.dir {
-            Some(directory) => directory.clone(),
-            None => std::env::temp_dir().join(format!("annal-demo-{:08x}", random()?)),
-        };
-        let inner = [CERTS_FOLDER, DATA_FOLDER].map(|folder| directory.join(folder));
-        if let Some(path) = inner.iter().find_map(|folder| visible_entry(folder)) {
-            return Err(occupied(&path));
-        }
-        let folders = inner.into_iter().chain([directory.clone()]);
-        let folders = folders.filter(|folder| !folder.exists()).collect();
-        Ok(Self { directory, folders, made: Vec::new() })
-    }
-
-    /// Writes a cluster, and notes what has to be removed again.
-    fn write(&mut self, options: &InitOptions) -> Result<(), InitError> {
-        let cluster = init(options)?;
-        let parts = cluster.nodes.keys().map(|node| Part::Node(*node)).chain([Part::Registry]);
-        let certs = self.directory.join(CERTS_FOLDER);
-        let files = cert_files(cluster.nodes.keys()).map(|name| certs.join(name));
-        self.made = parts.map(|part| part.data(&self.directory)).chain(files).collect();
-        Ok(())
-    }
-
-    fn has_cluster(&self) -> bool {
-        !self.made.is_empty()
-    }
-
-    /// Removes what the demo made, and only that: others may have put something beside it.
-    fn remove(&mut self) {
-        // What cannot be removed stays: the cluster in it is of no more use, and does no harm.
-        for path in self.made.drain(..) {
-            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        }
-        for folder in &self.folders {
-            // Fails, as it should, while something is in it.
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// The files that a new cluster's folder of certificates consists of.
-fn cert_files<'a>(nodes: impl Iterator<Item = &'a NodeId>) -> impl Iterator<Item = String> {
-    let others = ["ca", REGISTRY_FOLDER, "client", "admin"].map(ToOwned::to_owned);
-    let holders = nodes.map(ToString::to_string).chain(others);
-    let pair = |holder: String| [format!("{holder}.crt"), format!("{holder}.key")];
-    holders.flat_map(pair).chain([CLUSTER_FILE.to_owned()])
-}
-
-fn occupied(path: &Path) -> Failure {
-    let sentence = format!("{} is already there, and the demo touches nothing", path.display());
-    let hint = "choose an empty --dir, or none: the demo then makes one and removes it";
-    Failure::new(Code::Failed, sentence, hint)
-}
-
-/// Something in a folder that is not hidden, as `.gitignore` is. A folder that cannot be read is
-/// left to `init` to complain about.
-fn visible_entry(folder: &Path) -> Option<PathBuf> {
-    let mut entries = fs::read_dir(folder).ok()?.flatten();
-    entries.find(|entry| !is_hidden(&entry.file_name())).map(|entry| entry.path())
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-fn random() -> Result<u32, Failure> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        let sentence = format!("this system gives out no random numbers: {error}");
-        Failure::new(Code::Failed, sentence, "try again in a moment")
-    })?;
-    Ok(u32::from_le_bytes(bytes))
 }
 
 /// An acknowledged record.
@@ -165,33 +62,29 @@ struct Kept {
 
 struct Demo<'a> {
     args: &'a args::Demo,
-    place: Place,
     printer: &'a mut Printer,
     began: Instant,
-    children: Children,
-    /// The last log lines of each part.
-    lines: BTreeMap<Part, Vec<String>>,
+    cluster: LocalCluster,
 }
 
 impl<'a> Demo<'a> {
     fn new(args: &'a args::Demo, place: Place, printer: &'a mut Printer) -> Self {
-        // The story depends on their lines, whatever the user's own settings are.
-        let shared = Shared {
-            json: false,
-            log_format: LogFormat::Human,
-            log: Some(SERVER_FILTER.to_owned()),
-        };
-        let children = Children::new(&place.directory, &shared);
-        let (began, lines) = (Instant::now(), BTreeMap::new());
-        Self { args, place, printer, began, children, lines }
+        let cluster = LocalCluster::new(place, limits::NODES_DEFAULT, args.base_port);
+        Self { args, printer, began: Instant::now(), cluster }
     }
 
     async fn tell(&mut self) -> Result<(), End> {
-        let leading = self.bring_up().await?;
-        let Leading { node, term } = leading;
+        let (printer, began) = (&mut *self.printer, self.began);
+        let made = |options: &InitOptions| {
+            let nodes: Vec<_> = options.nodes.keys().map(ToString::to_string).collect();
+            let (directory, nodes) = (options.directory.display(), nodes.join(", "));
+            let what = "certificates, a registry, and the nodes";
+            say(printer, began, format!("a new cluster in {directory}: {what} {nodes}"))
+        };
+        let Leading { node, term } = self.cluster.bring_up(made).await?;
         self.say(format!("{node} was elected and leads term {term}: Leader_Term{term}"))?;
 
-        let target = connection::of_directory(&self.place.directory)?;
+        let target = connection::of_directory(self.cluster.directory())?;
         let client = client::connect_as_client(&target)?;
         let admin = client::connect_as_admin(&target)?;
         let mut kept = append_requests(&client).await?;
@@ -203,7 +96,7 @@ impl<'a> Demo<'a> {
         let last = kept.iter().map(|kept| kept.index).max().unwrap_or_default();
         self.check_records(&client, &kept).await?;
         self.check_registry(&target, &crash).await?;
-        self.stop().await?;
+        self.cluster.stop().await?;
         self.compare_logs(last)?;
         if self.args.keep {
             self.leave_up(&client).await?;
@@ -212,96 +105,7 @@ impl<'a> Demo<'a> {
     }
 
     fn say(&mut self, text: String) -> Result<(), End> {
-        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(self.printer.print_now(&StoryRow { elapsed_ms, text })?)
-    }
-
-    /// Makes the cluster and starts it. Returns its first leader.
-    async fn bring_up(&mut self) -> Result<Leading, End> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let options = self.options()?;
-            self.place.write(&options)?;
-            let nodes: Vec<_> = options.nodes.keys().map(ToString::to_string).collect();
-            self.say(format!(
-                "a new cluster in {}: certificates, a registry, and the nodes {}",
-                self.place.directory.display(),
-                nodes.join(", ")
-            ))?;
-            match self.start_all(&options).await {
-                Err(End::Failed(failure)) if attempts < START_ATTEMPTS && self.has_free_ports() => {
-                    talk(format_args!("{}: trying other ports", failure.sentence));
-                    self.stop().await?;
-                    self.place.remove();
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn has_free_ports(&self) -> bool {
-        self.args.base_port.is_none()
-    }
-
-    fn options(&self) -> Result<InitOptions, End> {
-        let directory = &self.place.directory;
-        if let Some(base_port) = self.args.base_port {
-            return Ok(InitOptions::local(directory, limits::NODES_DEFAULT, base_port)?);
-        }
-        let mut options =
-            InitOptions::local(directory, limits::NODES_DEFAULT, limits::BASE_PORT_DEFAULT)?;
-        let mut free = free_addresses(options.nodes.len() + 1)?.into_iter();
-        for address in options.nodes.values_mut().chain([&mut options.registry]) {
-            *address = free.next().expect("as many as were asked for");
-        }
-        Ok(options)
-    }
-
-    async fn start_all(&mut self, options: &InitOptions) -> Result<Leading, End> {
-        self.children.start(Part::Registry)?;
-        for node in options.nodes.keys() {
-            self.children.start(Part::Node(*node))?;
-        }
-        let client = client::connect_as_client(&connection::of_directory(&options.directory)?)?;
-        let count = options.nodes.len();
-        let deadline = Instant::now() + STEP_TIMEOUT;
-        loop {
-            if let Some((part, how)) = self.take_events() {
-                return Err(failed(format!("{part} {how} before the cluster was up")).into());
-            }
-            let status = client.status().await;
-            let answering = status.nodes.iter().filter(|node| node.said.is_ok()).count();
-            if let Some(leading) = status.leader.filter(|_| answering == count) {
-                return Ok(leading);
-            }
-            if Instant::now() >= deadline {
-                return Err(failed("no leader was elected".to_owned()).into());
-            }
-            sleep(POLL).await;
-        }
-    }
-
-    /// Notes what the children did meanwhile. Returns one that ended, and how.
-    fn take_events(&mut self) -> Option<(Part, String)> {
-        let mut ended = None;
-        while let Some(event) = self.children.try_next() {
-            ended = self.note(event).or(ended);
-        }
-        ended
-    }
-
-    fn note(&mut self, event: Event) -> Option<(Part, String)> {
-        match event {
-            Event::Line { part, text } => {
-                let lines = self.lines.entry(part).or_default();
-                lines.push(text);
-                let surplus = lines.len().saturating_sub(LAST_LINES);
-                lines.drain(..surplus);
-                None
-            }
-            Event::Ended { part, status } => Some((part, ending(status))),
-        }
+        say(self.printer, self.began, text)
     }
 
     /// Crashes the leader while records are being appended one after the other.
@@ -341,43 +145,18 @@ impl<'a> Demo<'a> {
 
     async fn restart(&mut self, node: NodeId, client: &Client) -> Result<(), End> {
         let part = Part::Node(node);
-        self.wait_for(|event| matches!(event, Event::Ended { part: ended, .. } if *ended == part))
+        self.cluster
+            .wait_for(|event| matches!(event, Event::Ended { part: ended, .. } if *ended == part))
             .await
             .ok_or_else(|| failed(format!("{part} did not end")))?;
-        self.children.start(part)?;
+        self.cluster.children.start(part)?;
         let recovered = |event: &Event| matches!(event, Event::Line { part: of, text } if *of == part && text.contains("recovered"));
-        let Some(Event::Line { text, .. }) = self.wait_for(recovered).await else {
+        let Some(Event::Line { text, .. }) = self.cluster.wait_for(recovered).await else {
             return Err(failed(format!("{part} did not say what it recovered")).into());
         };
         self.say(format!("{part} restarted; it says: {}", report_in(&text)))?;
-        self.catch_up(client).await?;
+        self.cluster.catch_up(client).await?;
         self.say(format!("{part} has caught up with the others"))
-    }
-
-    /// Waits for something that a child does.
-    async fn wait_for(&mut self, is_it: impl Fn(&Event) -> bool) -> Option<Event> {
-        let deadline = Instant::now() + STEP_TIMEOUT;
-        loop {
-            let event = self.children.next_until(deadline).await?;
-            if is_it(&event) {
-                return Some(event);
-            }
-            self.note(event);
-        }
-    }
-
-    /// Waits until every node has everything that is committed.
-    async fn catch_up(&self, client: &Client) -> Result<(), Failure> {
-        let deadline = Instant::now() + STEP_TIMEOUT;
-        while Instant::now() < deadline {
-            let status = client.status().await;
-            let has_all = |node| status.lag(node) == Some(0);
-            if status.leader.is_some() && status.nodes.iter().all(has_all) {
-                return Ok(());
-            }
-            sleep(POLL).await;
-        }
-        Err(failed("a node did not catch up".to_owned()))
     }
 
     /// Reads everything back: each acknowledged record must be at its place, and nowhere else.
@@ -430,37 +209,11 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// Stops all children in an orderly way.
-    async fn stop(&mut self) -> Result<(), Failure> {
-        self.children.ask_to_stop();
-        let deadline = Instant::now() + limits::STOP_TIMEOUT;
-        let mut late = Vec::new();
-        while !self.children.running().is_empty() {
-            match self.children.next_until(deadline).await {
-                Some(event) => drop(self.note(event)),
-                None if late.is_empty() => {
-                    late = self.children.running();
-                    self.children.kill();
-                }
-                None => {
-                    // Killed: the rest is the system's business, and takes no time.
-                    if timeout(limits::STOP_TIMEOUT, self.children.next()).await.is_err() {
-                        break;
-                    }
-                }
-            }
-        }
-        match late.as_slice() {
-            [] => Ok(()),
-            [first, ..] => Err(failed(format!("{first} did not stop in time"))),
-        }
-    }
-
     /// Compares the logs of all nodes, which have stopped.
     fn compare_logs(&mut self, last_acknowledged: Index) -> Result<(), End> {
-        let cluster = connection::of_directory(&self.place.directory)?;
+        let cluster = connection::of_directory(self.cluster.directory())?;
         let inspect = |node: NodeId, at| -> Result<Inspection, Failure> {
-            let data = Part::Node(node).data(&self.place.directory);
+            let data = Part::Node(node).data(self.cluster.directory());
             let found = store::inspect(&data, at)
                 .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
             match found.damage.first() {
@@ -498,59 +251,25 @@ impl<'a> Demo<'a> {
 
     /// Starts the cluster again, to stay when this process is gone.
     async fn leave_up(&mut self, client: &Client) -> Result<(), End> {
-        let directory = self.place.directory.clone();
+        let directory = self.cluster.directory().to_owned();
         let cluster = connection::of_directory(&directory)?;
         let nodes = cluster.nodes.iter().map(|(node, _)| Part::Node(*node));
         let mut processes = vec!["kill".to_owned()];
         for part in [Part::Registry].into_iter().chain(nodes) {
             let log = part.data(&directory).join("log.txt");
-            processes.push(self.children.leave_behind(part, &log)?.to_string());
+            processes.push(self.cluster.children.leave_behind(part, &log)?.to_string());
         }
-        self.catch_up(client).await?;
+        self.cluster.catch_up(client).await?;
         let status = ["annal", "client", "status", "--dir", &directory.to_string_lossy()]
             .map(ToOwned::to_owned);
         self.say(format!("the cluster is up again, to stay; look: {}", command_line(status)))?;
         self.say(format!("stop it with: {}", command_line(processes)))
     }
-
-    /// Leaves nothing behind, unless asked to, or there is something to look into.
-    async fn end(mut self, result: Result<(), End>) -> Result<(), End> {
-        let stopped = self.stop().await;
-        match &result {
-            Ok(()) if !self.args.keep => self.place.remove(),
-            Err(_) if !self.place.has_cluster() => {}
-            Err(End::Failed(failure)) if *failure != interrupted() => self.show_what_is_left(),
-            Err(_) => self.place.remove(),
-            Ok(()) => {}
-        }
-        result?;
-        Ok(stopped?)
-    }
-
-    fn show_what_is_left(&self) {
-        for (part, lines) in &self.lines {
-            for line in lines {
-                talk(format_args!("{part:<8} | {line}"));
-            }
-        }
-        talk(format_args!("the folder is kept: {}", self.place.directory.display()));
-    }
 }
 
-fn failed(sentence: String) -> Failure {
-    Failure::new(Code::Failed, sentence, "the lines above are the last that each part said")
-}
-
-/// Addresses on this machine that nobody uses just now.
-fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
-    let failed = |error| {
-        let sentence = format!("no free ports could be found: {error}");
-        Failure::new(Code::Failed, sentence, "choose some with --base-port")
-    };
-    // All are held until all are found, so that they differ.
-    let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-    let sockets: Vec<UdpSocket> = (0..count).map(bind).collect::<Result<_, _>>().map_err(failed)?;
-    sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>().map_err(failed)
+fn say(printer: &mut Printer, began: Instant, text: String) -> Result<(), End> {
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(printer.print_now(&StoryRow { elapsed_ms, text })?)
 }
 
 /// The part of a log line that says what was recovered.
@@ -619,47 +338,6 @@ fn not_appended(error: AppendError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn args(directory: &Path) -> args::Demo {
-        args::Demo { dir: Some(directory.to_owned()), keep: false, base_port: None }
-    }
-
-    #[test]
-    fn only_what_the_demo_made_is_removed_also_before_other_ports_are_tried() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut place = Place::new(&args(folder.path())).unwrap();
-        let options = InitOptions::local(folder.path(), 3, 7100).unwrap();
-        let bystanders =
-            ["mine", "data/mine", "data/n4", "data/.mine"].map(|n| folder.path().join(n));
-        for _ in 0..2 {
-            place.write(&options).unwrap();
-            for bystander in &bystanders {
-                fs::write(bystander, "mine").unwrap();
-            }
-            place.remove();
-            assert!(bystanders.iter().all(|bystander| bystander.exists()));
-            assert!(!folder.path().join("certs").exists());
-            assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 3);
-            fs::remove_file(&bystanders[2]).unwrap();
-        }
-
-        // Another's cluster, made since, is not the demo's to remove.
-        fs::remove_file(&bystanders[1]).unwrap();
-        init(&options).unwrap();
-        place.write(&options).unwrap_err();
-        assert!(!place.has_cluster());
-        place.remove();
-        assert!(folder.path().join("certs/cluster.toml").exists());
-        Place::new(&args(folder.path())).map(|_| ()).unwrap_err();
-    }
-
-    #[test]
-    fn free_addresses_differ() {
-        let mut addresses = free_addresses(4).unwrap();
-        addresses.sort_unstable();
-        addresses.dedup();
-        assert_eq!(addresses.len(), 4);
-    }
 
     #[test]
     fn a_report_is_found_in_its_line() {

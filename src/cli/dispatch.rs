@@ -6,7 +6,7 @@ use super::args::{Arguments, Command, Node, Registry, Shared};
 use super::failure::{Code, End};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, complain, print_usage};
-use super::{client, demo, init, node, registry, sim, up};
+use super::{bench, client, demo, init, node, registry, sim, up};
 
 /// Runs the command that the process was started with. Returns its exit code.
 pub fn main() -> ExitCode {
@@ -38,6 +38,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Demo(args) => demo::run(&args, &mut printer),
         Command::Up(args) => up::run(&args, &shared, &mut printer),
         Command::Init(args) => init::run(&args, &mut printer),
+        Command::Bench(args) => bench::run(&args, &mut printer),
         Command::Sim(args) => sim::run(&args, &mut printer),
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
         Command::Client(args) => client::run(args, &mut printer),

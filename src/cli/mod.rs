@@ -13,6 +13,7 @@
 
 mod append;
 mod args;
+mod bench;
 mod children;
 mod client;
 mod connection;
@@ -21,10 +22,12 @@ mod dispatch;
 mod failure;
 mod gather;
 mod init;
+mod local;
 mod logs;
 mod node;
 mod output;
 mod parent;
+mod progress;
 mod quote;
 mod registry;
 mod rows;

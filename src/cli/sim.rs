@@ -1,16 +1,17 @@
 //! `annal sim`: whole clusters in a simulation, judged by laws.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::args;
 use super::failure::{Code, End, Failure};
 use super::output::{Printer, Row, talk};
+use super::progress;
 use crate::marks::MARKS;
 use crate::mutants::MUTANTS;
 use crate::sim::{self, Counts, Plan, Report, Shrunk, Time};
@@ -270,37 +271,27 @@ impl std::fmt::Display for Summary<'_> {
     }
 }
 
-/// A bar on a terminal; nothing elsewhere.
+/// How far it is, on a terminal.
 struct Progress {
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
     began: Instant,
 }
 
 impl Progress {
     fn new(seeds: u64) -> Self {
-        let wanted = seeds > 1 && io::stderr().is_terminal();
-        let bar = wanted.then(|| {
-            let bar = ProgressBar::new(seeds);
-            let style =
-                ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left, {msg}");
-            bar.set_style(style.expect("a template without errors"));
-            bar
-        });
+        let template = "{bar:40} {pos}/{len} seeds, {eta} left, {msg}";
+        let bar = if seeds > 1 { progress::bar(seeds, template) } else { ProgressBar::hidden() };
         Self { bar, began: Instant::now() }
     }
 
     fn show(&self, total: &Total) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(total.seeds);
-            let millis = self.began.elapsed().as_millis().max(1);
-            let per_millisecond = u128::from(total.counts.events) / millis;
-            bar.set_message(format!("{per_millisecond} k events/s"));
-        }
+        self.bar.set_position(total.seeds);
+        let millis = self.began.elapsed().as_millis().max(1);
+        let per_millisecond = u128::from(total.counts.events) / millis;
+        self.bar.set_message(format!("{per_millisecond} k events/s"));
     }
 
     fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }

@@ -41,6 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("x509_parser", &["net/tls.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/"]),
+    ("hdrhistogram", &["cli/bench/"]),
     ("rand_chacha", &["sim/random.rs"]),
 ];
 

@@ -1,0 +1,171 @@
+//! What a bench prints.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::floor::Floors;
+use super::in_ms;
+use super::load::{Measured, in_micros};
+use crate::cli::args::BenchLoad;
+use crate::cli::output::Row;
+
+/// Appends and their latencies: of requests, each of `--batch` records.
+#[derive(Serialize)]
+pub(super) struct BenchRow {
+    size: usize,
+    inflight: usize,
+    connections: usize,
+    /// Records acknowledged within the measured time.
+    appends: u64,
+    appends_per_s: f64,
+    p50_us: u64,
+    p99_us: u64,
+    p999_us: u64,
+    max_us: u64,
+    errors: u64,
+    /// `null`: nobody looked.
+    verified: Option<bool>,
+}
+
+impl BenchRow {
+    pub(super) fn new(args: &BenchLoad, measured: &Measured, verified: Option<bool>) -> Self {
+        let at = |quantile| measured.latencies.value_at_quantile(quantile);
+        let appends = measured.acknowledged() * args.batch as u64;
+        #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
+        let appends_per_s = appends as f64 / args.duration.as_secs_f64();
+        Self {
+            size: args.size,
+            inflight: args.inflight,
+            connections: args.connections,
+            appends,
+            appends_per_s: appends_per_s.round(),
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: measured.latencies.max(),
+            errors: measured.errors,
+            verified,
+        }
+    }
+
+    /// How many times the floor the median is.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio is not exact")]
+    pub(super) fn ratio_to(&self, floors: &Floors) -> f64 {
+        self.p50_us as f64 / floors.append().max(1) as f64
+    }
+}
+
+impl Row for BenchRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { size, inflight, connections, appends, appends_per_s, errors, .. } = self;
+        writeln!(
+            out,
+            "{appends_per_s:.0} appends/s of {size} bytes, {inflight} in flight on {connections} connection(s); {appends} in all, {errors} errors"
+        )?;
+        let [p50, p99, p999, max] =
+            [self.p50_us, self.p99_us, self.p999_us, self.max_us].map(in_ms);
+        writeln!(out, "latency: p50 {p50}, p99 {p99}, p99.9 {p999}, most {max}")?;
+        match self.verified {
+            Some(true) => {
+                writeln!(out, "verified: every acknowledged record is there, once, in order")
+            }
+            _ => writeln!(out, "not verified"),
+        }
+    }
+}
+
+/// The floors of the machine.
+#[derive(Serialize)]
+pub(super) struct FloorRow {
+    sync_p50_us: u64,
+    sync_p99_us: u64,
+    round_trip_p50_us: u64,
+    round_trip_p99_us: u64,
+    /// One sync and two round trips.
+    append_us: u64,
+    /// How many times that a median append took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+impl FloorRow {
+    pub(super) fn new(floors: &Floors, ratio: Option<f64>) -> Self {
+        Self {
+            sync_p50_us: floors.sync_p50,
+            sync_p99_us: floors.sync_p99,
+            round_trip_p50_us: floors.round_trip_p50,
+            round_trip_p99_us: floors.round_trip_p99,
+            append_us: floors.append(),
+            ratio,
+        }
+    }
+}
+
+impl Row for FloorRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let [sync, sync_p99, trip, trip_p99, append] = [
+            self.sync_p50_us,
+            self.sync_p99_us,
+            self.round_trip_p50_us,
+            self.round_trip_p99_us,
+            self.append_us,
+        ]
+        .map(in_ms);
+        writeln!(
+            out,
+            "floors here: append + fdatasync p50 {sync} (p99 {sync_p99}), QUIC round trip p50 {trip} (p99 {trip_p99})"
+        )?;
+        match self.ratio {
+            Some(ratio) => {
+                writeln!(out, "p50 is {ratio:.1} times one sync and two round trips ({append})")
+            }
+            None => writeln!(out, "one sync and two round trips: {append}"),
+        }
+    }
+}
+
+/// How long nothing was acknowledged after leaders were killed.
+#[derive(Serialize)]
+pub(super) struct FailoverRow {
+    trials: usize,
+    median_ms: u64,
+    worst_ms: u64,
+    trials_ms: Vec<u64>,
+    /// Records acknowledged, before, during and after.
+    appends: u64,
+    errors: u64,
+    verified: bool,
+}
+
+impl FailoverRow {
+    pub(super) fn new(gaps: Vec<Duration>, measured: &Measured) -> Self {
+        let trials_ms: Vec<u64> = gaps.into_iter().map(|gap| in_micros(gap) / 1_000).collect();
+        let mut sorted = trials_ms.clone();
+        sorted.sort_unstable();
+        Self {
+            trials: sorted.len(),
+            median_ms: sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+            worst_ms: sorted.last().copied().unwrap_or_default(),
+            trials_ms,
+            appends: measured.acknowledged(),
+            errors: measured.errors,
+            verified: true,
+        }
+    }
+}
+
+impl Row for FailoverRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { trials, median_ms, worst_ms, appends, errors, .. } = self;
+        writeln!(
+            out,
+            "{trials} leaders killed: the next acknowledgement came after {median_ms} ms (median), {worst_ms} ms (worst)"
+        )?;
+        writeln!(
+            out,
+            "{appends} appends, {errors} errors; every acknowledged record is there, once, in order"
+        )
+    }
+}
