@@ -316,6 +316,8 @@ mod tests {
         let log = log(&[1, 1, 3, 3, 4]);
         let found: Vec<_> = (0..=6).map(|i| log.term_at(Index::new(i)).map(Term::get)).collect();
         assert_eq!(found, [Some(0), Some(1), Some(1), Some(3), Some(3), Some(4), None]);
+        let firsts: Vec<_> = log.terms().iter().map(|(term, at)| (term.get(), at.get())).collect();
+        assert_eq!(firsts, [(1, 1), (3, 3), (4, 5)]);
         log.check();
     }
 
@@ -336,6 +338,11 @@ mod tests {
         entry.configuration = Some(Configuration::of([1, 2].map(|n| NodeId::new(n).unwrap())));
         log.append(entry);
         assert_ne!(log.configuration(), &before);
+        assert_eq!(log.configuration_index(), Index::new(4));
+        let indexes: Vec<_> = log.configurations().iter().map(|(index, _)| index.get()).collect();
+        assert_eq!(indexes, [0, 4]);
+        let has = |index| log.info_at(Index::new(index)).configuration.is_some();
+        assert_eq!([1, 2, 3, 4].map(has), [false, false, false, true]);
         log.truncate(Index::new(3));
         assert_eq!(log.configuration(), &before);
         assert_eq!(log.last(), id(2, 1));
@@ -354,6 +361,7 @@ mod tests {
         log.commit_to(Index::new(10));
         log.trim_window(30);
         assert_eq!(log.window_first(), Index::new(8));
+        assert_eq!(log.window_bytes(), 30);
         assert_eq!(log.uncommitted_bytes(), 0);
     }
 

@@ -155,3 +155,27 @@ pub struct TimeoutNow {
 
 /// A message and whom it is for or from.
 pub type Addressed = (NodeId, Message);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(heartbeat: bool) -> Message {
+        Message::AppendEntries(AppendEntries {
+            term: Term::new(1),
+            prev_log_id: LogId::ZERO,
+            leader_commit: Index::ZERO,
+            round: 0,
+            heartbeat,
+            entries: vec![],
+        })
+    }
+
+    #[test]
+    fn entries_wait_for_everything_else() {
+        let vote = RequestVoteResponse { term: Term::new(1), vote_granted: true };
+        assert!(append(true).is_urgent());
+        assert!(!append(false).is_urgent());
+        assert!(Message::RequestVoteResponse(vote).is_urgent());
+    }
+}

@@ -241,14 +241,17 @@ mod tests {
     fn a_disk_that_never_answers_holds_back_a_bounded_number_of_messages() {
         let to = NodeId::new(2).unwrap();
         let mut outbox = Outbox::new();
+        assert!(!outbox.has_writes());
         outbox.stage_hard_state(HardState { current_term: Term::new(1), voted_for: None });
         for _ in 0..HELD_MESSAGES_MAX + 10 {
             outbox.send(to, answer());
             outbox.finish(Index::ZERO, Term::new(1));
         }
-        assert_eq!(outbox.held.len(), HELD_MESSAGES_MAX);
+        assert_eq!(outbox.held_messages(), HELD_MESSAGES_MAX);
+        assert!(outbox.has_writes());
         outbox.on_persisted(Ticket::new(1));
         assert_eq!(outbox.finish(Index::ZERO, Term::new(1)).len(), HELD_MESSAGES_MAX);
-        assert!(outbox.held.is_empty(), "nothing is held for a write that is done");
+        assert_eq!(outbox.held_messages(), 0, "nothing is held for a write that is done");
+        assert!(!outbox.has_writes());
     }
 }

@@ -82,3 +82,21 @@ impl Reads {
         tokens
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_counted_until_they_are_answered() {
+        let mut reads = Reads::default();
+        assert!(reads.is_empty());
+        (1..=3).for_each(|token| reads.add(ReadToken(token)));
+        assert!(reads.begin_round(Index::new(7)));
+        reads.add(ReadToken(4));
+        assert_eq!(reads.len(), 4);
+        assert!(!reads.begin_round(Index::new(8)), "one round at a time");
+        assert_eq!(reads.end_round(), (Index::new(7), (1..=3).map(ReadToken).collect()));
+        assert_eq!((reads.len(), reads.is_empty()), (1, false));
+    }
+}

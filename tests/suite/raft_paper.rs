@@ -28,6 +28,17 @@ fn entries(terms: &[u64]) -> Vec<EntryInfo> {
 
 /// n1, found on disk with entries of these terms.
 fn node_of(configuration: Configuration, terms: &[u64], term: u64, vote: Option<u16>) -> Raft {
+    with_options(Options::new(n(1), 2, (10, 19)), configuration, terms, term, vote)
+}
+
+/// The same, with options of its own.
+fn with_options(
+    options: Options,
+    configuration: Configuration,
+    terms: &[u64],
+    term: u64,
+    vote: Option<u16>,
+) -> Raft {
     let log = RecoveredLog {
         terms: vec![],
         head: LogId::ZERO,
@@ -36,7 +47,7 @@ fn node_of(configuration: Configuration, terms: &[u64], term: u64, vote: Option<
         commit_index: Index::ZERO,
     };
     let hard_state = HardState { current_term: Term::new(term), voted_for: vote.map(n) };
-    Raft::recover(Options::new(n(1), 2, (10, 19)), hard_state, log, 0)
+    Raft::recover(options, hard_state, log, 0)
 }
 
 fn node(terms: &[u64], term: u64) -> Raft {
@@ -407,6 +418,45 @@ fn a_request_for_a_vote_is_ignored_while_a_leader_is_heard() {
     assert_eq!(raft.current_term(), Term::new(1));
 }
 
+/// The belief in a leader ends with the shortest election timeout, whatever this node has drawn.
+#[test]
+fn a_leader_is_believed_in_for_the_shortest_election_timeout() {
+    let mut raft = node(&[], 1);
+    step(&mut raft, Input::Tick { random: 9 });
+    receive(&mut raft, 3, append(1, LogId::ZERO, 0, &[]));
+    for (ticks, answer) in
+        [(9, "n2 PreVoteResponse@1 refused"), (1, "n2 PreVoteResponse@2 granted")]
+    {
+        (0..ticks).for_each(|_| drop(step(&mut raft, Input::Tick { random: 9 })));
+        let effects = receive(&mut raft, 2, pre_vote(2, LogId::ZERO));
+        assert_eq!(said(&effects), [answer]);
+    }
+}
+
+/// A request of the leader's own term is no disturbance: it is answered like any other.
+#[test]
+fn a_request_of_the_leaders_term_is_answered() {
+    let mut raft = node(&[], 1);
+    receive(&mut raft, 3, append(1, LogId::ZERO, 0, &[]));
+    let effects = receive(&mut raft, 2, request_vote(1, id(9, 1)));
+    assert_eq!(said(&effects), ["n2 RequestVoteResponse@1 granted"]);
+}
+
+/// An answer to an older question is none to the newer one.
+#[test]
+fn a_late_pre_vote_does_not_count() {
+    let mut raft = node_of(Configuration::of((1..=5).filter_map(NodeId::new)), &[], 0, None);
+    tick(&mut raft, 10);
+    [2, 3].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(1))));
+    assert_eq!((raft.role().name(), raft.current_term()), ("candidate", Term::new(1)));
+    tick(&mut raft, 10);
+    assert_eq!(raft.role().name(), "pre-candidate");
+    [4, 5].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(1))));
+    assert_eq!(raft.role().name(), "pre-candidate", "that was asked for term 1");
+    [4, 5].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(2))));
+    assert_eq!(raft.role().name(), "candidate");
+}
+
 /// … unless the leader itself has asked for the election (4.2.3, 3.10).
 #[test]
 fn a_request_at_the_leaders_wish_is_not_ignored() {
@@ -770,6 +820,68 @@ fn who_is_asked_to_take_over_campaigns_at_once() {
     let message = Message::TimeoutNow(TimeoutNow { term: Term::new(1) });
     let effects = receive(&mut raft, 3, message);
     assert_eq!(said(&effects)[0], "n2 RequestVote@2 last=0@0 transfer");
+}
+
+/// Only the leader's word counts, and only with somebody who votes.
+#[test]
+fn nobody_else_is_told_to_take_over() {
+    let message = || Message::TimeoutNow(TimeoutNow { term: Term::new(1) });
+    let mut raft = node(&[], 1);
+    receive(&mut raft, 3, append(1, LogId::ZERO, 0, &[]));
+    receive(&mut raft, 2, message());
+    assert_eq!(raft.role().name(), "follower");
+    let mut configuration = Configuration::of([n(2), n(3)]);
+    configuration.learners = [n(1)].into();
+    let mut raft = node_of(configuration, &[], 1, None);
+    receive(&mut raft, 3, append(1, LogId::ZERO, 0, &[]));
+    receive(&mut raft, 3, message());
+    assert_eq!(raft.role().name(), "follower");
+}
+
+/// A disk that stands still for so many ticks is stuck: one tick less, and it is slow.
+#[test]
+fn a_disk_is_stuck_at_its_bound_and_not_before() {
+    let stalled = |ticks: u32| {
+        let mut options = Options::new(n(1), 2, (10, 19));
+        options.disk_stall_ticks = 30;
+        let mut raft = with_options(options, Configuration::of([n(1), n(2), n(3)]), &[], 1, None);
+        // An entry that never gets to the disk.
+        raft.step(Input::Receive { from: n(3), message: append(1, LogId::ZERO, 0, &[1]) });
+        for _ in 0..ticks {
+            raft.step(Input::Tick { random: 0 });
+            raft.step(Input::Receive { from: n(3), message: append(1, id(1, 1), 0, &[]) });
+        }
+        raft
+    };
+    let message = || Message::TimeoutNow(TimeoutNow { term: Term::new(1) });
+    for (ticks, role) in [(29, "candidate"), (30, "follower")] {
+        let mut raft = stalled(ticks);
+        raft.step(Input::Receive { from: n(3), message: message() });
+        assert_eq!(raft.role().name(), role, "after {ticks} ticks");
+    }
+    // The tenth tick without a leader is an election timeout.
+    for (ticks, role) in [(29, "pre-candidate"), (30, "follower")] {
+        let mut raft = stalled(ticks - 10);
+        (0..10).for_each(|_| drop(raft.step(Input::Tick { random: 0 })));
+        assert_eq!(raft.role().name(), role, "after {ticks} ticks");
+    }
+}
+
+#[test]
+fn proposals_are_welcome_up_to_the_bound() {
+    let mut options = Options::new(n(1), 2, (10, 19));
+    options.uncommitted_bytes_max = 100;
+    let mut raft = with_options(options, Configuration::of([n(1), n(2), n(3)]), &[], 0, None);
+    tick(&mut raft, 10);
+    receive(&mut raft, 2, pre_vote_granted(1));
+    receive(&mut raft, 2, vote(1, true));
+    receive(&mut raft, 2, accepted(1, 1));
+    assert!(raft.may_propose());
+    let bytes = 99 - u32::try_from(raft.log().uncommitted_bytes()).unwrap();
+    step(&mut raft, Input::Propose { bytes });
+    assert!(raft.may_propose(), "a byte is left");
+    step(&mut raft, Input::Propose { bytes: 1 });
+    assert!(!raft.may_propose());
 }
 
 /// A handover that does not succeed within an election timeout is given up (3.10).
