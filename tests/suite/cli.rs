@@ -26,7 +26,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn help_goes_to_stdout_and_names_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let help = run(folder.path(), ["--help"]).expect_code(0);
-    for command in ["demo", "up", "init", "node", "client", "registry"] {
+    for command in ["demo", "up", "init", "node", "client", "registry", "sim", "bench"] {
         assert!(help.text().contains(&format!("\n  {command} ")), "{}", help.text());
     }
     assert!(help.text().contains("Exit codes: 0 done"));

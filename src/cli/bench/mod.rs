@@ -84,7 +84,9 @@ fn check(args: &BenchLoad) -> Result<(), Failure> {
         let hint = format!("--size {} at least, or --no-verify", record::HEADER_BYTES);
         return usage(sentence, &hint);
     }
-    if args.size > limits::RECORD_BYTES_MAX || args.size * args.batch > limits::REQUEST_BYTES_MAX {
+    if args.size > limits::RECORD_BYTES_MAX
+        || args.size.saturating_mul(args.batch) > limits::REQUEST_BYTES_MAX
+    {
         let (record, request) = (limits::RECORD_BYTES_MAX, limits::REQUEST_BYTES_MAX);
         let sentence = "the records are larger than a request may be".to_owned();
         let hint =
@@ -99,7 +101,7 @@ fn check(args: &BenchLoad) -> Result<(), Failure> {
         let hint = "they are shared out among the connections: at least one for each";
         return usage("there are more connections than requests in flight".to_owned(), hint);
     }
-    if args.inflight > args.connections * limits::CLIENT_IN_FLIGHT_MAX {
+    if args.inflight > args.connections.saturating_mul(limits::CLIENT_IN_FLIGHT_MAX) {
         let most = limits::CLIENT_IN_FLIGHT_MAX;
         let hint = format!("a connection has at most {most}: ask for more --connections");
         return usage("that many requests cannot be in flight".to_owned(), &hint);

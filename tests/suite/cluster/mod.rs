@@ -1,5 +1,6 @@
 //! Whole clusters of real processes, as a user has them.
 
+mod bench;
 mod crashes;
 pub(crate) mod harness;
 mod refusals;
