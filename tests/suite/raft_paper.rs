@@ -858,6 +858,7 @@ fn a_disk_is_stuck_at_its_bound_and_not_before() {
         let mut raft = stalled(ticks);
         raft.step(Input::Receive { from: n(3), message: message() });
         assert_eq!(raft.role().name(), role, "after {ticks} ticks");
+        assert!(raft.held_messages() > 1, "what it would say waits for the disk");
     }
     // The tenth tick without a leader is an election timeout.
     for (ticks, role) in [(29, "pre-candidate"), (30, "follower")] {
@@ -882,6 +883,17 @@ fn proposals_are_welcome_up_to_the_bound() {
     assert!(raft.may_propose(), "a byte is left");
     step(&mut raft, Input::Propose { bytes: 1 });
     assert!(!raft.may_propose());
+}
+
+/// Who has been silent for an election timeout may be dead, and is not handed anything.
+#[test]
+fn a_successor_was_heard_within_the_shortest_election_timeout() {
+    for (silent, hands_over) in [(9, true), (10, false)] {
+        let mut raft = ready_leader();
+        tick(&mut raft, silent);
+        step(&mut raft, Input::Transfer);
+        assert_eq!(!raft.may_propose(), hands_over, "after {silent} ticks");
+    }
 }
 
 /// A handover that does not succeed within an election timeout is given up (3.10).
