@@ -447,13 +447,16 @@ fn a_request_of_the_leaders_term_is_answered() {
 fn a_late_pre_vote_does_not_count() {
     let mut raft = node_of(Configuration::of((1..=5).filter_map(NodeId::new)), &[], 0, None);
     tick(&mut raft, 10);
-    [2, 3].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(1))));
+    receive(&mut raft, 2, pre_vote_granted(1));
+    receive(&mut raft, 3, pre_vote_granted(1));
     assert_eq!((raft.role().name(), raft.current_term()), ("candidate", Term::new(1)));
     tick(&mut raft, 10);
     assert_eq!(raft.role().name(), "pre-candidate");
-    [4, 5].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(1))));
+    receive(&mut raft, 4, pre_vote_granted(1));
+    receive(&mut raft, 5, pre_vote_granted(1));
     assert_eq!(raft.role().name(), "pre-candidate", "that was asked for term 1");
-    [4, 5].into_iter().for_each(|from| drop(receive(&mut raft, from, pre_vote_granted(2))));
+    receive(&mut raft, 4, pre_vote_granted(2));
+    receive(&mut raft, 5, pre_vote_granted(2));
     assert_eq!(raft.role().name(), "candidate");
 }
 
