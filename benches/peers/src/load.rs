@@ -17,6 +17,9 @@ use crate::servers::{Servers, wait_for};
 /// How long an append may take at the end of a load, and how long a connection to be made.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest latency that is told apart, in microseconds: longer ones end the run.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
 /// How long a worker rests after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -146,7 +149,7 @@ struct Tally {
 
 impl Tally {
     fn new() -> Result<Self> {
-        Ok(Self { latencies: Histogram::new(3)?, errors: 0, first_error: None })
+        Ok(Self { latencies: Histogram::new_with_max(LATENCY_US_MAX, 3)?, errors: 0, first_error: None })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of entries are far below 2^52")]
