@@ -8,7 +8,6 @@
 //!
 //! Its best batch is a transaction of puts; 128 is the most that a server takes by default.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,65 +19,45 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-use crate::load::{Cluster, Log};
-use crate::servers::{Servers, free_ports, wait_for};
-use crate::setup::{install, version_of};
-
-/// The server, in Debian.
-const PACKAGE: &str = "etcd-server";
+use crate::cluster::{Kind, Log, Place, each};
+use crate::setup;
 
 /// How long a connection to a server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) struct Etcd {
-    servers: Servers,
-    endpoints: Vec<String>,
-}
+pub(crate) struct Etcd;
 
-impl Etcd {
-    pub(crate) async fn start(folder: &Path) -> Result<(String, Self)> {
-        install(&[PACKAGE]).await?;
-        let mut servers = Servers::new(folder)?;
-        let port = free_ports(6)?;
-        let client = |i: u16| format!("http://127.0.0.1:{}", port + i);
-        let peer = |i: u16| format!("http://127.0.0.1:{}", port + 3 + i);
-        let members: Vec<_> = (0..3).map(|i| format!("n{i}={}", peer(i))).collect();
-        for i in 0..3 {
-            let name = format!("n{i}");
-            let mut command = Command::new("etcd");
-            command.args(["--name", &name]).arg("--data-dir").arg(servers.folder_of(&name)?);
-            command.args(["--listen-client-urls", &client(i)]);
-            command.args(["--advertise-client-urls", &client(i)]);
-            command.args(["--listen-peer-urls", &peer(i)]);
-            command.args(["--initial-advertise-peer-urls", &peer(i)]);
-            command.args(["--initial-cluster", &members.join(",")]);
-            command.args(["--quota-backend-bytes", "8589934592"]);
-            command.args(["--logger", "zap", "--log-level", "error"]);
-            servers.start(&name, command)?;
-        }
-        let etcd = Self { servers, endpoints: (0..3).map(client).collect() };
-        wait_for("the start of etcd", async || etcd.leader().await).await?;
-        Ok((format!("etcd {}", version_of(PACKAGE).await?), etcd))
-    }
-}
-
-impl Cluster for Etcd {
+impl Kind for Etcd {
     type Log = Connection;
-    const CONNECTIONS: usize = 1;
-    const RECONNECTS: bool = true;
+    const PORTS: u16 = 2;
 
-    fn servers(&mut self) -> &mut Servers {
-        &mut self.servers
+    async fn install(&self) -> Result<String> {
+        Ok(format!("etcd {}", setup::install(&["etcd-server"]).await?))
     }
 
-    fn endpoints(&self) -> &[String] {
-        &self.endpoints
+    fn command(&self, place: &Place, server: u16) -> Result<Command> {
+        let client = format!("http://{}", place.address(server, 0));
+        let peer = |i| format!("http://{}", place.address(i, 1));
+        let members = each(|i| format!("n{i}={}", peer(i))).join(",");
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(place.folder(server)?);
+        command.args(["--name", &format!("n{server}"), "--initial-cluster", &members]);
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer(server)]);
+        command.args(["--initial-advertise-peer-urls", &peer(server)]);
+        command.args(["--quota-backend-bytes", "8589934592"]);
+        command.args(["--logger", "zap", "--log-level", "error"]);
+        Ok(command)
     }
 
-    async fn leader(&self) -> Result<usize> {
+    async fn create(&self, _place: &Place) -> Result<()> {
+        Ok(())
+    }
+
+    async fn leader(&self, place: &Place) -> Result<u16> {
         let mut leader = None;
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            let server = Self::connect(std::slice::from_ref(endpoint)).await?;
+        for (i, endpoint) in (0..).zip(place.endpoints()) {
+            let server = Self::connect(&[endpoint]).await?;
             let status: StatusResponse =
                 server.call("/etcdserverpb.Maintenance/Status", StatusRequest {}).await?;
             ensure!(status.leader != 0, "a server knows no leader");
@@ -91,10 +70,11 @@ impl Cluster for Etcd {
     }
 
     async fn connect(endpoints: &[String]) -> Result<Connection> {
-        let mut servers = Vec::new();
-        for endpoint in endpoints {
-            servers.push(Endpoint::from_shared(endpoint.clone())?.connect_timeout(CONNECT_TIMEOUT));
-        }
+        let servers = endpoints.iter().map(|endpoint| {
+            let server = Endpoint::from_shared(format!("http://{endpoint}"))?;
+            Ok(server.connect_timeout(CONNECT_TIMEOUT))
+        });
+        let servers: Vec<Endpoint> = servers.collect::<Result<_>>()?;
         Ok(Connection(Grpc::new(Channel::balance_list(servers.into_iter()))))
     }
 }

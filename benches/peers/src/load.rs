@@ -1,4 +1,4 @@
-//! The same work for every peer that has a client crate: loads and failovers.
+//! The same work for every peer that has a client crate.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,25 +6,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, sleep_until, timeout};
 
-use crate::peer::{Load, Peer, Work};
-use crate::servers::{Servers, wait_for};
+use crate::cluster::Log;
 
-/// How long an append may take at the end of a load, and how long a connection to be made.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last appends of a load may take.
+const LAST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest latency that is told apart, in microseconds: longer ones end the run.
+/// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
 
 /// How long a worker rests after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a client appends before the leader is killed.
-const STEADY: Duration = Duration::from_secs(1);
 
 /// How often an append is begun after the leader was killed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
@@ -32,102 +29,61 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a cluster may be without a leader.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long a cluster rests after a server came back.
-const SETTLE: Duration = Duration::from_secs(3);
-
-/// A client's connection to a log. Clones share the connection.
-pub(crate) trait Log: Clone + Send + Sync + 'static {
-    /// Appends one entry; returns when it was acknowledged.
-    fn append(&self, entry: &Bytes) -> impl Future<Output = Result<()>> + Send;
-
-    /// Appends an entry `count` times in the best batch form that the peer has.
-    fn append_batch(&self, entry: &Bytes, count: usize) -> impl Future<Output = Result<()>> + Send;
+/// A load: so many requests in flight at every moment, from one process that is connected to the
+/// leader.
+#[derive(Clone, Copy)]
+pub(crate) struct Work {
+    /// Requests in flight.
+    pub(crate) in_flight: usize,
+    /// Entries in a request; with more than one it is acknowledged as a whole.
+    pub(crate) batch: usize,
+    /// Bytes of an entry.
+    pub(crate) size: usize,
+    /// How long the load goes on before anything is measured.
+    pub(crate) warm_up: Duration,
+    /// How long it is measured.
+    pub(crate) duration: Duration,
 }
 
-/// A cluster of three servers, numbered from 0, that is driven through a client crate.
-pub(crate) trait Cluster: Sized {
-    /// Its client's connection.
-    type Log: Log;
-
-    /// Connections that suit it best under load.
-    const CONNECTIONS: usize;
-
-    /// Whether its client connects again, to another server, by itself.
-    const RECONNECTS: bool;
-
-    /// Its processes; those that keep the log are called `n0`, `n1` and `n2`.
-    fn servers(&mut self) -> &mut Servers;
-
-    /// Where clients connect to, server by server.
-    fn endpoints(&self) -> &[String];
-
-    /// Which server leads; an error unless all three are up and know.
-    async fn leader(&self) -> Result<usize>;
-
-    /// Connects to the first of these servers if it can be had, else to another.
-    fn connect(endpoints: &[String]) -> impl Future<Output = Result<Self::Log>> + Send;
+/// What a load came to.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) entries_per_s: f64,
+    /// Of a request, from the call to the acknowledgement.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// CPU seconds of all server processes for 1000 entries.
+    pub(crate) cpu_s_per_1000: f64,
+    /// Requests that were not acknowledged.
+    pub(crate) errors: u64,
 }
 
-impl<C: Cluster> Peer for C {
-    async fn load(&mut self, work: &Work) -> Result<Load> {
-        let leader = wait_for("finding the leader", async || self.leader().await).await?;
-        let endpoint = [self.endpoints()[leader].clone()];
-        let mut logs = Vec::new();
-        for _ in 0..C::CONNECTIONS.min(work.in_flight) {
-            logs.push(connect::<C>(&endpoint).await?);
-        }
-        let begin = Instant::now() + work.warm_up;
-        let end = begin + work.duration;
-        let tally = Arc::new(Mutex::new(Tally::new()?));
-        let entry = entry(work.size);
-        let worker = |i: usize| {
-            let log = logs[i % logs.len()].clone();
-            tokio::spawn(append_until(log, entry.clone(), work.batch, begin..end, tally.clone()))
-        };
-        let workers = join_all((0..work.in_flight).map(worker));
-        sleep_until(begin.into()).await;
-        let cpu_before = self.servers().cpu_seconds()?;
-        sleep_until(end.into()).await;
-        let cpu = self.servers().cpu_seconds()? - cpu_before;
-        for worker in timeout(ANSWER_TIMEOUT, workers).await.context("an append never ended")? {
-            worker?;
-        }
-        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.result(work, cpu)
+/// Appends over these connections, and measures.
+pub(crate) async fn run<L: Log>(
+    logs: &[L],
+    work: &Work,
+    cpu_seconds: impl Fn() -> Result<f64>,
+) -> Result<Load> {
+    let begin = Instant::now() + work.warm_up;
+    let end = begin + work.duration;
+    let tally = Arc::new(Mutex::new(Tally::new()?));
+    let entry = entry(work.size);
+    let mut workers = JoinSet::new();
+    for log in logs.iter().cycle().take(work.in_flight) {
+        let (log, entry, tally) = (log.clone(), entry.clone(), tally.clone());
+        workers.spawn(append_until(log, entry, work.batch, begin..end, tally));
     }
-
-    async fn failover(&mut self) -> Result<Duration> {
-        let leader = wait_for("finding the leader", async || self.leader().await).await?;
-        let mut endpoints = self.endpoints().to_vec();
-        endpoints.swap(0, leader);
-        let log = connect::<C>(&endpoints).await?;
-        let entry = entry(100);
-        let steady = Instant::now();
-        while steady.elapsed() < STEADY {
-            timeout(ANSWER_TIMEOUT, log.append(&entry)).await.context("no acknowledgement")??;
-        }
-        let name = format!("n{leader}");
-        self.servers().kill(&name)?;
-        let killed = Instant::now();
-        let outage = first_acknowledged::<C>(&log, &endpoints, &entry, killed).await?;
-        self.servers().reap(&name)?;
-        self.servers().restart(&name)?;
-        wait_for("a server's return", async || self.leader().await).await?;
-        sleep(SETTLE).await;
-        Ok(outage)
-    }
-
-    fn clear(&mut self) -> Result<()> {
-        self.servers().clear()
-    }
-}
-
-async fn connect<C: Cluster>(endpoints: &[String]) -> Result<C::Log> {
-    timeout(ANSWER_TIMEOUT, C::connect(endpoints)).await.context("cannot connect in time")?
+    sleep_until(begin.into()).await;
+    let cpu_before = cpu_seconds()?;
+    sleep_until(end.into()).await;
+    let cpu = cpu_seconds()? - cpu_before;
+    timeout(LAST_TIMEOUT, workers.join_all()).await.context("an append never ended")?;
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.result(work, cpu)
 }
 
 /// An entry without a pattern, so that a peer that compresses gains nothing.
-fn entry(size: usize) -> Bytes {
+pub(crate) fn entry(size: usize) -> Bytes {
     let mut state = 1_u64;
     let byte = |_| {
         // Knuth's generator; its upper bits are good enough for this.
@@ -140,8 +96,7 @@ fn entry(size: usize) -> Bytes {
 
 /// What all workers of one load saw.
 struct Tally {
-    /// Microseconds from the call to the acknowledgement, of the requests that were acknowledged
-    /// within the window.
+    /// Microseconds of the requests that were acknowledged within the window.
     latencies: Histogram<u64>,
     errors: u64,
     first_error: Option<String>,
@@ -149,7 +104,22 @@ struct Tally {
 
 impl Tally {
     fn new() -> Result<Self> {
-        Ok(Self { latencies: Histogram::new_with_max(LATENCY_US_MAX, 3)?, errors: 0, first_error: None })
+        let latencies = Histogram::new_with_max(LATENCY_US_MAX, 3)?;
+        Ok(Self { latencies, errors: 0, first_error: None })
+    }
+
+    fn note(&mut self, outcome: Result<()>, latency: Option<Duration>) {
+        match (outcome, latency) {
+            (Err(error), _) => {
+                self.errors += 1;
+                self.first_error.get_or_insert_with(|| format!("{error:#}"));
+            }
+            (Ok(()), Some(latency)) => {
+                let us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
+                self.latencies.saturating_record(us);
+            }
+            (Ok(()), None) => {}
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of entries are far below 2^52")]
@@ -157,10 +127,11 @@ impl Tally {
         let entries = (self.latencies.len() * work.batch as u64) as f64;
         let error = self.first_error.as_deref().unwrap_or("no error either");
         ensure!(entries > 0.0, "nothing was acknowledged: {error}");
+        let ms = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1e3;
         Ok(Load {
             entries_per_s: entries / work.duration.as_secs_f64(),
-            p50_ms: self.latencies.value_at_quantile(0.5) as f64 / 1e3,
-            p99_ms: self.latencies.value_at_quantile(0.99) as f64 / 1e3,
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
             cpu_s_per_1000: cpu_seconds / entries * 1e3,
             errors: self.errors,
         })
@@ -183,49 +154,28 @@ async fn append_until<L: Log>(
         };
         let ended = Instant::now();
         let failed = outcome.is_err();
-        {
-            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            match outcome {
-                Ok(()) if window.contains(&ended) => {
-                    let us = u64::try_from((ended - begun).as_micros()).unwrap_or(u64::MAX);
-                    tally.latencies.saturating_record(us);
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    tally.errors += 1;
-                    tally.first_error.get_or_insert_with(|| format!("{error:#}"));
-                }
-            }
-        }
+        let latency = window.contains(&ended).then(|| ended - begun);
+        tally.lock().unwrap_or_else(PoisonError::into_inner).note(outcome, latency);
         if failed {
             sleep(ERROR_PAUSE).await;
         }
     }
 }
 
-/// The time from the kill to the first acknowledgement of an append that began after it. An append
-/// begins every 20 ms, each apart, so that one that waits for its time-out delays no other.
-async fn first_acknowledged<C: Cluster>(
-    log: &C::Log,
-    endpoints: &[String],
-    entry: &Bytes,
+/// The time from the kill to the first success of a probe that began after it. One begins every
+/// 20 ms, each apart, so that one that waits for its time-out delays no other.
+pub(crate) async fn first_acknowledged(
     killed: Instant,
+    probe: impl AsyncFn() -> Result<()>,
 ) -> Result<Duration> {
-    let mut probes = JoinSet::new();
+    let mut probes = FuturesUnordered::new();
     let mut next = interval(PROBE_INTERVAL);
     let mut last_error = anyhow!("no append ended");
     while killed.elapsed() < FAILOVER_TIMEOUT {
         tokio::select! {
-            _ = next.tick() => {
-                let (log, endpoints, entry) = (log.clone(), endpoints.to_vec(), entry.clone());
-                probes.spawn(async move {
-                    let log = if C::RECONNECTS { log } else { C::connect(&endpoints).await? };
-                    log.append(&entry).await?;
-                    anyhow::Ok(killed.elapsed())
-                });
-            }
-            Some(outcome) = probes.join_next() => match outcome? {
-                Ok(outage) => return Ok(outage),
+            _ = next.tick() => probes.push(probe()),
+            Some(outcome) = probes.next() => match outcome {
+                Ok(()) => return Ok(killed.elapsed()),
                 Err(error) => last_error = error,
             },
         }

@@ -20,31 +20,33 @@
 //!
 //! # Where to begin
 //!
-//! [`load`] is the work; a peer is a file that says how its servers are set, and why so.
+//! [`cluster`] is what a peer has to say of itself, and [`load`] the work; a peer is a file that says
+//! how its servers are set, and why so.
 
 mod annal;
+mod cluster;
 mod etcd;
 mod load;
 mod nats;
-mod peer;
 mod rabbitmq;
 mod report;
 mod servers;
 mod setup;
 mod zookeeper;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::annal::Annal;
+use crate::cluster::{Cluster, Peer};
 use crate::etcd::Etcd;
+use crate::load::Work;
 use crate::nats::Nats;
-use crate::peer::{Peer, Work};
 use crate::rabbitmq::RabbitMq;
 use crate::report::{Row, Runs, table};
 use crate::zookeeper::ZooKeeper;
@@ -52,19 +54,20 @@ use crate::zookeeper::ZooKeeper;
 /// How long a load goes on before it is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Requests of a batch each that are in flight, and entries in a batch.
-const BATCHES: (usize, usize) = (16, 128);
+/// What can be measured, in this order.
+const PEERS: [&str; 5] = ["etcd", "nats", "zookeeper", "rabbitmq", "annal"];
 
 /// Measure annal beside etcd, NATS, `ZooKeeper` and `RabbitMQ`, and print a Markdown table
 #[derive(Parser)]
 struct Arguments {
     /// Which to measure
-    #[arg(long, value_delimiter = ',', default_value = "etcd,nats,zookeeper,rabbitmq,annal")]
-    peers: Vec<Name>,
+    #[arg(long, value_delimiter = ',', value_parser = PEERS, default_values = PEERS)]
+    peers: Vec<String>,
 
     /// What to measure: appends in flight, batches, entries of 1 KiB, or the loss of the leader
-    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1000,batch,1k,failover")]
-    cells: Vec<Cell>,
+    #[arg(long, value_delimiter = ',', value_parser = CELLS.each_ref().map(|cell| cell.name))]
+    #[arg(default_values = CELLS.each_ref().map(|cell| cell.name))]
+    cells: Vec<String>,
 
     /// How long a load is measured
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -87,67 +90,27 @@ struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Name {
-    Etcd,
-    Nats,
-    Zookeeper,
-    Rabbitmq,
-    Annal,
-}
-
-/// A kind of work; the order is that of the table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-enum Cell {
-    #[value(name = "1")]
-    One,
-    #[value(name = "64")]
-    Some,
-    #[value(name = "256")]
-    Many,
-    #[value(name = "1000")]
-    Most,
-    #[value(name = "batch")]
-    Batch,
-    #[value(name = "1k")]
-    Kibibyte,
-    #[value(name = "failover")]
-    Failover,
-}
-
-impl Cell {
+/// A kind of work.
+struct Cell {
+    /// As it is chosen.
+    name: &'static str,
     /// As the table calls it.
-    fn title(self) -> &'static str {
-        match self {
-            Self::One => "100 B, 1 in flight",
-            Self::Some => "100 B, 64 in flight",
-            Self::Many => "100 B, 256 in flight",
-            Self::Most => "100 B, 1000 in flight",
-            Self::Batch => "100 B, 16 batches of 128 in flight",
-            Self::Kibibyte => "1 KiB, 256 in flight",
-            Self::Failover => "`kill -9` of the leader, ms: median, worst",
-        }
-    }
-
-    /// The load, unless it is the failover.
-    fn work(self, duration: Duration) -> Option<Work> {
-        let (in_flight, batch, size) = match self {
-            Self::One => (1, 1, 100),
-            Self::Some => (64, 1, 100),
-            Self::Many => (256, 1, 100),
-            Self::Most => (1000, 1, 100),
-            Self::Batch => (BATCHES.0, BATCHES.1, 100),
-            Self::Kibibyte => (256, 1, 1024),
-            Self::Failover => return None,
-        };
-        Some(Work { in_flight, batch, size, warm_up: WARM_UP, duration })
-    }
+    title: &'static str,
+    /// Requests in flight, entries in a request, and bytes of an entry, unless it is the failover.
+    load: Option<(usize, usize, usize)>,
 }
 
-/// What was written on the command line for it.
-fn chosen_as(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-}
+/// All of them, in the order of the table.
+#[rustfmt::skip]
+static CELLS: [Cell; 7] = [
+    Cell { name: "1", title: "100 B, 1 in flight", load: Some((1, 1, 100)) },
+    Cell { name: "64", title: "100 B, 64 in flight", load: Some((64, 1, 100)) },
+    Cell { name: "256", title: "100 B, 256 in flight", load: Some((256, 1, 100)) },
+    Cell { name: "1000", title: "100 B, 1000 in flight", load: Some((1000, 1, 100)) },
+    Cell { name: "batch", title: "100 B, 16 batches of 128 in flight", load: Some((16, 128, 100)) },
+    Cell { name: "1k", title: "1 KiB, 256 in flight", load: Some((256, 1, 1024)) },
+    Cell { name: "failover", title: "`kill -9` of the leader, ms: median, worst", load: None },
+];
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -188,31 +151,14 @@ struct Bench {
 impl Bench {
     /// Measures every peer that was chosen. One that fails keeps no other from being measured.
     async fn measure(&mut self) -> Result<()> {
-        let place = self.arguments.dir.clone();
-        let place = place
-            .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers")));
+        let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
+        let place = self.arguments.dir.clone().unwrap_or_else(here);
         setup::check_disk(&place)?;
-        let tools = place.join("nats-server");
         let mut failed = Vec::new();
         for name in self.arguments.peers.clone() {
-            let data = |name: &str| place.join(name);
-            let outcome = match name {
-                Name::Etcd => self.run(true, Etcd::start(&data("etcd"))).await,
-                Name::Zookeeper => self.run(true, ZooKeeper::start(&data("zookeeper"))).await,
-                Name::Rabbitmq => self.run(true, RabbitMq::start(&data("rabbitmq"))).await,
-                Name::Nats => {
-                    let always = self.run(true, Nats::start(&data("nats"), &tools, true)).await;
-                    always
-                        .and(self.run(false, Nats::start(&data("nats-lazy"), &tools, false)).await)
-                }
-                Name::Annal => match self.annal().await {
-                    Ok(program) => self.run(true, Annal::start(&data("annal"), program)).await,
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = outcome {
-                let name = chosen_as(&name);
-                tell(&format!("{name}: {error:#}; see the logs below {}", place.display()));
+            if let Err(error) = Box::pin(self.measure_one(&name, &place)).await {
+                let logs = place.join(&name);
+                tell(&format!("{name}: {error:#}; its logs are in {}", logs.display()));
                 failed.push(name);
             }
         }
@@ -220,26 +166,47 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts a peer, measures every cell that was chosen, and removes it.
+    async fn measure_one(&mut self, name: &str, place: &Path) -> Result<()> {
+        let folder = place.join(name);
+        match name {
+            "etcd" => self.run(true, Cluster::start(Etcd, &folder)).await,
+            "zookeeper" => self.run(true, Cluster::start(ZooKeeper, &folder)).await,
+            "rabbitmq" => self.run(true, Cluster::start(RabbitMq, &folder)).await,
+            "nats" => {
+                for durable in [true, false] {
+                    let nats = Nats { tools: place.join("nats-server"), durable };
+                    Box::pin(self.run(durable, Cluster::start(nats, &folder))).await?;
+                }
+                Ok(())
+            }
+            "annal" => {
+                let program = self.annal().await?;
+                self.run(true, Annal::start(&folder, program)).await
+            }
+            _ => bail!("there is no such peer"),
+        }
+    }
+
+    /// Starts a peer, and measures every cell that was chosen.
     async fn run<P: Peer>(
         &mut self,
         durable: bool,
         start: impl Future<Output = Result<(String, P)>>,
     ) -> Result<()> {
         let (title, mut peer) = start.await?;
-        let duration = Duration::from_secs(self.arguments.seconds);
         tell(&format!("{title}: warming up"));
-        if let Some(work) = Cell::Some.work(duration) {
-            // For compilers that learn at run time, and for caches.
-            peer.load(&work).await.context("the warm-up failed")?;
-        }
-        for cell in self.arguments.cells.clone() {
-            tell(&format!("{title}: {}", cell.title()));
+        // For compilers that learn at run time, and for caches.
+        peer.load(&self.work(64, 1, 100)).await.context("the warm-up failed")?;
+        for cell in CELLS.iter().filter(|cell| self.arguments.cells.iter().any(|c| c == cell.name))
+        {
+            tell(&format!("{title}: {}", cell.title));
             let mut loads = Vec::new();
             let mut failovers = Vec::new();
             for _ in 0..self.arguments.runs {
-                match cell.work(duration) {
-                    Some(work) => loads.push(peer.load(&work).await?),
+                match cell.load {
+                    Some((in_flight, batch, size)) => {
+                        loads.push(peer.load(&self.work(in_flight, batch, size)).await?);
+                    }
                     None => failovers.push(peer.failover().await?.as_secs_f64() * 1e3),
                 }
             }
@@ -251,13 +218,19 @@ impl Bench {
             }
             self.rows.push(row);
         }
-        peer.clear()
+        Ok(())
+    }
+
+    fn work(&self, in_flight: usize, batch: usize, size: usize) -> Work {
+        let duration = Duration::from_secs(self.arguments.seconds);
+        Work { in_flight, batch, size, warm_up: WARM_UP, duration }
     }
 
     async fn annal(&self) -> Result<PathBuf> {
         match &self.arguments.annal {
             Some(program) => {
-                std::fs::canonicalize(program).with_context(|| format!("no program {program:?}"))
+                let missing = || format!("there is no program {}", program.display());
+                std::fs::canonicalize(program).with_context(missing)
             }
             None => setup::build_annal().await,
         }

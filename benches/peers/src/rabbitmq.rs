@@ -10,7 +10,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +21,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ConnectionProperties};
 
-use crate::load::{Cluster, Log};
-use crate::servers::{Servers, free_ports, output_of, wait_for};
-use crate::setup::{install, version_of};
-
-/// The server, in Debian.
-const PACKAGE: &str = "rabbitmq-server";
+use crate::cluster::{Kind, Log, Place, each};
+use crate::servers::output_of;
+use crate::setup;
 
 /// Where Debian keeps the programs themselves; those in the path insist on a user of their own.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -38,115 +34,50 @@ const QUEUE: &str = "log";
 /// How long a question to a server may take: it starts an Erlang machine.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The number that makes the server keep a message on its disk.
+/// The delivery mode that makes the server keep a message on its disk.
 const PERSISTENT: u8 = 2;
 
-pub(crate) struct RabbitMq {
-    servers: Servers,
-    endpoints: Vec<String>,
-    port: u16,
-}
+pub(crate) struct RabbitMq;
 
-impl RabbitMq {
-    pub(crate) async fn start(folder: &Path) -> Result<(String, Self)> {
-        install(&[PACKAGE]).await?;
-        let servers = Servers::new(folder)?;
-        let port = free_ports(7)?;
-        let endpoints = (0..3).map(|i| format!("127.0.0.1:{}", port + i)).collect();
-        let mut rabbitmq = Self { servers, endpoints, port };
-        rabbitmq.configure()?;
-        let epmd = rabbitmq.command("epmd", 0);
-        rabbitmq.servers.start("epmd", epmd)?;
-        for i in 0..3 {
-            let name = format!("n{i}");
-            rabbitmq.servers.folder_of(&name)?;
-            let command = rabbitmq.command(&format!("{PROGRAMS}/rabbitmq-server"), i);
-            rabbitmq.servers.start(&name, command)?;
-        }
-        wait_for("the start of RabbitMQ", async || {
-            rabbitmq.check_running().await?;
-            let connection = Self::connect(&rabbitmq.endpoints).await?;
-            let mut arguments = FieldTable::default();
-            let kind = AMQPValue::LongString("quorum".into());
-            arguments.insert("x-queue-type".into(), kind);
-            let options = QueueDeclareOptions { durable: true, ..Default::default() };
-            connection.channel.queue_declare(QUEUE.into(), options, arguments).await?;
-            rabbitmq.leader().await
-        })
-        .await?;
-        Ok((format!("RabbitMQ {}", version_of(PACKAGE).await?), rabbitmq))
-    }
-
-    fn configure(&self) -> Result<()> {
-        let folder = &self.servers.folder;
-        let mut text = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
-        for i in 0..3 {
-            let key = format!("cluster_formation.classic_config.nodes.{}", i + 1);
-            text += &format!("{key} = n{i}@localhost\n");
-        }
-        fs::write(folder.join("rabbitmq.conf"), text)?;
-        fs::write(folder.join("plugins"), "[].\n")?;
-        let cookie = folder.join(".erlang.cookie");
-        fs::write(&cookie, "PEERS")?;
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
-        Ok(())
-    }
-
-    /// A program with the settings of one server: all of RabbitMQ's are in the environment.
-    fn command(&self, program: &str, server: u16) -> Command {
-        let folder = &self.servers.folder;
-        let data = folder.join(format!("n{server}"));
-        let loopback = "-kernel inet_dist_use_interface {127,0,0,1}";
-        let mut command = Command::new(program);
-        command.env("HOME", folder);
-        command.env("RABBITMQ_NODENAME", format!("n{server}@localhost"));
-        command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1");
-        command.env("RABBITMQ_NODE_PORT", (self.port + server).to_string());
-        command.env("RABBITMQ_DIST_PORT", (self.port + 3 + server).to_string());
-        command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", loopback);
-        command.env("RABBITMQ_CTL_ERL_ARGS", loopback);
-        command.env("RABBITMQ_MNESIA_BASE", &data).env("RABBITMQ_LOG_BASE", &data);
-        command.env("RABBITMQ_PID_FILE", data.join("pid"));
-        command.env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq"));
-        command.env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"));
-        command.env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
-        command.env("ERL_EPMD_ADDRESS", "127.0.0.1");
-        command.env("ERL_EPMD_PORT", (self.port + 6).to_string());
-        command
-    }
-
-    /// What the first server answers to a question of its control program.
-    async fn control(&self, question: &[&str]) -> Result<serde_json::Value> {
-        let mut command = self.command(&format!("{PROGRAMS}/rabbitmqctl"), 0);
-        command.args(["--quiet", "--node", "n0@localhost"]).args(question);
-        command.args(["--formatter", "json"]);
-        Ok(serde_json::from_str(&output_of(command, CONTROL_TIMEOUT).await?)?)
-    }
-
-    async fn check_running(&self) -> Result<()> {
-        let status = self.control(&["cluster_status"]).await?;
-        let running = status["running_nodes"].as_array().map_or(0, Vec::len);
-        ensure!(running == 3, "{running} of 3 servers run");
-        Ok(())
-    }
-}
-
-impl Cluster for RabbitMq {
+impl Kind for RabbitMq {
     type Log = Connection;
-    const CONNECTIONS: usize = 1;
+    const PORTS: u16 = 3;
     const RECONNECTS: bool = false;
 
-    fn servers(&mut self) -> &mut Servers {
-        &mut self.servers
+    async fn install(&self) -> Result<String> {
+        Ok(format!("RabbitMQ {}", setup::install(&["rabbitmq-server"]).await?))
     }
 
-    fn endpoints(&self) -> &[String] {
-        &self.endpoints
+    fn helper(&self, place: &Place) -> Result<Option<Command>> {
+        fs::write(place.data.join("plugins"), "[].\n")?;
+        let cookie = place.data.join(".erlang.cookie");
+        fs::write(&cookie, "PEERS")?;
+        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
+        let key = "cluster_formation.classic_config.nodes";
+        let members = each(|i| format!("{key}.{} = n{i}@localhost\n", i + 1)).concat();
+        let discovery = "cluster_formation.peer_discovery_backend = classic_config";
+        fs::write(place.data.join("rabbitmq.conf"), format!("{discovery}\n{members}"))?;
+        Ok(Some(program("epmd", place, 0)))
     }
 
-    async fn leader(&self) -> Result<usize> {
-        self.check_running().await?;
-        let queues = self.control(&["list_queues", "name", "leader", "online"]).await?;
+    fn command(&self, place: &Place, server: u16) -> Result<Command> {
+        place.folder(server)?;
+        Ok(program(&format!("{PROGRAMS}/rabbitmq-server"), place, server))
+    }
+
+    async fn create(&self, place: &Place) -> Result<()> {
+        check_running(place).await?;
+        let connection = Self::connect(&place.endpoints()).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        connection.channel.queue_declare(QUEUE.into(), options, arguments).await?;
+        Ok(())
+    }
+
+    async fn leader(&self, place: &Place) -> Result<u16> {
+        check_running(place).await?;
+        let queues = control(place, &["list_queues", "name", "leader", "online"]).await?;
         let online = queues[0]["online"].as_array().map_or(0, Vec::len);
         ensure!(online == 3, "{online} of 3 members of the queue are up");
         let leader = queues[0]["leader"].as_str().context("the queue has no leader")?;
@@ -169,6 +100,43 @@ impl Cluster for RabbitMq {
         }
         Err(last_error)
     }
+}
+
+/// A program with the settings of one server, which are all in the environment.
+fn program(name: &str, place: &Place, server: u16) -> Command {
+    let folder = place.data.join(format!("n{server}"));
+    let loopback = "-kernel inet_dist_use_interface {127,0,0,1}";
+    let mut command = Command::new(name);
+    command.env("HOME", &place.data);
+    command.env("RABBITMQ_NODENAME", format!("n{server}@localhost"));
+    command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1");
+    command.env("RABBITMQ_NODE_PORT", place.port(server, 0).to_string());
+    command.env("RABBITMQ_DIST_PORT", place.port(server, 1).to_string());
+    command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", loopback);
+    command.env("RABBITMQ_CTL_ERL_ARGS", loopback);
+    command.env("RABBITMQ_MNESIA_BASE", &folder).env("RABBITMQ_LOG_BASE", &folder);
+    command.env("RABBITMQ_PID_FILE", folder.join("pid"));
+    command.env("RABBITMQ_CONFIG_FILE", place.data.join("rabbitmq"));
+    command.env("RABBITMQ_ENABLED_PLUGINS_FILE", place.data.join("plugins"));
+    command.env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
+    command.env("ERL_EPMD_ADDRESS", "127.0.0.1");
+    command.env("ERL_EPMD_PORT", place.port(0, 2).to_string());
+    command
+}
+
+/// What the first server answers to a question of its control program.
+async fn control(place: &Place, question: &[&str]) -> Result<serde_json::Value> {
+    let mut command = program(&format!("{PROGRAMS}/rabbitmqctl"), place, 0);
+    command.args(["--quiet", "--node", "n0@localhost"]).args(question);
+    command.args(["--formatter", "json"]);
+    Ok(serde_json::from_str(&output_of(command, CONTROL_TIMEOUT).await?)?)
+}
+
+async fn check_running(place: &Place) -> Result<()> {
+    let status = control(place, &["cluster_status"]).await?;
+    let running = status["running_nodes"].as_array().map_or(0, Vec::len);
+    ensure!(running == 3, "{running} of 3 servers run");
+    Ok(())
 }
 
 #[derive(Clone)]

@@ -1,15 +1,13 @@
 //! What was measured, as one Markdown table or as JSON, an object a line.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
-use crate::peer::Load;
-use crate::{Cell, chosen_as};
+use crate::load::Load;
+use crate::{CELLS, Cell};
 
 /// All runs of one cell against one peer.
 pub(crate) struct Row {
-    pub(crate) cell: Cell,
+    pub(crate) cell: &'static Cell,
     /// The peer with its version.
     pub(crate) title: String,
     /// Whether an entry is on the disks of a majority when it is acknowledged.
@@ -27,7 +25,7 @@ pub(crate) enum Runs {
 impl Row {
     pub(crate) fn json(&self) -> Value {
         let mut row = json!({
-            "cell": chosen_as(&self.cell),
+            "cell": self.cell.name,
             "peer": self.title,
             "durable_when_acknowledged": self.durable,
         });
@@ -66,7 +64,7 @@ impl Row {
                 trials.iter().copied().fold(0.0, f64::max),
             ),
         };
-        format!("| {} | {} | {durable} | {numbers} |", self.cell.title(), self.title)
+        format!("| {} | {} | {durable} | {numbers} |\n", self.cell.title, self.title)
     }
 }
 
@@ -77,11 +75,10 @@ pub(crate) fn table(rows: &[Row]) -> String {
          | servers' CPU s / 1000 entries | errors |\n\
          | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let mut rows: Vec<&Row> = rows.iter().collect();
-    rows.sort_by_key(|row| row.cell);
-    for row in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", row.markdown());
+    for cell in &CELLS {
+        for row in rows.iter().filter(|row| row.cell.name == cell.name) {
+            text.push_str(&row.markdown());
+        }
     }
     text
 }

