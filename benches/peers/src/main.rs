@@ -6,22 +6,23 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --peers etcd,annal --cells 1,256
 //! ```
 //!
-//! It installs the servers itself, for which it must be root and reach Debian's packages and `PyPI`.
-//! Servers, clients and the disk share the machine, and everything listens on 127.0.0.1 only.
+//! It installs the servers itself, for which it must be root and reach Debian's packages and
+//! `PyPI`. Servers, clients and the disk share the machine, and everything listens on 127.0.0.1
+//! only.
 //!
 //! # What is measured
 //!
 //! Each peer gets a new cluster with its data on a real disk, and one client process that is
-//! connected to the leader. A load keeps the same number of requests in flight from its first to its
-//! last moment; what is acknowledged within the window that follows the warm-up counts. Latencies
-//! are those from the call to the acknowledgement. The CPU time is that of all server processes,
-//! their children included. A failover is the time from `kill -9` of the leader to the first
-//! acknowledgement of an append that began after it. The table shows medians of the runs.
+//! connected to the leader. A load keeps the same number of requests in flight from its first to
+//! its last moment; what is acknowledged within the window that follows the warm-up counts.
+//! Latencies are those from the call to the acknowledgement. The CPU time is that of all server
+//! processes, their children included. A failover is the time from `kill -9` of the leader to the
+//! first acknowledgement of an append that began after it. The table shows medians of the runs.
 //!
 //! # Where to begin
 //!
-//! [`cluster`] is what a peer has to say of itself, and [`load`] the work; a peer is a file that says
-//! how its servers are set, and why so.
+//! [`cluster`] is what a peer has to say of itself, and [`load`] the work; a peer is a file that
+//! says how its servers are set, and why so.
 
 mod annal;
 mod cluster;
@@ -57,8 +58,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// What can be measured, in this order.
 const PEERS: [&str; 5] = ["etcd", "nats", "zookeeper", "rabbitmq", "annal"];
 
-/// Measure annal beside etcd, NATS, `ZooKeeper` and `RabbitMQ`, and print a Markdown table
+/// The command line.
 #[derive(Parser)]
+#[command(about = "Measure annal beside etcd, NATS, ZooKeeper and RabbitMQ: one Markdown table")]
 struct Arguments {
     /// Which to measure
     #[arg(long, value_delimiter = ',', value_parser = PEERS, default_values = PEERS)]

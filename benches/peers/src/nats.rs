@@ -6,8 +6,8 @@
 //! syncs before it answers, and gathers what waits for that into one sync. Both are measured, and
 //! the table says which is durable. A leader is missed after four to nine seconds (the default).
 //!
-//! Its best batch is the atomic batch (ADR-50): all entries but the last are only sent, and the last
-//! is acknowledged for all.
+//! Its best batch is the atomic batch (ADR-50): all entries but the last are only sent, and the
+//! last is acknowledged for all.
 
 use std::fs;
 use std::path::PathBuf;

@@ -76,8 +76,8 @@ impl Drop for Policy {
     }
 }
 
-/// Installs `nats-server` into a folder, unless it is there, and returns its version. Debian's is too
-/// old to sync before it acknowledges.
+/// Installs `nats-server` into a folder, unless it is there, and returns its version. Debian's is
+/// too old to sync before it acknowledges.
 pub(crate) async fn install_nats(tools: &Path) -> Result<String> {
     let pip = || {
         let mut command = Command::new("python3");

@@ -1,10 +1,10 @@
 //! Apache `ZooKeeper`, as Debian has it, on Java 17: a persistent sequential node for each entry.
 //!
 //! A server syncs its transaction log before it answers for a proposal, as `forceSync=yes` (the
-//! default, written out here) demands, and gathers what waits into one sync. Snapshots stay at their
-//! default. The heap is large enough that a long run, which keeps every entry in memory, does not
-//! only collect garbage. A session is served in order by one thread, and 32 sessions are faster than
-//! one: loads use that many, still from one process.
+//! default, written out here) demands, and gathers what waits into one sync. Snapshots stay at
+//! their default. The heap is large enough that a long run, which keeps every entry in memory, does
+//! not only collect garbage. A session is served in order by one thread, and 32 sessions are faster
+//! than one: loads use that many, still from one process.
 //!
 //! Its best batch is a `multi`, a transaction of creations.
 
