@@ -160,7 +160,9 @@ impl Table {
         }
         self.by_use.remove(&(session.last_index, *client));
         self.answers -= session.answers.len();
-        session.answers.retain(|old| old.seq >= *first_unanswered);
+        while session.answers.front().is_some_and(|oldest| oldest.seq < *first_unanswered) {
+            session.answers.pop_front();
+        }
         session.answers.push_back(*answer);
         while session.answers.len() > SESSION_ANSWERS_MAX {
             session.answers.pop_front();
