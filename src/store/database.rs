@@ -37,12 +37,26 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// One pair.
+    fn of(key: IVec, value: IVec) -> Self {
+        Self { changes: vec![(key, Some(value))] }
+    }
+
     pub(super) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.changes.push((key.into(), Some(value.into())));
     }
 
     pub(super) fn remove(&mut self, key: impl Into<IVec>) {
         self.changes.push((key.into(), None));
+    }
+
+    /// The pairs in order, of a batch that removes nothing.
+    ///
+    /// # Panics
+    /// It removes something.
+    fn into_pairs(self) -> impl Iterator<Item = (IVec, IVec)> {
+        let changes = self.changes.into_iter();
+        changes.map(|(key, value)| (key, value.expect("a batch that removes nothing")))
     }
 
     /// The changes in order: a key, and its new value unless it is removed.
@@ -159,6 +173,24 @@ impl Database {
             Engine::Memory(memory) => memory.apply(batch).map_err(sled::Error::Io),
         }
         .map_err(|error| self.error("write to", error))?;
+        self.pass_barrier()
+    }
+
+    /// Writes the pairs of a batch, which removes nothing, one after the other: all of them survive a
+    /// crash once this returns, and before that the first ones may, without the rest.
+    ///
+    /// sled begins a batch with a record of its own, for which it writes and waits once more. Pairs
+    /// need none.
+    pub(super) fn write_in_order(&self, batch: Batch) -> Result<(), StoreError> {
+        for (key, value) in batch.into_pairs() {
+            match &self.engine {
+                Engine::Sled { db, .. } => db.insert(key, value).map(drop),
+                Engine::Memory(memory) => {
+                    memory.apply(Batch::of(key, value)).map_err(sled::Error::Io)
+                }
+            }
+            .map_err(|error| self.error("write to", error))?;
+        }
         self.pass_barrier()
     }
 

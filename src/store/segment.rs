@@ -13,7 +13,7 @@
 //! anything else. Key 2 is written last when a segment is made: without it there is no head. Key 4
 //! stands only for some entries, one every 64 KiB or 64 entries of a log: a look-up takes the last
 //! one that is not above the offset it wants, and reads on from there. The state is the last key on
-//! purpose: it changes with every batch, sled rewrites it with its neighbours, and those are small.
+//! purpose: it changes with every write, sled rewrites it with its neighbours, and those are small.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -403,6 +403,14 @@ impl Weight {
     }
 }
 
+/// What goes to the disk with the next barrier.
+struct Pending {
+    batch: Batch,
+    weight: Weight,
+    /// All of it or nothing.
+    is_indivisible: bool,
+}
+
 /// The writing side of a segment: there is one.
 #[derive(Debug)]
 pub(super) struct Appender {
@@ -412,13 +420,15 @@ pub(super) struct Appender {
     /// Bytes of the entries in the segment.
     bytes: u64,
     offset_keys: OffsetKeys,
+    /// Term and vote as they stand in the segment, once something was written.
+    hard_state: Option<HardState>,
 }
 
 impl Appender {
     /// Writes to `segment`, whose last entry (or head) is `tip`.
     pub(super) fn new(segment: Arc<Segment>, tip: Tip, bytes: u64) -> Self {
         assert!(tip.id.index.next() >= segment.first(), "{} is before the segment", tip.id);
-        Self { segment, tip, bytes, offset_keys: OffsetKeys::default() }
+        Self { segment, tip, bytes, offset_keys: OffsetKeys::default(), hard_state: None }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -436,55 +446,68 @@ impl Appender {
     /// Removes the entries from `truncate_from` on, adds `entries` and sets the state, and returns
     /// when all is on the disk.
     ///
-    /// One batch, unless it would pass the bounds of a group commit. Then there are several, each
-    /// with the new term and vote and behind its own barrier, and a crash in between leaves a shorter
-    /// log: removals go from the end, and entries come in order. The commit index speaks of the new
-    /// entries and comes with them.
+    /// One barrier, unless that would pass the bounds of a group commit. Then there are several, each
+    /// with the new term and vote, and a crash in between leaves a shorter log: removals go from the
+    /// end, and entries come in order. The commit index speaks of the new entries and comes with
+    /// them.
+    ///
+    /// What removes something, has another term or vote, or an entry in several parts, is one batch:
+    /// all of it or nothing. All else is written in its order, the state last, and a crash leaves a
+    /// beginning of it: a log that is shorter, and a commit index that is older.
     pub(super) fn write(
         &mut self,
         truncate_from: Option<Index>,
         entries: &[SealedEntry],
         state: &State,
     ) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        let mut weight = Weight::of(&self.segment.database);
+        let mut pending = self.nothing_pending();
         if let Some(from) = truncate_from {
-            self.remove(from, &mut batch, &mut weight, state)?;
+            self.remove(from, &mut pending, state)?;
         }
         for entry in entries {
             assert_eq!(entry.id().index, self.tip.id.index.next(), "entries leave no gap");
             assert!(entry.id().term >= self.tip.id.term, "{} after {}", entry.id(), self.tip.id);
             debug_assert_eq!(entry.check_follows(&self.tip), Ok(()));
-            if !weight.fits(entry.bytes().len()) {
+            if !pending.weight.fits(entry.bytes().len()) {
                 hit(Mark::SeveralBatches);
-                self.commit(&mut batch, &mut weight, state)?;
+                self.commit(&mut pending, state)?;
             }
-            self.add(entry, &mut batch);
-            weight.add(entry.bytes().len());
+            self.add(entry, &mut pending);
         }
-        self.commit(&mut batch, &mut weight, state)
+        self.commit(&mut pending, state)
     }
 
-    fn commit(
-        &self,
-        batch: &mut Batch,
-        weight: &mut Weight,
-        state: &State,
-    ) -> Result<(), StoreError> {
-        let mut whole = std::mem::take(batch);
-        *weight = Weight::of(&self.segment.database);
-        whole.insert(STATE_KEY, encode(state));
-        self.segment.database.write(whole)
+    fn nothing_pending(&self) -> Pending {
+        Pending {
+            batch: Batch::default(),
+            weight: Weight::of(&self.segment.database),
+            is_indivisible: false,
+        }
     }
 
-    fn add(&mut self, entry: &SealedEntry, batch: &mut Batch) {
+    fn commit(&mut self, pending: &mut Pending, state: &State) -> Result<(), StoreError> {
+        let next = self.nothing_pending();
+        let Pending { mut batch, is_indivisible, .. } = std::mem::replace(pending, next);
+        batch.insert(STATE_KEY, encode(state));
+        if is_indivisible || self.hard_state != Some(state.hard_state) {
+            self.segment.database.write(batch)?;
+            self.hard_state = Some(state.hard_state);
+            return Ok(());
+        }
+        self.segment.database.write_in_order(batch)
+    }
+
+    fn add(&mut self, entry: &SealedEntry, pending: &mut Pending) {
         let index = entry.id().index;
         for (number, part) in (0_u16..).zip(entry.bytes().chunks(STORE_VALUE_BYTES_MAX)) {
-            batch.insert(entry_key(index, number), part);
+            pending.is_indivisible |= number > 0;
+            pending.batch.insert(entry_key(index, number), part);
         }
+        // Behind its entry, which it must never point past.
         for (log, offset) in self.offset_keys.due(entry) {
-            batch.insert(offset_key(log, offset), &index.get().to_le_bytes());
+            pending.batch.insert(offset_key(log, offset), &index.get().to_le_bytes());
         }
+        pending.weight.add(entry.bytes().len());
         self.tip = entry.tip();
         self.bytes += entry.bytes().len() as u64;
     }
@@ -492,8 +515,7 @@ impl Appender {
     fn remove(
         &mut self,
         from: Index,
-        batch: &mut Batch,
-        weight: &mut Weight,
+        pending: &mut Pending,
         state: &State,
     ) -> Result<(), StoreError> {
         assert!(from >= self.segment.first(), "{from} is before the segment");
@@ -505,14 +527,15 @@ impl Appender {
         let mut index = self.tip.id.index;
         while index >= from {
             let (keys, bytes) = self.keys_of(index)?;
-            if !weight.fits(bytes) {
+            if !pending.weight.fits(bytes) {
                 hit(Mark::SeveralBatches);
-                self.commit(batch, weight, &meanwhile)?;
+                self.commit(pending, &meanwhile)?;
             }
-            weight.add(bytes);
+            pending.weight.add(bytes);
+            pending.is_indivisible = true;
             keys.into_iter()
                 .chain(offset_keys.remove(&index).unwrap_or_default())
-                .for_each(|key| batch.remove(key));
+                .for_each(|key| pending.batch.remove(key));
             self.bytes -= bytes as u64;
             index = index.previous();
         }
@@ -647,10 +670,9 @@ mod tests {
 
         // All but the last batch of a write that replaces entries 8 and on, up to 10 committed.
         let new = State { commit_index: Index::new(10), ..State::default() };
-        let mut batch = Batch::default();
-        let mut weight = Weight::of(&appender.segment.database);
-        appender.remove(Index::new(8), &mut batch, &mut weight, &new).unwrap();
-        drop(batch);
+        let mut pending = appender.nothing_pending();
+        appender.remove(Index::new(8), &mut pending, &new).unwrap();
+        drop(pending);
 
         let state = read_state(&segment.database).unwrap();
         assert!(segment.entry(Index::new(8)).unwrap().is_some(), "the old entry is left");
