@@ -25,8 +25,8 @@
 //!   replica        writer (a thread)              sled: the active segment         disk
 //!      │ write(7)      │                                   │                        │
 //!      ├──────────────>│ take all that waits, ≤ 4 MiB      │                        │
-//!      │ write(8)      │ one batch: removals, entries,     │                        │
-//!      ├──────────────>│ offset keys, state ──────────────>│                        │
+//!      │ write(8)      │ entries, offset keys, state; with │                        │
+//!      ├──────────────>│ removals first, as one batch ────>│                        │
 //!      │               │ flush ───────────────────────────>│ sync_file_range ──────>│ (may be lost)
 //!      │               │ fdatasync ────────────────────────────────────────────────>│ (lasts)
 //!      │               │ term or vote changed? the same to `meta`, with its barrier │
@@ -73,8 +73,9 @@
 //!
 //! # Limits
 //!
-//! - Rot that strikes within a second of a crash (longer while a segment is being sealed), in entries above the floor, looks like a torn end
-//!   and is cut like one. The report says how many bytes were cut.
+//! - Rot that strikes within a second of a crash (longer while a segment is being sealed), in entries
+//!   above the floor, looks like a torn end and is cut like one. The report says how many bytes were
+//!   cut.
 //! - A start reads the whole of the active segment, and copies it first unless the stop was clean: a
 //!   fraction of a second with segments of 64 MiB.
 //! - sled never gives space back; a segment's folder is deleted as a whole or not at all. Nothing is
