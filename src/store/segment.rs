@@ -12,7 +12,7 @@
 //! Numbers in keys are big-endian, so that keys sort as the numbers do; kinds are never used for
 //! anything else. Key 2 is written last when a segment is made: without it there is no head. Key 4
 //! stands only for some entries, one every 64 KiB or 64 entries of a log: a look-up takes the last
-//! one that is not above the offset it wants, and reads on from there. The state is the last key on
+//! one that is not above the offset it wants, or the head, and reads on from there. The state is the last key on
 //! purpose: it changes with every write, sled rewrites it with its neighbours, and those are small.
 
 use std::collections::BTreeMap;
@@ -197,10 +197,11 @@ impl Segment {
         offset: Offset,
     ) -> Result<Option<Index>, StoreError> {
         let (lowest, highest) = (offset_key(log, Offset::ZERO), offset_key(log, offset));
-        let Some(item) = self.database.range(lowest, highest).next_back() else {
-            return Ok(None);
+        // A key may be missing: a crash can come between an entry and its key.
+        let start = match self.database.range(lowest, highest).next_back() {
+            Some(item) => index_of(&item?.1).ok_or_else(|| self.damage(BAD_KEY))?,
+            None => self.first,
         };
-        let start = index_of(&item?.1).ok_or_else(|| self.damage(BAD_KEY))?;
         let mut found = None;
         read_entries(&self.database, start, Index::new(u64::MAX), |entry| {
             for request in check(&self.database, entry.requests())? {
