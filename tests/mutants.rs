@@ -42,7 +42,8 @@ const HUNTS: &[Hunt] = &[
     hunt(3, &["I7"], 50),
     hunt(4, &["I7", "I14", "I18"], 100),
     hunt(6, &["I2", "I12"], 50),
-    hunt(7, &["I1 "], 100),
+    // Or the replica that hears of two histories of one term says so first.
+    hunt(7, &["I1 ", "assertion"], 100),
     hunt_in(8, &["I1 ", "I3", "I5"], 300, Template::Bridge),
     hunt(14, &["I14", "I7"], 50),
     hunt_in(15, &["I6"], 100, Template::Figure8),
