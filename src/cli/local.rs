@@ -55,7 +55,7 @@ impl Place {
     pub(super) fn new(command: &str, directory: Option<&Path>) -> Result<Self, Failure> {
         let directory = match directory {
             Some(directory) => directory.to_owned(),
-            None => std::env::temp_dir().join(format!("annal-{command}-{:08x}", random()?)),
+            None => fresh_directory(command)?,
         };
         let inner = [CERTS_FOLDER, DATA_FOLDER].map(|folder| directory.join(folder));
         if let Some(path) = inner.iter().find_map(|folder| visible_entry(folder)) {
@@ -123,13 +123,19 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn random() -> Result<u32, Failure> {
-    let mut bytes = [0; 4];
+fn fresh_directory(command: &str) -> Result<PathBuf, Failure> {
+    let number = u32::from_le_bytes(random()?);
+    Ok(std::env::temp_dir().join(format!("annal-{command}-{number:08x}")))
+}
+
+/// Bytes that nobody else has.
+pub(super) fn random<const COUNT: usize>() -> Result<[u8; COUNT], Failure> {
+    let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes).map_err(|error| {
         let sentence = format!("this system gives out no random numbers: {error}");
         Failure::new(Code::Failed, sentence, "try again in a moment")
     })?;
-    Ok(u32::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 /// The processes, and what they said last.
@@ -336,7 +342,7 @@ pub(super) fn failed(sentence: String) -> Failure {
 }
 
 /// Addresses on this machine that nobody uses just now.
-pub(super) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
+fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
     let failed = |error| {
         let sentence = format!("no free ports could be found: {error}");
         Failure::new(Code::Failed, sentence, "choose some with --base-port")

@@ -102,7 +102,7 @@ impl Signals {
     }
 }
 
-fn no_runtime(error: &io::Error) -> Failure {
+pub(super) fn no_runtime(error: &io::Error) -> Failure {
     let sentence = format!("no threads could be started: {error}");
     Failure::new(Code::Failed, sentence, "does this user run too many already?")
 }

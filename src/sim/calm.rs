@@ -110,9 +110,12 @@ impl World {
         self.options.template.and_then(Template::aftermath)
     }
 
+    fn rest_of(&self, core: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        all_nodes(&self.options).difference(core).copied().collect()
+    }
+
     fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
-        let rest: Vec<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
-        for node in rest {
+        for node in self.rest_of(core) {
             let fate = self.aftermath().unwrap_or_else(|| self.chance.one_of(&FATES));
             self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
             let alone = BTreeSet::from([node]);
@@ -195,12 +198,11 @@ impl World {
     /// they say is a reason to leave a leader whom the others hear (Howard, 2020).
     fn disturb(&mut self, core: &BTreeSet<NodeId>) {
         let members: Vec<NodeId> = core.iter().copied().collect();
-        let rest: BTreeSet<NodeId> = all_nodes(&self.options).difference(core).copied().collect();
         self.network.heal(FOR_EVER);
-        for node in &rest {
+        for node in self.rest_of(core) {
             let friend = self.chance.one_of(&members);
             let others = core.iter().copied().filter(|other| *other != friend).collect();
-            self.network.cut(FOR_EVER, BTreeSet::from([*node]), others, true);
+            self.network.cut(FOR_EVER, BTreeSet::from([node]), others, true);
         }
     }
 

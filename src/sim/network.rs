@@ -2,10 +2,9 @@
 //!
 //! Between nodes messages come in order, urgent ones apart, unless they are lost, repeated, or held
 //! up so that others overtake them. That is worse than QUIC's streams, and all that the core is
-//! promised. Between clients and nodes a long stream is
-//! what QUIC makes of it: in order, without loss, until it is over. Headers do not change on the
-//! way, for every packet is authenticated; a byte of an entry may, for its own checksum is there to
-//! notice.
+//! promised. Between clients and nodes a long stream is what QUIC makes of it: in order, without
+//! loss, until it is over. Headers do not change on the way, for every packet is authenticated; a
+//! byte of an entry may, for its own checksum is there to notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 

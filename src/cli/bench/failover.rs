@@ -38,7 +38,7 @@ const CALM: Duration = Duration::from_millis(500);
 /// Runs the trials.
 pub(super) fn run(args: &BenchFailover, printer: &mut Printer) -> Result<(), End> {
     let load = Load {
-        run: RunId::new().map_err(super::load::no_random)?,
+        run: RunId::new()?,
         size: SIZE,
         batch: 1,
         inflight: IN_FLIGHT,

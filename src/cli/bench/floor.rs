@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use tokio::runtime;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::load::{histogram, in_micros};
 use crate::cli::failure::{Code, Failure};
-use crate::cli::local::{Place, free_addresses};
+use crate::cli::local::Place;
+use crate::cli::runtime::no_runtime;
+use crate::limits;
 use crate::net::{CertificateRole, Credentials, Endpoint, Expect, Protocol, Stream};
 use crate::node::init::{CERTS_FOLDER, InitOptions};
 use crate::types::NodeId;
@@ -119,14 +121,31 @@ impl Times {
     }
 }
 
-/// Certificates of a cluster of one, for as long as it takes.
+/// A cluster of one, of which only the certificates are needed. It is removed when it no longer is.
+struct Certificates(Place);
+
+impl Certificates {
+    fn new() -> Result<Self, Failure> {
+        let mut made = Self(Place::new("bench", None)?);
+        let options = InitOptions::local(made.0.directory(), 1, limits::BASE_PORT_DEFAULT)?;
+        made.0.write(&options)?;
+        Ok(made)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.directory().join(CERTS_FOLDER)
+    }
+}
+
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
 async fn round_trips() -> Result<Histogram<u64>, Failure> {
-    let mut place = Place::new("bench", None)?;
-    let options = InitOptions::local(place.directory(), 1, free_addresses(1)?[0].port())?;
-    place.write(&options)?;
-    let times = echo_times(&place.directory().join(CERTS_FOLDER)).await;
-    place.remove();
-    times
+    let certificates = Certificates::new()?;
+    echo_times(&certificates.folder()).await
 }
 
 async fn echo_times(certs: &Path) -> Result<Histogram<u64>, Failure> {
@@ -140,18 +159,21 @@ async fn echo_times(certs: &Path) -> Result<Histogram<u64>, Failure> {
     let server = load(&node.to_string())?;
     let (ready, address) = oneshot::channel();
     // A thread with a runtime of its own, as another process would be: to wake it costs something.
-    thread::spawn(move || -> Option<()> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| no_runtime(&error))?;
+    thread::spawn(move || {
         runtime.block_on(async {
-            let server = Endpoint::server(any, &server, &[Protocol::Client]);
-            let is_open = server.is_ok();
-            let address = server.as_ref().map(Endpoint::local_address).map_err(ToString::to_string);
-            ready.send(address).ok().filter(|()| is_open)?;
-            echo(&server.ok()?).await
-        })
+            match Endpoint::server(any, &server, &[Protocol::Client]) {
+                Ok(server) => {
+                    // Nobody is told if nobody waits: then nobody connects, either.
+                    let _ = ready.send(Ok(server.local_address()));
+                    echo(&server).await
+                }
+                Err(error) => ready.send(Err(error)).ok(),
+            }
+        });
     });
-    let nobody = |error: String| Failure::new(Code::Failed, error, "are there free ports?");
-    let address = address.await.expect("a panic ends the process").map_err(nobody)?;
+    let address = address.await.expect("a panic ends the process").map_err(socket)?;
     let client = Endpoint::client(&load("client")?).map_err(socket)?;
     let expect = Expect { role: CertificateRole::Node, name: Some(node.to_string()) };
     let connection = client

@@ -15,7 +15,7 @@ use super::record::{self, Label, RunId};
 use crate::cli::args::BenchLoad;
 use crate::cli::client;
 use crate::cli::connection::Target;
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::Failure;
 use crate::client::{AppendError, Appended, Appender, Client};
 use crate::types::Offset;
 
@@ -82,16 +82,10 @@ pub(super) fn in_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn no_random(error: getrandom::Error) -> Failure {
-    let sentence = format!("this system gives out no random numbers: {error}");
-    Failure::new(Code::Failed, sentence, "try again in a moment")
-}
-
 impl Load {
     pub(super) fn new(args: &BenchLoad) -> Result<Self, Failure> {
-        let run = RunId::new().map_err(no_random)?;
         Ok(Self {
-            run,
+            run: RunId::new()?,
             size: args.size,
             batch: args.batch,
             inflight: args.inflight,

@@ -2,6 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::cli::failure::Failure;
+use crate::cli::local::random;
+
 /// The least that a record has that is to be told from all others.
 pub(super) const HEADER_BYTES: usize = 24;
 
@@ -10,10 +13,8 @@ pub(super) const HEADER_BYTES: usize = 24;
 pub(super) struct RunId(u64);
 
 impl RunId {
-    pub(super) fn new() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(u64::from_le_bytes(bytes)))
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self(u64::from_le_bytes(random()?)))
     }
 }
 

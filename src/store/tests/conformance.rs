@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::super::testing::*;
 use super::super::*;
+use super::sizes;
 use crate::entry::SealedEntry;
 
 #[derive(Clone, Debug)]
@@ -20,8 +21,6 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let sizes =
-        || prop::collection::vec(prop_oneof![4 => 0..300_usize, 1 => 0..300_000_usize], 0..5);
     prop_oneof![
         8 => sizes().prop_map(Step::Append),
         4 => (1..8_u64, sizes()).prop_map(|(back, sizes)| Step::Replace(back, sizes)),

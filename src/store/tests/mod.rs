@@ -11,3 +11,10 @@ mod rolling;
 mod storms;
 mod witness;
 mod writing;
+
+use proptest::prelude::*;
+
+/// Of the records of a write: small ones, and now and then one of several parts.
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![4 => 0..300_usize, 1 => 0..300_000_usize], 0..5)
+}
