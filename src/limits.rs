@@ -346,8 +346,8 @@ pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
-/// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
-/// is stuck, and another may do better.
+/// A leader whose disk owes a write, or a read for a follower, for this many longest election
+/// timeouts steps down: the disk is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
 
 /// How long a client command tries, unless asked otherwise: many times a failover.

@@ -198,7 +198,7 @@ pub enum StepDownReason {
     HigherTerm,
     /// No quorum was heard for an election timeout (thesis 6.2).
     QuorumLost,
-    /// Its disk has not finished a write for a long time.
+    /// Its disk has neither finished a write nor given what was asked of it for a long time.
     DiskStalled,
     /// It is not in the newest committed configuration (thesis 4.2.2).
     Removed,

@@ -213,7 +213,7 @@ impl Display for StepDownReason {
         f.write_str(match self {
             Self::HigherTerm => "a higher term was heard",
             Self::QuorumLost => "no quorum was heard for an election timeout",
-            Self::DiskStalled => "its disk has not finished a write for too long",
+            Self::DiskStalled => "its disk has been stuck for too long",
             Self::Removed => "it is not a voter of the committed configuration",
         })
     }

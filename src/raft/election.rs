@@ -78,6 +78,7 @@ impl Raft {
             progress: BTreeMap::new(),
             no_op: next,
             heartbeat_elapsed: 0,
+            unread_ticks: None,
             reads: Reads::default(),
             transfer: None,
         });
@@ -249,7 +250,8 @@ impl Raft {
     }
 
     /// A leader that has not heard a quorum for the longest election timeout steps down
-    /// (thesis 6.2): others may have elected another, and clients wait in vain.
+    /// (thesis 6.2): others may have elected another, and clients wait in vain. So does one whose
+    /// disk is stuck, with a write or with what a follower lacks.
     pub(super) fn check_quorum(&mut self) {
         let patience =
             if mutants::is_on(33) { u32::MAX } else { self.options.election_timeout_ticks_max };
@@ -260,9 +262,11 @@ impl Raft {
         };
         if !self.log.configuration().is_quorum(hears) {
             self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
-        } else if self.outbox.stalled_ticks() >= self.options.disk_stall_ticks
-            && !mutants::is_on(20)
-        {
+            return;
+        }
+        let unread_ticks = leader.unread_ticks.unwrap_or(0);
+        let stalled_ticks = self.outbox.stalled_ticks().max(unread_ticks);
+        if stalled_ticks >= self.options.disk_stall_ticks && !mutants::is_on(20) {
             self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
         }
     }

@@ -23,6 +23,7 @@ impl Raft {
             progress.on_tick(retry_ticks);
         }
         leader.heartbeat_elapsed += 1;
+        leader.unread_ticks = leader.unread_ticks.map(|ticks| ticks.saturating_add(1));
         self.tick_transfer();
         self.check_quorum();
         let Some(leader) = self.role.as_leader_mut() else { return };
@@ -141,12 +142,16 @@ impl Raft {
     fn fetch(&mut self, to: NodeId, first: Index, last: Index) {
         let prev_log_id = self.log.id_at(first.previous());
         hit(Mark::Fetched);
-        self.leader_mut().progress.get_mut(&to).expect("a member").on_fetch(prev_log_id);
+        let leader = self.leader_mut();
+        leader.unread_ticks.get_or_insert(0);
+        leader.progress.get_mut(&to).expect("a member").on_fetch(prev_log_id);
         self.outbox.emit(Effect::Fetch { to, prev_log_id, last });
     }
 
     pub(super) fn on_fetched(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<EntryInfo>) {
         let Some(leader) = self.role.as_leader_mut() else { return };
+        // The disk answers; what else it owes will be asked for again.
+        leader.unread_ticks = None;
         let Some(progress) = leader.progress.get_mut(&to) else { return };
         if progress.fetching != Some(prev_log_id) {
             return; // Asked for before the follower's progress changed.

@@ -71,6 +71,8 @@ pub struct Leader {
     pub no_op: Index,
     /// Ticks since the last heartbeat.
     pub heartbeat_elapsed: u32,
+    /// Ticks since the disk owes what was asked of it for a follower, if it does.
+    pub unread_ticks: Option<u32>,
     /// Reads that wait.
     pub reads: Reads,
     /// A handover under way.
