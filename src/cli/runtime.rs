@@ -19,9 +19,11 @@ const LEAVE_TIME: Duration = Duration::from_millis(100);
 /// Signals that come this soon after one are copies of it. Nobody types a second one as fast.
 const COPIES_TIME: Duration = Duration::from_millis(300);
 
-/// Runs a command's future to its end. Whatever it leaves behind ends with the process.
+/// Runs a command's future to its end, on this thread and no other: what a node does for an append
+/// is little work and many hand-overs, and within a thread those wake nobody. What blocks has
+/// threads of its own. Whatever the command leaves behind ends with the process.
 pub(super) fn wait<T>(command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| no_runtime(&error))?;
