@@ -160,7 +160,8 @@ impl Endpoint {
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(4 << 20);
         let socket = UdpSocket::bind(bind).map_err(error)?;
-        let inner = open(socket, Some(config)).map_err(error)?;
+        let settings = credentials.reset().endpoint_config();
+        let inner = open(socket, settings, Some(config)).map_err(error)?;
 
         let (ready, accepted) = mpsc::channel(HANDSHAKES_MAX);
         let cluster = credentials.identity().cluster;
@@ -181,7 +182,7 @@ impl Endpoint {
         let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let error = |source| BindError::new(any_v4, source);
         let socket = UdpSocket::bind(any).or_else(|_| UdpSocket::bind(any_v4)).map_err(error)?;
-        let inner = open(socket, None).map_err(error)?;
+        let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
         Ok(Self { inner, credentials: credentials.clone(), listener: None })
     }
 
@@ -267,12 +268,15 @@ impl Endpoint {
     }
 }
 
-fn open(socket: UdpSocket, server: Option<ServerConfig>) -> io::Result<quinn::Endpoint> {
+fn open(
+    socket: UdpSocket,
+    settings: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> io::Result<quinn::Endpoint> {
     // Best effort: the kernel gives what its administrator allows.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES);
     let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES);
-    let config = EndpointConfig::default();
-    quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
+    quinn::Endpoint::new(settings, server, socket, Arc::new(TokioRuntime))
 }
 
 /// What both sides of every connection have in common. Nothing is left to quinn's defaults whose
@@ -479,8 +483,10 @@ impl Connection {
 mod tests {
     use std::time::Instant;
 
+    use tokio::runtime::Builder;
+
     use super::super::testing::{
-        Certificates, a_node, any_port, connect, echo, number, number_in, refused, soon,
+        Certificates, a_node, any_port, connect, echo, number, number_in, refused, soon, successor,
     };
     use super::super::tls::tests::expired_certificates;
     use super::*;
@@ -687,6 +693,27 @@ mod tests {
         let error = soon(client.connect(address, &a_node(), Protocol::Client)).await.unwrap_err();
         assert_eq!(error, ConnectError::TimedOut { address, after: CONNECT_TIMEOUT });
         assert!(begun.elapsed() >= CONNECT_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_process_ends_the_connections_of_the_one_before_it() {
+        let certificates = Certificates::of(1);
+        let process = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let former = {
+            let _in_process = process.enter();
+            serving(&certificates.of_holder("n1"), &[Protocol::Client])
+        };
+        let client = certificates.client("client");
+        let kept = connect(&client, &former, &a_node(), Protocol::Client).await;
+        assert_eq!(soon(first_answer(&kept)).await, Ok(7));
+        // It dies without a word.
+        let address = former.local_address();
+        process.shutdown_background();
+        drop(former);
+        let credentials = certificates.of_holder("n1");
+        let _successor = successor(address, &credentials, Protocol::Client).await;
+        // Long before it would be gone as silent.
+        assert_eq!(soon(first_answer(&kept)).await, lost(Problem::Restarted));
     }
 
     #[tokio::test]

@@ -15,7 +15,8 @@
 //!    one sentence.
 //! 3. A [`Connection`] carries [`Stream`]s, and those carry [`crate::wire::Frame`]s. Nothing is read
 //!    ahead without a bound, and nothing waits for ever: a silent connection is gone after its idle
-//!    timeout.
+//!    timeout, and one with a process that was killed as soon as its successor hears of it
+//!    (`reset.rs`).
 //! 4. [`Peers`] keeps one connection to each other node, whatever happens to either, and delivers
 //!    Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for
 //!    entries. Messages may be lost; Raft sends them again.
@@ -36,6 +37,7 @@ mod outbox;
 mod peer;
 mod problem;
 mod protocol;
+mod reset;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

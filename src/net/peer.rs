@@ -1,7 +1,7 @@
 //! One connection to each other node, whatever happens to either.
 //!
-//! A dead process says nothing: no close comes from it, and its successor at the same address
-//! ignores what was meant for it. So every node dials all its peers, again and again, and each hello
+//! A dead process says nothing: no close comes from it, and its successor at the same address knows
+//! nothing of what was meant for it. So every node dials all its peers, again and again, and each hello
 //! carries the *incarnation* of the process that says it:
 //!
 //! - A new incarnation ends the connection with the old one at once.
@@ -384,7 +384,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::inbound::InboundReceiver;
-    use super::super::testing::{Certificates, any_port, soon};
+    use super::super::testing::{Certificates, any_port, move_away, soon, successor};
     use super::super::{CertificateRole, Expect, Problem, Protocol, Stream};
     use super::*;
     use crate::entry::{Chain, HEADER_BYTES};
@@ -595,7 +595,7 @@ pub(super) mod tests {
         second.endpoint.close();
         soon(second.endpoint.closed(PEER_IDLE_TIMEOUT)).await;
         drop(second);
-        let again = soon(rebound(&certificates, address)).await;
+        let again = successor(address, &certificates.of_holder("n2"), Protocol::Peer).await;
         let mut again = run(again, 13, (1, first.endpoint.local_address()));
         becomes_incarnation(&first.peers, 13).await;
         first.peers.send(node(2), heartbeat(1));
@@ -609,27 +609,13 @@ pub(super) mod tests {
         soon(state.wait_for(is)).await.unwrap();
     }
 
-    /// n2's socket at an address that somebody is just leaving.
-    async fn rebound(certificates: &Certificates, address: SocketAddr) -> Endpoint {
-        loop {
-            let credentials = certificates.of_holder("n2");
-            match Endpoint::server(address, &credentials, &[Protocol::Peer]) {
-                Ok(endpoint) => return endpoint,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    }
-
     #[tokio::test]
     async fn a_restarted_peer_is_reconnected_before_its_old_connection_is_missed() {
         let certificates = Certificates::of(1);
         let (mut first, second) = pair(&certificates).await;
-        // The process dies without a word: its socket is gone, nothing was closed.
         let address = second.endpoint.local_address();
-        let elsewhere = UdpSocket::bind(any_port()).unwrap();
-        elsewhere.set_nonblocking(true).unwrap();
-        second.endpoint.rebind(elsewhere);
-        let again = soon(rebound(&certificates, address)).await;
+        move_away(&second.endpoint);
+        let again = successor(address, &certificates.of_holder("n2"), Protocol::Peer).await;
         let begun = Instant::now();
         let again = run(again, 13, (1, first.endpoint.local_address()));
         becomes_incarnation(&first.peers, 13).await;
@@ -644,9 +630,7 @@ pub(super) mod tests {
         let (mut first, second) = pair(&certificates).await;
         // n2 is cut off at its address, and reaches others from another one. n1 cannot know before
         // its idle timeout: the other connection comes from the same process.
-        let elsewhere = UdpSocket::bind(any_port()).unwrap();
-        elsewhere.set_nonblocking(true).unwrap();
-        second.endpoint.rebind(elsewhere);
+        move_away(&second.endpoint);
         becomes(&first.peers, 2, connection(12, 2)).await;
         becomes(&second.peers, 1, connection(11, 2)).await;
         second.peers.send(node(1), heartbeat(1));

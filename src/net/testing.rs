@@ -2,7 +2,7 @@
 //! system, and waits that end.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -51,6 +51,31 @@ impl Certificates {
     pub(crate) fn client(&self, name: &str) -> Endpoint {
         Endpoint::client(&self.of_holder(name)).unwrap()
     }
+}
+
+/// Moves an endpoint to another address: at the old one its process has died without a word.
+pub(crate) fn move_away(endpoint: &Endpoint) {
+    let elsewhere = UdpSocket::bind(any_port()).unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    endpoint.rebind(elsewhere);
+}
+
+/// A process that starts where another one was.
+pub(crate) async fn successor(
+    address: SocketAddr,
+    credentials: &Credentials,
+    accepts: Protocol,
+) -> Endpoint {
+    let bind = async {
+        loop {
+            // The socket of the former may live for another moment.
+            match Endpoint::server(address, credentials, &[accepts]) {
+                Ok(endpoint) => return endpoint,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    soon(bind).await
 }
 
 /// Expects any node.

@@ -30,6 +30,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::protocol::Protocol;
+use super::reset::ResetSecret;
 use crate::types::{ClusterId, NodeId};
 
 /// The name for which every certificate of a cluster is issued, beside the one that counts.
@@ -267,6 +268,7 @@ pub struct Credentials {
     identity: CertificateIdentity,
     roots: Arc<RootCertStore>,
     key: Arc<CertifiedKey>,
+    reset: ResetSecret,
 }
 
 impl fmt::Debug for Credentials {
@@ -379,6 +381,11 @@ impl Credentials {
         Ok(credentials)
     }
 
+    /// What ends the connections of this holder's former processes.
+    pub(super) fn reset(&self) -> &ResetSecret {
+        &self.reset
+    }
+
     /// Who the holder is.
     pub fn identity(&self) -> &CertificateIdentity {
         &self.identity
@@ -401,6 +408,7 @@ impl Credentials {
 
         let identity = identity_in(&certificate)
             .map_err(|IdentityError| TlsError::NoIdentity { file: file.clone() })?;
+        let reset = ResetSecret::of(key.secret_der());
         let key = CertifiedKey::from_der(vec![certificate], key, &provider()).map_err(|error| {
             if let rustls::Error::InconsistentKeys(_) = error {
                 TlsError::OtherKey { key: key_file, file: file.clone() }
@@ -408,7 +416,7 @@ impl Credentials {
                 TlsError::Unusable { file: file.clone(), source: error }
             }
         })?;
-        Ok((Self { identity, roots: Arc::new(roots), key: Arc::new(key) }, file))
+        Ok((Self { identity, roots: Arc::new(roots), key: Arc::new(key), reset }, file))
     }
 
     /// Checks the certificate as the other side will, so that what is wrong is said where it can be
