@@ -5,6 +5,7 @@
 //! `benches/peers`. Files are in `target/tmp`: on a disk, since a barrier in memory says nothing.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::mpsc;
@@ -251,20 +252,45 @@ fn recovery(criterion: &mut Criterion) {
     const RECORDS: usize = 1_000_000;
     const RECORDS_PER_ENTRY: usize = 100;
     const ENTRIES_PER_WRITE: usize = 100;
-    let folder = folder();
-    let mut log = Log::create(folder.path());
+    let (running, killed) = (folder(), folder());
+    let mut log = Log::create(running.path());
     for _ in 0..RECORDS / RECORDS_PER_ENTRY / ENTRIES_PER_WRITE {
         let batch = (0..ENTRIES_PER_WRITE).map(|_| log.entry(RECORDS_PER_ENTRY)).collect();
         log.write(batch);
     }
+    // What a killed process leaves: nothing was closed.
+    copy_folder(running.path(), killed.path());
     drop(log);
     let mut group = criterion.benchmark_group("recovery");
     group.sample_size(10).throughput(Throughput::Elements(RECORDS as u64));
     group.bench_function("1 M records after a crash", |bencher| {
-        bencher.iter_with_large_drop(|| {
-            let lock = store::lock(folder.path()).expect("nobody else's");
-            store::open(folder.path(), IDENTITY, store_options(), lock).expect("it was written")
-        });
+        let as_killed = || {
+            let folder = folder();
+            copy_folder(killed.path(), folder.path());
+            folder
+        };
+        bencher.iter_batched(
+            as_killed,
+            |folder| {
+                let lock = store::lock(folder.path()).expect("nobody else's");
+                let opened = store::open(folder.path(), IDENTITY, store_options(), lock);
+                (opened.expect("it was written"), folder)
+            },
+            BatchSize::PerIteration,
+        );
     });
     group.finish();
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a disk with room");
+    for entry in fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("it can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a disk with room");
+        }
+    }
 }

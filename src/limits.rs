@@ -346,9 +346,13 @@ pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
-/// A leader whose disk owes a write, or a read for a follower, for this many longest election
-/// timeouts steps down: the disk is stuck, and another may do better.
+/// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
+/// is stuck, and another may do better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
+
+/// A leader whose disk owes for this long what it was asked for a follower steps down. More than
+/// for a write: a read may first open a segment and hash all of it.
+pub const READ_STALL: Duration = Duration::from_secs(30);
 
 /// How long a client command tries, unless asked otherwise: many times a failover.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -397,6 +401,7 @@ const _: () = {
         STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
             < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
     );
+    assert!(READ_STALL.as_millis() >= 5 * SEGMENT_WAIT.as_millis());
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
 };

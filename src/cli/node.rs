@@ -38,7 +38,7 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
     store::install_panic_hook();
     let credentials = credentials(&prepared)?;
     let settings = Settings { data: prepared.data, config: prepared.config, credentials };
-    runtime::wait(runtime::until_signal(|stop| async move {
+    runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {
             Failure::new(Code::of(error.exit_code()), &error, some_hint(error.hint())).into()
         })

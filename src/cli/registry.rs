@@ -36,7 +36,7 @@ pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
         tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
     }
     let credentials = credentials(&prepared)?;
-    runtime::wait(serve(&prepared, &credentials))
+    runtime::serve(serve(&prepared, &credentials))
 }
 
 /// The registry's certificate, which has to be a registry's.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 use std::{io, process};
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,21 @@ const LEAVE_TIME: Duration = Duration::from_millis(100);
 /// Signals that come this soon after one are copies of it. Nobody types a second one as fast.
 const COPIES_TIME: Duration = Duration::from_millis(300);
 
-/// Runs a command's future to its end, on this thread and no other: what a node does for an append
-/// is little work and many hand-overs, and within a thread those wake nobody. What blocks has
-/// threads of its own. Whatever the command leaves behind ends with the process.
+/// Runs a command's future to its end. Whatever it leaves behind ends with the process.
+///
+/// NB: its own prints wait for whoever reads them, so its other tasks are on other threads.
 pub(super) fn wait<T>(command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| no_runtime(&error))?;
+    run(&mut Builder::new_multi_thread(), command)
+}
+
+/// The same for a node or a registry, whose tasks all share this thread: what they do for an append
+/// is little work and many hand-overs, and within a thread those wake nobody.
+pub(super) fn serve<T>(server: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    run(&mut Builder::new_current_thread(), server)
+}
+
+fn run<T>(builder: &mut Builder, command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    let runtime = builder.enable_all().build().map_err(|error| no_runtime(&error))?;
     let result = runtime.block_on(command);
     runtime.shutdown_timeout(LEAVE_TIME);
     result

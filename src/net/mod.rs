@@ -15,7 +15,7 @@
 //!    one sentence.
 //! 3. A [`Connection`] carries [`Stream`]s, and those carry [`crate::wire::Frame`]s. Nothing is read
 //!    ahead without a bound, and nothing waits for ever: a silent connection is gone after its idle
-//!    timeout, and one with a process that was killed as soon as its successor hears of it
+//!    timeout, and one that a killed process had accepted as soon as its successor hears of it
 //!    (`reset.rs`).
 //! 4. [`Peers`] keeps one connection to each other node, whatever happens to either, and delivers
 //!    Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for

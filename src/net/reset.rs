@@ -1,4 +1,4 @@
-//! What lets a process end the connections of the one before it.
+//! What lets a process end the connections that the one before it had accepted.
 //!
 //! A process that was killed says nothing, and its successor has no keys for the connections that it
 //! left. QUIC's answer is the stateless reset (RFC 9000, section 10.3): whoever gets a packet for a
@@ -6,14 +6,17 @@
 //! connection was made. It takes a secret that outlives the process. Ours comes from the private
 //! key of the certificate, so that nobody else has it and nobody has to keep another.
 //!
+//! Connections that the former process had dialled are not among them: who dials gives no token.
+//!
 //! NB: only those who listen may have it. Processes that share a certificate, as clients do, would
 //! give out each other's tokens (section 21.11).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use quinn::EndpointConfig;
 use quinn::crypto::{CryptoError, HmacKey};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use quinn_proto::InvalidCid;
 
 /// Derived from a private key; the same for every process that holds it.
 #[derive(Clone)]
@@ -27,10 +30,10 @@ impl ResetSecret {
     /// The settings of an endpoint that knows the connections of the processes before it.
     pub(super) fn endpoint_config(&self) -> EndpointConfig {
         let mut config = EndpointConfig::new(Arc::new(self.clone()));
-        // Without this, packets of former processes are dropped before a reset is thought of.
-        let derived = blake3::derive_key("annal 2026-11-23 QUIC connection IDs", &self.0);
-        let key = u64::from_le_bytes(*derived.first_chunk().expect("it is longer"));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
+        let ids = Self(blake3::derive_key("annal 2026-11-23 QUIC connection IDs", &self.0));
+        config.cid_generator(move || Box::new(KnownIds(ids.clone())));
+        // Only ours are answered, with less than came; a crowd of clients should not have to wait.
+        config.min_reset_interval(Duration::from_millis(1));
         config
     }
 
@@ -56,9 +59,50 @@ impl HmacKey for ResetSecret {
     }
 }
 
+/// Makes connection IDs that it knows again, and that nobody else can make: who could would be
+/// given the tokens of connections that are not theirs.
+struct KnownIds(ResetSecret);
+
+const RANDOM_BYTES: usize = 8;
+const TAG_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for KnownIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; RANDOM_BYTES + TAG_BYTES];
+        let (random, tag) = id.split_at_mut(RANDOM_BYTES);
+        getrandom::fill(random).expect("every system that runs this gives out random bytes");
+        tag.copy_from_slice(&self.0.tag(random)[..TAG_BYTES]);
+        ConnectionId::new(&id)
+    }
+
+    fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
+        let (random, tag) = id.split_at_checked(RANDOM_BYTES).ok_or(InvalidCid)?;
+        if self.0.tag(random)[..TAG_BYTES] == *tag { Ok(()) } else { Err(InvalidCid) }
+    }
+
+    fn cid_len(&self) -> usize {
+        RANDOM_BYTES + TAG_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_known_by_whoever_has_the_secret() {
+        let mut ids = KnownIds(ResetSecret::of(b"a key"));
+        let id = ids.generate_cid();
+        assert_ne!(id, ids.generate_cid());
+        assert!(KnownIds(ResetSecret::of(b"a key")).validate(&id).is_ok());
+        assert!(KnownIds(ResetSecret::of(b"another")).validate(&id).is_err());
+        assert!(ids.validate(&ConnectionId::new(&id[..RANDOM_BYTES])).is_err());
+        assert!(ids.validate(&ConnectionId::new(&[])).is_err());
+    }
 
     #[test]
     fn a_tag_is_that_of_its_key_and_its_data() {

@@ -217,7 +217,8 @@ fn options(config: &NodeConfig) -> replica::Options {
         u32::try_from(ticks).expect("the configuration's times are bounded")
     };
     let timeouts = (ticks(config.election_timeout_min), ticks(config.election_timeout_max));
-    let raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
+    let mut raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
+    raft.read_stall_ticks = ticks(limits::READ_STALL);
     replica::Options {
         raft,
         segment_bytes: config.segment_bytes,

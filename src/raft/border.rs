@@ -89,7 +89,7 @@ pub enum Effect {
         message: Message,
     },
     /// A follower needs entries that have left the recent window: read some and hand in
-    /// [`Input::Fetched`]. If it never comes, the core asks again.
+    /// [`Input::Fetched`]. If it does not come, the core asks again; for too long, and it steps down.
     Fetch {
         /// The follower.
         to: NodeId,

@@ -264,9 +264,10 @@ impl Raft {
             self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
             return;
         }
-        let unread_ticks = leader.unread_ticks.unwrap_or(0);
-        let stalled_ticks = self.outbox.stalled_ticks().max(unread_ticks);
-        if stalled_ticks >= self.options.disk_stall_ticks && !mutants::is_on(20) {
+        let reads_stall =
+            leader.unread_ticks.is_some_and(|ticks| ticks >= self.options.read_stall_ticks);
+        let writes_stall = self.outbox.stalled_ticks() >= self.options.disk_stall_ticks;
+        if (reads_stall || writes_stall) && !mutants::is_on(20) {
             self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
         }
     }

@@ -23,6 +23,8 @@ pub struct Options {
     pub heartbeat_ticks: u32,
     /// A node whose oldest write has been under way for this long neither leads nor campaigns.
     pub disk_stall_ticks: u32,
+    /// A leader whose disk has owed for this long what it was asked for a follower steps down.
+    pub read_stall_ticks: u32,
     /// Bytes of recent entries kept at hand.
     pub window_bytes_max: u64,
     /// Entries in one AppendEntries.
@@ -37,12 +39,15 @@ impl Options {
     /// Options for node `id` with everything that is not time as `limits` has it.
     pub fn new(id: NodeId, heartbeat_ticks: u32, election_timeout_ticks: (u32, u32)) -> Self {
         let (min, max) = election_timeout_ticks;
+        let disk_stall_ticks = max.saturating_mul(limits::DISK_STALL_ELECTION_TIMEOUTS);
         Self {
             id,
             election_timeout_ticks_min: min,
             election_timeout_ticks_max: max,
             heartbeat_ticks,
-            disk_stall_ticks: max.saturating_mul(limits::DISK_STALL_ELECTION_TIMEOUTS),
+            disk_stall_ticks,
+            // Whoever opens files for a read sets more.
+            read_stall_ticks: disk_stall_ticks,
             window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,

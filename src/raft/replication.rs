@@ -31,6 +31,15 @@ impl Raft {
             self.broadcast_heartbeats();
         }
         self.broadcast_entries();
+        self.forget_unread_of_nobody();
+    }
+
+    /// Who no longer waits for a read (it was lost, and its follower fell silent) proves nothing.
+    fn forget_unread_of_nobody(&mut self) {
+        let leader = self.leader_mut();
+        if leader.progress.values().all(|progress| progress.fetching.is_none()) {
+            leader.unread_ticks = None;
+        }
     }
 
     pub(super) fn on_propose(&mut self, bytes: u32) {

@@ -147,6 +147,7 @@ fn new_cluster(command: &Command) -> Fallible<Cluster> {
         options.window_bytes_max = window.unwrap_or(options.window_bytes_max);
         options.append_count_max = count.unwrap_or(options.append_count_max);
         options.disk_stall_ticks = stall.unwrap_or(options.disk_stall_ticks);
+        options.read_stall_ticks = options.disk_stall_ticks;
         options
     });
     Ok(Cluster::new(options.collect(), initial))

@@ -181,6 +181,7 @@ impl Node {
         let mut options = Options::new(id_of(place), HEARTBEAT_TICKS, ELECTION_TICKS);
         options.append_count_max = append_count_max;
         options.disk_stall_ticks = u32::MAX;
+        options.read_stall_ticks = u32::MAX;
         let log = RecoveredLog {
             terms: vec![],
             head: LogId::ZERO,
