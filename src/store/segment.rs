@@ -12,8 +12,9 @@
 //! Numbers in keys are big-endian, so that keys sort as the numbers do; kinds are never used for
 //! anything else. Key 2 is written last when a segment is made: without it there is no head. Key 4
 //! stands only for some entries, one every 64 KiB or 64 entries of a log: a look-up takes the last
-//! one that is not above the offset it wants, or the head, and reads on from there. The state is the last key on
-//! purpose: it changes with every write, sled rewrites it with its neighbours, and those are small.
+//! one that is not above the offset it wants, or the head, and reads on from there. The state is the
+//! last key on purpose: it changes with every write, sled rewrites it with its neighbours, and those
+//! are small.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
