@@ -7,7 +7,8 @@
 //! Judged against the disks whenever one of them may have changed. The chain of the last entry that
 //! was acknowledged covers all before it, so that one look at each disk suffices; so that a hole
 //! further down is found as well, each time one older entry is looked up too, in turn. A disk that
-//! was destroyed beyond what is promised counts as having everything.
+//! was destroyed beyond what is promised counts as having everything, and what it says of an entry
+//! counts for nothing: a bit of a chain that flipped is seen only by whoever follows the chain.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -27,7 +28,7 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// Takes the chain of an acknowledged entry from the disks that must have it.
+    /// Takes the chain of an acknowledged entry from an intact disk that has it.
     fn on_acknowledged(&mut self, moment: &Moment<'_>, appended: &Appended) -> Result<(), String> {
         let id = LogId::new(appended.index, appended.term);
         if let Some((first, _)) = self.acknowledged.get(&id.index) {
@@ -38,8 +39,9 @@ impl Durability {
             };
         }
         let lost = moment.nodes.iter().filter(|node| node.lost).count();
-        let on_disk = moment.nodes.iter().filter_map(|node| node.platter.entry(id.index));
-        let chain = on_disk.filter(|(on_disk, _)| *on_disk == id).map(|(_, chain)| chain).next();
+        let intact = moment.nodes.iter().filter(|node| !node.lost);
+        let mut on_disk = intact.filter_map(|node| node.platter.entry(id.index));
+        let chain = on_disk.find(|(on_disk, _)| *on_disk == id).map(|(_, chain)| chain);
         match chain {
             Some(chain) => {
                 check(moment, id, chain)?;
@@ -170,6 +172,19 @@ mod tests {
         stage.lost.push(node(1));
         disk(&stage, &mut law).unwrap();
         acknowledge(&stage, &mut law, 4, 1).unwrap();
+    }
+
+    #[test]
+    fn what_a_destroyed_disk_says_is_not_what_others_are_measured_by() {
+        let mut stage = stage();
+        stage.platter(3).entries = Log::of(&[1, 1, 1]).entries;
+        stage.platter(1).entries = Log::of(&[1, 1, 1]).salted("rot").entries;
+        stage.lost.push(node(1));
+        acknowledge(&stage, &mut Durability::default(), 3, 1).unwrap();
+        stage.platter(2).entries.clear();
+        stage.platter(3).entries.clear();
+        let gone = acknowledge(&stage, &mut Durability::default(), 3, 1);
+        assert_broken(gone, "3@1 was acknowledged and is on no disk");
     }
 
     #[test]
