@@ -306,6 +306,19 @@ impl SealedEntry {
         if self.kind == EntryKind::Records { decode_requests(self.payload()) } else { Ok(vec![]) }
     }
 
+    /// The requests without their records: most who ask want to know what is where, and a record is
+    /// a handle each.
+    ///
+    /// # Errors
+    /// Those of [`Self::requests`].
+    pub fn request_heads(&self) -> Result<Vec<RequestHead>, EntryError> {
+        if self.kind != EntryKind::Records {
+            return Ok(vec![]);
+        }
+        let (listed, _) = list_requests(self.payload_slice())?;
+        Ok(listed.into_iter().map(|listed| listed.head).collect())
+    }
+
     /// The no-op of a no-op entry; none for an entry of another kind.
     ///
     /// # Errors
@@ -417,6 +430,30 @@ impl Request {
     }
 }
 
+/// A request as it stands in an entry, without its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The log that it appends to.
+    pub log: LogNumber,
+    /// The offset of its first record.
+    pub first_offset: Offset,
+    /// Who asked.
+    pub client: ClientId,
+    /// The number of the request, counted by the client.
+    pub seq: Seq,
+    /// The client has the answers of all requests before this one.
+    pub first_unanswered: Seq,
+    /// How many records it has.
+    pub count: u32,
+}
+
+impl RequestHead {
+    /// The offset after its last record.
+    pub fn next_offset(&self) -> Offset {
+        self.first_offset.plus(u64::from(self.count))
+    }
+}
+
 /// Bytes of a request in the list, without its records' lengths.
 const REQUEST_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4;
 
@@ -449,40 +486,57 @@ fn small(count: usize) -> u32 {
 }
 
 fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
-    let mut fields = Fields { rest: &payload };
+    let whole = payload.clone();
+    let (listed, records) = list_requests(&whole)?;
+    let mut records = payload.split_off(payload.len() - records.len());
+    let with_records = |Listed { head, lengths }: Listed<'_>| Request {
+        log: head.log,
+        first_offset: head.first_offset,
+        client: head.client,
+        seq: head.seq,
+        first_unanswered: head.first_unanswered,
+        records: lengths.iter().map(|length| records.split_to(length_of(*length))).collect(),
+    };
+    Ok(listed.into_iter().map(with_records).collect())
+}
+
+/// A request in the list of a payload, and the lengths of its records.
+struct Listed<'a> {
+    head: RequestHead,
+    lengths: &'a [[u8; 4]],
+}
+
+/// The list of a payload, and the bytes behind it: those of the records, all of them and no more.
+fn list_requests(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
+    let mut fields = Fields { rest: payload };
     let count = fields.u32()? as usize;
     if count == 0 || count > ENTRY_REQUESTS_MAX {
         return Err(EntryError::Payload);
     }
     let mut listed = Vec::with_capacity(count);
+    let mut bytes = 0;
     for _ in 0..count {
-        let request = Request {
+        let head = RequestHead {
             log: LogNumber::new(fields.u32()?),
             first_offset: Offset::new(fields.u64()?),
             client: ClientId::new(u128::from_le_bytes(fields.array()?)),
             seq: Seq::new(fields.u64()?),
             first_unanswered: Seq::new(fields.u64()?),
-            records: vec![],
+            count: fields.u32()?,
         };
-        let records = fields.u32()? as usize;
+        let records = head.count as usize;
         if records == 0 || records > REQUEST_RECORDS_MAX {
             return Err(EntryError::Payload);
         }
-        let lengths: Vec<u32> = (0..records).map(|_| fields.u32()).collect::<Result<_, _>>()?;
-        listed.push((request, lengths));
+        let lengths = fields.arrays(records)?;
+        bytes += lengths.iter().map(|length| length_of(*length)).sum::<usize>();
+        listed.push(Listed { head, lengths });
     }
-    let mut records = payload.split_off(payload.len() - fields.rest.len());
-    let mut requests = Vec::with_capacity(count);
-    for (mut request, lengths) in listed {
-        for length in lengths {
-            if records.len() < length as usize {
-                return Err(EntryError::Payload);
-            }
-            request.records.push(records.split_to(length as usize));
-        }
-        requests.push(request);
-    }
-    if records.is_empty() { Ok(requests) } else { Err(EntryError::Payload) }
+    if fields.rest.len() == bytes { Ok((listed, fields.rest)) } else { Err(EntryError::Payload) }
+}
+
+fn length_of(length: [u8; 4]) -> usize {
+    u32::from_le_bytes(length) as usize
 }
 
 /// Little-endian fields, read one after the other from bytes that may end early.
@@ -490,7 +544,14 @@ struct Fields<'a> {
     rest: &'a [u8],
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// So many fields of a length.
+    fn arrays<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], EntryError> {
+        let (fields, rest) = self.rest.split_at_checked(count * N).ok_or(EntryError::Payload)?;
+        self.rest = rest;
+        Ok(fields.as_chunks().0)
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
         let (field, rest) = self.rest.split_first_chunk::<N>().ok_or(EntryError::Payload)?;
         self.rest = rest;
@@ -536,6 +597,14 @@ mod tests {
         let read = SealedEntry::parse(entry.bytes().clone()).unwrap();
         assert_eq!(read, entry);
         assert_eq!(read.requests().unwrap(), requests);
+        let heads = read.request_heads().unwrap();
+        let counts: Vec<_> = heads.iter().map(|head| (head.client, head.seq, head.count)).collect();
+        assert_eq!(
+            counts,
+            [(ClientId::new(7), Seq::new(3), 3), (ClientId::new(7), Seq::new(3), 1)]
+        );
+        let ends: Vec<_> = requests.iter().map(Request::next_offset).collect();
+        assert_eq!(heads.iter().map(RequestHead::next_offset).collect::<Vec<_>>(), ends);
         read.check_follows(&Tip::default()).unwrap();
     }
 
@@ -613,5 +682,7 @@ mod tests {
         let mut many = payload.to_vec();
         many[..4].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(decode_requests(many.into()), Err(EntryError::Payload));
+        let longer = [&payload[..], b"!"].concat();
+        assert_eq!(decode_requests(longer.into()), Err(EntryError::Payload));
     }
 }

@@ -200,7 +200,7 @@ fn report(config: &NodeConfig, recovered: &Recovered, endpoint: &Endpoint) {
 
 fn next_offset(recovered: &Recovered) -> u64 {
     let in_entries = recovered.entries.iter().rev().find_map(|entry| {
-        let requests = entry.requests().ok()?;
+        let requests = entry.request_heads().ok()?;
         Some(requests.iter().rfind(|request| request.log == LogNumber::MAIN)?.next_offset().get())
     });
     let in_head = || recovered.head.next_offsets.iter().find(|(log, _)| *log == LogNumber::MAIN);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::sessions::{Answer, RequestInfo, Table, Verdict};
-use crate::entry::{EntryError, SealedEntry};
+use crate::entry::{EntryError, RequestHead, SealedEntry};
 use crate::types::{ClientId, Index, LogNumber, Offset, Seq};
 
 /// The requests of one entry that is not committed.
@@ -75,18 +75,12 @@ impl Tail {
 
     /// The requests of an entry that was sealed or received.
     pub(super) fn requests_of(entry: &SealedEntry) -> Result<Vec<RequestInfo>, EntryError> {
-        let info = |request: &crate::entry::Request| RequestInfo {
-            log: request.log,
-            client: request.client,
-            first_unanswered: request.first_unanswered,
-            answer: Answer {
-                seq: request.seq,
-                index: entry.id().index,
-                offset: request.first_offset,
-                count: u32::try_from(request.count()).expect("bounded by the limits"),
-            },
+        let index = entry.id().index;
+        let info = |RequestHead { log, first_offset, client, seq, first_unanswered, count }| {
+            let answer = Answer { seq, index, offset: first_offset, count };
+            RequestInfo { log, client, first_unanswered, answer }
         };
-        Ok(entry.requests()?.iter().map(info).collect())
+        Ok(entry.request_heads()?.into_iter().map(info).collect())
     }
 
     /// Adds the requests of the entry behind the last.

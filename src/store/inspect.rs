@@ -174,7 +174,7 @@ impl<'a> Inspector<'a> {
         self.pass(folder, &loaded.head.tip);
         for entry in &loaded.entries {
             self.pass(folder, &entry.tip());
-            let requests = entry.requests().unwrap_or_default();
+            let requests = entry.request_heads().unwrap_or_default();
             let of_main = requests.iter().rev().find(|request| request.log == LogNumber::MAIN);
             if let Some(request) = of_main {
                 self.found.next_offset = request.next_offset();

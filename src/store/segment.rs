@@ -205,7 +205,7 @@ impl Segment {
         };
         let mut found = None;
         read_entries(&self.database, start, Index::new(u64::MAX), |entry| {
-            for request in check(&self.database, entry.requests())? {
+            for request in check(&self.database, entry.request_heads())? {
                 if request.log == log && offset < request.next_offset() {
                     let holds = offset >= request.first_offset;
                     found = holds.then_some(entry.id().index);
@@ -604,7 +604,7 @@ struct OffsetKeys {
 impl OffsetKeys {
     /// The keys that this entry, the next one, gets.
     fn due(&mut self, entry: &SealedEntry) -> Vec<(LogNumber, Offset)> {
-        let requests = entry.requests().expect("an entry is checked before it is stored");
+        let requests = entry.request_heads().expect("an entry is checked before it is stored");
         let mut due = vec![];
         for request in requests {
             let is_near = self.last.get(&request.log).is_some_and(|(bytes, entries)| {
