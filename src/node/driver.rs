@@ -22,7 +22,7 @@ use crate::net::{InboundReceiver, Peers};
 use crate::raft::ReadToken;
 use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
-use crate::types::{Index, LogId, NodeId, Ticket, Timestamp};
+use crate::types::{ClientId, Index, LogId, NodeId, Seq, Ticket, Timestamp};
 use crate::wire::api::{AppendReply, AppendRequest};
 use crate::wire::peer::PeerMessage;
 
@@ -72,7 +72,8 @@ pub(super) struct Outputs {
 
 /// Where the answer to an append request goes.
 struct Waiting {
-    request: AppendRequest,
+    client: ClientId,
+    seq: Seq,
     reply: mpsc::UnboundedSender<AppendReply>,
 }
 
@@ -175,8 +176,8 @@ impl Driver {
         match command {
             Command::Append { request, records, reply, permit } => {
                 let token = AppendToken(self.next_token);
-                let waiting = Waiting { request: request.clone(), reply };
-                self.appends.insert(token, waiting);
+                let AppendRequest { client, seq, .. } = request;
+                self.appends.insert(token, Waiting { client, seq, reply });
                 self.handle(Event::Append { token, request, records });
                 drop(permit);
             }
@@ -205,9 +206,9 @@ impl Driver {
                 Action::Fetch { to, prev_log_id, last } => self.fetch(to, prev_log_id, last),
                 Action::Append { token, result } => {
                     let Some(waiting) = self.appends.remove(&token) else { continue };
-                    let AppendRequest { client, seq, .. } = waiting.request;
+                    let Waiting { client, seq, reply } = waiting;
                     // A client that is gone asks again elsewhere.
-                    let _ = waiting.reply.send(AppendReply { client, seq, result });
+                    let _ = reply.send(AppendReply { client, seq, result });
                 }
                 Action::Read { token, answer } => {
                     let reply = self.reads.remove(&token);

@@ -46,8 +46,10 @@ pub mod kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     kind: u8,
-    /// Header and payload, in slices that lie wherever their makers had them.
-    body: Vec<Bytes>,
+    /// The header; of a received frame the payload as well.
+    head: Bytes,
+    /// The payload, in slices that lie wherever their makers had them.
+    payload: Vec<Bytes>,
 }
 
 /// What is wrong with a frame.
@@ -100,11 +102,9 @@ pub enum FrameError {
 impl Frame {
     /// A frame of a kind with this header and payload. The payload is not copied.
     pub fn new<H: Serialize>(kind: u8, header: &H, payload: &[Bytes]) -> Self {
-        let header = postcard::to_stdvec(header).expect("messages have no part postcard refuses");
-        let mut body = Vec::with_capacity(1 + payload.len());
-        body.push(Bytes::from(header));
-        body.extend(payload.iter().filter(|slice| !slice.is_empty()).cloned());
-        let frame = Self { kind, body };
+        let head = postcard::to_stdvec(header).expect("messages have no part postcard refuses");
+        let payload = payload.iter().filter(|slice| !slice.is_empty()).cloned().collect();
+        let frame = Self { kind, head: head.into(), payload };
         // Broken law: records, requests and entries are bounded long before they are framed.
         assert!(frame.length() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.length());
         frame
@@ -122,7 +122,11 @@ impl Frame {
 
     /// What the length field says.
     fn length(&self) -> usize {
-        FIXED_BYTES + self.body.iter().map(Bytes::len).sum::<usize>()
+        FIXED_BYTES + self.slices().map(Bytes::len).sum::<usize>()
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.head).chain(&self.payload)
     }
 
     /// The header, and the payload after it, which shares the frame's bytes.
@@ -152,10 +156,12 @@ impl Frame {
 
     /// The body in one slice. A received frame's already is; this copies one that was made here.
     fn contiguous(&self) -> Bytes {
-        match self.body.as_slice() {
-            [only] => only.clone(),
-            slices => slices.concat().into(),
+        if self.payload.is_empty() {
+            return self.head.clone();
         }
+        let mut whole = BytesMut::with_capacity(self.length());
+        self.slices().for_each(|slice| whole.put_slice(slice));
+        whole.freeze()
     }
 
     /// Appends the slices that make up the frame on the wire. Short ones are gathered in `gather`,
@@ -165,7 +171,7 @@ impl Frame {
         gather.put_u32_le(length);
         gather.put_u8(VERSION);
         gather.put_u8(self.kind);
-        for slice in &self.body {
+        for slice in self.slices() {
             if slice.len() <= GATHER_BELOW_BYTES {
                 gather.put_slice(slice);
             } else {
@@ -185,14 +191,14 @@ impl Frame {
             return Ok(None);
         }
         buffer.advance(LENGTH_BYTES);
-        let mut body = buffer.split_to(length).freeze();
+        let mut head = buffer.split_to(length).freeze();
         // The length is at least FIXED_BYTES, so both are there.
-        let version = body.get_u8();
-        let kind = body.get_u8();
+        let version = head.get_u8();
+        let kind = head.get_u8();
         if version != VERSION {
             return Err(FrameError::Version { found: version });
         }
-        Ok(Some(Self { kind, body: vec![body] }))
+        Ok(Some(Self { kind, head, payload: vec![] }))
     }
 
     /// How many bytes the frame at the front of `buffer` still lacks, or 0 if not even that is
