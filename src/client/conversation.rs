@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -138,7 +139,7 @@ impl Conversation {
             let given_up = self.shared.given_up.clone();
             tokio::select! {
                 () = given_up.cancelled(), if !self.is_given_up => self.on_given_up(),
-                order = next_order(&mut self.orders, is_full) => self.on_order(order),
+                order = next_order(&mut self.orders, is_full) => self.on_orders(order),
                 Some(event) = self.events.1.recv() => self.on_event(event),
                 Some(Ok(approach)) = self.approach.join_next() => self.on_approach(approach),
                 () = sleep_until(wake_at) => self.on_time(),
@@ -155,17 +156,25 @@ impl Conversation {
         }
     }
 
-    fn on_order(&mut self, order: Option<Order>) {
-        let Some(Order { records, reply }) = order else {
-            self.orders = None;
-            return;
-        };
-        if self.waiting.is_empty() {
-            self.quiet_since = Instant::now();
+    /// Takes an order, and those that have gathered behind it. `None`: no more will come.
+    fn on_orders(&mut self, first: Option<Order>) {
+        let now = Instant::now();
+        let mut next = first;
+        while let Some(Order { records, reply }) = next {
+            if self.waiting.is_empty() {
+                self.quiet_since = now;
+            }
+            let deadline = now + self.shared.timeout;
+            self.waiting.push_back(Waiting { reply, sent: records.len(), deadline });
+            self.session.push(records);
+            let orders = self.orders.as_mut().filter(|_| !self.session.is_full());
+            match orders.map(mpsc::Receiver::try_recv) {
+                Some(Ok(order)) => next = Some(order),
+                Some(Err(TryRecvError::Empty)) | None => return,
+                Some(Err(TryRecvError::Disconnected)) => next = None,
+            }
         }
-        let deadline = Instant::now() + self.shared.timeout;
-        self.waiting.push_back(Waiting { reply, sent: records.len(), deadline });
-        self.session.push(records);
+        self.orders = None;
     }
 
     fn on_event(&mut self, event: Event) {
