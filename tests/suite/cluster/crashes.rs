@@ -308,13 +308,46 @@ fn an_interrupted_append_says_what_became_of_it() {
 /// Sends a signal to a client. Returns what it said before it ended with this code.
 #[track_caller]
 fn interrupted(child: Child, signal: &str, code: i32) -> String {
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    self::signal(&child, signal);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert!(stderr.starts_with("error: interrupted"), "{stderr}");
     stderr
+}
+
+fn signal(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+}
+
+#[test]
+fn an_append_whose_output_nobody_reads_can_be_interrupted() {
+    let cluster = Cluster::started(Kind::default());
+    for (words, expected) in [(&["one"][..], 1), (&["-"], 2)] {
+        // What a pipe holds on Linux, unless told otherwise: the next byte waits for a reader.
+        let (_reader, mut output) = std::io::pipe().unwrap();
+        output.write_all(&[b'.'; 64 << 10]).unwrap();
+        let mut command = annal(cluster.folder());
+        command.args(["client", "append", "--timeout", "1m"]).args(words);
+        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"two\n").unwrap();
+        wait_for("the record", || (cluster.records().len() == expected).then_some(()));
+        // Two that come at once may be one.
+        wait_for("the end", || {
+            let ended = child.try_wait().unwrap();
+            if ended.is_none() {
+                signal(&child, "INT");
+            }
+            ended
+        });
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{stderr}");
+        assert!(stderr.starts_with("error: interrupted again"), "{stderr}");
+    }
 }
 
 #[test]
