@@ -65,6 +65,10 @@ pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
 /// … and every so many entries, so that a look-up scans no more than that.
 pub const OFFSET_KEY_ENTRIES: u64 = 64;
 
+/// So many entries ahead of the log their keys are made, with nothing in them. sled puts at most 16
+/// keys on a page and splits it at the 17th: twice that, and no entry is on a page yet to be split.
+pub const PLACES_AHEAD: usize = 32;
+
 /// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
 /// half of it for a slow disk.
 pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);

@@ -252,7 +252,7 @@ fn open_at(
     let tail = opened.load(examined)?;
     tail.check(&layout, &contents)?;
     let hard_state = tail.hard_state(&layout, &contents.record)?;
-    let mut appender = Appender::new(opened.active.clone(), tail.tip(), tail.active.bytes);
+    let mut appender = Appender::new(opened.active.clone(), tail.tip(), tail.active.bytes)?;
     for first in unknown {
         layout.discard(first)?;
         if layout.is_unfinished(first)? {

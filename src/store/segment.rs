@@ -4,7 +4,8 @@
 //!  key                                 value
 //!  1 | part u32                        a part of the head, at most 128 KiB of its postcard form
 //!  2                                   the head's length, u64 little-endian, and BLAKE3
-//!  3 | index u64 | part u16            a part of an entry, at most 128 KiB of its sealed bytes
+//!  3 | index u64 | part u16            a part of an entry, at most 128 KiB of its sealed bytes,
+//!                                      or nothing: the place of an entry to come
 //!  4 | log u32 | offset u64            the index, u64 little-endian, of the entry with this offset
 //!  5                                   the state: see `State`
 //! ```
@@ -15,6 +16,11 @@
 //! one that is not above the offset it wants, or the head, and reads on from there. The state is the
 //! last key on purpose: it changes with every write, sled rewrites it with its neighbours, and those
 //! are small.
+//!
+//! **Places.** sled keeps up to sixteen keys on a page, and where keys are added it splits pages and
+//! writes both halves again, values and all: an entry would go to the disk three and a half times. So
+//! keys are added some entries ahead of the log, with nothing in them, and what is split is empty; an
+//! entry then goes into a page that stays as it is. Behind the last entry there is nothing but places.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -32,8 +38,8 @@ use super::error::{Fault, StoreError};
 use super::meta::{decode, encode};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{
-    GROUP_COMMIT_ENTRIES_MAX, OFFSET_KEY_BYTES, OFFSET_KEY_ENTRIES, SLED_SEGMENT_BYTES,
-    STORE_VALUE_BYTES_MAX,
+    GROUP_COMMIT_ENTRIES_MAX, OFFSET_KEY_BYTES, OFFSET_KEY_ENTRIES, PLACES_AHEAD,
+    SLED_SEGMENT_BYTES, STORE_VALUE_BYTES_MAX,
 };
 use crate::marks::{Mark, hit};
 use crate::raft::HardState;
@@ -121,9 +127,13 @@ impl Segment {
         let mut seal = (bytes.len() as u64).to_le_bytes().to_vec();
         seal.extend_from_slice(blake3::hash(&bytes).as_bytes());
         batch.insert(HEAD_SEAL_KEY, seal);
+        let first = head.tip.id.index.next();
+        (first.get()..)
+            .take(PLACES_AHEAD)
+            .for_each(|index| batch.insert(entry_key(Index::new(index), 0), &[]));
         batch.insert(STATE_KEY, encode(state));
         database.write(batch)?;
-        Ok(Self { database, first: head.tip.id.index.next() })
+        Ok(Self { database, first })
     }
 
     /// Opens a segment that is known to be good, in place.
@@ -181,12 +191,19 @@ impl Segment {
         Ok(self.entries(index, index, usize::MAX)?.pop())
     }
 
+    /// The index of the last entry or place; `None` if there is none.
+    fn last_key(&self) -> Result<Option<Index>, StoreError> {
+        let (lowest, highest) = entry_range(Index::ZERO, Index::new(u64::MAX));
+        let Some(item) = self.database.range(lowest, highest).next_back() else { return Ok(None) };
+        let (index, _) = parse_entry_key(&item?.0).ok_or_else(|| self.damage(BAD_KEY))?;
+        Ok(Some(index))
+    }
+
     /// The last entry; `None` if there is none.
     pub(super) fn last(&self) -> Result<Option<SealedEntry>, StoreError> {
-        let all = entry_range(Index::ZERO, Index::new(u64::MAX));
-        let Some(item) = self.database.range(all.0, all.1).next_back() else {
-            return Ok(None);
-        };
+        let (lowest, highest) = entry_range(Index::ZERO, Index::new(u64::MAX));
+        let mut backwards = self.database.range(lowest, highest).rev();
+        let Some(item) = backwards.find(|item| !is_place(item)) else { return Ok(None) };
         let (index, _) = parse_entry_key(&item?.0).ok_or_else(|| self.damage(BAD_KEY))?;
         self.entry(index)
     }
@@ -255,13 +272,27 @@ pub(super) fn load(database: &Database, first: Index) -> Result<Loaded, StoreErr
         entries.push(entry);
         Ok(ControlFlow::Continue(()))
     })?;
+    let next = tip.id.index.next();
+    if has_entries_from(database, next)? {
+        return Err(StoreError::damage(database.folder(), Fault::Gap { expected: next }));
+    }
     Ok(Loaded { head, state, entries, bytes })
 }
 
 /// Whether a segment holds any entry at all. It may be one whose making was interrupted.
 pub(super) fn has_entries(database: &Database) -> Result<bool, StoreError> {
-    let all = entry_range(Index::ZERO, Index::new(u64::MAX));
-    database.range(all.0, all.1).next().transpose().map(|item| item.is_some())
+    has_entries_from(database, Index::ZERO)
+}
+
+fn has_entries_from(database: &Database, first: Index) -> Result<bool, StoreError> {
+    let (lowest, highest) = entry_range(first, Index::new(u64::MAX));
+    let entry = database.range(lowest, highest).find(|item| !is_place(item));
+    entry.transpose().map(|entry| entry.is_some())
+}
+
+/// Whether a key was made ahead of its entry.
+fn is_place(item: &Result<(IVec, IVec), StoreError>) -> bool {
+    item.as_ref().is_ok_and(|(_, value)| value.is_empty())
 }
 
 fn read_head(database: &Database) -> Result<Head, StoreError> {
@@ -285,7 +316,8 @@ fn read_state(database: &Database) -> Result<State, StoreError> {
     database.get(STATE_KEY)?.and_then(|value| decode(&value)).ok_or_else(missing)
 }
 
-/// Reads entries in small steps, so that no lock of sled's is held for long, and hands them on.
+/// Reads entries in small steps, so that no lock of sled's is held for long, and hands them on. The
+/// first place ends it: while the writer writes, more may come to stand behind one.
 fn read_entries(
     database: &Database,
     first: Index,
@@ -298,7 +330,7 @@ fn read_entries(
     let (lowest, highest) = entry_range(first, last);
     let bad_key = || StoreError::damage(database.folder(), BAD_KEY);
     let mut gathered: Option<Gathered> = None;
-    for item in database.range(lowest, highest) {
+    for item in database.range(lowest, highest).take_while(|item| !is_place(item)) {
         let (key, value) = item?;
         let (index, part) = parse_entry_key(&key).ok_or_else(bad_key)?;
         match &mut gathered {
@@ -422,15 +454,19 @@ pub(super) struct Appender {
     /// Bytes of the entries in the segment.
     bytes: u64,
     offset_keys: OffsetKeys,
+    /// Entries up to here have a place.
+    placed: Index,
     /// Term and vote as they stand in the segment, once something was written.
     hard_state: Option<HardState>,
 }
 
 impl Appender {
     /// Writes to `segment`, whose last entry (or head) is `tip`.
-    pub(super) fn new(segment: Arc<Segment>, tip: Tip, bytes: u64) -> Self {
+    pub(super) fn new(segment: Arc<Segment>, tip: Tip, bytes: u64) -> Result<Self, StoreError> {
         assert!(tip.id.index.next() >= segment.first(), "{} is before the segment", tip.id);
-        Self { segment, tip, bytes, offset_keys: OffsetKeys::default(), hard_state: None }
+        let placed = segment.last_key()?.unwrap_or(tip.id.index);
+        let offset_keys = OffsetKeys::default();
+        Ok(Self { segment, tip, bytes, offset_keys, placed, hard_state: None })
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -501,6 +537,10 @@ impl Appender {
 
     fn add(&mut self, entry: &SealedEntry, pending: &mut Pending) {
         let index = entry.id().index;
+        while self.placed.since(index) < PLACES_AHEAD as u64 {
+            self.placed = self.placed.next();
+            pending.batch.insert(entry_key(self.placed, 0), &[]);
+        }
         for (number, part) in (0_u16..).zip(entry.bytes().chunks(STORE_VALUE_BYTES_MAX)) {
             pending.is_indivisible |= number > 0;
             pending.batch.insert(entry_key(index, number), part);
@@ -535,7 +575,9 @@ impl Appender {
             }
             pending.weight.add(bytes);
             pending.is_indivisible = true;
-            keys.into_iter()
+            pending.batch.insert(entry_key(index, 0), &[]);
+            let other_parts = keys.into_iter().skip(1);
+            other_parts
                 .chain(offset_keys.remove(&index).unwrap_or_default())
                 .for_each(|key| pending.batch.remove(key));
             self.bytes -= bytes as u64;
@@ -665,7 +707,7 @@ mod tests {
         let segment = Segment::create(&Disk::Real, &place, &head, &State::default(), shape)
             .map(Arc::new)
             .unwrap();
-        let mut appender = Appender::new(segment.clone(), head.tip, 0);
+        let mut appender = Appender::new(segment.clone(), head.tip, 0).unwrap();
         let mut log = Log::new();
         let entries: Vec<_> = (0..3000).map(|_| log.add(10)).collect();
         appender.write(None, &entries, &State::default()).unwrap();
@@ -680,6 +722,80 @@ mod tests {
         assert!(segment.entry(Index::new(8)).unwrap().is_some(), "the old entry is left");
         assert!(segment.entry(Index::new(3000)).unwrap().is_none(), "no batch was written");
         assert_eq!(state.commit_index, Index::new(7));
+    }
+
+    /// A segment in a folder, and its writing side.
+    fn fresh(folder: &Path, head: &Head) -> (Arc<Segment>, Appender) {
+        let place = folder.join("segment");
+        let shape = segment_shape(1 << 20);
+        let segment =
+            Segment::create(&Disk::Real, &place, head, &State::default(), shape).map(Arc::new);
+        let segment = segment.unwrap();
+        (segment.clone(), Appender::new(segment, head.tip, 0).unwrap())
+    }
+
+    #[test]
+    fn a_place_is_no_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::new();
+        let (segment, mut appender) = fresh(folder.path(), &log.head());
+        assert!(!has_entries(&segment.database).unwrap());
+        assert_eq!(segment.last().unwrap(), None);
+
+        let entries: Vec<_> = (0..5).map(|_| log.add(10)).collect();
+        appender.write(None, &entries, &State::default()).unwrap();
+        let (lowest, highest) = entry_range(Index::ZERO, Index::new(u64::MAX));
+        let keys = segment.database.range(lowest, highest).count();
+        assert_eq!(keys, 5 + PLACES_AHEAD);
+        assert_eq!(segment.last().unwrap().as_ref(), entries.last());
+        assert_eq!(segment.entry(Index::new(6)).unwrap(), None);
+        let all =
+            |segment: &Segment| segment.entries(Index::ZERO, Index::new(u64::MAX), usize::MAX);
+        assert_eq!(all(&segment).unwrap(), entries);
+        assert_eq!(segment.load().unwrap().entries, entries);
+
+        // What is removed leaves its place; another writer goes on there.
+        appender.write(Some(Index::new(3)), &[], &State::default()).unwrap();
+        assert_eq!(segment.load().unwrap().entries, entries[..2]);
+        let tip = appender.tip();
+        let mut appender = Appender::new(segment.clone(), tip, appender.bytes()).unwrap();
+        appender.write(None, &entries[2..4], &State::default()).unwrap();
+        assert_eq!(segment.load().unwrap().entries, entries[..4]);
+        appender.write(Some(Index::new(1)), &[], &State::default()).unwrap();
+        assert!(!has_entries(&segment.database).unwrap());
+    }
+
+    #[test]
+    fn an_entry_behind_a_place_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::new();
+        let (segment, mut appender) = fresh(folder.path(), &log.head());
+        let entries: Vec<_> = (0..5).map(|_| log.add(10)).collect();
+        appender.write(None, &entries, &State::default()).unwrap();
+        let mut hole = Batch::default();
+        hole.insert(entry_key(Index::new(3), 0), &[]);
+        segment.database.write(hole).unwrap();
+        let error = segment.load().unwrap_err();
+        assert!(error.is_damage());
+        assert!(error.to_string().ends_with(&Fault::Gap { expected: Index::new(3) }.to_string()));
+    }
+
+    #[test]
+    fn entries_are_not_written_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::new();
+        let (segment, mut appender) = fresh(folder.path(), &log.head());
+        let mut bytes = 0;
+        for _ in 0..12 {
+            let entries: Vec<_> = (0..40).map(|_| log.add(100 << 10)).collect();
+            bytes += entries.iter().map(|entry| entry.bytes().len() as u64).sum::<u64>();
+            appender.write(None, &entries, &State::default()).unwrap();
+        }
+        // sled takes room by its segments, one of which may be hardly begun.
+        let file =
+            std::fs::metadata(segment.folder().join(crate::store::barrier::DB_FILE)).unwrap();
+        let bound = bytes + bytes / 10 + SLED_SEGMENT_BYTES as u64;
+        assert!(file.len() <= bound, "{} bytes for entries of {bytes}", file.len());
     }
 
     #[test]

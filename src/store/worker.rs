@@ -122,7 +122,7 @@ impl Worker {
         let (closing, tip, bytes) =
             segments.closing().expect("a sealed segment is never truncated");
         assert!(from >= closing.first(), "{from} is sealed");
-        let appender = Appender::new(closing, tip, bytes);
+        let appender = Appender::new(closing, tip, bytes)?;
         let below = Floor::from(&appender.tip_before(from)?);
         let floor = {
             let meta = self.shared.meta.lock().expect(UNPOISONED);
@@ -155,7 +155,7 @@ impl Worker {
         let state = self.state();
         hit(Mark::Rolled);
         let segment = segments.roll(head, &state, self.appender.bytes(), &self.shared.meta)?;
-        self.appender = Appender::new(segment, head.tip, 0);
+        self.appender = Appender::new(segment, head.tip, 0)?;
         if segments.is_due(self.shared.commit_index()) {
             self.keeper.run(Errand::Seal, &self.shared)?;
         }

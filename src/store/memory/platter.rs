@@ -112,7 +112,7 @@ pub(super) fn of_kind(map: &Map, kind: u8) -> Range<'_, IVec, IVec> {
 }
 
 fn last_of(segment: &Map) -> Option<Index> {
-    let (key, _) = of_kind(segment, 3).next_back()?;
+    let (key, _) = of_kind(segment, 3).rfind(|(_, part)| !part.is_empty())?;
     index_in(key)
 }
 

@@ -141,7 +141,12 @@ impl State {
             return None;
         }
         let rewound = data.rewound(1 + usize::try_from(choose(count)).ok()?);
-        let lowest = rewound.changed.iter().filter_map(|key| platter::index_in(key)).min();
+        // A key that was made ahead of its entry holds nothing that could be lost.
+        let held = rewound
+            .changed
+            .iter()
+            .filter(|key| data.platter().get(*key).is_some_and(|value| !value.is_empty()));
+        let lowest = held.filter_map(|key| platter::index_in(key)).min();
         if target.first.is_some() && !lowest.is_some_and(|lowest| self.answers_for(lowest)) {
             return None;
         }
@@ -156,7 +161,9 @@ impl State {
         kind: RotKind,
         choose: &mut dyn FnMut(u64) -> u64,
     ) -> Option<Rot> {
-        let keys = self.tree.data_of(target.data)?.platter().keys().cloned().collect::<Vec<_>>();
+        let pairs = self.tree.data_of(target.data)?.platter().iter();
+        let keys: Vec<_> =
+            pairs.filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.clone()).collect();
         let key = pick(&keys, choose)?;
         let lowest = platter::index_in(key);
         if target.first.is_some() && !lowest.is_some_and(|lowest| self.answers_for(lowest)) {

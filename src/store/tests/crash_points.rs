@@ -5,6 +5,9 @@ use super::super::testing::*;
 use super::super::*;
 use super::witness::{End, Witness};
 
+/// Bytes of some eight small entries.
+const SMALL_BATCH: usize = 1000;
+
 /// One operation of a history.
 #[derive(Clone, Debug)]
 enum Step {
@@ -73,15 +76,15 @@ impl History {
         history
     }
 
-    /// One write that is several batches.
+    /// Writes that are several batches on a disk that takes no more than [`SMALL_BATCH`] at once.
     fn of_many() -> Self {
         let mut history = Self::new();
         let commit = |to| Write { commit_index: index(to), ..nothing() };
-        history.write(None, 1, &vec![1; 2100], commit(2)).step(Step::RaiseFloor).write(
+        history.write(None, 1, &[1; 40], commit(2)).step(Step::RaiseFloor).write(
             Some(3),
             2,
-            &vec![2; 1100],
-            Write { hard_state: Some(hard_state(2, None)), ..commit(900) },
+            &[2; 30],
+            Write { hard_state: Some(hard_state(2, None)), ..commit(20) },
         );
         history
     }
@@ -153,9 +156,12 @@ fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
     assert_eq!(recovered.hard_state, now.hard_state);
 }
 
-/// Cuts a history off after each of its operations. Returns how many there were.
-fn check_each_crash(history: &History, then: impl Fn(&MemoryDisk, &Witness, u64, End)) -> u64 {
-    let made = new_disk();
+/// Cuts a history on this disk off after each of its operations. Returns how many there were.
+fn check_each_crash(
+    made: &MemoryDisk,
+    history: &History,
+    then: impl Fn(&MemoryDisk, &Witness, u64, End),
+) -> u64 {
     for operations in 0.. {
         for end in End::ALL {
             let disk = made.duplicate();
@@ -175,7 +181,7 @@ fn check_each_crash(history: &History, then: impl Fn(&MemoryDisk, &Witness, u64,
 #[test]
 fn nothing_promised_is_lost_wherever_a_history_is_cut_off() {
     let history = History::of_everything(200_000);
-    let count = check_each_crash(&history, |disk, witness, operations, end| {
+    let count = check_each_crash(&new_disk(), &history, |disk, witness, operations, end| {
         println!("after {operations} operations: {end:?}");
         check_start(disk, &history, witness);
     });
@@ -185,17 +191,19 @@ fn nothing_promised_is_lost_wherever_a_history_is_cut_off() {
 #[test]
 fn nothing_promised_is_lost_wherever_a_write_of_several_batches_is_cut_off() {
     let history = History::of_many();
-    let count = check_each_crash(&history, |disk, witness, operations, end| {
+    let made = new_disk();
+    made.set_batch_bytes_max(SMALL_BATCH);
+    let count = check_each_crash(&made, &history, |disk, witness, operations, end| {
         println!("after {operations} operations: {end:?}");
         check_start(disk, &history, witness);
     });
-    assert!(count > 20, "only {count} operations");
+    assert!(count > 100, "only {count} operations");
 }
 
 #[test]
 fn nothing_promised_is_lost_wherever_the_start_after_a_crash_is_cut_off() {
     let history = History::of_everything(200);
-    check_each_crash(&history, |disk, witness, operations, end| {
+    check_each_crash(&new_disk(), &history, |disk, witness, operations, end| {
         if !matches!(end, End::Kill | End::LoseAll) {
             return;
         }

@@ -180,7 +180,8 @@ fn a_crash_within_a_truncation_across_segments_leaves_a_shorter_log() {
         if steps >= 3 {
             let segment =
                 Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20));
-            let mut appender = Appender::new(segment.unwrap().into(), expected[2].tip(), 9000);
+            let mut appender =
+                Appender::new(segment.unwrap().into(), expected[2].tip(), 9000).unwrap();
             let hard_state = hard_state(2, None);
             let state = State { hard_state, ..State::default() };
             appender.write(Some(index(2)), &[], &state).unwrap();
@@ -210,7 +211,7 @@ fn without_a_lowered_floor_a_shorter_log_is_damage() {
     open_meta(&folder).update(|record| record.clean = None).unwrap();
     let segment =
         Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
-    let mut appender = Appender::new(segment.into(), log.tip(), 1000);
+    let mut appender = Appender::new(segment.into(), log.tip(), 1000).unwrap();
     appender.write(Some(index(3)), &[], &State::default()).unwrap();
     drop(appender);
     assert!(matches!(damage_found(&folder), Fault::BelowFloor { .. }));

@@ -327,7 +327,7 @@ fn an_append_whose_output_nobody_reads_can_be_interrupted() {
     for (words, expected) in [(&["one"][..], 1), (&["-"], 2)] {
         // What a pipe holds on Linux, unless told otherwise: the next byte waits for a reader.
         let (_reader, mut output) = std::io::pipe().unwrap();
-        output.write_all(&[b'.'; 64 << 10]).unwrap();
+        output.write_all(&vec![b'.'; 64 << 10]).unwrap();
         let mut command = annal(cluster.folder());
         command.args(["client", "append", "--timeout", "1m"]).args(words);
         command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
