@@ -103,7 +103,8 @@ impl Frame {
     /// A frame of a kind with this header and payload. The payload is not copied.
     pub fn new<H: Serialize>(kind: u8, header: &H, payload: &[Bytes]) -> Self {
         let head = postcard::to_stdvec(header).expect("messages have no part postcard refuses");
-        let payload = payload.iter().filter(|slice| !slice.is_empty()).cloned().collect();
+        let mut payload = payload.to_vec();
+        payload.retain(|slice| !slice.is_empty());
         let frame = Self { kind, head: head.into(), payload };
         // Broken law: records, requests and entries are bounded long before they are framed.
         assert!(frame.length() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.length());
