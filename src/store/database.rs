@@ -242,6 +242,12 @@ impl Database {
         items.map(|item| item.map_err(|error| self.error("read", error)))
     }
 
+    /// Goes through everything. sled splits a page that has become too large not when it is written
+    /// but when somebody next comes by, be it a reader, and that changes its file.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        self.range(vec![], vec![u8::MAX; 32]).try_for_each(|item| item.map(drop))
+    }
+
     /// The keys that begin with this byte, in order.
     pub(super) fn of_kind(
         &self,

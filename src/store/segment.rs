@@ -20,7 +20,8 @@
 //! **Places.** sled keeps up to sixteen keys on a page, and where keys are added it splits pages and
 //! writes both halves again, values and all: an entry would go to the disk three and a half times. So
 //! keys are added some entries ahead of the log, with nothing in them, and what is split is empty; an
-//! entry then goes into a page that stays as it is. Behind the last entry there is nothing but places.
+//! entry then goes into a page that stays as it is. (Not in a batch of more entries than that, which
+//! adds its keys in any order.) Behind the last entry there is nothing but places.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -234,6 +235,13 @@ impl Segment {
         Ok(found)
     }
 
+    /// Lets sled finish what it has put off, so that reading changes nothing any more.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        // Twice: the pages that point to those which are split get longer, and are split likewise.
+        self.database.settle()?;
+        self.database.settle()
+    }
+
     /// The state.
     pub(super) fn state(&self) -> Result<State, StoreError> {
         read_state(&self.database)
@@ -316,8 +324,8 @@ fn read_state(database: &Database) -> Result<State, StoreError> {
     database.get(STATE_KEY)?.and_then(|value| decode(&value)).ok_or_else(missing)
 }
 
-/// Reads entries in small steps, so that no lock of sled's is held for long, and hands them on. The
-/// first place ends it: while the writer writes, more may come to stand behind one.
+/// Reads entries in small steps, so that no lock of sled's is held for long, and hands them on. It
+/// ends at the first place; what is behind it is not looked at, since the writer may be just there.
 fn read_entries(
     database: &Database,
     first: Index,

@@ -8,9 +8,9 @@
 //!   are those in `meta`      truncated
 //! ```
 //!
-//! The full segment is *closing* until everything in it is committed; then it is *sealed*: closed,
-//! opened and closed once more (after that sled changes nothing in it), hashed, and put into
-//! `meta`'s table. At most one segment is closing.
+//! The full segment is *closing* until everything in it is committed; then it is *sealed*: read from
+//! end to end, closed, opened and closed once more (after that sled changes nothing in it, however
+//! often it is read), hashed, and put into `meta`'s table. At most one segment is closing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -301,6 +301,7 @@ impl Segments {
         let entry = segment
             .entry(first)?
             .ok_or_else(|| StoreError::damage(segment.folder(), Fault::Gap { expected: first }))?;
+        segment.settle()?;
         let files = self.close_for_good(segment)?;
 
         hit(Mark::Sealed);

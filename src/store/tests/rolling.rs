@@ -53,6 +53,26 @@ fn more_sealed_segments_than_may_be_open_are_read() {
 }
 
 #[test]
+fn reading_a_sealed_segment_leaves_its_files_as_they_were() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    for entries in [290, 300, 310, 320] {
+        // As a follower that lags gets them: in one batch, in no order that sled's pages would like.
+        running.append(&vec![10; entries]);
+        running.append(&[3 << 20]);
+        running.roll();
+        running.writer.committed(running.log.tip().id.index);
+        eventually("sealing", || running.writer.is_sealed());
+    }
+    let expected = running.log.entries.clone();
+    for _ in 0..3 {
+        assert!(running.all() == expected);
+        running.crash();
+        running = folder.open().0;
+    }
+}
+
+#[test]
 fn a_segment_grows_on_while_the_one_before_it_is_not_committed() {
     let folder = Folder::with_store();
     let (mut running, _) = folder.open();
