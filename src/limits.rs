@@ -194,8 +194,18 @@ pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 /// alone does not make it Busy; one request always fits.
 pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
-/// One attempt to connect. A connect to a dead port hangs otherwise.
+/// The first attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The longest that an attempt to connect may take, after others came to nothing: each gets twice the
+/// time of the one before. Of a round trip of a second two fit, which a handshake may need. QUIC says
+/// its first packet again ever more rarely, so a much longer attempt would notice late that somebody
+/// is there again.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(4);
+
+/// Who has dialled a server has finished its handshake, and a peer has said hello, within this time:
+/// the dialling side knows better how long it wants to wait.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A connection between peers that says nothing for this long is gone.
 pub const PEER_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -408,4 +418,6 @@ const _: () = {
     assert!(READ_STALL.as_millis() >= 5 * SEGMENT_WAIT.as_millis());
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
+    // Who is dialled never gives up before who dials does.
+    assert!(CONNECT_TIMEOUT_MAX.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 };

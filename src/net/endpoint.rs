@@ -24,9 +24,9 @@ use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER
 use crate::limits::{
     CLIENT_CONNECTION_WINDOW_BYTES, CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE,
     CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX,
-    HANDSHAKES_MAX, HANDSHAKES_UNVALIDATED_MAX, INITIAL_ROUND_TRIP, PEER_IDLE_TIMEOUT,
-    PEER_KEEP_ALIVE, PEER_STREAMS_MAX, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
-    STREAMS_PER_CONNECTION_MAX,
+    HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_UNVALIDATED_MAX, INITIAL_ROUND_TRIP,
+    PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
 
 /// A socket that dials and, if it is a server's, is dialled. Clones are the same socket.
@@ -196,15 +196,30 @@ impl Endpoint {
         self.credentials.identity()
     }
 
-    /// Dials, bounded by [`CONNECT_TIMEOUT`].
+    /// Dials, bounded by [`CONNECT_TIMEOUT`]; see [`Self::connect_within`].
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        expect: &Expect,
+        protocol: Protocol,
+    ) -> Result<Connection, ConnectError> {
+        self.connect_within(CONNECT_TIMEOUT, address, expect, protocol).await
+    }
+
+    /// Dials, bounded by `limit`. An attempt needs a round trip, or two where the other side is
+    /// crowded: whoever had no answer within the limit does well to allow more the next time.
     ///
     /// NB: that it succeeds says that the other side is whom we expect. Whether it accepts *us* is
     /// known with the first answer on a stream.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(
+    pub async fn connect_within(
         &self,
+        limit: Duration,
         address: SocketAddr,
         expect: &Expect,
         protocol: Protocol,
@@ -216,13 +231,10 @@ impl Endpoint {
             .connect_with(config, address, SERVER_NAME)
             .map_err(|_| ConnectError::Address { address })?;
         let refused = |problem| ConnectError::Refused { address, problem };
-        let inner = timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| ConnectError::TimedOut { address, after: CONNECT_TIMEOUT })?
-            .map_err(|error| match error {
-                quinn::ConnectionError::TimedOut => {
-                    ConnectError::TimedOut { address, after: CONNECT_TIMEOUT }
-                }
+        let late = || ConnectError::TimedOut { address, after: limit };
+        let inner =
+            timeout(limit, connecting).await.map_err(|_| late())?.map_err(|error| match error {
+                quinn::ConnectionError::TimedOut => late(),
                 error => refused(error.into()),
             })?;
         let connection = Connection::identified(inner).map_err(refused)?;
@@ -369,7 +381,7 @@ impl Reception {
 
     async fn greet(&self, incoming: Incoming) {
         let address = incoming.remote_address();
-        match timeout(CONNECT_TIMEOUT, self.handshake(incoming)).await {
+        match timeout(HANDSHAKE_TIMEOUT, self.handshake(incoming)).await {
             // The queue ends with the endpoint; so do its connections.
             Ok(Ok(connection)) => drop(self.ready.send(connection).await),
             Ok(Err(Problem::WrongIdentity { found })) => {

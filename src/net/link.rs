@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use super::problem::Close;
 use super::protocol::Protocol;
 use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
 use super::tls::CertificateRole;
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::{Frame, FrameError, PeerHello, PeerMessage, PeerWelcome};
 
@@ -73,24 +74,33 @@ impl LinkError {
             Self::Connect(_) | Self::Stream(_) => Close::Done,
         }
     }
+
+    /// Whether more time might have helped.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(ConnectError::TimedOut { .. })
+                | Self::Stream(StreamError::TimedOut { .. })
+        )
+    }
 }
 
-/// Dials a peer and says hello. Bounded by [`CONNECT_TIMEOUT`] for each step.
+/// Dials a peer and says hello. Bounded by `limit` for each step.
 pub(super) async fn dial(
     endpoint: Endpoint,
     me: LocalNode,
-    peer: NodeId,
-    address: SocketAddr,
+    (peer, address): (NodeId, SocketAddr),
+    limit: Duration,
 ) -> Result<Link, LinkError> {
     let expect = Expect { role: CertificateRole::Node, name: Some(peer.to_string()) };
-    let connection = endpoint.connect(address, &expect, Protocol::Peer).await?;
+    let connection = endpoint.connect_within(limit, address, &expect, Protocol::Peer).await?;
     let hello =
         PeerHello { cluster: me.cluster, from: me.node, to: peer, incarnation: me.incarnation };
     let mut urgent = open(&connection, &hello).await?;
     urgent.sender.set_priority(URGENT_PRIORITY);
     let entries = open(&connection, &hello).await?;
 
-    let welcome = PeerWelcome::from_frame(&urgent.receiver.answer(CONNECT_TIMEOUT).await?)?;
+    let welcome = PeerWelcome::from_frame(&urgent.receiver.answer(limit).await?)?;
     if welcome.node != peer {
         connection.close(Close::WrongHello);
         return Err(LinkError::WrongHello);
@@ -105,7 +115,7 @@ async fn open(connection: &Connection, hello: &PeerHello) -> Result<Stream, Stre
     Ok(stream)
 }
 
-/// Hears the hello of a peer that dialled, within [`CONNECT_TIMEOUT`]. Its welcome is sent when the
+/// Hears the hello of a peer that dialled, within [`HANDSHAKE_TIMEOUT`]. Its welcome is sent when the
 /// link runs. Gives the peer's name, which is that in its certificate.
 pub(super) async fn greet(
     connection: Connection,
@@ -117,7 +127,7 @@ pub(super) async fn greet(
         Ok::<_, LinkError>((urgent, entries))
     };
     let ((hello, mut urgent), (second, entries)) =
-        timeout(CONNECT_TIMEOUT, hellos).await.map_err(|_| LinkError::NoHello)??;
+        timeout(HANDSHAKE_TIMEOUT, hellos).await.map_err(|_| LinkError::NoHello)??;
     check(&hello, connection.identity().node(), me)?;
     if second != hello {
         return Err(LinkError::WrongHello);
@@ -130,7 +140,7 @@ pub(super) async fn greet(
 
 async fn hear(connection: &Connection) -> Result<(PeerHello, Stream), LinkError> {
     let mut stream = connection.accept().await.ok_or(LinkError::NoHello)?;
-    let frame = stream.receiver.answer(CONNECT_TIMEOUT).await?;
+    let frame = stream.receiver.answer(HANDSHAKE_TIMEOUT).await?;
     Ok((PeerHello::from_frame(&frame)?, stream))
 }
 

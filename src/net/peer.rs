@@ -26,7 +26,10 @@ use super::inbound::Inbound;
 use super::link::{self, Link, LinkError};
 use super::outbox::Outbox;
 use super::problem::Close;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, PEER_INCARNATIONS_REMEMBERED, PEER_OFFERS_MAX};
+use crate::limits::{
+    BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX, PEER_INCARNATIONS_REMEMBERED,
+    PEER_OFFERS_MAX,
+};
 use crate::types::{ClusterId, Incarnation, NodeId};
 use crate::wire::PeerMessage;
 
@@ -103,6 +106,7 @@ impl Peers {
                 history: History::default(),
                 backoff: BACKOFF_MIN,
                 dial_at: Instant::now(),
+                patience: CONNECT_TIMEOUT,
                 last_failure: None,
             };
             tokio::spawn(keeper.run(stop.clone()));
@@ -196,6 +200,8 @@ struct Keeper {
     backoff: Duration,
     /// When to dial, if there is no connection by then.
     dial_at: Instant,
+    /// How long each step of the next attempt may take.
+    patience: Duration,
     /// What was last logged of a failure: the same is not said twice.
     last_failure: Option<LinkError>,
 }
@@ -242,8 +248,8 @@ impl Keeper {
                     }
                 }
                 () = sleep_until(self.dial_at), if may_dial => {
-                    let dialling = link::dial(self.endpoint.clone(), self.me, self.peer, self.address);
-                    dial = Some(Box::pin(dialling));
+                    let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address));
+                    dial = Some(Box::pin(link::dial(endpoint, self.me, to, self.patience)));
                 }
             }
         }
@@ -276,6 +282,7 @@ impl Keeper {
         info!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
         self.outbox.open();
         self.last_failure = None;
+        self.patience = CONNECT_TIMEOUT;
         let connection = link.connection.clone();
         let task = tokio::spawn(link.run(self.peer, self.outbox.clone(), self.inbound.clone()));
         let task = AbortOnDropHandle::new(task);
@@ -296,6 +303,10 @@ impl Keeper {
     }
 
     fn on_failed(&mut self, error: LinkError) {
+        if error.is_late() {
+            // It may be far away: the next attempt gets the time of more round trips.
+            self.patience = (self.patience * 2).min(CONNECT_TIMEOUT_MAX);
+        }
         if self.last_failure.as_ref() == Some(&error) {
             debug!(peer = %self.peer, "still not connected: {error}");
         } else {
@@ -384,6 +395,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::inbound::InboundReceiver;
+    use super::super::testing::relay::Relay;
     use super::super::testing::{Certificates, any_port, move_away, soon, successor};
     use super::super::{CertificateRole, Expect, Problem, Protocol, Stream};
     use super::*;
@@ -600,6 +612,21 @@ pub(super) mod tests {
         becomes_incarnation(&first.peers, 13).await;
         first.peers.send(node(2), heartbeat(1));
         assert_eq!(received(&mut again).await, (node(1), 1));
+    }
+
+    #[tokio::test]
+    async fn peers_that_are_far_away_find_each_other() {
+        let certificates = Certificates::of(1);
+        let (first, second) = sockets(&certificates);
+        // A round trip takes longer than the first attempt may, and less than the idle timeout.
+        let one_way = CONNECT_TIMEOUT / 5 * 4;
+        let to_first = Relay::new(first.local_address(), one_way);
+        let to_second = Relay::new(second.local_address(), one_way);
+        let first = run(first, 11, (2, to_second.address()));
+        let mut second = run(second, 12, (1, to_first.address()));
+        becomes_incarnation(&first.peers, 12).await;
+        first.peers.send(node(2), heartbeat(1));
+        assert_eq!(received(&mut second).await, (node(1), 1));
     }
 
     async fn becomes_incarnation(peers: &Peers, incarnation: u64) {

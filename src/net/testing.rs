@@ -17,6 +17,9 @@ use crate::types::ClusterId;
 use crate::wire::Frame;
 use crate::wire::frame::kind;
 
+#[path = "../../tests/suite/relay.rs"]
+pub(crate) mod relay;
+
 /// The end of every wait: generous, since the machine may be busy.
 const LIMIT: Duration = Duration::from_mins(1);
 

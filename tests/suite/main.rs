@@ -13,6 +13,7 @@ mod raft_laws;
 mod raft_paper;
 mod raft_random;
 mod raft_scripts;
+mod relay;
 mod replica_storm;
 mod simulation;
 mod stateright_model;
