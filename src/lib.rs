@@ -17,7 +17,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, limits, entry, marks, mutants
+//! 0  types, address, limits, entry, marks, mutants
 //! ```
 //!
 //! # How an append flows
@@ -37,6 +37,7 @@
 //! disk and how. [`entry`] is the one form that an entry has everywhere. [`decisions`] says why
 //! things are as they are.
 
+pub mod address;
 pub mod cli;
 pub mod client;
 #[doc = include_str!("decisions.md")]

@@ -207,6 +207,17 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(4);
 /// the dialling side knows better how long it wants to wait.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How long a name's look-up is waited for. It goes on behind that, and whoever asks for the name
+/// next has the answer. Longer than a name server takes that has to ask others.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Addresses of one name that are tried.
+pub const ADDRESSES_PER_NAME_MAX: usize = 8;
+
+/// The next address of a name is dialled when the one before has not answered for so long: a machine
+/// without IPv6 loses no more by an address of that kind (RFC 8305 has 250 ms for the wide world).
+pub const DIAL_NEXT_AFTER: Duration = Duration::from_millis(100);
+
 /// A connection between peers that says nothing for this long is gone.
 pub const PEER_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 

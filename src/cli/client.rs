@@ -74,7 +74,7 @@ fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
         name: name.to_owned(),
         cluster: Some(target.cluster),
         nodes: target.nodes.clone(),
-        registry: target.registry,
+        registry: target.registry.clone(),
         timeout: target.timeout,
     };
     Client::connect(settings).map_err(|error| Failure::of(error.outcome(), &error, error.hint()))

@@ -1,12 +1,12 @@
 //! How a client command reaches its cluster: `cluster.toml`, and what the flags say instead.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Connection;
 use super::failure::{Code, Failure};
+use crate::address::Address;
 use crate::limits;
 use crate::node::config::ClusterConfig;
 use crate::node::init::CERTS_FOLDER;
@@ -20,9 +20,9 @@ pub(super) struct Target {
     /// The cluster.
     pub(super) cluster: ClusterId,
     /// The nodes, and where to reach them.
-    pub(super) nodes: Vec<(NodeId, SocketAddr)>,
+    pub(super) nodes: Vec<(NodeId, Address)>,
     /// Where to reach the registry, if there is one.
-    pub(super) registry: Option<SocketAddr>,
+    pub(super) registry: Option<Address>,
     /// How long to try.
     pub(super) timeout: Duration,
 }
@@ -39,11 +39,11 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         Failure::new(Code::Failed, &error, hint)
     })?;
     let nodes = match args.nodes.as_slice() {
-        [] => cluster.nodes.iter().map(|(node, address)| (*node, *address)).collect(),
+        [] => cluster.nodes.iter().map(|(node, at)| (*node, at.clone())).collect(),
         given => named(given, &cluster)?,
     };
     let registry = match &args.registry {
-        Some(given) => Some(resolved("--registry", given)?),
+        Some(given) => Some(address("--registry", given)?),
         None => cluster.registry,
     };
     Ok(Target { certs, cluster: cluster.cluster, nodes, registry, timeout: args.timeout })
@@ -61,15 +61,15 @@ pub(super) fn of_directory(directory: &Path) -> Result<Target, Failure> {
 
 /// Gives the addresses their nodes' names: as in `n1=ADDR`, or as `cluster.toml` knows the
 /// address, or the names that are left, in order.
-fn named(given: &[String], cluster: &ClusterConfig) -> Result<Vec<(NodeId, SocketAddr)>, Failure> {
+fn named(given: &[String], cluster: &ClusterConfig) -> Result<Vec<(NodeId, Address)>, Failure> {
     let mut nodes = Vec::new();
     let mut unnamed = Vec::new();
     for text in given {
-        let (name, address) = match text.split_once('=') {
-            Some((name, address)) => (Some(name), address),
+        let (name, at) = match text.split_once('=') {
+            Some((name, at)) => (Some(name), at),
             None => (None, text.as_str()),
         };
-        let address = resolved("--nodes", address)?;
+        let address = address("--nodes", at)?;
         let known = cluster.nodes.iter().find(|(_, known)| **known == address);
         match (name, known) {
             (Some(name), _) => {
@@ -92,12 +92,12 @@ fn named(given: &[String], cluster: &ClusterConfig) -> Result<Vec<(NodeId, Socke
     Ok(nodes)
 }
 
-fn resolved(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
-    let mut addresses = text.to_socket_addrs().map_err(|error| {
-        usage(format!("{flag} {text} is no address: {error}"), "an address is as 127.0.0.1:7101")
-    })?;
-    addresses.next().ok_or_else(|| {
-        usage(format!("{flag} {text} has no address"), "an address is as 127.0.0.1:7101")
+/// What was typed as an address. Whether somebody is there, or has that name, shows when it is
+/// dialled: one that cannot be reached keeps nobody from the others.
+fn address(flag: &str, text: &str) -> Result<Address, Failure> {
+    text.parse::<Address>().map_err(|error| {
+        let hint = "several stand with commas between, each with its port";
+        usage(format!("{flag}: {error}"), hint)
     })
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     fn cluster() -> ClusterConfig {
         let nodes = (1..=3).map(|number| {
-            (NodeId::new(number).unwrap(), SocketAddr::from(([127, 0, 0, 1], 7100 + number)))
+            (NodeId::new(number).unwrap(), format!("127.0.0.1:{}", 7100 + number).parse().unwrap())
         });
         ClusterConfig { cluster: ClusterId::new(1), registry: None, nodes: nodes.collect() }
     }
@@ -144,6 +144,9 @@ mod tests {
             names(&["127.0.0.1:9000", "127.0.0.1:7101", "n3=127.0.0.1:9003"]).unwrap(),
             ["n1=127.0.0.1:7101", "n2=127.0.0.1:9000", "n3=127.0.0.1:9003"]
         );
+        // A name is not looked up here: it may have no address now, and the others be enough.
+        let given = ["nobody.invalid:7102", "n1=n1.invalid:7101"];
+        assert_eq!(names(&given).unwrap(), ["n1=n1.invalid:7101", "n2=nobody.invalid:7102"]);
         for bad in ["nowhere", "x=127.0.0.1:1", "127.0.0.1"] {
             assert_eq!(names(&[bad]).unwrap_err().code, Code::Usage, "{bad}");
         }

@@ -1,13 +1,13 @@
 //! `annal init`: a new cluster's configuration and certificates.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::args;
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
 use super::quote::command_line;
 use super::rows::{InitRow, PartRow};
+use crate::address::Address;
 use crate::node::init::{InitOptions, init};
 use crate::types::NodeId;
 
@@ -19,7 +19,7 @@ pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
         cluster: cluster.cluster,
         dir: args.dir.display().to_string(),
         nodes: parts(&cluster.nodes),
-        registry: cluster.registry.map(|address| address.to_string()),
+        registry: cluster.registry.as_ref().map(ToString::to_string),
         fault_injection: options.fault_injection,
     })?;
     if !printer.is_json() {
@@ -39,8 +39,8 @@ fn settings(args: &args::Init) -> Result<InitOptions, Failure> {
 }
 
 /// Nodes as results show them.
-pub(super) fn parts(nodes: &BTreeMap<NodeId, SocketAddr>) -> Vec<PartRow> {
-    let part = |(node, address): (&NodeId, &SocketAddr)| PartRow {
+pub(super) fn parts(nodes: &BTreeMap<NodeId, Address>) -> Vec<PartRow> {
+    let part = |(node, address): (&NodeId, &Address)| PartRow {
         node: *node,
         address: address.to_string(),
     };

@@ -21,6 +21,7 @@ use super::connection;
 use super::failure::{Code, End, Failure};
 use super::logs::SERVER_FILTER;
 use super::output::talk;
+use crate::address::Address;
 use crate::client::{Client, Leading};
 use crate::limits;
 use crate::node::config::CLUSTER_FILE;
@@ -200,7 +201,7 @@ impl LocalCluster {
         let mut options = InitOptions::local(directory, self.count, limits::BASE_PORT_DEFAULT)?;
         let mut free = free_addresses(options.nodes.len() + 1)?.into_iter();
         for address in options.nodes.values_mut().chain([&mut options.registry]) {
-            *address = free.next().expect("as many as were asked for");
+            *address = free.next().map(Address::Ip).expect("as many as were asked for");
         }
         Ok(options)
     }

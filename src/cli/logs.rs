@@ -21,8 +21,9 @@ use super::failure::{Code, Failure};
 /// Which lines a node or registry shows, unless asked otherwise. What sled finds wrong, the store
 /// says in words of its own.
 pub(super) const SERVER_FILTER: &str = "info,quinn=warn,quinn_proto=warn,rustls=warn,sled=off";
-/// Which lines a client's command shows, unless asked otherwise.
-pub(super) const CLIENT_FILTER: &str = "error,sled=off";
+/// Which lines a client's command shows, unless asked otherwise. A name that is not found is passed
+/// over, and its owner would not know of it otherwise.
+pub(super) const CLIENT_FILTER: &str = "error,annal::net::names=warn,sled=off";
 
 /// How a process logs.
 pub(super) struct LogSettings<'a> {

@@ -1,7 +1,5 @@
 //! `annal registry start`, `leader` and `terms`.
 
-use std::net::SocketAddr;
-
 use super::args::{Connection, RegistryStart, Shared};
 use super::client::CLIENT;
 use super::connection::{Target, target};
@@ -10,8 +8,9 @@ use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::rows::TermRow;
 use super::{parent, runtime};
+use crate::address::Address;
 use crate::limits;
-use crate::net::{CertificateRole, Credentials, Endpoint, Protocol};
+use crate::net::{self, CertificateRole, Credentials, Endpoint, Protocol};
 use crate::node::init::REGISTRY_FOLDER;
 use crate::node::start::{PreparedRegistry, prepare_registry};
 use crate::registry::{self, LookupError, Server, ServerError};
@@ -54,7 +53,8 @@ fn credentials(prepared: &PreparedRegistry) -> Result<Credentials, Failure> {
 
 /// Serves until a signal.
 async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result<(), End> {
-    let endpoint = Endpoint::server(prepared.config.listen, credentials, &[Protocol::Registry])
+    let endpoint = net::listen(&prepared.config.listen, credentials, &[Protocol::Registry])
+        .await
         .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
     let server = Server::start(&prepared.data, endpoint.clone()).map_err(|error| failed(&error))?;
     tracing::info!("listening on {}", endpoint.local_address());
@@ -110,8 +110,8 @@ pub(super) async fn known_terms(target: &Target) -> Result<Vec<Announcement>, Fa
 }
 
 /// A socket, and where the registry is.
-fn reach(target: &Target) -> Result<(Endpoint, SocketAddr), Failure> {
-    let address = target.registry.ok_or_else(|| {
+fn reach(target: &Target) -> Result<(Endpoint, &Address), Failure> {
+    let address = target.registry.as_ref().ok_or_else(|| {
         let hint = "`annal client status` asks the nodes; --registry says where one is";
         Failure::new(Code::Failed, "this cluster has no registry", hint)
     })?;

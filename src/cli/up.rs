@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use super::output::{Closed, Paint, Printer, colour, talk};
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
+use crate::address::Address;
 use crate::client::{Client, Leading, Status};
 use crate::limits;
-use crate::net::BindError;
 use crate::node::config::ClusterConfig;
 use crate::node::init::{CERTS_FOLDER, InitOptions, init_if_empty};
 
@@ -34,6 +34,8 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(8);
 const STEADY_TIME: Duration = Duration::from_secs(30);
 /// How often a cluster that is not ready yet is asked.
 const READY_POLL: Duration = Duration::from_millis(100);
+/// What `BindError::InUse` says of an address.
+const IN_USE: &str = "is in use by another process";
 const LINES_HINT: &str = "the lines above say why; correct that and start again";
 
 /// Makes the cluster if there is none, starts it, and stays until Ctrl-C.
@@ -324,7 +326,7 @@ impl<'a> Up<'a> {
 }
 
 fn parts_of(cluster: &ClusterConfig) -> Vec<Part> {
-    let registry = cluster.registry.map(|_| Part::Registry);
+    let registry = cluster.registry.as_ref().map(|_| Part::Registry);
     registry.into_iter().chain(cluster.nodes.keys().map(|node| Part::Node(*node))).collect()
 }
 
@@ -364,10 +366,8 @@ impl Complaint {
 
     /// Whether another process has what the part needs: a cluster runs there already.
     fn is_of_another_process(&self) -> bool {
-        // The words of `BindError::InUse` and `StoreError::Locked`: all that a child leaves behind.
-        ["is in use by another process", "another process holds"]
-            .iter()
-            .any(|words| self.sentence.contains(words))
+        // Their words, and those of `StoreError::Locked`, are all that a child leaves behind.
+        [IN_USE, "another process holds"].iter().any(|words| self.sentence.contains(words))
     }
 }
 
@@ -379,8 +379,7 @@ async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
     let deadline = Instant::now() + limits::LOCK_TIMEOUT;
     while let Some((part, address)) = address_in_use(cluster) {
         if Instant::now() >= deadline {
-            let error = BindError::InUse { address };
-            let sentence = format!("{part} cannot be started: {error}");
+            let sentence = format!("{part} cannot be started: {address} {IN_USE}");
             let hint = "if this cluster is running already, `annal client status` shows it";
             return Err(Failure::new(Code::Failed, sentence, hint));
         }
@@ -389,12 +388,16 @@ async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, SocketAddr)> {
-    let registry = cluster.registry.map(|address| (Part::Registry, address));
-    let nodes = cluster.nodes.iter().map(|(node, address)| (Part::Node(*node), *address));
+fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, &Address)> {
+    let registry = cluster.registry.as_ref().map(|address| (Part::Registry, address));
+    let nodes = cluster.nodes.iter().map(|(node, address)| (Part::Node(*node), address));
     // Any other trouble with an address is for the part itself to tell.
     let is_in_use = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    registry.into_iter().chain(nodes).find(|(_, at)| UdpSocket::bind(at).is_err_and(is_in_use))
+    let bind = |address: &Address| match address {
+        Address::Ip(address) => UdpSocket::bind(address),
+        Address::Name { host, port } => UdpSocket::bind((host.as_str(), *port)),
+    };
+    registry.into_iter().chain(nodes).find(|(_, at)| bind(at).is_err_and(is_in_use))
 }
 
 /// Asks how the cluster is, after a pause.
@@ -413,7 +416,10 @@ async fn at(when: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::net::BindError;
     use crate::store::StoreError;
 
     #[test]

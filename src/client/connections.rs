@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::{
     CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol, Stream,
@@ -47,7 +47,7 @@ pub enum AskError {
     #[error("{address} is {found}, not {expected}")]
     OtherNode {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// Who was thought to be there.
         expected: NodeId,
         /// Who is.
@@ -86,9 +86,9 @@ impl AskError {
 #[derive(Debug)]
 pub(super) struct Connections {
     endpoint: Endpoint,
-    registry: Option<SocketAddr>,
+    registry: Option<Address>,
     /// Where the nodes listen: as configured, then as they themselves say.
-    directory: Mutex<BTreeMap<NodeId, SocketAddr>>,
+    directory: Mutex<BTreeMap<NodeId, Address>>,
     slots: Mutex<BTreeMap<NodeId, Slot>>,
     /// Connections made so far.
     made: AtomicU64,
@@ -107,21 +107,21 @@ struct Link {
 impl Connections {
     pub(super) fn new(
         endpoint: Endpoint,
-        nodes: impl IntoIterator<Item = (NodeId, SocketAddr)>,
-        registry: Option<SocketAddr>,
+        nodes: impl IntoIterator<Item = (NodeId, Address)>,
+        registry: Option<Address>,
     ) -> Self {
         let directory = Mutex::new(nodes.into_iter().collect());
         Self { endpoint, registry, directory, slots: Mutex::default(), made: AtomicU64::new(0) }
     }
 
     /// Every node of which an address is known.
-    pub(super) fn nodes(&self) -> Vec<(NodeId, SocketAddr)> {
-        lock(&self.directory).iter().map(|(node, address)| (*node, *address)).collect()
+    pub(super) fn nodes(&self) -> Vec<(NodeId, Address)> {
+        lock(&self.directory).iter().map(|(node, at)| (*node, at.clone())).collect()
     }
 
     /// Where the registry listens, if there is one.
-    pub(super) fn registry(&self) -> Option<SocketAddr> {
-        self.registry
+    pub(super) fn registry(&self) -> Option<&Address> {
+        self.registry.as_ref()
     }
 
     /// A connection to a node: the one that is kept, else a new one.
@@ -131,14 +131,14 @@ impl Connections {
         if let Some(link) = kept.as_ref().filter(|link| !link.connection.is_closed()) {
             return Ok(link.clone());
         }
-        let address = lock(&self.directory).get(&node).copied();
+        let address = lock(&self.directory).get(&node).cloned();
         let address = address.ok_or(AskError::NoAddress { node })?;
         // Which node it is, its certificate says: addresses may have been given without names.
         let expect = Expect { role: CertificateRole::Node, name: None };
-        let connection = self.endpoint.connect(address, &expect, Protocol::Client).await?;
+        let connection = self.endpoint.reach(&address, &expect, Protocol::Client).await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
         if found != node {
-            self.relabel(address, node, found);
+            self.relabel(&address, node, found);
             return Err(AskError::OtherNode { address, expected: node, found });
         }
         let link = Link { connection, number: self.made.fetch_add(1, Ordering::Relaxed) };
@@ -186,7 +186,7 @@ impl Connections {
 
     /// Who announced itself last at the registry; `None` if nobody has, or there is no registry.
     pub(super) async fn announced(&self) -> Result<Option<Announcement>, AskError> {
-        let Some(address) = self.registry else { return Ok(None) };
+        let Some(address) = &self.registry else { return Ok(None) };
         let limit = CLIENT_ANSWER_TIMEOUT;
         let announcement = registry::leader(&self.endpoint, address, self.cluster(), limit).await?;
         if let Some(announcement) = &announcement {
@@ -237,12 +237,12 @@ impl Connections {
         }
     }
 
-    fn relabel(&self, address: SocketAddr, expected: NodeId, found: NodeId) {
+    fn relabel(&self, address: &Address, expected: NodeId, found: NodeId) {
         let mut directory = lock(&self.directory);
-        if directory.get(&expected) == Some(&address) {
+        if directory.get(&expected) == Some(address) {
             directory.remove(&expected);
         }
-        directory.insert(found, address);
+        directory.insert(found, address.clone());
     }
 }
 

@@ -2,7 +2,6 @@
 //! believes. Tests say who leads, who is silent, and what the leader does with what it takes.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::time::sleep;
 
 use super::connections::lock;
 use super::{Client, Settings};
+use crate::address::Address;
 use crate::net::testing::{Certificates, any_port};
 use crate::net::{Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
 use crate::types::{ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term, Timestamp};
@@ -56,7 +56,7 @@ pub(super) struct World {
     pub(super) handed: Vec<(NodeId, ClientId, Seq)>,
     /// Who takes over after a crash.
     pub(super) heir: Option<NodeId>,
-    addresses: Vec<(NodeId, SocketAddr)>,
+    addresses: Vec<(NodeId, Address)>,
 }
 
 pub(super) struct Fake {
@@ -74,14 +74,14 @@ impl Fake {
         let mut endpoints = vec![];
         for number in 1..=3 {
             let endpoint = certificates.server(&format!("n{number}"), &[Protocol::Client]);
-            lock(&world).addresses.push((n(number), endpoint.local_address()));
+            lock(&world).addresses.push((n(number), endpoint.local_address().into()));
             tokio::spawn(serve(n(number), endpoint.clone(), world.clone()));
             endpoints.push(endpoint);
         }
         Self { certificates, world, endpoints }
     }
 
-    pub(super) fn nodes(&self) -> Vec<(NodeId, SocketAddr)> {
+    pub(super) fn nodes(&self) -> Vec<(NodeId, Address)> {
         lock(&self.world).addresses.clone()
     }
 
@@ -125,10 +125,10 @@ impl Fake {
 }
 
 /// A socket that nothing answers on.
-pub(super) fn dead_address() -> (std::net::UdpSocket, SocketAddr) {
+pub(super) fn dead_address() -> (std::net::UdpSocket, Address) {
     let socket = std::net::UdpSocket::bind(any_port()).unwrap();
     let address = socket.local_addr().unwrap();
-    (socket, address)
+    (socket, address.into())
 }
 
 pub(super) fn text(record: &Bytes) -> String {

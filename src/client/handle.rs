@@ -1,6 +1,5 @@
 //! The client itself: what it needs, and its verbs.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::outcome::Outcome;
 use super::read::{ReadOptions, Reader};
 use super::status::{self, Status};
 use super::token::Token;
+use crate::address::Address;
 use crate::limits::CLIENT_CLOSE_TIMEOUT;
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
@@ -33,9 +33,9 @@ pub struct Settings {
     /// The cluster; `None`: the certificate's.
     pub cluster: Option<ClusterId>,
     /// Nodes and where they listen. One is enough, it knows the others; a wrong name does no harm.
-    pub nodes: Vec<(NodeId, SocketAddr)>,
+    pub nodes: Vec<(NodeId, Address)>,
     /// Where the registry listens, if there is one.
-    pub registry: Option<SocketAddr>,
+    pub registry: Option<Address>,
     /// Every wait ends after this time, that of a followed read for new records excepted.
     pub timeout: Duration,
 }

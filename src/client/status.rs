@@ -1,6 +1,5 @@
 //! What every node and the registry say of themselves.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -10,6 +9,7 @@ use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
 use super::outcome::Outcome;
 use super::route::Leading;
+use crate::address::Address;
 use crate::limits::STATUS_TIMEOUT;
 use crate::types::{ClusterId, NodeId};
 use crate::wire::api::{Role, Welcome};
@@ -36,7 +36,7 @@ pub struct NodeStatus {
     /// Who.
     pub node: NodeId,
     /// Where.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What it says, or why it says nothing.
     pub said: Result<Welcome, AskError>,
 }
@@ -45,7 +45,7 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryStatus {
     /// Where.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Who announced itself last, if anybody has; or why it says nothing.
     pub said: Result<Option<Announcement>, AskError>,
 }
@@ -101,7 +101,7 @@ async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
         nodes.extend(tasks.join_all().await);
     }
     let known = shared.connections.nodes();
-    nodes.retain(|status| known.contains(&(status.node, status.address)));
+    nodes.retain(|status| known.contains(&(status.node, status.address.clone())));
     nodes.sort_by_key(|status| status.node);
     nodes
 }
@@ -110,7 +110,7 @@ async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
     let address = shared.connections.registry()?;
     let limit = STATUS_TIMEOUT.min(shared.timeout);
     let said = timeout(limit, shared.connections.announced()).await;
-    Some(RegistryStatus { address, said: said.unwrap_or_else(|_| Err(late())) })
+    Some(RegistryStatus { address: address.clone(), said: said.unwrap_or_else(|_| Err(late())) })
 }
 
 fn late() -> AskError {

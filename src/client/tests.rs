@@ -43,7 +43,7 @@ fn numbers(count: u64) -> Vec<String> {
 #[tokio::test]
 async fn one_address_is_enough_even_under_a_wrong_name() {
     let fake = Fake::start();
-    let nodes = vec![(n(1), fake.nodes()[1].1)];
+    let nodes = vec![(n(1), fake.nodes()[1].1.clone())];
     let client = Client::connect(Settings { nodes, ..fake.settings() }).unwrap();
     let appended = soon(client.append(records("a"))).await.unwrap();
     assert_eq!((appended.offset, appended.leader), (Offset::ZERO, n(1)));
@@ -115,7 +115,7 @@ async fn without_any_node_nothing_is_taken_for_certain() {
     let fake = Fake::start();
     let (_socket, nowhere) = dead_address();
     let settings = Settings {
-        nodes: vec![(n(1), nowhere)],
+        nodes: vec![(n(1), nowhere.clone())],
         registry: Some(nowhere),
         timeout: SHORT,
         ..fake.settings()

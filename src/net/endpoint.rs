@@ -17,10 +17,12 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use super::names::Names;
 use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
 use super::stream::{Stream, StreamError};
 use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER_NAME};
+use crate::address::Address;
 use crate::limits::{
     CLIENT_CONNECTION_WINDOW_BYTES, CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE,
     CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX,
@@ -34,6 +36,7 @@ use crate::limits::{
 pub struct Endpoint {
     inner: quinn::Endpoint,
     credentials: Credentials,
+    names: Names,
     /// Connections whose handshake is over; `None` for a socket that only dials.
     listener: Option<Arc<Listener>>,
 }
@@ -61,6 +64,14 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+    /// The name has no address now.
+    #[error("{address} is not found: {reason}")]
+    Unresolved {
+        /// The name.
+        address: Address,
+        /// What the system said of it.
+        reason: String,
+    },
     /// The system refused.
     #[error("{address} cannot be listened on: {source}")]
     Io {
@@ -85,6 +96,9 @@ impl BindError {
         match self {
             Self::InUse { .. } => {
                 "it may be running already; else choose other ports with `annal init --base-port`"
+            }
+            Self::Unresolved { .. } => {
+                "is the name in `listen` right? an IP address needs no look-up"
             }
             Self::Io { .. } => "check the address in the configuration",
         }
@@ -120,6 +134,14 @@ pub enum ConnectError {
         /// Why.
         problem: Problem,
     },
+    /// The name has no address now.
+    #[error("{address} is not found: {reason}")]
+    Unresolved {
+        /// Who was to be dialled.
+        address: Address,
+        /// What the system said of the name.
+        reason: String,
+    },
     /// The address cannot be dialled from this socket, or the socket is closed.
     #[error("{address} cannot be dialled")]
     Address {
@@ -134,6 +156,7 @@ impl ConnectError {
         match self {
             Self::TimedOut { .. } => "check that the process runs and that the address is right",
             Self::Refused { problem, .. } => problem.hint(),
+            Self::Unresolved { .. } => "is the name right, and does this machine find others?",
             Self::Address { .. } => "check the address",
         }
     }
@@ -169,7 +192,7 @@ impl Endpoint {
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
-        Ok(Self { inner, credentials: credentials.clone(), listener })
+        Ok(Self { inner, credentials: credentials.clone(), names: Names::default(), listener })
     }
 
     /// A socket that only dials. Must be called within a tokio runtime.
@@ -183,12 +206,18 @@ impl Endpoint {
         let error = |source| BindError::new(any_v4, source);
         let socket = UdpSocket::bind(any).or_else(|_| UdpSocket::bind(any_v4)).map_err(error)?;
         let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
-        Ok(Self { inner, credentials: credentials.clone(), listener: None })
+        let names = Names::default();
+        Ok(Self { inner, credentials: credentials.clone(), names, listener: None })
     }
 
     /// Where it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.inner.local_addr().expect("a bound socket has an address")
+    }
+
+    /// The names that it looks up.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Who it is.

@@ -4,7 +4,6 @@
 //! messages, then the one for entries. The other answers on the first. Then four tasks carry
 //! messages, one for each direction of each stream, so that nothing urgent waits for entries.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::problem::Close;
 use super::protocol::Protocol;
 use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
 use super::tls::CertificateRole;
+use crate::address::Address;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::{Frame, FrameError, PeerHello, PeerMessage, PeerWelcome};
@@ -89,11 +89,11 @@ impl LinkError {
 pub(super) async fn dial(
     endpoint: Endpoint,
     me: LocalNode,
-    (peer, address): (NodeId, SocketAddr),
+    (peer, address): (NodeId, Address),
     limit: Duration,
 ) -> Result<Link, LinkError> {
     let expect = Expect { role: CertificateRole::Node, name: Some(peer.to_string()) };
-    let connection = endpoint.connect_within(limit, address, &expect, Protocol::Peer).await?;
+    let connection = endpoint.reach_within(limit, &address, &expect, Protocol::Peer).await?;
     let hello =
         PeerHello { cluster: me.cluster, from: me.node, to: peer, incarnation: me.incarnation };
     let mut urgent = open(&connection, &hello).await?;

@@ -10,7 +10,7 @@
 //! 1. [`tls`] makes and loads certificates. Each says who its holder is, as
 //!    `annal://<cluster>/<role>/<name>`; only those of our own authority count.
 //! 2. [`Endpoint`] is a socket. It dials ([`Endpoint::connect`], which checks that the other side is
-//!    whom we expect) and is dialled ([`Endpoint::accept`], which gives only connections whose
+//!    whom we expect; [`Endpoint::reach`] looks up a name first) and is dialled ([`Endpoint::accept`], which gives only connections whose
 //!    holder may speak the protocol that it asked for). Whatever goes wrong becomes a [`Problem`]:
 //!    one sentence.
 //! 3. A [`Connection`] carries [`Stream`]s, and those carry [`crate::wire::Frame`]s. Nothing is read
@@ -33,6 +33,7 @@
 mod endpoint;
 mod inbound;
 mod link;
+mod names;
 mod outbox;
 mod peer;
 mod problem;
@@ -45,6 +46,7 @@ pub mod tls;
 
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
 pub use inbound::{Inbound, InboundReceiver};
+pub use names::listen;
 pub use peer::{LocalNode, PeerConnection, Peers};
 pub use problem::{CertificateProblem, Close, Problem};
 pub use protocol::Protocol;

@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, pending};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use super::inbound::Inbound;
 use super::link::{self, Link, LinkError};
 use super::outbox::Outbox;
 use super::problem::Close;
+use crate::address::Address;
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX, PEER_INCARNATIONS_REMEMBERED,
     PEER_OFFERS_MAX,
@@ -84,7 +84,7 @@ impl Peers {
     pub fn start(
         endpoint: &Endpoint,
         me: LocalNode,
-        peers: &BTreeMap<NodeId, SocketAddr>,
+        peers: &BTreeMap<NodeId, Address>,
         inbound: &Inbound,
     ) -> Self {
         let stop = CancellationToken::new();
@@ -96,7 +96,7 @@ impl Peers {
             let keeper = Keeper {
                 me,
                 peer: *peer,
-                address: *address,
+                address: address.clone(),
                 endpoint: endpoint.clone(),
                 inbound: inbound.clone(),
                 outbox: outbox.clone(),
@@ -186,7 +186,7 @@ fn refuse(connection: &Connection, error: &LinkError) {
 struct Keeper {
     me: LocalNode,
     peer: NodeId,
-    address: SocketAddr,
+    address: Address,
     endpoint: Endpoint,
     inbound: Inbound,
     outbox: Arc<Outbox>,
@@ -248,7 +248,7 @@ impl Keeper {
                     }
                 }
                 () = sleep_until(self.dial_at), if may_dial => {
-                    let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address));
+                    let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address.clone()));
                     dial = Some(Box::pin(link::dial(endpoint, self.me, to, self.patience)));
                 }
             }
@@ -390,7 +390,7 @@ impl History {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::UdpSocket;
+    use std::net::{SocketAddr, UdpSocket};
 
     use proptest::prelude::*;
 
@@ -515,6 +515,7 @@ pub(super) mod tests {
             incarnation: Incarnation::new(incarnation),
         };
         let addresses = BTreeMap::from([(node(other.0), other.1), (me.node, any_port())]);
+        let addresses = addresses.into_iter().map(|(node, at)| (node, at.into())).collect();
         let peers = Peers::start(&endpoint, me, &addresses, &inbound);
         let (accepting, accepted) = (peers.clone(), endpoint.clone());
         tokio::spawn(async move {

@@ -2,12 +2,12 @@
 //! is answered: the registry is a hint and a witness, and nothing here ever waits for it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::Address;
 use crate::entry::TermStart;
 use crate::limits;
 use crate::net::Endpoint;
@@ -32,9 +32,9 @@ pub(super) struct Announcer {
 /// Where and for whom to announce.
 pub(super) struct Registry {
     pub(super) endpoint: Endpoint,
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) cluster: ClusterId,
-    pub(super) nodes: BTreeMap<NodeId, SocketAddr>,
+    pub(super) nodes: BTreeMap<NodeId, Address>,
 }
 
 impl Announcer {
@@ -93,7 +93,7 @@ async fn announce(registry: &Registry, starts: &[TermStart]) {
     let leadership = Leadership { cluster: registry.cluster, current, history };
     let mut pause = limits::BACKOFF_MIN;
     loop {
-        let (endpoint, address) = (&registry.endpoint, registry.address);
+        let (endpoint, address) = (&registry.endpoint, &registry.address);
         match registry::announce(endpoint, address, &leadership, ANSWER_TIMEOUT).await {
             Ok(()) => return tracing::info!("announced as {name}"),
             Err(error @ LookupError::Refused(_)) => {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::Spanned;
 
+use crate::address::Address;
 use crate::limits;
 use crate::types::{ClusterId, NodeId};
 
@@ -34,14 +34,14 @@ pub struct NodeConfig {
     pub cluster: ClusterId,
     /// Its name.
     pub node: NodeId,
-    /// The address it binds.
-    pub listen: SocketAddr,
+    /// The address it binds; of a name, the first address that can be had.
+    pub listen: Address,
     /// The address at which the others reach it; the same as `listen` unless that is a wildcard.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The other nodes, and where they are reached. At most `limits::NODES_MAX - 1`.
-    pub peers: BTreeMap<NodeId, SocketAddr>,
+    pub peers: BTreeMap<NodeId, Address>,
     /// Where the registry is reached, if there is one.
-    pub registry: Option<SocketAddr>,
+    pub registry: Option<Address>,
     /// The time between two heartbeats of a leader.
     pub heartbeat: Duration,
     /// The shortest election timeout; at least three heartbeats.
@@ -68,9 +68,9 @@ impl NodeConfig {
     }
 
     /// Every member with its address, this node among them.
-    pub fn members(&self) -> BTreeMap<NodeId, SocketAddr> {
+    pub fn members(&self) -> BTreeMap<NodeId, Address> {
         let mut members = self.peers.clone();
-        members.insert(self.node, self.address);
+        members.insert(self.node, self.address.clone());
         members
     }
 
@@ -82,11 +82,11 @@ impl NodeConfig {
         );
         line(&mut text, "cluster", &quoted(self.cluster), "the cluster this node belongs to");
         line(&mut text, "node", &quoted(self.node), "this node's name");
-        line(&mut text, "listen", &quoted(self.listen), "the address it binds");
+        line(&mut text, "listen", &quoted(&self.listen), "the address it binds");
         if self.address != self.listen {
-            line(&mut text, "address", &quoted(self.address), "where the others reach it");
+            line(&mut text, "address", &quoted(&self.address), "where the others reach it");
         }
-        if let Some(registry) = self.registry {
+        if let Some(registry) = &self.registry {
             line(&mut text, "registry", &quoted(registry), "where leaders announce themselves");
         }
         if let Some(certs) = &self.certs {
@@ -110,8 +110,8 @@ impl NodeConfig {
 /// What the registry has to know, from its `registry.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// The address it binds.
-    pub listen: SocketAddr,
+    /// The address it binds; of a name, the first address that can be had.
+    pub listen: Address,
     /// The folder with the certificates, if the file names one; the file's folder is put before it.
     pub certs: Option<PathBuf>,
 }
@@ -134,7 +134,7 @@ impl RegistryConfig {
         let mut text = String::from(
             "# The registry of an annal cluster. Paths are relative to this file.\n\n",
         );
-        line(&mut text, "listen", &quoted(self.listen), "the address it binds");
+        line(&mut text, "listen", &quoted(&self.listen), "the address it binds");
         if let Some(certs) = &self.certs {
             line(&mut text, "certs", &quoted_path(certs), "the folder with the certificates");
         }
@@ -148,9 +148,9 @@ pub struct ClusterConfig {
     /// The cluster.
     pub cluster: ClusterId,
     /// Where the registry is reached, if there is one.
-    pub registry: Option<SocketAddr>,
+    pub registry: Option<Address>,
     /// The nodes, and where they are reached; 1 to `limits::NODES_MAX`.
-    pub nodes: BTreeMap<NodeId, SocketAddr>,
+    pub nodes: BTreeMap<NodeId, Address>,
 }
 
 impl ClusterConfig {
@@ -176,7 +176,7 @@ impl ClusterConfig {
         let mut text =
             String::from("# An annal cluster: with the certificates, all that a client needs.\n\n");
         line(&mut text, "cluster", &quoted(self.cluster), "the cluster's identity");
-        if let Some(registry) = self.registry {
+        if let Some(registry) = &self.registry {
             line(&mut text, "registry", &quoted(registry), "who led last, and before");
         }
         push_addresses(&mut text, "nodes", &self.nodes);
@@ -243,16 +243,16 @@ impl ConfigError {
 struct RawNode {
     cluster: ClusterId,
     node: Spanned<NodeId>,
-    listen: Spanned<SocketAddr>,
-    address: Option<Spanned<SocketAddr>>,
-    registry: Option<Spanned<SocketAddr>>,
+    listen: Spanned<Address>,
+    address: Option<Spanned<Address>>,
+    registry: Option<Spanned<Address>>,
     certs: Option<PathBuf>,
     heartbeat_ms: Option<Spanned<u64>>,
     election_timeout_ms: Option<Spanned<RawRange>>,
     segment_bytes: Option<Spanned<u64>>,
     #[serde(default)]
     fault_injection: bool,
-    peers: Spanned<BTreeMap<NodeId, Spanned<SocketAddr>>>,
+    peers: Spanned<BTreeMap<NodeId, Spanned<Address>>>,
 }
 
 /// The two ends of a range of milliseconds.
@@ -267,7 +267,7 @@ struct RawRange {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRegistry {
-    listen: Spanned<SocketAddr>,
+    listen: Spanned<Address>,
     certs: Option<PathBuf>,
 }
 
@@ -276,8 +276,8 @@ struct RawRegistry {
 #[serde(deny_unknown_fields)]
 struct RawCluster {
     cluster: ClusterId,
-    registry: Option<Spanned<SocketAddr>>,
-    nodes: Spanned<BTreeMap<NodeId, Spanned<SocketAddr>>>,
+    registry: Option<Spanned<Address>>,
+    nodes: Spanned<BTreeMap<NodeId, Spanned<Address>>>,
 }
 
 impl RawNode {
@@ -364,17 +364,17 @@ impl RawNode {
     }
 
     /// Where others reach this node, which must be one address and not a wildcard.
-    fn check_own_address(&self, file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
+    fn check_own_address(&self, file: &ConfigFile) -> Result<Address, ConfigError> {
         check_port(file, &self.listen)?;
         let address = self.address.as_ref().unwrap_or(&self.listen);
-        if address.get_ref().ip().is_unspecified() {
+        if address.get_ref().is_wildcard() {
             let sentence = format!(
                 "{} is no address that others can reach; say in `address` where they do",
                 address.get_ref()
             );
             return Err(file.invalid(address.span().start, sentence));
         }
-        Ok(*address.get_ref())
+        Ok(address.get_ref().clone())
     }
 }
 
@@ -402,12 +402,12 @@ fn timing_complaint(heartbeat: Duration, timeouts: (Duration, Duration)) -> Opti
 /// Refuses addresses without a port, and two parts of the cluster at one address.
 fn check_addresses<'a>(
     file: &ConfigFile,
-    addresses: impl IntoIterator<Item = &'a Spanned<SocketAddr>>,
+    addresses: impl IntoIterator<Item = &'a Spanned<Address>>,
 ) -> Result<(), ConfigError> {
     let mut seen = BTreeSet::new();
     for address in addresses {
         check_port(file, address)?;
-        if !seen.insert(*address.get_ref()) {
+        if !seen.insert(address.get_ref()) {
             let sentence = format!("{} is used twice", address.get_ref());
             return Err(file.invalid(address.span().start, sentence));
         }
@@ -415,14 +415,14 @@ fn check_addresses<'a>(
     Ok(())
 }
 
-fn check_port(file: &ConfigFile, address: &Spanned<SocketAddr>) -> Result<(), ConfigError> {
+fn check_port(file: &ConfigFile, address: &Spanned<Address>) -> Result<(), ConfigError> {
     if address.get_ref().port() != 0 {
         return Ok(());
     }
     Err(file.invalid(address.span().start, "an address needs a port other than 0".to_owned()))
 }
 
-fn plain(addresses: BTreeMap<NodeId, Spanned<SocketAddr>>) -> BTreeMap<NodeId, SocketAddr> {
+fn plain(addresses: BTreeMap<NodeId, Spanned<Address>>) -> BTreeMap<NodeId, Address> {
     addresses.into_iter().map(|(node, address)| (node, address.into_inner())).collect()
 }
 
@@ -480,10 +480,10 @@ fn line(text: &mut String, key: &str, value: &str, comment: &str) {
     writeln!(text, "{assignment:<50}  # {comment}").expect("writing to a String does not fail");
 }
 
-fn push_addresses(text: &mut String, table: &str, addresses: &BTreeMap<NodeId, SocketAddr>) {
+fn push_addresses(text: &mut String, table: &str, addresses: &BTreeMap<NodeId, Address>) {
     write!(text, "\n[{table}]\n").expect("writing to a String does not fail");
     for (node, address) in addresses {
-        writeln!(text, "{node} = {}", quoted(*address)).expect("writing to a String does not fail");
+        writeln!(text, "{node} = {}", quoted(address)).expect("writing to a String does not fail");
     }
 }
 
@@ -568,7 +568,7 @@ mod tests {
             ("n2 = \"127.0.0.1:7102\"", "n2 = \"127.0.0.1:7101\"", "is used twice"),
             ("n2 = ", "n1 = ", "n1 is listed as a peer of itself"),
             ("n2 = ", "x2 = ", "'x2' is not a node's name"),
-            ("n2 = \"127.0.0.1:7102\"", "n2 = \"nowhere\"", "invalid socket address"),
+            ("n2 = \"127.0.0.1:7102\"", "n2 = \"nowhere\"", "'nowhere' is no address"),
             ("7101\"", "0\"", "an address needs a port"),
             ("fault_injection = true", "fault_injection = 1", "invalid type"),
             ("fault_injection", "fault_injektion", "unknown field"),

@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::config::{
     CLUSTER_FILE, ClusterConfig, ConfigError, NODE_FILE, NodeConfig, REGISTRY_FILE, RegistryConfig,
 };
+use crate::address::Address;
 use crate::limits;
 use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
 use crate::types::{ClusterId, NodeId};
@@ -43,9 +44,9 @@ pub struct InitOptions {
     /// The directory that gets `certs/` and `data/`.
     pub directory: PathBuf,
     /// Where the registry will listen.
-    pub registry: SocketAddr,
+    pub registry: Address,
     /// The nodes, and where they will listen; 1 to `limits::NODES_MAX`.
-    pub nodes: BTreeMap<NodeId, SocketAddr>,
+    pub nodes: BTreeMap<NodeId, Address>,
     /// Whether an admin may crash the leader.
     pub fault_injection: bool,
 }
@@ -62,7 +63,7 @@ impl InitOptions {
         if base_port == 0 || base_port.checked_add(nodes).is_none() {
             return Err(InitError::Ports { base_port, nodes });
         }
-        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let at = |port| Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let nodes = (1..=nodes).filter_map(|number| Some((NodeId::new(number)?, number)));
         Ok(Self {
             directory: directory.to_owned(),
@@ -245,7 +246,7 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     getrandom::fill(&mut number).map_err(|error| InitError::Random { error })?;
     let cluster = ClusterConfig {
         cluster: ClusterId::new(u128::from_le_bytes(number)),
-        registry: Some(options.registry),
+        registry: Some(options.registry.clone()),
         nodes: options.nodes.clone(),
     };
     let staging = options.directory.join(STAGING);
@@ -265,7 +266,7 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
     fs::create_dir(&data).map_err(at(&data))?;
 
     let folder = data.join(REGISTRY_FOLDER);
-    let registry = RegistryConfig { listen: options.registry, certs: certs.clone() };
+    let registry = RegistryConfig { listen: options.registry.clone(), certs: certs.clone() };
     fs::create_dir(&folder).map_err(at(&folder))?;
     write_file(&folder.join(REGISTRY_FILE), registry.to_toml().as_bytes(), Secrecy::Public)?;
     sync_folder(&folder)?;
@@ -275,10 +276,10 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
         let config = NodeConfig {
             cluster: cluster.cluster,
             node: *node,
-            listen: *address,
-            address: *address,
+            listen: address.clone(),
+            address: address.clone(),
             peers: cluster.nodes.iter().filter(|(peer, _)| *peer != node).map(copied).collect(),
-            registry: cluster.registry,
+            registry: cluster.registry.clone(),
             heartbeat: limits::HEARTBEAT_DEFAULT,
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
@@ -294,8 +295,8 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
     sync_folder(&data)
 }
 
-fn copied((node, address): (&NodeId, &SocketAddr)) -> (NodeId, SocketAddr) {
-    (*node, *address)
+fn copied((node, address): (&NodeId, &Address)) -> (NodeId, Address) {
+    (*node, address.clone())
 }
 
 fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError> {
@@ -407,7 +408,7 @@ mod tests {
         for (node, address) in &cluster.nodes {
             let data = folder.path().join("data").join(node.to_string());
             let config = NodeConfig::load(&data).unwrap();
-            assert_eq!((config.node, config.listen), (*node, *address));
+            assert_eq!((config.node, &config.listen), (*node, address));
             assert_eq!(config.members(), cluster.nodes);
             assert!(data.join(NEW_FILE).exists());
         }

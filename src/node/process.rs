@@ -17,7 +17,7 @@ use super::narrator::Narrator;
 use super::published::Published;
 use super::service::{self, Service};
 use crate::limits;
-use crate::net::{BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
+use crate::net::{self, BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
 use crate::raft::{self, Configuration, HardState};
 use crate::replica::{self, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
@@ -93,7 +93,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let Settings { data, config, credentials } = settings;
     let lock = store::lock(&data)?;
     let protocols = [Protocol::Peer, Protocol::Client];
-    let endpoint = Endpoint::server(config.listen, &credentials, &protocols)?;
+    let endpoint = net::listen(&config.listen, &credentials, &protocols).await?;
     let (store, recovered) = open_store(&data, &config, lock)?;
     report(&config, &recovered, &endpoint);
 
@@ -142,7 +142,7 @@ async fn serve(
         inbound_bytes: Arc::new(Semaphore::new(limits::INBOUND_BYTES_MAX)),
         reader: reader.clone(),
     };
-    let registry = config.registry.map(|address| Registry {
+    let registry = config.registry.clone().map(|address| Registry {
         endpoint: endpoint.clone(),
         address,
         cluster: config.cluster,

@@ -5,7 +5,6 @@
 //! is a client that waits.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -14,6 +13,7 @@ use tokio::time::timeout;
 use super::driver::Command;
 use super::published::Published;
 use super::reading;
+use crate::address::Address;
 use crate::limits;
 use crate::net::{
     CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Peers, Protocol,
@@ -34,7 +34,7 @@ pub(super) struct Service {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
-    pub(super) members: BTreeMap<NodeId, SocketAddr>,
+    pub(super) members: BTreeMap<NodeId, Address>,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Published>,
     pub(super) commands: mpsc::Sender<Command>,

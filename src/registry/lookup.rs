@@ -1,12 +1,12 @@
 //! Asking a registry.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::limits::{REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
 use crate::net::{
     CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Protocol, StreamError,
@@ -88,7 +88,7 @@ fn sentence(refusal: &Refusal) -> String {
 /// [`LookupError`], after `limit` at the latest.
 pub async fn leader(
     endpoint: &Endpoint,
-    address: SocketAddr,
+    address: &Address,
     cluster: ClusterId,
     limit: Duration,
 ) -> Result<Option<Announcement>, LookupError> {
@@ -108,7 +108,7 @@ pub async fn leader(
 /// [`LookupError`], after `limit` at the latest.
 pub async fn terms(
     endpoint: &Endpoint,
-    address: SocketAddr,
+    address: &Address,
     cluster: ClusterId,
     limit: Duration,
 ) -> Result<Vec<Announcement>, LookupError> {
@@ -147,7 +147,7 @@ fn is_after(after: Term, page: &[Announcement]) -> bool {
 /// trying again.
 pub async fn announce(
     endpoint: &Endpoint,
-    address: SocketAddr,
+    address: &Address,
     leadership: &Leadership,
     limit: Duration,
 ) -> Result<(), LookupError> {
@@ -199,9 +199,9 @@ impl Drop for Asked {
 }
 
 impl Asked {
-    async fn connect(endpoint: &Endpoint, address: SocketAddr) -> Result<Self, LookupError> {
+    async fn connect(endpoint: &Endpoint, address: &Address) -> Result<Self, LookupError> {
         let expect = Expect { role: CertificateRole::Registry, name: None };
-        let connection = endpoint.connect(address, &expect, Protocol::Registry).await?;
+        let connection = endpoint.reach(address, &expect, Protocol::Registry).await?;
         Ok(Self { connection })
     }
 

@@ -328,17 +328,17 @@ mod tests {
     impl Running {
         async fn announce(&self, name: &str, leadership: &Leadership) -> Result<(), LookupError> {
             let node = self.certificates.client(name);
-            soon(announce(&node, self.endpoint.local_address(), leadership, LONG)).await
+            soon(announce(&node, &self.endpoint.local_address().into(), leadership, LONG)).await
         }
 
         async fn leader(&self, name: &str) -> Result<Option<Announcement>, LookupError> {
             let asker = self.certificates.client(name);
-            soon(leader(&asker, self.endpoint.local_address(), CLUSTER, LONG)).await
+            soon(leader(&asker, &self.endpoint.local_address().into(), CLUSTER, LONG)).await
         }
 
         async fn terms(&self) -> Vec<Announcement> {
             let asker = self.certificates.client("client");
-            soon(terms(&asker, self.endpoint.local_address(), CLUSTER, LONG)).await.unwrap()
+            soon(terms(&asker, &self.endpoint.local_address().into(), CLUSTER, LONG)).await.unwrap()
         }
 
         async fn restarted(self) -> Self {
@@ -387,8 +387,8 @@ mod tests {
         let of_another = Leadership { cluster: ClusterId::new(2), ..leadership(1, 1, vec![]) };
         assert_eq!(registry.announce("n1", &of_another).await, not_allowed);
         let asker = registry.certificates.client("client");
-        let address = registry.endpoint.local_address();
-        let found = soon(leader(&asker, address, ClusterId::new(2), LONG)).await;
+        let address = registry.endpoint.local_address().into();
+        let found = soon(leader(&asker, &address, ClusterId::new(2), LONG)).await;
         assert_eq!(found, Err(LookupError::Refused(Refusal::NotAllowed)));
         assert_eq!(registry.terms().await, []);
     }
@@ -430,11 +430,12 @@ mod tests {
         let certificates = Certificates::of(CLUSTER.get());
         let nobody = std::net::UdpSocket::bind(any_port()).unwrap();
         let client = certificates.client("client");
-        let asked = leader(&client, nobody.local_addr().unwrap(), CLUSTER, LONG);
-        assert!(matches!(soon(asked).await, Err(LookupError::Connect(_))));
+        let nowhere = nobody.local_addr().unwrap().into();
+        let asked = soon(leader(&client, &nowhere, CLUSTER, LONG)).await;
+        assert!(matches!(asked, Err(LookupError::Connect(_))));
         // A node is no registry.
         let node = certificates.server("n1", &[Protocol::Client]);
-        let asked = soon(leader(&client, node.local_address(), CLUSTER, LONG)).await;
+        let asked = soon(leader(&client, &node.local_address().into(), CLUSTER, LONG)).await;
         let error = asked.unwrap_err();
         assert!(matches!(error, LookupError::Connect(_)), "{error}");
     }
@@ -460,11 +461,11 @@ mod tests {
         let (go, gone) = blocking::channel();
         let disk = Slow { asked, go: std::sync::Mutex::new(gone) };
         let server = Server::start_with(Arc::new(disk), Table::default(), endpoint.clone());
-        let address = endpoint.local_address();
+        let address = crate::address::Address::from(endpoint.local_address());
         let announcing = |term| {
-            let node = certificates.client("n1");
+            let (node, address) = (certificates.client("n1"), address.clone());
             tokio::spawn(async move {
-                announce(&node, address, &leadership(term, 1, vec![]), LONG).await
+                announce(&node, &address, &leadership(term, 1, vec![]), LONG).await
             })
         };
         let first = announcing(1);
@@ -474,11 +475,11 @@ mod tests {
         });
         let was_asked = soon(was_asked).await.unwrap();
         let client = certificates.client("client");
-        assert_eq!(soon(leader(&client, address, CLUSTER, LONG)).await, Ok(None));
+        assert_eq!(soon(leader(&client, &address, CLUSTER, LONG)).await, Ok(None));
         assert!(!first.is_finished());
         go.send(Ok(())).unwrap();
         soon(first).await.unwrap().unwrap();
-        let known = soon(leader(&client, address, CLUSTER, LONG)).await;
+        let known = soon(leader(&client, &address, CLUSTER, LONG)).await;
         assert_eq!(known, Ok(Some(announcement(1, 1))));
 
         // A disk that fails ends the registry, without an answer.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   7  cli                      4  registry            1  raft
-//!   6  node   sim               3  replica   net       0  types  limits  entry
-//!   5  client                   2  store     wire         marks  mutants
+//!   6  node   sim               3  replica   net       0  types  address  limits
+//!   5  client                   2  store     wire         entry  marks  mutants
 //! ```
 //!
 //! Modules of one floor do not know each other, those of floor 0 excepted: they are one folder's
@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("wire", 2),
     ("raft", 1),
     ("types", 0),
+    ("address", 0),
     ("limits", 0),
     ("entry", 0),
     ("marks", 0),

@@ -67,9 +67,9 @@ impl Nodes {
         let config = NodeConfig {
             cluster: CLUSTER,
             node,
-            listen: address,
-            address,
-            peers,
+            listen: address.into(),
+            address: address.into(),
+            peers: peers.into_iter().map(|(peer, at)| (peer, at.into())).collect(),
             registry: None,
             heartbeat: Duration::from_millis(100),
             election_timeout_min: Duration::from_millis(600),
@@ -103,7 +103,7 @@ impl Nodes {
         Client::connect(ClientSettings {
             certs: self.path().join("certs"),
             name: "client".to_owned(),
-            nodes: self.addresses.clone().into_iter().collect(),
+            nodes: self.addresses.iter().map(|(node, at)| (*node, (*at).into())).collect(),
             registry: None,
             cluster: Some(CLUSTER),
             timeout: Duration::from_mins(1),

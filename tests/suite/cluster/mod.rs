@@ -3,6 +3,7 @@
 mod bench;
 mod crashes;
 pub(crate) mod harness;
+mod names;
 mod refusals;
 mod service;
 mod together;
