@@ -69,6 +69,12 @@ pub const OFFSET_KEY_ENTRIES: u64 = 64;
 /// keys on a page and splits it at the 17th: twice that, and no entry is on a page yet to be split.
 pub const PLACES_AHEAD: usize = 32;
 
+/// Bytes that a node keeps free on its disk, besides twice the size of a segment: below them no
+/// records are taken, below half of them no entries. What a follower has accepted by then (messages
+/// of 1 MiB, 32 on their way, and what sled writes besides) fits into a quarter; a start, which
+/// copies a segment of about its size and a half, into the second segment.
+pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
+
 /// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
 /// half of it for a slow disk.
 pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);

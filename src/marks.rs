@@ -80,6 +80,8 @@ marks! {
     HandoverGivenUp,
     /// an index that is overwritten had a write under way
     OverwrittenUnderWay,
+    /// entries were not taken because there is no room for them
+    NoRoomForEntries,
     /// entries were not taken because they had changed on the way
     BadEntries,
     /// a repeated request was answered from the table of clients
@@ -90,6 +92,8 @@ marks! {
     Gap,
     /// a request was refused because too much waits
     Busy,
+    /// a request was refused because a disk is full
+    RefusedDiskFull,
     /// a request of a client that is forgotten was refused
     Expired,
     /// a request was refused because this node does not lead

@@ -187,6 +187,20 @@ impl Ord for LogId {
     }
 }
 
+/// A number of bytes, as people read it: in whole MiB, or in less where that would be nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteCount(pub u64);
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >> 20 > 0 => write!(f, "{} MiB", bytes >> 20),
+            bytes if bytes >> 10 > 0 => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.index, self.term)

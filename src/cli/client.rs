@@ -163,6 +163,7 @@ fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
         next_offset: said.map(|welcome| welcome.next_offset),
         lag: status.lag(node),
         reachable: said.is_some(),
+        disk_full: said.and_then(|welcome| welcome.disk_full),
     }
 }
 

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::output::Row;
-use crate::types::{ClusterId, Index, NodeId, Offset, Term, Timestamp};
+use crate::raft::DiskFull;
+use crate::types::{ByteCount, ClusterId, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::{Appended, Role};
 
 /// An acknowledged request.
@@ -112,6 +113,8 @@ pub(super) struct NodeRow {
     pub(super) lag: Option<u64>,
     /// Whether it answered.
     pub(super) reachable: bool,
+    /// What its disk has and needs, if that is too little.
+    pub(super) disk_full: Option<DiskFull>,
 }
 
 /// What the registry says, in a [`StatusRow`].
@@ -146,6 +149,10 @@ impl Row for StatusRow {
                 shown(node.lag),
                 node.address,
             )?;
+            if let Some(full) = node.disk_full {
+                let (free, needed) = (ByteCount(full.free_bytes), ByteCount(full.needed_bytes));
+                writeln!(out, "      {}'s disk is full: {free} free, {needed} needed", node.node)?;
+            }
         }
         let registry = &self.registry;
         match (registry.reachable, registry.leader, registry.term) {
@@ -448,6 +455,7 @@ mod tests {
                 next_offset: None,
                 lag: None,
                 reachable: false,
+                disk_full: None,
             }],
             registry: RegistryRow {
                 reachable: true,
@@ -455,7 +463,7 @@ mod tests {
                 term: Some(Term::new(1)),
             },
         };
-        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
+        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
         assert_eq!(json(&status), expected);
         assert!(human(&status).contains("n1    unreachable"));
     }

@@ -24,7 +24,7 @@ use crate::limits::{
     BACKOFF_MIN, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, LANE_QUEUE_MAX, ORDERS_QUEUE_MAX,
 };
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
-use crate::types::{ClientId, Index, NodeId, Seq};
+use crate::types::{ClientId, Index, Seq};
 use crate::wire::Frame;
 use crate::wire::api::{AppendReplies, Appended, Request};
 
@@ -46,7 +46,7 @@ pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: 
         events: mpsc::channel(LANE_QUEUE_MAX),
         approach: JoinSet::new(),
         paused_until: None,
-        busy: None,
+        refused: None,
         troubles: 0,
         quiet_since: Instant::now(),
         hedge_after: CLIENT_HEDGE_AFTER,
@@ -79,8 +79,8 @@ struct Conversation {
     /// The task that looks for the leader and opens a stream to it: at most one.
     approach: JoinSet<Approach>,
     paused_until: Option<Instant>,
-    /// Who was too busy when last heard.
-    busy: Option<NodeId>,
+    /// Why the leader refused when last heard, if it had too much to do or no room.
+    refused: Option<Unavailable>,
     /// Refusals and failures since the last acknowledgement.
     troubles: u32,
     /// When the last answer came, or the first request after a rest was sent.
@@ -251,9 +251,13 @@ impl Conversation {
         match advice {
             Advice::Continue => {}
             Advice::Pause => {
-                self.busy = self.lanes.get(&number).map(|lane| lane.leading.node);
-                self.troubles += 1;
-                self.paused_until = Some(Instant::now() + self.pause());
+                let busy = |lane: &Lane| Unavailable::Busy { node: lane.leading.node };
+                self.refused = self.lanes.get(&number).map(busy);
+                self.take_a_pause();
+            }
+            Advice::NoRoom { node, full } => {
+                self.refused = Some(Unavailable::DiskFull { node: *node, full: *full });
+                self.take_a_pause();
             }
             Advice::Elsewhere { hint } => {
                 if let Some(lane) = self.lanes.get(&number) {
@@ -270,6 +274,11 @@ impl Conversation {
             }
             Advice::Failed(failure) => self.fail_all(&Cause::Failure(*failure)),
         }
+    }
+
+    fn take_a_pause(&mut self) {
+        self.troubles += 1;
+        self.paused_until = Some(Instant::now() + self.pause());
     }
 
     /// The lane is no longer the one to the leader. It is kept while it owes answers.
@@ -292,7 +301,7 @@ impl Conversation {
     fn acknowledge(&mut self) {
         while let Some((_, appended)) = self.session.take_answered() {
             self.troubles = 0;
-            self.busy = None;
+            self.refused = None;
             if let Some(waiting) = self.waiting.pop_front() {
                 // Whoever asked may have gone.
                 let _ = waiting.reply.send(Ok(appended));
@@ -399,11 +408,9 @@ impl Conversation {
                 AppendError::Unavailable(unavailable.clone())
             }
             (Cause::GivenUp, None) => AppendError::GivenUp,
-            (Cause::TimedOut, None) if is_first || self.busy.is_some() => {
-                AppendError::Unavailable(match self.busy {
-                    Some(node) => Unavailable::Busy { node },
-                    None => self.shared.unavailable(),
-                })
+            (Cause::TimedOut, None) if is_first || self.refused.is_some() => {
+                let refused = self.refused.clone();
+                AppendError::Unavailable(refused.unwrap_or_else(|| self.shared.unavailable()))
             }
             (Cause::TimedOut | Cause::Failure(_), None) => AppendError::Ended,
         }
@@ -416,7 +423,7 @@ impl Conversation {
         self.stop_approach();
         self.session = Session::new(new_client());
         self.paused_until = None;
-        self.busy = None;
+        self.refused = None;
         if self.ends_at_failure {
             // Orders that nobody has looked at fail as their replies are dropped.
             self.orders = None;

@@ -163,6 +163,7 @@ impl World {
             last_index: Index::new(self.log.len() as u64),
             commit_index: Index::new(self.committed() as u64),
             next_offset: Offset::new(self.records().len() as u64),
+            disk_full: None,
             nodes: self.addresses.iter().map(|(node, at)| (*node, at.to_string())).collect(),
         }
     }

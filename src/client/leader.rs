@@ -15,7 +15,8 @@ use super::outcome::Outcome;
 use super::route::{Leading, Next, Route};
 use crate::limits::{CLIENT_ASK_EVERY, CLIENT_HEDGE_AFTER, NODES_MAX};
 use crate::net::Problem;
-use crate::types::NodeId;
+use crate::raft::DiskFull;
+use crate::types::{ByteCount, NodeId};
 use crate::wire::api::{Role, Welcome};
 use crate::wire::registry::Announcement;
 
@@ -51,6 +52,17 @@ pub enum Unavailable {
         /// Who.
         node: NodeId,
     },
+    /// The leader refused all the time because a disk is full.
+    #[error(
+        "{node}'s disk is full: {} free, {} needed",
+        ByteCount(full.free_bytes), ByteCount(full.needed_bytes)
+    )]
+    DiskFull {
+        /// Whose.
+        node: NodeId,
+        /// What it has and needs.
+        full: DiskFull,
+    },
     /// The nodes and this client do not accept each other's certificates.
     #[error("{node}: {problem}")]
     Refused {
@@ -81,6 +93,9 @@ impl Unavailable {
                 "an election may be under way: try again, or see `annal client status`"
             }
             Self::Busy { .. } => "try again in a moment",
+            Self::DiskFull { .. } => {
+                "make room on that node's disk: appends go on by themselves, and reads never stopped"
+            }
             Self::Refused { problem, .. } => problem.hint(),
         }
     }

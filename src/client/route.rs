@@ -172,6 +172,7 @@ mod tests {
             last_index: Index::ZERO,
             commit_index: Index::ZERO,
             next_offset: Offset::ZERO,
+            disk_full: None,
             nodes: vec![],
         }
     }

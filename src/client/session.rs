@@ -8,7 +8,7 @@
 //! ```text
 //!   push ──► unanswered ──next──► outstanding on a lane ──Ok──────────► answered, in order
 //!                ▲                        │
-//!                ├──── NotLeader, Busy, Gap: this sending was not taken
+//!                ├──── NotLeader, Busy, DiskFull, Gap: this sending was not taken
 //!                └──── Unknown, lane closed: it may have been taken ── doubtful, for ever
 //! ```
 //!
@@ -24,6 +24,7 @@ use super::token::Token;
 use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
 use crate::marks::{Mark, hit};
 use crate::mutants;
+use crate::raft::DiskFull;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Seq};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
 
@@ -55,6 +56,13 @@ pub enum Advice {
     Continue,
     /// The lane's node has too much to do: pause before sending more on this lane.
     Pause,
+    /// As [`Advice::Pause`], because there is no room on a disk.
+    NoRoom {
+        /// Whose disk.
+        node: NodeId,
+        /// What it has and needs.
+        full: DiskFull,
+    },
     /// The lane's node cannot take requests: open a lane to the leader, keep this one only for the
     /// answers that it still owes.
     Elsewhere {
@@ -344,6 +352,7 @@ impl Session {
                 Advice::Elsewhere { hint: *leader }
             }
             AppendRefusal::Busy => Advice::Pause,
+            AppendRefusal::DiskFull { node, full } => Advice::NoRoom { node: *node, full: *full },
             AppendRefusal::Gap { expected } => self.on_gap(seq, *expected),
             AppendRefusal::Expired => {
                 self.expired = true;

@@ -198,7 +198,7 @@ impl World {
 
     fn follow(&mut self, lane: u64, advice: &Advice) {
         match advice {
-            Advice::Continue | Advice::Pause => {}
+            Advice::Continue | Advice::Pause | Advice::NoRoom { .. } => {}
             Advice::Elsewhere { .. } => {
                 self.current = self.current.filter(|current| *current != lane);
             }

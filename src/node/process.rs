@@ -224,5 +224,6 @@ fn options(config: &NodeConfig) -> replica::Options {
         segment_bytes: config.segment_bytes,
         sessions_max: limits::SESSIONS_MAX,
         proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
+        reserve_bytes: limits::DISK_RESERVE_BYTES + 2 * config.segment_bytes,
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::raft::Role;
+use crate::raft::{DiskFull, Role};
 use crate::replica::Replica;
 use crate::types::{Index, LogNumber, NodeId, Offset, Term};
 use crate::wire::api;
@@ -19,6 +19,7 @@ pub(super) struct Published {
     pub(super) commit_index: Index,
     /// The offset after the last committed record.
     pub(super) next_offset: Offset,
+    pub(super) disk_full: Option<DiskFull>,
     /// Entries up to here are committed and on this node's disk.
     pub(super) readable: Index,
 }
@@ -40,6 +41,7 @@ impl Published {
             last_index: raft.log().last().index,
             commit_index: raft.log().commit_index(),
             next_offset: replica.committed_offset(LogNumber::MAIN),
+            disk_full: raft.disk_full(),
             readable: replica.readable(),
         }
     }

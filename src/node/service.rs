@@ -86,6 +86,7 @@ impl Service {
             last_index: published.last_index,
             commit_index: published.commit_index,
             next_offset: published.next_offset,
+            disk_full: published.disk_full,
             nodes: nodes.collect(),
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::message::{EntryInfo, Message};
+use super::space::DiskFull;
 use crate::entry::NoOp;
 use crate::types::{Index, LogId, NodeId, Term, Ticket};
 
@@ -63,7 +64,13 @@ pub enum Input {
         /// The entries. The caller keeps their bytes at hand for the message that follows.
         entries: Vec<EntryInfo>,
     },
-    /// Hand over leadership to the most advanced follower (thesis 3.10).
+    /// How full this node's disk is, whenever that has changed: `None` if it has room.
+    Space {
+        /// What it has and should have.
+        disk_full: Option<DiskFull>,
+    },
+    /// Hand over leadership to the most advanced follower (thesis 3.10), if there is a choice to
+    /// one whose disk is not full.
     Transfer,
 }
 

@@ -13,6 +13,7 @@ use super::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Message, PreVote, PreVoteResponse,
     RequestVote, RequestVoteResponse, TimeoutNow,
 };
+use super::space::DiskFull;
 use crate::types::{LogId, NodeId};
 
 impl Display for Message {
@@ -79,7 +80,16 @@ impl Display for AppendEntries {
 impl Display for AppendEntriesResponse {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "AppendEntriesResponse@{} {}", self.term, self.result)?;
-        if self.round > 0 { write!(f, " round={}", self.round) } else { Ok(()) }
+        if self.round > 0 {
+            write!(f, " round={}", self.round)?;
+        }
+        if let Some(full) = &self.disk_full { write!(f, " {full}") } else { Ok(()) }
+    }
+}
+
+impl Display for DiskFull {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "full={}/{}", self.free_bytes, self.needed_bytes)
     }
 }
 

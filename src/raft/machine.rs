@@ -5,6 +5,7 @@ use super::log::{RaftLog, RecoveredLog};
 use super::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
 use super::outbox::Outbox;
 use super::role::{ElectionTimer, Follower, Role};
+use super::space::DiskFull;
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants;
@@ -78,6 +79,8 @@ pub struct Raft {
     pub(super) outbox: Outbox,
     /// The entropy of the newest tick.
     pub(super) random: u64,
+    /// Its disk is full, as far as it was told.
+    pub(super) disk_full: Option<DiskFull>,
 }
 
 impl Raft {
@@ -93,7 +96,8 @@ impl Raft {
         assert!(log.last().term <= hard_state.current_term, "an entry of a term never seen");
         let timer = ElectionTimer { elapsed: 0, timeout: options.election_timeout_ticks_max };
         let role = Role::Follower(Follower { leader: None, timer });
-        let mut raft = Self { options, hard_state, log, role, outbox: Outbox::new(), random };
+        let (outbox, disk_full) = (Outbox::new(), None);
+        let mut raft = Self { options, hard_state, log, role, outbox, random, disk_full };
         raft.role = Role::Follower(Follower { leader: None, timer: raft.armed_timer() });
         raft.log.trim_window(raft.options.window_bytes_max);
         raft.check();
@@ -116,6 +120,7 @@ impl Raft {
             Input::Fetched { to, prev_log_id, entries } => {
                 self.on_fetched(to, prev_log_id, entries);
             }
+            Input::Space { disk_full } => self.on_space(disk_full),
             Input::Transfer => self.on_transfer(),
         }
         self.log.trim_window(self.options.window_bytes_max);
@@ -283,7 +288,8 @@ impl Raft {
             Message::AppendEntries(m) => {
                 hit(Mark::OlderTerm);
                 let result = AppendResult::Stale;
-                let response = AppendEntriesResponse { term, round: m.round, result };
+                let (round, disk_full) = (m.round, self.disk_full);
+                let response = AppendEntriesResponse { term, round, result, disk_full };
                 self.outbox.send(from, Message::AppendEntriesResponse(response));
             }
             Message::RequestVote(_) => {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
+use super::space::DiskFull;
 use crate::types::{Index, LogId, NodeId, Term};
 
 /// One message between two nodes.
@@ -124,6 +125,8 @@ pub struct AppendEntriesResponse {
     pub round: u64,
     /// Whether the entries fit.
     pub result: AppendResult,
+    /// The sender's disk is full: it may have taken fewer entries than were sent.
+    pub disk_full: Option<DiskFull>,
 }
 
 /// Whether entries fitted.

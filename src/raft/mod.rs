@@ -11,6 +11,7 @@
 //! - `machine`: the state, and the table of roles and messages;
 //! - `role`, `election`, `replication`, `reads`: what each does;
 //! - `progress` and `log`: how far a follower is, how the log is shaped;
+//! - `space`: what a node with a full disk still takes;
 //! - `outbox`: how nothing is promised before it is on disk;
 //! - `configuration` and `quorum`: who votes, and how many are enough;
 //! - `display`: how all of it reads in logs, traces and scripts;
@@ -39,6 +40,7 @@ pub mod quorum;
 mod reads;
 mod replication;
 mod role;
+mod space;
 
 pub use border::{Content, Effect, HardState, Input, Notice, Persist, ReadToken, StepDownReason};
 pub use configuration::Configuration;
@@ -53,3 +55,4 @@ pub use reads::Reads;
 pub use role::{
     Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, PreCandidate, Role,
 };
+pub use space::DiskFull;

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use super::space::DiskFull;
 use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
 use crate::marks::{Mark, hit};
 use crate::types::{Index, LogId};
@@ -44,6 +45,8 @@ pub struct Progress {
     pub fetching: Option<LogId>,
     /// The newest round of heartbeats that it answered.
     pub acked_round: u64,
+    /// Its disk is full, as it last said.
+    pub disk_full: Option<DiskFull>,
     /// Ticks since it was last heard.
     pub silent_ticks: u32,
     /// Ticks since entries were last sent or last acknowledged, while some are outstanding.
@@ -60,14 +63,17 @@ impl Progress {
             next_index,
             fetching: None,
             acked_round: 0,
+            disk_full: None,
             silent_ticks: 0,
             waiting_ticks: 0,
         }
     }
 
-    /// Whether another message with entries may go out.
+    /// Whether another message with entries may go out. To a follower that takes none it may not:
+    /// its answers to heartbeats say when that is over.
     pub fn may_send(&self) -> bool {
         self.fetching.is_none()
+            && self.disk_full.is_none_or(|full| full.takes_entries())
             && match &self.state {
                 State::Probe { outstanding } => outstanding.is_none(),
                 State::Replicate { in_flight } => {

@@ -32,6 +32,7 @@ impl Raft {
         }
         self.broadcast_entries();
         self.forget_unread_of_nobody();
+        self.maybe_leave_full_disk();
     }
 
     /// Who no longer waits for a read (it was lost, and its follower fell silent) proves nothing.
@@ -192,6 +193,7 @@ impl Raft {
         let last = self.log.last().index;
         let Some(progress) = self.leader_mut().progress.get_mut(&from) else { return };
         progress.silent_ticks = 0;
+        progress.disk_full = message.disk_full;
         progress.acked_round = progress.acked_round.max(message.round);
         match message.result {
             AppendResult::Accepted { match_index } => {
@@ -336,7 +338,7 @@ impl Raft {
             .progress
             .iter()
             .filter(|(node, progress)| voters.contains(node) && progress.silent_ticks < patience);
-        let most_advanced = candidates.max_by_key(|(_, progress)| progress.match_index);
+        let most_advanced = candidates.max_by_key(|(_, p)| (p.disk_full.is_none(), p.match_index));
         let Some((to, _)) = most_advanced.filter(|_| leader.transfer.is_none()) else { return };
         let to = *to;
         leader.transfer = Some(LeadershipTransfer { to, asked: false, elapsed: 0 });
@@ -388,6 +390,7 @@ impl Raft {
             {
                 self.truncate_unasked(prev_log_id.index.next());
             }
+            let entries = self.within_space(prev_log_id.index, entries);
             let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
             let last = self.log.last().index;
@@ -402,7 +405,8 @@ impl Raft {
             hit(Mark::Rejected);
             AppendResult::Rejected { prev_log_id, hint: self.log.last_possible_match(prev_log_id) }
         };
-        let response = AppendEntriesResponse { term, round, result };
+        let disk_full = self.disk_full;
+        let response = AppendEntriesResponse { term, round, result, disk_full };
         self.outbox.send(from, Message::AppendEntriesResponse(response));
     }
 

@@ -14,8 +14,8 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants;
 use crate::raft::{
-    self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
-    ReadToken, RecoveredLog,
+    self, AppendEntries, Content, DiskFull, Effect, EntryInfo, Input, Message, Notice, Persist,
+    Raft, ReadToken, RecoveredLog,
 };
 use crate::store::{Head, Recovered, Write};
 use crate::types::{Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp};
@@ -37,6 +37,8 @@ pub struct Options {
     pub sessions_max: usize,
     /// Bytes of requests that may wait to be proposed.
     pub proposals_bytes_max: usize,
+    /// Bytes that are to stay free on the disk: below them no records are taken.
+    pub reserve_bytes: u64,
 }
 
 /// What can happen to a replica.
@@ -75,6 +77,12 @@ pub enum Event {
         prev_log_id: LogId,
         /// The entry of `prev_log_id` itself (unless that is before the first), then those after it.
         entries: Vec<SealedEntry>,
+    },
+    /// So many bytes are free on this node's disk. To be told whenever that has changed, and soon
+    /// after the start: until then there is room.
+    Space {
+        /// How many.
+        free_bytes: u64,
     },
     /// Hand over leadership, if this node leads.
     Transfer,
@@ -262,6 +270,7 @@ impl Replica {
             Event::Fetched { to, prev_log_id, entries } => {
                 self.on_fetched(to, prev_log_id, entries);
             }
+            Event::Space { free_bytes } => self.on_space(free_bytes),
             Event::Transfer => self.step(Input::Transfer),
         }
     }
@@ -269,6 +278,9 @@ impl Replica {
     /// Folds the append requests that wait into entries, as far as the pipeline has room. To be
     /// called when no more events are at hand; calling it again is harmless.
     pub fn flush(&mut self) {
+        if self.raft.full_node().is_some() {
+            return self.turn_away();
+        }
         while self.proposals.has_waiting() && self.raft.may_propose() && self.pipeline_has_room() {
             self.fold();
         }
@@ -354,6 +366,9 @@ impl Replica {
         if !is_valid {
             return self.refuse(token, AppendRefusal::Invalid);
         }
+        if self.raft.full_node().is_some() {
+            return self.turn_one_away(&waiting);
+        }
         if let Err(token) = self.proposals.admit(waiting, self.options.proposals_bytes_max) {
             hit(Mark::Busy);
             self.refuse(token, AppendRefusal::Busy);
@@ -415,13 +430,7 @@ impl Replica {
                     records,
                 });
             }
-            // Held until its entry is committed; if it is, answered in this very step.
-            Verdict::Known(answer) => {
-                let is_committed = answer.index <= self.raft.log().commit_index();
-                hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
-                self.proposals.wait_for_commit(token, answer);
-                self.answer_committed();
-            }
+            Verdict::Known(answer) => self.answer_again(token, answer),
             Verdict::Gap { expected } => {
                 hit(Mark::Gap);
                 self.refuse(token, AppendRefusal::Gap { expected });
@@ -432,6 +441,15 @@ impl Replica {
             }
         }
         None
+    }
+
+    /// Of a request that is in the log: held until its entry is committed; if it is, answered in this
+    /// very step.
+    fn answer_again(&mut self, token: AppendToken, answer: super::Answer) {
+        let is_committed = answer.index <= self.raft.log().commit_index();
+        hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
+        self.proposals.wait_for_commit(token, answer);
+        self.answer_committed();
     }
 
     /// Judges a request by those of the same client that go into the same entry, if there are any.
@@ -474,6 +492,35 @@ impl Replica {
 
     fn not_leader(&self) -> AppendRefusal {
         AppendRefusal::NotLeader { leader: self.raft.leader() }
+    }
+
+    /// Nothing new is taken: whatever waits is answered.
+    fn turn_away(&mut self) {
+        while let Some(waiting) = self.proposals.next_within(usize::MAX) {
+            self.turn_one_away(&waiting);
+        }
+    }
+
+    /// What is in the log is answered as ever; anything else has to wait until there is room.
+    fn turn_one_away(&mut self, waiting: &Waiting) {
+        let Some((node, full)) = self.raft.full_node() else { return };
+        let Waiting { token, request, .. } = waiting;
+        match self.tail.look_up(request.client, request.seq, request.born) {
+            Verdict::Known(answer) => self.answer_again(*token, answer),
+            Verdict::New | Verdict::Gap { .. } | Verdict::Expired => {
+                hit(Mark::RefusedDiskFull);
+                self.refuse(*token, AppendRefusal::DiskFull { node, full });
+            }
+        }
+    }
+
+    fn on_space(&mut self, free_bytes: u64) {
+        let needed_bytes = self.options.reserve_bytes;
+        let full = DiskFull { free_bytes, needed_bytes };
+        let disk_full = (free_bytes < needed_bytes).then_some(full);
+        if disk_full != self.raft.disk_full() {
+            self.step(Input::Space { disk_full });
+        }
     }
 
     fn on_read(&mut self, token: ReadToken) {

@@ -137,7 +137,7 @@ impl World {
     fn revive(&mut self, node: NodeId) {
         let now = self.now;
         let machine = self.machine(node);
-        machine.disk.memory.set_full(false);
+        machine.disk.memory.make_room();
         machine.stall = Time::ZERO;
         machine.is_stuck = false;
         machine.dies_at_start = None;

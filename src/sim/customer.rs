@@ -466,7 +466,7 @@ impl Customer {
     fn follow(&mut self, now: Time, number: LaneNumber, advice: &Advice) {
         match advice {
             Advice::Continue => {}
-            Advice::Pause => {
+            Advice::Pause | Advice::NoRoom { .. } => {
                 self.troubles += 1;
                 let pause = limits::BACKOFF_MIN * 2_u32.pow(self.troubles.min(8));
                 self.send_after = now + Time::of(pause.min(limits::BACKOFF_MAX));

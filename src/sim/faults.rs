@@ -101,10 +101,12 @@ pub enum FaultKind {
         /// How long.
         length: Time,
     },
-    /// A disk has no space left.
+    /// A disk has no more than a little space left.
     Full {
         /// Whose.
         node: NodeId,
+        /// Bytes that still fit.
+        room: u64,
         /// How long.
         length: Time,
     },
@@ -224,7 +226,10 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         Class::Stall => {
             FaultKind::Stall { node, length: Time::from_millis(random.spread(50, 20_000)) }
         }
-        Class::Full => FaultKind::Full { node, length },
+        Class::Full => {
+            let room = random.below(2 * options.reserve_bytes);
+            FaultKind::Full { node, room: if random.below(3) == 0 { 0 } else { room }, length }
+        }
         Class::Io if random.coin() => FaultKind::SyncFails { node },
         Class::Io => FaultKind::Io { node, writes: random.coin() },
         // Rot is for ever: rarely more than one node can be spared.
@@ -352,8 +357,9 @@ impl fmt::Display for FaultKind {
             Self::Stall { node, length } => {
                 write!(f, "the disk of {node} stalls for {} ms", length.millis())
             }
-            Self::Full { node, length } => {
-                write!(f, "the disk of {node} is full for {} ms", length.millis())
+            Self::Full { node, room, length } => {
+                let length = length.millis();
+                write!(f, "the disk of {node} has {room} bytes left for {length} ms")
             }
             Self::SyncFails { node } => write!(f, "a sync of {node} fails"),
             Self::Io { node, writes: true } => write!(f, "writes of {node} fail"),

@@ -188,8 +188,9 @@ impl Machine {
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
-        let Options { segment_bytes, sessions_max, proposals_bytes_max, .. } = *options;
-        replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max }
+        let Options { segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes, .. } =
+            *options;
+        replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes }
     }
 }
 

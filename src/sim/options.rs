@@ -124,6 +124,8 @@ pub struct Options {
     pub(super) proposals_bytes_max: usize,
     /// Bytes that one batch of a disk may hold.
     pub(super) batch_bytes_max: usize,
+    /// Bytes that nodes want to keep free.
+    pub(super) reserve_bytes: u64,
     pub(super) window_bytes_max: u64,
     pub(super) append_count_max: usize,
     pub(super) append_bytes_max: usize,
@@ -198,6 +200,7 @@ impl Options {
             segment_bytes: random.spread(4 << 10, 256 << 10),
             proposals_bytes_max: random.one_of(&[16 << 10, 32 << 20]),
             batch_bytes_max: random.one_of(&[1, 1 << 10, 4 << 20]),
+            reserve_bytes: random.spread(16 << 10, 512 << 10),
             sessions_max: random.one_of(&[2, 8, 10_000, 10_000]),
             window_bytes_max: random.spread(1 << 10, 4 << 20),
             append_count_max: random.one_of(&[1, 2, 16, 256, 256]),
@@ -238,6 +241,7 @@ impl Options {
             segment_bytes: 256 << 10,
             sessions_max: limits::SESSIONS_MAX,
             proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
+            reserve_bytes: 256 << 10,
             batch_bytes_max: limits::GROUP_COMMIT_BYTES_MAX,
             window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,

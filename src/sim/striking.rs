@@ -53,8 +53,8 @@ impl World {
             }
             FaultKind::Clog { from, to, length } => self.network.clog(from, to, now + length),
             FaultKind::Stall { node, length } => self.machine(node).stall = length,
-            FaultKind::Full { node, length } => {
-                self.machine(node).disk.memory.set_full(true);
+            FaultKind::Full { node, room, length } => {
+                self.machine(node).disk.memory.leave_room(room);
                 self.queue.push(now + length, Event::Heal { number });
             }
             FaultKind::SyncFails { node } => {
@@ -99,7 +99,7 @@ impl World {
     /// A fault that lasts is over.
     pub(super) fn heal(&mut self, number: usize) {
         if let FaultKind::Full { node, .. } = self.faults[number].kind {
-            self.machine(node).disk.memory.set_full(false);
+            self.machine(node).disk.memory.make_room();
         }
         self.network.heal(number);
     }

@@ -90,6 +90,8 @@ impl World {
             replica.handle(wall_clock, event);
         }
         if std::mem::take(&mut process.tick_is_due) {
+            let free_bytes = process.stepper.free_bytes();
+            replica.handle(wall_clock, replica::Event::Space { free_bytes });
             replica.handle(wall_clock, replica::Event::Tick { random });
         }
         replica.flush();
@@ -362,6 +364,7 @@ fn welcome(node: NodeId, process: &Process) -> Welcome {
         last_index: raft.log().last().index,
         commit_index: raft.log().commit_index(),
         next_offset: process.replica.committed_offset(LogNumber::MAIN),
+        disk_full: raft.disk_full(),
         nodes: vec![],
     }
 }

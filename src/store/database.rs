@@ -19,7 +19,7 @@ use sled::{Db, IVec};
 use super::barrier::{Barrier, CONF_FILE, DB_FILE, check_no_blobs};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
-use super::guard::Opened;
+use super::guard::{Opened, is_about_space};
 use super::memory::{MemoryDatabase, MemoryRange};
 use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
 use crate::mutants;
@@ -395,6 +395,7 @@ pub(super) fn on_copy<T>(
 ) -> Result<T, StoreError> {
     check_files(disk, folder)?;
     disk.remove_folder(copy)?;
+    check_room(disk, folder, copy, shape)?;
     let look = || {
         let _guard = disk.opening(|| Opened::Copy);
         disk.copy_files(&files_of(disk, folder)?, folder, copy)?;
@@ -411,10 +412,28 @@ pub(super) fn on_copy<T>(
     let removed = disk.remove_folder(copy);
     let found = match outcome {
         Ok(result) => result.map_err(|error| of_original(error, folder, copy))?,
+        Err(panic) if is_about_space(&*panic) => {
+            return Err(StoreError::io("copy", folder)(ErrorKind::StorageFull.into()));
+        }
         Err(_panic) => return Err(StoreError::damage(folder, Fault::Panicked)),
     };
     removed?;
     Ok(found)
+}
+
+/// A copy is not begun that would not fit.
+fn check_room(disk: &Disk, folder: &Path, copy: &Path, shape: Shape) -> Result<(), StoreError> {
+    let mut needed_bytes = disk.opening_bytes(shape.sled_segment_bytes);
+    for name in files_of(disk, folder)? {
+        needed_bytes += disk.length(&folder.join(name))?;
+    }
+    let data = parent_of(copy);
+    let free_bytes = disk.free_bytes(data)?;
+    if free_bytes < needed_bytes {
+        let (data, folder) = (data.to_owned(), folder.to_owned());
+        return Err(StoreError::NoRoom { data, folder, free_bytes, needed_bytes });
+    }
+    Ok(())
 }
 
 /// An error about the copy, told about the original.

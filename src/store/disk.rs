@@ -79,6 +79,24 @@ impl Disk {
         .map_err(StoreError::io("create", path))
     }
 
+    /// Bytes that are free on the file system of a folder, as far as this user may take them.
+    pub(super) fn free_bytes(&self, folder: &Path) -> Result<u64, StoreError> {
+        match self {
+            Self::Real => real_free_bytes(folder),
+            Self::Memory(mount) => Ok(mount.free_bytes()),
+        }
+        .map_err(StoreError::io("ask for the free space of", folder))
+    }
+
+    /// Bytes of a file.
+    pub(super) fn length(&self, path: &Path) -> Result<u64, StoreError> {
+        match self {
+            Self::Real => fs::metadata(path).map(|found| found.len()),
+            Self::Memory(mount) => mount.length(path),
+        }
+        .map_err(StoreError::io("read", path))
+    }
+
     /// Gives a file or folder another name in the same folder.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         match self {
@@ -130,6 +148,14 @@ impl Disk {
             Self::Memory(mount) => mount.sync(path),
         }
         .map_err(StoreError::io("sync", path))
+    }
+
+    /// Bytes that sled may take when it opens a database: a segment of its own, and a snapshot.
+    pub(super) fn opening_bytes(&self, sled_segment_bytes: usize) -> u64 {
+        match self {
+            Self::Real => sled_segment_bytes as u64,
+            Self::Memory(_) => 0,
+        }
     }
 
     /// Copies the files of a database that nobody writes to, into a folder that is made for them.
@@ -196,6 +222,11 @@ fn real_names_in(folder: &Path) -> io::Result<Vec<String>> {
         entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
     };
     fs::read_dir(folder)?.map(name).collect()
+}
+
+fn real_free_bytes(folder: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(folder)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 fn real_hash_file(path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {

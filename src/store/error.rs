@@ -9,7 +9,7 @@ use super::Identity;
 use super::meta::FORMAT;
 use crate::entry::EntryError;
 use crate::raft::HardState;
-use crate::types::{Index, LogId, NodeId};
+use crate::types::{ByteCount, Index, LogId, NodeId};
 
 /// Trouble with a store.
 #[derive(Debug, Error)]
@@ -67,6 +67,21 @@ pub enum StoreError {
     Failed {
         /// The database.
         folder: PathBuf,
+    },
+    /// A copy of a database, which a start or an inspection looks at first, would not fit.
+    #[error(
+        "needs {} free in {} to look at a copy of {}, and has {}",
+        ByteCount(*needed_bytes), data.display(), folder.display(), ByteCount(*free_bytes)
+    )]
+    NoRoom {
+        /// Where the copy would be.
+        data: PathBuf,
+        /// The database.
+        folder: PathBuf,
+        /// Bytes that are free.
+        free_bytes: u64,
+        /// Bytes that it takes.
+        needed_bytes: u64,
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -189,6 +204,18 @@ impl StoreError {
         matches!(self, Self::Damage { .. } | Self::Missing { .. })
     }
 
+    /// Whether the disk is full. What was acknowledged is not touched by that.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::NoRoom { .. } => true,
+            Self::Io { source, .. } => {
+                let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+                kinds.contains(&source.kind())
+            }
+            _ => false,
+        }
+    }
+
     /// What the user can do about it, in one sentence.
     pub fn hint(&self) -> String {
         match self {
@@ -204,10 +231,11 @@ impl StoreError {
                 "nothing was changed; keep the folder, look at it with `annal node inspect`, and \
                  let the other nodes carry on without this one"
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space and start again"
+            error if error.is_full() => {
+                "make room there and start again; nothing that was acknowledged is lost"
             }
             Self::Failed { .. } => "check the disk, and start again",
+            Self::NoRoom { .. } => unreachable!("it is about a full disk"),
             Self::Io { .. } | Self::Sled { .. } => "check the disk and the folder's permissions",
         }
         .to_owned()

@@ -4,6 +4,7 @@
 //! while it is opened must not be unwound: its `Drop` would write into the very files that are in
 //! question. So the hook ends the process on the spot.
 
+use std::any::Any;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{self, PanicHookInfo};
@@ -13,6 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::error::StoreError;
+use crate::types::ByteCount;
+
+/// The exit code for trouble that is nobody's damage.
+const EXIT_FAILED: i32 = 1;
 
 /// The exit code for damage.
 const EXIT_DAMAGE: i32 = 6;
@@ -70,9 +75,13 @@ pub(super) fn mark_of(folder: &Path) -> PathBuf {
 ///
 /// While a folder is being opened, the hook marks it (a file `<folder>.damaged` beside it), says so,
 /// and exits with code 6; a marked folder is refused from then on. A panic at any other time prints
-/// one sentence and aborts.
+/// one sentence and aborts. If sled panics because the disk is full, nothing is damaged: the process
+/// says so and exits with code 1.
 pub fn install_panic_hook() {
     panic::set_hook(Box::new(|info| match panicked_over() {
+        over if over != Some(Opened::Copy) && is_about_space(info.payload()) => {
+            end_with_full_disk(over, info);
+        }
         Some(Opened::Copy) => tracing::debug!(%info, "a copy cannot be opened"),
         Some(Opened::InPlace(folder)) => end_with_damage(&folder, info),
         None => end_with_abort(info),
@@ -122,6 +131,45 @@ fn end_with_damage(folder: &Path, info: &PanicHookInfo<'_>) -> ! {
     }
     eprintln!("hint: keep the folder; the other nodes carry on without this one");
     process::exit(EXIT_DAMAGE)
+}
+
+/// Ends the process with exit code 1, because its store cannot go on: no write or sync is tried
+/// again, and the next start finds out what the disk holds.
+#[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
+pub(super) fn end_at_failure(error: &StoreError, free_bytes: Option<u64>) -> ! {
+    if error.is_damage() {
+        end_at_damage(error);
+    }
+    let free = match free_bytes.filter(|_| error.is_full()) {
+        Some(bytes) => format!(" ({} are free)", ByteCount(bytes)),
+        None => String::new(),
+    };
+    tracing::error!(%error, "the store cannot go on, so this process ends");
+    eprintln!("error: the store cannot go on, so this process ends: {error}{free}");
+    eprintln!("hint: {}", error.hint());
+    process::exit(EXIT_FAILED)
+}
+
+/// Whether a panic of sled's says that the disk is full: it then shows the error that it was given.
+pub(super) fn is_about_space(payload: &(dyn Any + Send)) -> bool {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+    ["StorageFull", "No space left on device", "QuotaExceeded", "Disk quota exceeded"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
+fn end_with_full_disk(over: Option<Opened>, info: &PanicHookInfo<'_>) -> ! {
+    tracing::error!(%info, "the disk is full, so this process ends");
+    match over {
+        Some(Opened::InPlace(folder)) => {
+            eprintln!("error: the disk is full: sled cannot open {}", folder.display());
+        }
+        _ => eprintln!("error: the disk is full: sled cannot go on, so this process ends"),
+    }
+    eprintln!("hint: make room there and start again; nothing that was acknowledged is lost");
+    process::exit(EXIT_FAILED)
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]

@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) synced: Mutex<Floor>,
     /// The highest commit index heard of.
     commit_index: AtomicU64,
+    /// Bytes that are free on its disk, as last looked at.
+    free_bytes: AtomicU64,
     /// Nothing more is to be written: the store is dropped without having been closed.
     pub(super) abandoned: AtomicBool,
 }
@@ -70,14 +72,32 @@ impl Shared {
         synced: Floor,
         commit_index: Index,
     ) -> Self {
-        Self {
+        let shared = Self {
             layout,
             segments,
             generation: meta.generation_cell(),
             meta: Mutex::new(meta),
             synced: Mutex::new(synced),
             commit_index: AtomicU64::new(commit_index.get()),
+            free_bytes: AtomicU64::new(u64::MAX),
             abandoned: AtomicBool::new(false),
+        };
+        shared.look_for_space();
+        shared
+    }
+
+    /// Bytes that are free on its disk, as far as known.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Acquire)
+    }
+
+    /// Looks how much is free. Done before each group commit and twice a second: a disk fills while
+    /// it is written to, and others may fill it, or free some.
+    pub(super) fn look_for_space(&self) {
+        match self.layout.disk.free_bytes(&self.layout.data) {
+            Ok(bytes) => self.free_bytes.store(bytes, Ordering::Release),
+            // Who cannot tell goes on with what was true before.
+            Err(error) => tracing::debug!(%error, "it is not known how much space is free"),
         }
     }
 
@@ -90,6 +110,7 @@ impl Shared {
     }
 
     pub(super) fn raise_floor(&self) -> Result<(), StoreError> {
+        self.look_for_space();
         let mut meta = self.meta.lock().expect(UNPOISONED);
         let synced = *self.synced.lock().expect(UNPOISONED);
         if synced == meta.record().floor {

@@ -129,11 +129,15 @@ impl Layout {
         Ok(trash)
     }
 
-    /// What earlier runs left and nobody needs: trash and copies.
-    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let of = |folder: PathBuf, prefix: &'static str| -> Result<Vec<PathBuf>, StoreError> {
-            Ok(paths_with_prefix(&folder, self.disk.names_in(&folder)?, prefix))
-        };
-        Ok([of(self.log(), TRASH)?, of(self.data.clone(), TRIAL)?].concat())
+    /// Removes the copies that an earlier run was looking at when it ended: a start needs their room.
+    pub(super) fn remove_trials(&self) -> Result<(), StoreError> {
+        let trials = paths_with_prefix(&self.data, self.disk.names_in(&self.data)?, TRIAL);
+        trials.iter().try_for_each(|folder| self.disk.remove_folder(folder))
+    }
+
+    /// The folders that earlier runs gave up.
+    pub(super) fn trash(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let log = self.log();
+        Ok(paths_with_prefix(&log, self.disk.names_in(&log)?, TRASH))
     }
 }

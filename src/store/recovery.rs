@@ -226,6 +226,7 @@ fn open_at(
     let started = Instant::now();
     let shape = segment_shape(options.sled_cache_bytes);
 
+    layout.remove_trials()?;
     let contents = examine_meta(&layout, identity)?;
     let unknown = check_folders(&layout, &contents, shape)?;
     let clean = contents.record.clean.is_some();
@@ -261,7 +262,7 @@ fn open_at(
         }
     }
     repair(&mut meta, &mut appender, tail.active.state, hard_state)?;
-    layout.leftovers()?.iter().try_for_each(|folder| layout.disk.remove_folder(folder))?;
+    layout.trash()?.iter().try_for_each(|folder| layout.disk.remove_folder(folder))?;
 
     let report = RecoveryReport {
         segments: contents.sealed.len() + tail.closing.iter().count() + 1,

@@ -91,6 +91,11 @@ impl Stepper {
         self.worker.shared().raise_floor()
     }
 
+    /// As [`super::Writer::free_bytes`].
+    pub fn free_bytes(&self) -> u64 {
+        self.worker.shared().free_bytes()
+    }
+
     /// A clean stop, after everything that is queued.
     ///
     /// # Errors

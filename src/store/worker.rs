@@ -52,6 +52,7 @@ impl Worker {
         group: Group,
         on_done: impl FnOnce(Done),
     ) -> Result<(), StoreError> {
+        self.shared.look_for_space();
         let changed = group.hard_state.filter(|new| *new != self.hard_state);
         if let Some(new) = changed {
             check_hard_state(self.hard_state, new);

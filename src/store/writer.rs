@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use super::error::StoreError;
 use super::group::Group;
+use super::guard::end_at_failure;
 use super::keeper::{Errand, Keeper, Shared, UNPOISONED};
 use super::layout::Layout;
 use super::lock::FolderLock;
@@ -135,6 +136,11 @@ impl Writer {
         }
     }
 
+    /// Bytes that are free on the store's disk, as of its newest write, or of half a second ago.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.free_bytes()
+    }
+
     /// Does what is queued, raises the floor, closes all files and marks the store as cleanly
     /// stopped. The lock is given back when this returns.
     ///
@@ -218,7 +224,7 @@ fn work(mut worker: Worker, mut queue: Queue, on_done: impl Fn(Done)) {
             return;
         }
         if let Err(error) = worker.perform(group, &on_done) {
-            end_process(&error);
+            end(worker.shared(), &error);
         }
     }
 }
@@ -238,17 +244,14 @@ fn keep(shared: &Shared, inbox: &Receiver<Option<Errand>>) {
             outcome = outcome.and_then(|()| shared.raise_floor());
         }
         if let Err(error) = outcome {
-            end_process(&error);
+            end(shared, &error);
         }
     }
 }
 
 /// A sync that failed is never tried again: the page cache may say afterwards that all is well. So
 /// the process ends, and what the disk really holds is found out by the next start.
-#[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
-fn end_process(error: &StoreError) -> ! {
-    tracing::error!(%error, "the store cannot go on, so this process ends");
-    eprintln!("error: the store cannot go on, so this process ends: {error}");
-    eprintln!("hint: {}", error.hint());
-    std::process::abort()
+fn end(shared: &Shared, error: &StoreError) -> ! {
+    shared.look_for_space();
+    end_at_failure(error, Some(shared.free_bytes()))
 }

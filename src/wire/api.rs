@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use crate::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX};
+use crate::raft::DiskFull;
 use crate::types::{
     ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp,
 };
@@ -51,6 +52,8 @@ pub struct Welcome {
     pub commit_index: Index,
     /// The offset after the last committed record of `main`.
     pub next_offset: Offset,
+    /// Its disk is full: it keeps what is left for what must go on, and takes no records as leader.
+    pub disk_full: Option<DiskFull>,
     /// Every member and where it listens, as this node is configured.
     pub nodes: Vec<(NodeId, String)>,
 }
@@ -140,6 +143,14 @@ pub enum AppendRefusal {
     Unknown,
     /// Not taken: it breaks a limit, or names a log that does not exist.
     Invalid,
+    /// Not taken: there is too little room on a disk. Try again, here or wherever the leader is by
+    /// then.
+    DiskFull {
+        /// Whose disk.
+        node: NodeId,
+        /// What it has and needs.
+        full: DiskFull,
+    },
 }
 
 /// What to read.
@@ -366,10 +377,11 @@ mod tests {
             last_index: Index::new(4),
             commit_index: Index::new(5),
             next_offset: Offset::new(6),
+            disk_full: Some(DiskFull { free_bytes: 7, needed_bytes: 8 }),
             nodes: vec![(n1(), "h:1".to_owned())],
         };
         let expected =
-            "2200000001110100000000000000000000000000000001020303010101040506010103683a31";
+            "2500000001110100000000000000000000000000000001020303010101040506010708010103683a31";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }

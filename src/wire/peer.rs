@@ -147,7 +147,9 @@ mod tests {
 
     use super::frame::tests::{hex, received};
     use super::*;
-    use crate::raft::{AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, RequestVote};
+    use crate::raft::{
+        AppendEntries, AppendEntriesResponse, AppendResult, DiskFull, EntryInfo, RequestVote,
+    };
     use crate::types::{Index, LogId, Term};
 
     fn node(number: u16) -> NodeId {
@@ -288,6 +290,7 @@ mod tests {
                 } else {
                     AppendResult::Rejected { prev_log_id: id, hint: LogId::ZERO }
                 },
+                disk_full: granted.then_some(DiskFull { free_bytes: index, needed_bytes: term }),
             }));
             prop_assert_eq!(PeerMessage::from_frame(&received(&response.to_frame())).unwrap(), response);
             let append = PeerMessage {

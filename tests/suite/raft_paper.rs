@@ -125,7 +125,12 @@ fn append(term: u64, prev: LogId, commit: u64, terms: &[u64]) -> Message {
 }
 
 fn response(term: u64, round: u64, result: AppendResult) -> Message {
-    Message::AppendEntriesResponse(AppendEntriesResponse { term: Term::new(term), round, result })
+    Message::AppendEntriesResponse(AppendEntriesResponse {
+        term: Term::new(term),
+        round,
+        result,
+        disk_full: None,
+    })
 }
 
 fn accepted(term: u64, match_index: u64) -> Message {

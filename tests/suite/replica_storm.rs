@@ -143,8 +143,13 @@ fn recover(place: usize, disk: &Disk, random: u64) -> Replica {
     let mut raft = raft::Options::new(node(place + 1), 5, (30, 60));
     raft.window_bytes_max = 2_000;
     raft.append_count_max = 3;
-    let options =
-        Options { raft, segment_bytes: 3_000, sessions_max: 10, proposals_bytes_max: 1 << 20 };
+    let options = Options {
+        raft,
+        segment_bytes: 3_000,
+        sessions_max: 10,
+        proposals_bytes_max: 1 << 20,
+        reserve_bytes: 0,
+    };
     Replica::recover(options, &disk.recover(), random).expect("its own writes are understood")
 }
 
@@ -346,6 +351,7 @@ impl World {
             }
             Err(AppendRefusal::Busy | AppendRefusal::Gap { .. } | AppendRefusal::Unknown) => {}
             Err(AppendRefusal::Invalid) => panic!("a valid request was refused"),
+            Err(AppendRefusal::DiskFull { .. }) => panic!("no disk is full here"),
         }
     }
 

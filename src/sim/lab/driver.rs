@@ -263,6 +263,25 @@ impl Lab {
         self.process(node).map(|process| process.replica.raft())
     }
 
+    /// Others take all of its disk but so many bytes.
+    pub(super) fn leave_room(&mut self, node: NodeId, bytes: u64) {
+        self.world.machine(node).disk.memory.leave_room(bytes);
+    }
+
+    pub(super) fn make_room(&mut self, node: NodeId) {
+        self.world.machine(node).disk.memory.make_room();
+    }
+
+    /// Whether a node knows that its disk is full.
+    pub(super) fn is_full(&self, node: NodeId) -> bool {
+        self.raft(node).is_some_and(|raft| raft.disk_full().is_some())
+    }
+
+    /// How many times its process was started.
+    pub(super) fn starts(&self, node: NodeId) -> u64 {
+        self.world.machines[World::place(node)].starts
+    }
+
     /// The nodes that run and are heard.
     pub(super) fn reachable(&self) -> Vec<NodeId> {
         self.nodes().into_iter().filter(|n| self.is_up(*n) && !self.is_cut_off(*n)).collect()
@@ -366,6 +385,18 @@ impl Lab {
     /// Whether a client has the answers to all that it began.
     pub(super) fn is_answered(&self, clerk: usize) -> bool {
         self.world.customers[clerk].is_idle()
+    }
+
+    /// A client reads all that is acknowledged, and waits for it.
+    #[track_caller]
+    pub(super) fn read(&mut self) -> Time {
+        let reader = self.hire();
+        self.world.customers[reader].want_read();
+        self.world.grant_wishes(reader);
+        self.world.schedule_poll(reader);
+        self.wait_until(SERVED, "a read is served", |lab| {
+            lab.world.customers[reader].reads_served() > 0
+        })
     }
 
     /// Hands a record to this node, be it the leader or not, and does not wait for anything: nobody

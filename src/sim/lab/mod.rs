@@ -26,6 +26,7 @@ mod agreement;
 mod driver;
 mod elections;
 mod figure_eight;
+mod full_disks;
 mod persistence;
 
 use driver::{ELECTION, HEARD, Lab, SERVED, TIMEOUT, in_worlds, in_worlds_of};

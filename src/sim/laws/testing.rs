@@ -241,7 +241,7 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
 pub(super) fn options(number: u16) -> Options {
     let raft = raft::Options::new(node(number), 2, (10, 10));
     let (sessions_max, proposals_bytes_max) = (crate::limits::SESSIONS_MAX, 1 << 20);
-    Options { raft, segment_bytes: 1 << 20, sessions_max, proposals_bytes_max }
+    Options { raft, segment_bytes: 1 << 20, sessions_max, proposals_bytes_max, reserve_bytes: 0 }
 }
 
 /// A follower with this log, in this term.
@@ -297,7 +297,8 @@ pub(super) fn candidacy(term: u64, last_log_id: LogId) -> PeerMessage {
 
 pub(super) fn accepted(term: u64, match_index: u64) -> PeerMessage {
     let result = AppendResult::Accepted { match_index: Index::new(match_index) };
-    let response = AppendEntriesResponse { term: Term::new(term), round: 1, result };
+    let response =
+        AppendEntriesResponse { term: Term::new(term), round: 1, result, disk_full: None };
     PeerMessage::bare(Message::AppendEntriesResponse(response))
 }
 

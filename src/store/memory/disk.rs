@@ -20,8 +20,17 @@ pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) faults: Faults,
     pub(super) batch_bytes_max: usize,
+    /// Bytes that fit on it; `None`: as many as anybody likes.
+    pub(super) size: Option<u64>,
     /// Counts the processes that have used it. What one of them has open is of no use to the next.
     pub(super) process: u64,
+}
+
+impl State {
+    /// Bytes that still fit.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.size.map_or(u64::MAX, |size| size.saturating_sub(self.tree.bytes()))
+    }
 }
 
 impl Default for MemoryDisk {
@@ -35,7 +44,7 @@ impl MemoryDisk {
     pub fn new() -> Self {
         let batch_bytes_max = GROUP_COMMIT_BYTES_MAX;
         let (tree, faults) = (Tree::new(), Faults::default());
-        let state = State { tree, faults, batch_bytes_max, process: 0 };
+        let state = State { tree, faults, batch_bytes_max, size: None, process: 0 };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -130,9 +139,16 @@ impl MemoryDisk {
         }
     }
 
-    /// Lets nothing more fit, or lets it fit again.
-    pub fn set_full(&self, is_full: bool) {
-        self.state().faults.is_full = is_full;
+    /// Leaves room for so many more bytes, as if somebody else had taken the rest. A write that does
+    /// not fit any more fails.
+    pub fn leave_room(&self, bytes: u64) {
+        let state = &mut *self.state();
+        state.size = Some(state.tree.bytes() + bytes);
+    }
+
+    /// Gives back all room that was taken.
+    pub fn make_room(&self) {
+        self.state().size = None;
     }
 
     /// What a node's process does last when its running store turns out to be damaged: it marks the

@@ -66,6 +66,7 @@ pub(super) struct Faults {
     pub(super) sync_fails: bool,
     pub(super) reads_fail: bool,
     pub(super) writes_fail: bool,
+    /// Nothing fits any more.
     pub(super) is_full: bool,
     /// Operations so far.
     pub(super) operations: u64,

@@ -27,7 +27,7 @@
 //! | `power_cut`          | what is not synced is kept, lost or torn, as the caller chooses       |
 //! | `fail_sync_once`     | a sync fails, and what it should have synced will never be            |
 //! | `fail_from_now_on`   | every read, or every write, is an error                               |
-//! | `set_full`           | nothing more fits                                                     |
+//! | `leave_room`         | so many more bytes fit, and then none                                 |
 //! | `rot`                | what was synced long ago is damaged                                   |
 //!
 //! Nothing here is random: where there is a choice, the caller makes it. After a kill or a power cut

@@ -60,6 +60,7 @@ impl Mount {
 
     fn pass(&self, state: &mut State, operation: Operation) -> Result<(), Refusal> {
         if state.process == self.process {
+            state.faults.is_full = operation == Operation::Write && state.free_bytes() == 0;
             state.faults.pass(operation)
         } else {
             Err(Refusal::Killed)
@@ -67,6 +68,20 @@ impl Mount {
     }
 
     // ---- looking ----
+
+    /// Bytes that still fit.
+    pub(in super::super) fn free_bytes(&self) -> u64 {
+        self.disk.state().free_bytes()
+    }
+
+    /// Bytes of a file.
+    pub(in super::super) fn length(&self, path: &Path) -> io::Result<u64> {
+        self.perform(Operation::Read, |state| match state.tree.node(path)? {
+            Node::Data(data) => Ok(data.length()),
+            Node::File(_) => Ok(0),
+            Node::Folder(_) => Err(ErrorKind::IsADirectory.into()),
+        })
+    }
 
     pub(in super::super) fn exists(&self, path: &Path) -> io::Result<bool> {
         self.perform(Operation::Read, |state| Ok(state.tree.find(View::Now, path).is_some()))

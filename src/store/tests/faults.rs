@@ -195,17 +195,20 @@ fn a_full_disk_is_no_damage_and_loses_nothing() {
     let mut log = Log::new();
     let mut running = stepper(&disk);
     append(&mut running, &mut log, 10).unwrap();
-    disk.set_full(true);
+    disk.leave_room(0);
     let error = append(&mut running, &mut log.clone(), 10).unwrap_err();
-    assert!(error.hint().contains("free some space"), "{error}");
+    assert!(error.is_full() && error.hint().contains("make room"), "{error}");
     drop(running);
     disk.restart();
+    // A start says what it needs before it begins with it.
+    let operations = disk.operations();
     let error = try_open(&disk).unwrap_err();
-    assert!(!error.is_damage(), "{error}");
+    assert!(matches!(error, StoreError::NoRoom { .. }) && !error.is_damage(), "{error}");
+    assert_eq!(disk.operations(), operations, "it has left something behind");
     disk.restart();
-    disk.set_full(false);
+    disk.make_room();
     assert_eq!(all(&disk), log.entries);
-    assert!(disk.faults().writes_refused >= 2);
+    assert!(disk.faults().writes_refused >= 1);
 }
 
 #[test]

@@ -161,9 +161,7 @@ fn a_truncation_reaches_into_the_closing_segment() {
     running.replace(3, &[1, 2]);
     assert_eq!(running.all(), running.log.entries);
     assert!(running.writer.floor().index <= index(4));
-    eventually("the end of the trash", || {
-        Layout::of(folder.path()).leftovers().unwrap().is_empty()
-    });
+    eventually("the end of the trash", || Layout::of(folder.path()).trash().unwrap().is_empty());
     let log = running.crash();
 
     let (mut running, recovered) = folder.open();
@@ -213,7 +211,7 @@ fn a_crash_within_a_truncation_across_segments_leaves_a_shorter_log() {
         assert_eq!(recovered.active_first, index(1));
         assert_eq!(recovered.report.segments, 1);
         assert!(!folder.segment(4).exists());
-        assert!(Layout::of(folder.path()).leftovers().unwrap().is_empty());
+        assert!(Layout::of(folder.path()).trash().unwrap().is_empty());
         running.close();
         assert_eq!(folder.open().1.entries, expected);
     }

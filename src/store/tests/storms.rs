@@ -40,7 +40,7 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
                 self.ends += 1;
             }
         }
-        self.disk.set_full(false);
+        self.disk.make_room();
         match (self.choose)(4) {
             0 => End::Kill.strike(&self.disk),
             1 => End::LoseAll.strike(&self.disk),
@@ -88,7 +88,7 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
                     let known = self.common().min(self.witness.log.len());
                     stepper.committed(index(known as u64))?;
                 }
-                2 if self.one_in(4) => self.disk.set_full(true),
+                2 if self.one_in(4) => self.disk.leave_room(0),
                 _ => self.write(&mut stepper)?,
             }
         }
