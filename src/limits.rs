@@ -305,6 +305,20 @@ pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
 /// connection whose process was killed says nothing; this ends the wait.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The longest that a question goes unanswered before another one is put beside it: each is given twice
+/// the time of the one before, so that a slow network and a dead connection both come to an end.
+pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(8);
+
+/// Questions to one node that one search may have under way.
+pub const CLIENT_QUESTIONS_MAX: u32 = 4;
+
+/// A client that looks for the leader asks the registry again after this time, the next time after
+/// twice as long: it is a hint, and the nodes know better …
+pub const REGISTRY_ASK_EVERY: Duration = Duration::from_millis(600);
+
+/// … up to this.
+pub const REGISTRY_ASK_EVERY_MAX: Duration = Duration::from_secs(5);
+
 /// How long a client that ends waits for its farewells to go out. A node that misses one notices by
 /// [`CLIENT_IDLE_TIMEOUT`].
 pub const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_millis(20);

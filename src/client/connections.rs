@@ -9,8 +9,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::search::LinkNumber;
 use crate::address::Address;
-use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::{
     CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol, Stream,
     StreamError,
@@ -82,6 +82,9 @@ impl AskError {
     }
 }
 
+/// A stream and the connection that carries it, or why there is none.
+pub(super) type Opened = Result<(LinkNumber, Stream), AskError>;
+
 /// One connection to each node, made when it is first needed.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -89,19 +92,30 @@ pub(super) struct Connections {
     registry: Option<Address>,
     /// Where the nodes listen: as configured, then as they themselves say.
     directory: Mutex<BTreeMap<NodeId, Address>>,
-    slots: Mutex<BTreeMap<NodeId, Slot>>,
+    slots: Mutex<BTreeMap<NodeId, Arc<Slot>>>,
     /// Connections made so far.
     made: AtomicU64,
 }
 
-/// The kept connection. Locked while it is being made, so that it is made once.
-type Slot = Arc<tokio::sync::Mutex<Option<Link>>>;
+/// Where the connection to a node is kept.
+#[derive(Debug, Default)]
+struct Slot {
+    kept: Mutex<Option<Link>>,
+    /// Locked while one is being made, so that it is made once.
+    dialling: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    fn live(&self) -> Option<Link> {
+        lock(&self.kept).clone().filter(|link| !link.connection.is_closed())
+    }
+}
 
 /// A connection and its number, by which it is known from its successor.
 #[derive(Clone, Debug)]
 struct Link {
     connection: Connection,
-    number: u64,
+    number: LinkNumber,
 }
 
 impl Connections {
@@ -125,69 +139,97 @@ impl Connections {
     }
 
     /// A connection to a node: the one that is kept, else a new one.
-    async fn to(&self, node: NodeId) -> Result<Link, AskError> {
+    async fn to(&self, node: NodeId, limit: Duration) -> Result<Link, AskError> {
         let slot = self.slot(node);
-        let mut kept = slot.lock().await;
-        if let Some(link) = kept.as_ref().filter(|link| !link.connection.is_closed()) {
-            return Ok(link.clone());
+        if let Some(link) = slot.live() {
+            return Ok(link);
         }
+        let _turn = slot.dialling.lock().await;
+        match slot.live() {
+            Some(made_meanwhile) => Ok(made_meanwhile),
+            None => self.dial(node, &slot, limit).await,
+        }
+    }
+
+    /// A new connection to a node, kept from now on instead of the one before. Whoever uses that one
+    /// may go on using it.
+    async fn dial(&self, node: NodeId, slot: &Slot, limit: Duration) -> Result<Link, AskError> {
         let address = lock(&self.directory).get(&node).cloned();
         let address = address.ok_or(AskError::NoAddress { node })?;
         // Which node it is, its certificate says: addresses may have been given without names.
         let expect = Expect { role: CertificateRole::Node, name: None };
-        let connection = self.endpoint.reach(&address, &expect, Protocol::Client).await?;
+        let dialling = self.endpoint.reach_within(limit, &address, &expect, Protocol::Client);
+        let connection = dialling.await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
         if found != node {
             self.relabel(&address, node, found);
             return Err(AskError::OtherNode { address, expected: node, found });
         }
-        let link = Link { connection, number: self.made.fetch_add(1, Ordering::Relaxed) };
-        *kept = Some(link.clone());
+        let number = LinkNumber::new(self.made.fetch_add(1, Ordering::Relaxed));
+        let link = Link { connection, number };
+        *lock(&slot.kept) = Some(link.clone());
         Ok(link)
     }
 
-    /// Who a node is and what it knows.
-    pub(super) async fn hello(&self, node: NodeId) -> Result<Welcome, AskError> {
-        let link = self.to(node).await?;
-        let answer = ask(&link.connection, &Request::Hello.to_frame()).await;
-        let welcome = answer.and_then(|frame| Ok(Welcome::from_frame(&frame)?));
-        match welcome {
-            Ok(welcome) if self.is_of(&welcome, node) => {
-                self.learn(&welcome);
-                Ok(welcome)
+    /// Who a node is and what it knows, and over which connection it said so: the one that is kept,
+    /// or a fresh one.
+    pub(super) async fn hello(
+        &self,
+        node: NodeId,
+        fresh: bool,
+        limit: Duration,
+    ) -> Result<(LinkNumber, Welcome), AskError> {
+        let asking = async {
+            let link = if fresh {
+                // The one that is kept has been silent: nobody is to begin anything on it.
+                let slot = self.slot(node);
+                lock(&slot.kept).take();
+                self.dial(node, &slot, limit).await?
+            } else {
+                self.to(node, limit).await?
+            };
+            match ask(&link.connection, &Request::Hello.to_frame(), limit).await {
+                Ok(frame) => {
+                    let welcome = Welcome::from_frame(&frame)?;
+                    self.is_of(&welcome, node).then_some(()).ok_or(AskError::Refused)?;
+                    self.learn(&welcome);
+                    Ok((link.number, welcome))
+                }
+                Err(error) => {
+                    self.forget(node, &link);
+                    Err(error)
+                }
             }
-            Ok(_) => Err(AskError::Refused),
-            Err(error) => {
-                self.forget(node, &link).await;
-                Err(error)
-            }
-        }
+        };
+        bounded(limit, asking).await
     }
 
-    /// A stream to a node, on which `first` has been sent.
-    pub(super) async fn open(&self, node: NodeId, first: &Request) -> Result<Stream, AskError> {
-        let mut stream = self.open_unsent(node).await?;
-        bounded(async {
+    /// A stream to a node, on which `first` has been sent, and the connection that carries it.
+    pub(super) async fn open(&self, node: NodeId, first: &Request, limit: Duration) -> Opened {
+        bounded(limit, async {
+            let (link, mut stream) = self.open_unsent(node, limit).await?;
             stream.sender.send(&first.to_frame()).await?;
-            Ok(stream)
+            Ok((link, stream))
         })
         .await
     }
 
     /// A stream to a node, of which the node knows nothing yet.
-    pub(super) async fn open_unsent(&self, node: NodeId) -> Result<Stream, AskError> {
-        let link = self.to(node).await?;
-        let opened = bounded(async { Ok(link.connection.open().await?) }).await;
+    pub(super) async fn open_unsent(&self, node: NodeId, limit: Duration) -> Opened {
+        let link = self.to(node, limit).await?;
+        let opened = bounded(limit, async { Ok(link.connection.open().await?) }).await;
         if opened.is_err() {
-            self.forget(node, &link).await;
+            self.forget(node, &link);
         }
-        opened
+        opened.map(|stream| (link.number, stream))
     }
 
     /// Who announced itself last at the registry; `None` if nobody has, or there is no registry.
-    pub(super) async fn announced(&self) -> Result<Option<Announcement>, AskError> {
+    pub(super) async fn announced(
+        &self,
+        limit: Duration,
+    ) -> Result<Option<Announcement>, AskError> {
         let Some(address) = &self.registry else { return Ok(None) };
-        let limit = CLIENT_ANSWER_TIMEOUT;
         let announcement = registry::leader(&self.endpoint, address, self.cluster(), limit).await?;
         if let Some(announcement) = &announcement {
             self.add(announcement.node, &announcement.address);
@@ -196,9 +238,9 @@ impl Connections {
     }
 
     /// Ceases to keep a connection, which whoever uses it may go on using.
-    async fn forget(&self, node: NodeId, link: &Link) {
+    fn forget(&self, node: NodeId, link: &Link) {
         let slot = self.slot(node);
-        let mut kept = slot.lock().await;
+        let mut kept = lock(&slot.kept);
         // Another may have been made meanwhile.
         if kept.as_ref().is_some_and(|kept| kept.number == link.number) {
             *kept = None;
@@ -220,7 +262,7 @@ impl Connections {
         welcome.cluster == self.cluster() && welcome.node == node
     }
 
-    fn slot(&self, node: NodeId) -> Slot {
+    fn slot(&self, node: NodeId) -> Arc<Slot> {
         lock(&self.slots).entry(node).or_default().clone()
     }
 
@@ -247,20 +289,27 @@ impl Connections {
 }
 
 /// Asks one question on a stream of its own.
-async fn ask(connection: &Connection, question: &Frame) -> Result<Frame, AskError> {
-    bounded(async {
+async fn ask(
+    connection: &Connection,
+    question: &Frame,
+    limit: Duration,
+) -> Result<Frame, AskError> {
+    bounded(limit, async {
         let mut stream = connection.open().await?;
         stream.sender.send(question).await?;
         stream.sender.finish();
-        Ok(stream.receiver.answer(CLIENT_ANSWER_TIMEOUT).await?)
+        Ok(stream.receiver.answer(limit).await?)
     })
     .await
 }
 
-/// No question waits longer than [`CLIENT_ANSWER_TIMEOUT`].
-async fn bounded<T>(asking: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
-    let late = StreamError::TimedOut { after: CLIENT_ANSWER_TIMEOUT };
-    timeout(CLIENT_ANSWER_TIMEOUT, asking).await.unwrap_or(Err(late.into()))
+/// Nothing is waited for longer than its limit.
+async fn bounded<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, AskError>>,
+) -> Result<T, AskError> {
+    let late = StreamError::TimedOut { after: limit };
+    timeout(limit, asking).await.unwrap_or(Err(late.into()))
 }
 
 /// A lock that is held for a few instructions, none of which can panic half-way.

@@ -1,16 +1,21 @@
 //! Crashing the leader on purpose, and measuring how long the cluster is without one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connections::AskError;
-use super::leader::{Round, Shared, Unavailable, Word};
+use super::leader::{Shared, Unavailable};
 use super::outcome::Outcome;
 use super::route::Leading;
-use crate::limits::{BACKOFF_MIN, CRASH_ASK_EVERY, CRASH_SILENCE};
+use crate::limits::{
+    BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CRASH_ASK_EVERY, CRASH_SILENCE, NODES_MAX,
+};
 use crate::types::{Incarnation, NodeId, Term};
 use crate::wire::api::{CrashReply, Request, Role, Welcome};
 
@@ -118,10 +123,11 @@ pub(super) async fn crash_leader(shared: &Arc<Shared>) -> Result<Crashed, CrashE
 /// Asks leaders to crash until one says that it does.
 async fn crash(shared: &Arc<Shared>, until: Instant) -> Result<Victim, CrashError> {
     loop {
-        let leading = shared.find(None, until).await.map_err(CrashError::Unavailable)?;
+        let leading = shared.find(until).await.map_err(CrashError::Unavailable)?;
         let Leading { node, term } = leading;
         let request = Request::CrashLeader { term };
-        let Ok(mut stream) = shared.connections.open_unsent(node).await else {
+        let left = until.saturating_duration_since(Instant::now());
+        let Ok((_, mut stream)) = shared.connections.open_unsent(node, left).await else {
             // Nothing was asked of it.
             shared.failed(node);
             sleep(BACKOFF_MIN).await;
@@ -134,8 +140,7 @@ async fn crash(shared: &Arc<Shared>, until: Instant) -> Result<Victim, CrashErro
         };
         // NB: without an answer it may have crashed. Asking another would crash two.
         let unknown = CrashError::Unknown { node, term };
-        let limit = until.min(Instant::now() + crate::limits::CLIENT_ANSWER_TIMEOUT);
-        let Ok(Ok(reply)) = timeout_at(limit, asking).await else { return Err(unknown) };
+        let Ok(Ok(reply)) = timeout_at(until, asking).await else { return Err(unknown) };
         match reply {
             CrashReply::Crashing { incarnation, .. } => {
                 return Ok(Victim { leading, incarnation, answered: Instant::now() });
@@ -157,7 +162,7 @@ async fn watch(
     until: Instant,
 ) -> Result<Crashed, CrashError> {
     let Leading { node, term } = victim.leading;
-    let mut round = Round::new(shared.clone(), CRASH_ASK_EVERY);
+    let mut round = Round::new(shared.clone());
     let mut last_seen = victim.answered;
     let mut successor: Option<(Leading, Duration)> = None;
     loop {
@@ -177,11 +182,7 @@ async fn watch(
             Some(_) | None => {}
         }
         let wake_at = if successor.is_some() { until.min(silent_at) } else { until };
-        let Ok(Some(Word::Of(who, said))) = timeout_at(wake_at, round.words.recv()).await else {
-            continue;
-        };
-        shared.on_word(who, said.as_ref());
-        let Ok(welcome) = said else { continue };
+        let Ok(Some(welcome)) = timeout_at(wake_at, round.words.recv()).await else { continue };
         if welcome.incarnation == victim.incarnation {
             last_seen = Instant::now();
         } else if successor.is_none() && succeeds(&welcome, term) {
@@ -193,4 +194,48 @@ async fn watch(
 
 fn succeeds(welcome: &Welcome, term: Term) -> bool {
     welcome.role == Role::Leader && welcome.ready && welcome.term > term
+}
+
+/// Everybody is asked, each again and again at its own pace, so that the time of a failover is known
+/// to a few milliseconds. Dropped, it asks no more.
+struct Round {
+    shared: Arc<Shared>,
+    invited: BTreeSet<NodeId>,
+    says: mpsc::Sender<Welcome>,
+    words: mpsc::Receiver<Welcome>,
+    tasks: JoinSet<()>,
+}
+
+impl Round {
+    fn new(shared: Arc<Shared>) -> Self {
+        let (says, words) = mpsc::channel(NODES_MAX);
+        Self { shared, invited: BTreeSet::new(), says, words, tasks: JoinSet::new() }
+    }
+
+    /// Asks every node that is known by now and not yet asked.
+    fn invite(&mut self) {
+        for (node, _) in self.shared.connections.nodes() {
+            if self.invited.insert(node) {
+                self.tasks.spawn(question(self.shared.clone(), node, self.says.clone()));
+            }
+        }
+    }
+}
+
+async fn question(shared: Arc<Shared>, node: NodeId, says: mpsc::Sender<Welcome>) {
+    loop {
+        let said = shared.connections.hello(node, false, CLIENT_ANSWER_TIMEOUT).await;
+        let gone = matches!(said, Err(AskError::NoAddress { .. } | AskError::OtherNode { .. }));
+        let said = said.map(|(_, welcome)| welcome);
+        shared.on_word(node, said.as_ref());
+        if gone {
+            return;
+        }
+        if let Ok(welcome) = said
+            && says.send(welcome).await.is_err()
+        {
+            return;
+        }
+        sleep(CRASH_ASK_EVERY).await;
+    }
 }

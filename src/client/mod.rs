@@ -10,17 +10,19 @@
 //!
 //! 1. [`Client::connect`] asks nobody. Connections are made when they are needed, one to each node,
 //!    and kept.
-//! 2. To find the leader everybody is asked at once, the registry too, each at its own pace: nobody
-//!    waits for one that is dead. What others say of the leader is a claim that tells whom to ask;
-//!    only a node's own word makes it the leader, and the highest term wins ([`route`]).
-//! 3. Appends go over one long stream, many in flight. A [`session`] numbers them, keeps each until
+//! 2. What a client decides is two pure machines of events and time, [`pilot`] for appends and
+//!    [`read_pilot`] for reads; tasks drive them with sockets, the simulator with virtual time.
+//! 3. To find the leader everybody is asked at once, the registry too, each at its own pace: nobody
+//!    waits for one that is dead ([`search`]). What others say of the leader is a claim that tells
+//!    whom to ask; only a node's own word makes it the leader, and the highest term wins ([`route`]).
+//! 4. Appends go over one long stream, many in flight. A [`session`] numbers them, keeps each until
 //!    its answer is there, and knows what to send again when a node refuses, steps down or falls
 //!    silent: the same request under the same number, so that it is taken once. A leader that does
 //!    not answer for a moment is not waited for: everybody is asked who leads, and if it is another
 //!    the requests go there as well.
-//! 4. An append that fails is either certainly not in the log, or it may be: then a [`Token`] names
+//! 5. An append that fails is either certainly not in the log, or it may be: then a [`Token`] names
 //!    it, under which it can be repeated until its outcome is known. See [`AppendError::outcome`].
-//! 5. A read has a stream of its own and knows the offset that comes next: when its node fails it
+//! 6. A read has a stream of its own and knows the offset that comes next: when its node fails it
 //!    goes on there at another, without a gap and without a repetition.
 //!
 //! Every wait has an end, that of a followed read for new records excepted. Nothing needs the
@@ -31,7 +33,7 @@
 //! It does not gather lines into requests, print, or choose exit codes beyond [`Outcome`]. It keeps
 //! nothing on disk: a process that must repeat an append after its own crash keeps the token.
 mod append;
-mod backoff;
+pub mod backoff;
 mod connections;
 mod conversation;
 mod crash;
@@ -39,9 +41,16 @@ mod crash;
 mod fake;
 mod handle;
 mod leader;
+pub mod moment;
 mod outcome;
+pub mod pilot;
+#[cfg(test)]
+mod pilot_cases;
+mod questions;
 mod read;
+pub mod read_pilot;
 pub mod route;
+pub mod search;
 pub mod session;
 #[cfg(test)]
 mod session_model;

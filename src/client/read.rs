@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
-use super::backoff::pause_after;
-use super::connections::AskError;
-use super::leader::{Shared, Unavailable};
+use super::connections::{AskError, Opened};
+use super::leader::{self, Shared, Unavailable};
 use super::outcome::Outcome;
-use super::route::Leading;
-use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
-use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
-use crate::types::{Index, LogNumber, NodeId, Offset, Term, Timestamp};
+use super::questions::{Questions, Word};
+use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
+use crate::net::{FrameReceiver, FrameSender, Stream};
+use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
-use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Request};
+use crate::wire::api::{ReadFrom, Records, Request};
 
 /// What to read, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,56 +144,36 @@ impl ReadError {
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
-    options: ReadOptions,
-    /// The offset that comes next, once known.
-    position: Option<Offset>,
-    /// Records still wanted.
-    remaining: Option<u64>,
+    pilot: ReadPilot,
     source: Option<Source>,
-    done: bool,
-    /// Failures since a node last served this read.
-    troubles: u32,
-    /// When the first of them was, and what the last of them was if it has a name.
-    troubled_since: Option<Instant>,
-    trouble: Option<ReadError>,
+    opening: JoinSet<(SourceNumber, Opened)>,
+    questions: Questions,
 }
 
 /// The stream that the records come on.
 #[derive(Debug)]
 struct Source {
-    node: NodeId,
-    /// The leader that serves it, for a linearizable read.
-    leading: Option<Leading>,
+    number: SourceNumber,
     /// Kept open: its end tells the node that the reader is gone.
     _sender: FrameSender,
     receiver: FrameReceiver,
 }
 
-/// Why a source is of no more use; the read goes on at another.
-struct Lost;
-
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, options: ReadOptions) -> Self {
-        let position = match options.from {
-            ReadFrom::Offset(offset) => Some(offset),
-            ReadFrom::Last(_) => None,
-        };
+        let jitter = leader::draw_jitter();
         Self {
+            pilot: ReadPilot::new(options, shared.timeout, jitter),
+            questions: Questions::new(shared.clone()),
             shared,
-            options,
-            position,
-            remaining: options.limit,
             source: None,
-            done: options.limit == Some(0),
-            troubles: 0,
-            troubled_since: None,
-            trouble: None,
+            opening: JoinSet::new(),
         }
     }
 
     /// The offset of the next record, if it is known: where another read would go on.
     pub fn position(&self) -> Option<Offset> {
-        self.position
+        self.pilot.position()
     }
 
     /// The next records, at least one; `None` at the end.
@@ -205,200 +185,126 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]. Calling it again tries again where it was.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
-        let began = Instant::now();
-        while !self.done {
-            // Waiting for records is what following is for; being without a node to send them is not.
-            let since = if self.options.follow { self.troubled_since } else { Some(began) };
-            let until = since.unwrap_or_else(Instant::now) + self.shared.timeout;
-            if Instant::now() >= until {
-                return Err(self.give_up());
-            }
-            if self.source.is_none()
-                && let Err(error) = self.open(until).await
-            {
-                // Whoever calls again begins with fresh patience.
-                self.give_up();
-                return Err(error);
-            }
-            match self.wait(until).await {
-                Ok(frame) => match self.take(&frame)? {
-                    Some(records) if !records.is_empty() => return Ok(Some(records)),
-                    Some(_) => {}
-                    None => self.lose(),
-                },
-                Err(Lost) => self.lose(),
-            }
-        }
-        self.source = None;
-        Ok(None)
-    }
-
-    async fn open(&mut self, until: Instant) -> Result<(), ReadError> {
+        self.pilot.on_wait(self.shared.now());
         loop {
-            if self.troubles > 1 {
-                let pause = pause_after(self.troubles - 2);
-                sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            self.advance()?;
+            if self.pilot.is_done() {
+                return Ok(None);
             }
-            let (node, leading) = self.whom_to_ask(until).await?;
-            let request = self.request();
-            let opening = self.shared.connections.open(node, &request);
-            match timeout_at(until, opening).await {
-                Ok(Ok(Stream { sender, receiver })) => {
-                    self.source = Some(Source { node, leading, _sender: sender, receiver });
-                    return Ok(());
-                }
-                // Only whoever reads knows of it, and asks nobody who could tell where it is.
-                Ok(Err(AskError::NoAddress { node })) => return Err(ReadError::NoAddress { node }),
-                Ok(Err(_)) | Err(_) => {}
-            }
-            self.shared.failed(node);
-            self.trouble = Some(ReadError::Unreachable { node });
-            self.lose();
-            if Instant::now() >= until {
-                return Err(self.give_up());
-            }
-        }
-    }
-
-    async fn whom_to_ask(&self, until: Instant) -> Result<(NodeId, Option<Leading>), ReadError> {
-        match self.options.consistency {
-            Consistency::Linearizable => {
-                let found = self.shared.find(None, until).await;
-                found.map(|leading| (leading.node, Some(leading))).map_err(ReadError::Unavailable)
-            }
-            Consistency::Stale { node: Some(node) } => Ok((node, None)),
-            Consistency::Stale { node: None } => {
-                let found = self.shared.any(until).await;
-                found.map(|node| (node, None)).map_err(ReadError::Unavailable)
-            }
-        }
-    }
-
-    /// The rest of the read. A followed read that begins at the end first asks, reading nothing,
-    /// where that is: else what is appended before its first record could be skipped, if its node
-    /// failed meanwhile.
-    fn request(&self) -> Request {
-        let asks_where = self.asks_where();
-        Request::Read(Read {
-            log: LogNumber::MAIN,
-            from: self.position.map_or(self.options.from, ReadFrom::Offset),
-            limit: if asks_where { Some(0) } else { self.remaining },
-            linearizable: self.options.consistency == Consistency::Linearizable,
-            follow: self.options.follow && !asks_where,
-        })
-    }
-
-    fn asks_where(&self) -> bool {
-        self.options.follow && self.position.is_none()
-    }
-
-    /// Waits for the next frame, and makes sure now and then that there is something to wait for.
-    async fn wait(&mut self, until: Instant) -> Result<Frame, Lost> {
-        let follow = self.options.follow;
-        let source = self.source.as_mut().ok_or(Lost)?;
-        let mut patience = CLIENT_HEDGE_AFTER;
-        loop {
-            // Both may be dropped half-way: nothing is lost.
-            let quiet_at = Instant::now() + patience;
-            let wake_at = if follow { quiet_at } else { quiet_at.min(until) };
-            if let Ok(frame) = timeout_at(wake_at, source.receiver.next()).await {
-                return frame_of(frame);
-            }
-            let now = Instant::now();
-            if !follow && now >= until {
-                return Err(Lost);
-            }
-            let probed_by = if follow { now + self.shared.timeout } else { until };
+            let wake_at = self.wake_at();
             tokio::select! {
-                frame = source.receiver.next() => return frame_of(frame),
-                alive = is_alive(&self.shared, (source.node, source.leading), probed_by) => {
-                    if !alive {
-                        return Err(Lost);
+                frame = next_frame(&mut self.source) => {
+                    if let Some(records) = self.on_frame(frame)? {
+                        return Ok(Some(records));
                     }
-                    (self.troubles, self.troubled_since, self.trouble) = (0, None, None);
+                }
+                word = self.questions.next() => self.on_word(word),
+                Some(Ok((source, opened))) = self.opening.join_next() => {
+                    self.on_opened(source, opened)?;
+                }
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Does all that can be done now.
+    fn advance(&mut self) -> Result<(), ReadError> {
+        self.pilot.on_time(self.shared.now(), &mut self.shared.beliefs());
+        let mut outcome = Ok(());
+        for action in self.pilot.take_actions() {
+            match action {
+                ReadAction::Ask(question) => self.questions.ask(question),
+                ReadAction::StopAsking => self.questions.stop(),
+                ReadAction::Open { source, node, read, limit } => {
+                    let shared = self.shared.clone();
+                    self.opening.spawn(async move {
+                        let request = Request::Read(read);
+                        (source, shared.connections.open(node, &request, limit).await)
+                    });
+                }
+                ReadAction::Close(number) => {
+                    self.source.take_if(|source| source.number == number);
+                }
+                ReadAction::Fail(trouble) => outcome = Err(self.error(trouble)),
+                ReadAction::GoesOn => {}
+            }
+        }
+        outcome
+    }
+
+    fn wake_at(&self) -> Instant {
+        let idle = || Instant::now() + self.shared.timeout;
+        self.pilot.wake_at().map_or_else(idle, |at| self.shared.instant(at))
+    }
+
+    fn on_word(&mut self, word: Word) {
+        let (now, beliefs) = (self.shared.now(), &mut self.shared.beliefs());
+        match word {
+            Word::Welcome(link, welcome) => self.pilot.on_welcome(now, beliefs, link, &welcome),
+            Word::Silence(node, silence) => self.pilot.on_silence(now, beliefs, node, silence),
+            // What it said is believed already.
+            Word::OfRegistry => {}
+        }
+    }
+
+    fn on_opened(&mut self, number: SourceNumber, opened: Opened) -> Result<(), ReadError> {
+        let now = self.shared.now();
+        match opened {
+            Ok((link, stream)) if self.pilot.on_opened(now, number, link) => {
+                let Stream { sender, receiver } = stream;
+                self.source = Some(Source { number, _sender: sender, receiver });
+            }
+            // It was given up meanwhile.
+            Ok(_) => {}
+            Err(error) => {
+                self.pilot.on_closed(now, &mut self.shared.beliefs(), number);
+                // Only whoever reads knows of it, and asks nobody who could tell where it is.
+                if let AskError::NoAddress { node } = error {
+                    return Err(ReadError::NoAddress { node });
                 }
             }
-            patience = TAIL_PROBE_AFTER;
         }
+        Ok(())
     }
 
-    /// The records in a frame; `None` if the node refused and another must be asked.
-    fn take(&mut self, frame: &Frame) -> Result<Option<Vec<Record>>, ReadError> {
-        let Some(source) = &self.source else { return Ok(None) };
-        let node = source.node;
-        let Ok((header, records)) = Records::from_frame(frame) else { return Ok(None) };
-        match &header.refusal {
-            None => {}
-            Some(ReadRefusal::NotLeader { leader }) => {
-                self.shared.refused_by(node, *leader);
-                return Ok(None);
-            }
-            Some(ReadRefusal::Busy) => return Ok(None),
-            // It may be behind, or another may do better.
-            Some(ReadRefusal::Failed) => {
-                self.trouble = Some(ReadError::Failed { node });
-                return Ok(None);
-            }
-            Some(ReadRefusal::UnknownLog) => {
-                self.source = None;
-                return Err(ReadError::UnknownLog);
-            }
-        }
-        let found = header.first_offset;
-        if self.asks_where() {
-            self.position = Some(found);
+    /// The records in a frame, if there are any to be shown.
+    fn on_frame(&mut self, frame: Option<Frame>) -> Result<Option<Vec<Record>>, ReadError> {
+        let Some(number) = self.source.as_ref().map(|source| source.number) else {
+            return Ok(None);
+        };
+        let (now, beliefs) = (self.shared.now(), &mut self.shared.beliefs());
+        let Some((header, records)) = frame.and_then(|frame| Records::from_frame(&frame).ok())
+        else {
             self.source = None;
-            return Ok(Some(vec![]));
+            self.pilot.on_closed(now, beliefs, number);
+            return Ok(None);
+        };
+        match self.pilot.on_records(now, beliefs, number, (&header, records.len())) {
+            Taken::Records(0) | Taken::Nothing => Ok(None),
+            Taken::Records(count) => Ok(Some(with_places(&header, records).take(count).collect())),
+            Taken::UnknownLog => Err(ReadError::UnknownLog),
+            Taken::OutOfOrder { node, expected, found } => {
+                Err(ReadError::OutOfOrder { node, expected, found })
+            }
         }
-        let expected = self.position.unwrap_or(found);
-        if !records.is_empty() && found != expected {
-            self.source = None;
-            return Err(ReadError::OutOfOrder { node, expected, found });
-        }
-        let wanted = self
-            .remaining
-            .map_or(usize::MAX, |remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
-        let taken: Vec<Record> = with_places(&header, records).take(wanted).collect();
-        let count = taken.len() as u64;
-        self.position = Some(expected.plus(count));
-        self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(count));
-        self.done = self.remaining == Some(0) || (header.end && !self.options.follow);
-        if count > 0 {
-            (self.troubles, self.troubled_since, self.trouble) = (0, None, None);
-        }
-        // The end of what does not end: the node stops, and another goes on.
-        let stopped = header.end && !self.done && count == 0;
-        Ok((!stopped).then_some(taken))
     }
 
-    /// The source is of no more use: the read goes on at another.
-    fn lose(&mut self) {
-        self.source = None;
-        self.troubles += 1;
-        self.troubled_since.get_or_insert_with(Instant::now);
-    }
-
-    /// Nothing came for as long as may be waited.
-    fn give_up(&mut self) -> ReadError {
-        self.source = None;
-        (self.troubles, self.troubled_since) = (0, None);
-        self.trouble.take().unwrap_or(ReadError::TimedOut { after: self.shared.timeout })
+    fn error(&self, trouble: Trouble) -> ReadError {
+        match trouble {
+            Trouble::Nobody | Trouble::Refused => ReadError::Unavailable(self.shared.unavailable()),
+            Trouble::Unreachable(node) => ReadError::Unreachable { node },
+            Trouble::Failed(node) => ReadError::Failed { node },
+            Trouble::TimedOut => ReadError::TimedOut { after: self.shared.timeout },
+        }
     }
 }
 
-fn frame_of(next: Result<Option<Frame>, StreamError>) -> Result<Frame, Lost> {
-    next.ok().flatten().ok_or(Lost)
-}
-
-/// Whether the node that serves a read still answers, and leads if it did.
-async fn is_alive(
-    shared: &Arc<Shared>,
-    (node, leading): (NodeId, Option<Leading>),
-    until: Instant,
-) -> bool {
-    match leading {
-        Some(leading) => shared.find(Some(leading), until).await == Ok(leading),
-        None => shared.connections.hello(node).await.is_ok(),
+/// The next frame of the source; `None` if it is over. Never, if there is none.
+async fn next_frame(source: &mut Option<Source>) -> Option<Frame> {
+    match source {
+        // May be dropped half-way: nothing is lost.
+        Some(source) => source.receiver.next().await.ok().flatten(),
+        None => std::future::pending().await,
     }
 }
 

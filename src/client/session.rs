@@ -165,6 +165,11 @@ impl Session {
         session
     }
 
+    /// Under which name requests go out now.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
     /// Whether `born` is needed: the commit index of the node that gets the first request.
     pub fn is_unborn(&self) -> bool {
         self.born.is_none()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::Instant;
 
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
@@ -82,7 +82,7 @@ fn leading(node: &NodeStatus) -> Option<Leading> {
 }
 
 async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
-    let until = tokio::time::Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
+    let until = Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
     let mut nodes: Vec<NodeStatus> = vec![];
     // What the first say may name others; a node may not be who it was thought to be.
     for _ in 0..2 {
@@ -91,8 +91,9 @@ async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
             if nodes.iter().all(|known| known.node != node) {
                 let shared = shared.clone();
                 tasks.spawn(async move {
-                    let asked = timeout_at(until, shared.connections.hello(node)).await;
-                    let said = asked.unwrap_or_else(|_| Err(late()));
+                    let limit = until.saturating_duration_since(Instant::now());
+                    let asked = shared.connections.hello(node, false, limit).await;
+                    let said = asked.map(|(_, welcome)| welcome);
                     shared.on_word(node, said.as_ref());
                     NodeStatus { node, address, said }
                 });
@@ -109,10 +110,6 @@ async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
 async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
     let address = shared.connections.registry()?;
     let limit = STATUS_TIMEOUT.min(shared.timeout);
-    let said = timeout(limit, shared.connections.announced()).await;
-    Some(RegistryStatus { address: address.clone(), said: said.unwrap_or_else(|_| Err(late())) })
-}
-
-fn late() -> AskError {
-    crate::net::StreamError::TimedOut { after: STATUS_TIMEOUT }.into()
+    let said = shared.connections.announced(limit).await;
+    Some(RegistryStatus { address: address.clone(), said })
 }

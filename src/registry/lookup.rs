@@ -93,7 +93,7 @@ pub async fn leader(
     limit: Duration,
 ) -> Result<Option<Announcement>, LookupError> {
     let asking = async {
-        let registry = Asked::connect(endpoint, address).await?;
+        let registry = Asked::connect(endpoint, address, limit).await?;
         match registry.ask(&Question::Leader { cluster }, limit).await? {
             Answer::Terms(mut terms) if terms.len() <= 1 => Ok(terms.pop()),
             _ => Err(LookupError::Confused),
@@ -113,7 +113,7 @@ pub async fn terms(
     limit: Duration,
 ) -> Result<Vec<Announcement>, LookupError> {
     let asking = async {
-        let registry = Asked::connect(endpoint, address).await?;
+        let registry = Asked::connect(endpoint, address, limit).await?;
         let mut found: Vec<Announcement> = Vec::new();
         let mut after = Term::ZERO;
         // New terms may come while we ask, but not for ever.
@@ -154,7 +154,7 @@ pub async fn announce(
     let Leadership { cluster, current, history } = leadership;
     let cluster = *cluster;
     let announcing = async {
-        let registry = Asked::connect(endpoint, address).await?;
+        let registry = Asked::connect(endpoint, address, limit).await?;
         let known = registry.ask(&Question::Known { cluster }, limit).await?;
         let Answer::Known(known) = known else { return Err(LookupError::Confused) };
         for history in missing(history, known) {
@@ -199,9 +199,13 @@ impl Drop for Asked {
 }
 
 impl Asked {
-    async fn connect(endpoint: &Endpoint, address: &Address) -> Result<Self, LookupError> {
+    async fn connect(
+        endpoint: &Endpoint,
+        address: &Address,
+        limit: Duration,
+    ) -> Result<Self, LookupError> {
         let expect = Expect { role: CertificateRole::Registry, name: None };
-        let connection = endpoint.reach(address, &expect, Protocol::Registry).await?;
+        let connection = endpoint.reach_within(limit, address, &expect, Protocol::Registry).await?;
         Ok(Self { connection })
     }
 

@@ -11,8 +11,11 @@ use super::queue::{Asker, Caller, Event};
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
 use crate::types::NodeId;
-use crate::wire::api::{AppendReplies, ReadRefusal, Records, Request, Welcome};
+use crate::wire::api::{AppendReplies, Records, Request, Welcome};
 use crate::wire::registry::{Answer, Question};
+
+/// The law of clients that wait for whoever will not answer.
+const PATIENCE: &str = "I20 patience";
 
 /// How often a client looks at the time.
 const POLL: Time = Time::from_millis(10);
@@ -79,6 +82,12 @@ impl World {
             Wish::Send(stream, bytes) => self.pass(stream, bytes, true),
             Wish::CloseLane(stream) => self.network.close(stream),
             Wish::Told(told) => self.on_told(client, told),
+            Wish::TooPatient(quiet) => {
+                let what = format!(
+                    "client {client} asked nobody though a leader that is new was quiet for {quiet} ms"
+                );
+                self.violate(PATIENCE, what);
+            }
         }
     }
 
@@ -130,9 +139,7 @@ impl World {
         }
         #[cfg(test)]
         self.heard.extend(replies.replies.iter().cloned());
-        for reply in &replies.replies {
-            self.customers[client].on_reply(now, number, reply);
-        }
+        self.customers[client].on_replies(now, number, &replies.replies);
         self.grant_wishes(client);
     }
 
@@ -172,16 +179,11 @@ impl World {
         records: &[Bytes],
     ) {
         let now = self.now;
-        if let Some(refusal) = &header.refusal {
-            let leader = match refusal {
-                ReadRefusal::NotLeader { leader } => *leader,
-                ReadRefusal::Busy | ReadRefusal::UnknownLog | ReadRefusal::Failed => None,
-            };
-            return self.customers[client].on_read_refused(question, leader);
-        }
         let customer = &mut self.customers[client];
         // An answer that came after the client gave up answers nothing.
-        let Some(reading) = customer.on_read(question) else { return };
+        let Some(served) = customer.on_records(now, question, header, records.len()) else {
+            return;
+        };
         let followed = customer.followed;
         let end = header.first_offset.plus(records.len() as u64);
         if header.first_offset == followed {
@@ -189,11 +191,11 @@ impl World {
         }
         self.counts.reads += 1;
         self.history.read(ReadSeen {
-            invoked: reading.began.micros(),
+            invoked: served.began.micros(),
             returned: now.micros(),
             // Clients go from node to node: nothing is promised between stale reads.
             session: None,
-            read: reading.read,
+            read: served.read,
             first: header.first_offset,
             records: RecordHash::of_all(records),
         });

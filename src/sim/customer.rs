@@ -1,7 +1,8 @@
-//! A client of the simulation: the production session and routing, driven by virtual time.
+//! A client of the simulation: its user, and what carries out the decisions of the production pilots.
 //!
-//! What the client's task does with sockets and timers is done here with events; what to send, what
-//! an answer means and whom to ask is decided by the same lines as in production.
+//! What to send, what an answer means, whom to ask and when, how long to be patient, and what an
+//! outcome is: all that is decided by [`Pilot`] and [`ReadPilot`], as in production. Here is what a
+//! user does: thinks, appends, reads, dies, repeats what is in doubt, and tells what it has learned.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,13 +12,16 @@ use super::network::StreamNumber;
 use super::options::Options;
 use super::random::Random;
 use super::time::Time;
-use crate::client::route::{Leading, Next, Route};
-use crate::client::session::{Advice, LaneNumber, Session};
-use crate::client::{Token, Welcome};
+use crate::client::backoff::Jitter;
+use crate::client::pilot::{Action, Fate, Names, Pilot};
+use crate::client::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken};
+use crate::client::search::{Beliefs, LinkNumber, Question};
+use crate::client::session::LaneNumber;
+use crate::client::{Consistency, ReadOptions, Token, Welcome};
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::types::{ClientId, LogNumber, NodeId, Offset, Seq};
-use crate::wire::api::{AppendReply, Appended, Read, ReadFrom};
+use crate::types::{ClientId, NodeId, Offset, Seq};
+use crate::wire::api::{AppendReply, Appended, Read, ReadFrom, Records};
 use crate::wire::registry::Announcement;
 
 /// What a client wants done.
@@ -37,6 +41,8 @@ pub(super) enum Wish {
     Read(NodeId, u64, Read),
     /// Tell the laws and the history.
     Told(Told),
+    /// A leader that is new has been quiet for so long, and nobody was asked who leads.
+    TooPatient(Time),
 }
 
 /// What a client learned of one of its operations.
@@ -58,30 +64,38 @@ struct Waiting {
     seq: Seq,
     client: ClientId,
     records: Vec<Bytes>,
-    deadline: Time,
-}
-
-/// A lane, as the client sees it.
-#[derive(Clone, Copy, Debug)]
-struct Lane {
-    stream: StreamNumber,
-    leading: Leading,
 }
 
 /// A read without an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
-    pub(super) read: Read,
-    pub(super) began: Time,
-    question: u64,
-    node: NodeId,
+struct Reading {
+    pilot: ReadPilot,
+    read: Read,
+    /// It goes to one node, whoever leads, and must reflect all that was acknowledged: the client of
+    /// somebody else, who has no such pilot.
+    is_blind: bool,
+    began: Time,
+    /// The question that its records come as an answer to.
+    source: Option<(u64, SourceNumber)>,
 }
 
-/// How long a client waits for the answer to a read before it asks again, at most.
+/// A read with an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    pub(super) read: Read,
+    pub(super) began: Time,
+}
+
+/// How long a client waits for the answer to a read, at most.
 const READ_PATIENCE: Time = Time::from_secs(2);
 
+/// How much later than it is due a client asks who leads: it looks at the time now and then.
+const LATE_MAX: Time = Time::from_millis(25);
+
+/// The connection that a simulated client has to each node.
+const LINK: LinkNumber = LinkNumber::new(1);
+
 /// See the module.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Customer {
     pub(super) number: usize,
     /// Counts its lives: what comes for an earlier one is not heard.
@@ -91,28 +105,21 @@ pub(super) struct Customer {
     finishing: bool,
     wants_read: bool,
     reads_served: u64,
-    session: Session,
-    client: ClientId,
-    clients: u64,
-    route: Route,
+    beliefs: Beliefs,
+    pilot: Pilot,
+    /// Pilots that it has had.
+    pilots: u64,
     waiting: VecDeque<Waiting>,
-    lanes: BTreeMap<LaneNumber, Lane>,
-    current: Option<LaneNumber>,
-    lanes_opened: u64,
+    streams: BTreeMap<LaneNumber, StreamNumber>,
+    /// The last lane that anything was sent on.
+    newest: Option<LaneNumber>,
+    /// Since when the newest lane owes an answer, if it has given none and nobody was asked since.
+    owed_since: Option<Time>,
     /// A request failed with its outcome unknown: it will be repeated by its token.
     doubt: Option<(Token, Vec<Bytes>)>,
     resuming: bool,
-    /// When each node that has not answered was first and last asked who it is.
-    asked: BTreeMap<NodeId, (Time, Time)>,
-    registry_asked: Option<Time>,
-    /// Whether the leader is doubted, and everybody asked.
-    hedging: bool,
-    quiet_since: Time,
-    hedge_after: Time,
-    send_after: Time,
-    troubles: u32,
     next_at: Time,
-    pub(super) reading: Option<Reading>,
+    reading: Option<Reading>,
     questions: u64,
     read_after: Time,
     /// How far it has followed the log.
@@ -129,7 +136,7 @@ pub(super) struct Customer {
 
 impl Customer {
     pub(super) fn new(number: usize, options: &Options, random: Random) -> Self {
-        let client = identity(number, 0);
+        let nodes: Vec<NodeId> = (1..=options.nodes).filter_map(NodeId::new).collect();
         Self {
             number,
             life: 0,
@@ -137,30 +144,22 @@ impl Customer {
             finishing: false,
             wants_read: false,
             reads_served: 0,
-            session: Session::new(client),
-            client,
-            clients: 0,
-            route: Route::new(),
+            beliefs: beliefs(&nodes),
+            pilot: Pilot::new(names(number, 0)),
+            pilots: 0,
             waiting: VecDeque::new(),
-            lanes: BTreeMap::new(),
-            current: None,
-            lanes_opened: 0,
+            streams: BTreeMap::new(),
+            newest: None,
+            owed_since: None,
             doubt: None,
             resuming: false,
-            asked: BTreeMap::new(),
-            registry_asked: None,
-            hedging: false,
-            quiet_since: Time::ZERO,
-            hedge_after: Time::of(limits::CLIENT_HEDGE_AFTER),
-            send_after: Time::ZERO,
-            troubles: 0,
             next_at: Time::ZERO,
             reading: None,
             questions: 0,
             read_after: Time::ZERO,
             followed: Offset::ZERO,
             records_made: 0,
-            nodes: (1..=options.nodes).filter_map(NodeId::new).collect(),
+            nodes,
             random,
             think: options.think,
             in_flight_max: options.in_flight_max,
@@ -201,18 +200,10 @@ impl Customer {
         self.waiting.is_empty() && self.doubt.is_none()
     }
 
-    /// Time has passed: begins what is due, gives up what is late, asks, sends.
+    /// Time has passed: begins what is due, and lets the pilots do the rest.
     pub(super) fn poll(&mut self, now: Time) {
-        if self.waiting.front().is_some_and(|waiting| waiting.deadline <= now) {
-            self.fail_all();
-        }
-        let patience = self.patience.min(READ_PATIENCE);
-        if self.reading.as_ref().is_some_and(|reading| now.since(reading.began) > patience) {
-            let reading = self.reading.take().expect("it was there");
-            self.route.on_failed(reading.node);
-        }
         if self.wants_read && self.reads_served == 0 && self.waiting.is_empty() {
-            self.ask_for(now, true, ReadFrom::Last(1));
+            self.read(now, Consistency::Linearizable, ReadFrom::Last(1), false);
         }
         if now >= self.next_at && !self.finishing {
             self.next_at = now + Time::from_micros(1) + self.random.around(self.think);
@@ -234,7 +225,7 @@ impl Customer {
         if self.random.below(5) == 0 {
             return self.begin_read(now);
         }
-        let is_full = self.waiting.len() as u64 >= self.in_flight_max || self.session.is_full();
+        let is_full = self.waiting.len() as u64 >= self.in_flight_max || self.pilot.is_full();
         if is_full || self.resuming {
             return;
         }
@@ -255,155 +246,165 @@ impl Customer {
     }
 
     fn push(&mut self, now: Time, records: Vec<Bytes>) {
-        if self.waiting.is_empty() {
-            self.quiet_since = now;
-        }
-        let seq = self.session.push(records.clone());
-        let (deadline, client) = (now + self.patience, self.client);
-        let told = Told::Begins { client, seq, records: records.clone() };
-        self.wishes.push(Wish::Told(told));
-        self.waiting.push_back(Waiting { seq, client, records, deadline });
+        let waiting = self.order(now, records);
+        let Waiting { client, seq, records } = waiting.clone();
+        self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
+        self.waiting.push_back(waiting);
+    }
+
+    fn order(&mut self, now: Time, records: Vec<Bytes>) -> Waiting {
+        let deadline = (now + self.patience).moment();
+        let seq = self.pilot.on_order(now.moment(), records.clone(), deadline);
+        Waiting { seq, client: self.pilot.client(), records }
     }
 
     /// Repeats the request whose outcome is unknown, as the command of a user would.
     fn resume(&mut self, now: Time, token: Token, records: Vec<Bytes>) {
         self.close_lanes();
-        self.session = Session::resume(token);
-        self.client = token.client();
+        self.pilots += 1;
+        self.pilot = Pilot::resume(names(self.number, self.pilots), token);
         self.resuming = true;
-        self.quiet_since = now;
-        let seq = self.session.push(records.clone());
-        let (deadline, client) = (now + self.patience, self.client);
-        self.waiting.push_back(Waiting { seq, client, records, deadline });
+        let waiting = self.order(now, records);
+        self.waiting.push_back(waiting);
     }
 
     fn begin_read(&mut self, now: Time) {
-        let linearizable = self.random.below(4) > 0;
+        let one = Consistency::Stale { node: Some(self.random.one_of(&self.nodes)) };
+        let (consistency, is_blind) = match self.random.below(8) {
+            0 => (Consistency::Stale { node: None }, false),
+            1 => (one, false),
+            2 | 3 => (one, true),
+            _ => (Consistency::Linearizable, false),
+        };
         let from = match self.random.below(3) {
             0 => ReadFrom::Last(self.random.below(20)),
             _ => ReadFrom::Offset(self.followed),
         };
-        self.ask_for(now, linearizable, from);
+        self.read(now, consistency, from, is_blind);
     }
 
-    fn ask_for(&mut self, now: Time, linearizable: bool, from: ReadFrom) {
-        // One read at a time, and a refused one is not repeated at once.
+    fn read(&mut self, now: Time, consistency: Consistency, from: ReadFrom, is_blind: bool) {
+        // One read at a time, and one that failed is not repeated at once.
         if self.reading.is_some() || now < self.read_after {
             return;
         }
-        self.read_after = now + Time::of(limits::CLIENT_ASK_EVERY);
-        let anybody = self.random.one_of(&self.nodes);
-        let leader = self.route.leader().map(|leading| leading.node);
-        if self.wants_read && leader.is_none() {
-            // As in production: look for the leader, then ask it. Others, who have nothing to
-            // prove, ask anybody.
-            return self.approach(now);
-        }
-        let node = if linearizable { leader.unwrap_or(anybody) } else { anybody };
-        let log = LogNumber::MAIN;
-        let read = Read { log, from, limit: Some(200), linearizable, follow: false };
-        self.questions += 1;
-        let question = self.questions;
-        self.wishes.push(Wish::Read(node, question, read.clone()));
-        self.reading = Some(Reading { read, began: now, question, node });
+        let options = ReadOptions { from, limit: Some(200), consistency, follow: false };
+        let patience = self.patience.min(READ_PATIENCE).length();
+        let mut pilot = ReadPilot::new(options, patience, Jitter::new(self.random.number()));
+        pilot.on_wait(now.moment());
+        let mut read = pilot.rest();
+        read.linearizable |= is_blind;
+        self.reading = Some(Reading { pilot, read, is_blind, began: now, source: None });
     }
 
     /// Does all that can be done now.
     fn advance(&mut self, now: Time) {
-        self.retire();
-        if self.waiting.is_empty() {
-            return;
+        self.pilot.on_time(now.moment(), &mut self.beliefs);
+        self.perform(now);
+        self.advance_read(now);
+    }
+
+    fn perform(&mut self, now: Time) {
+        for action in self.pilot.take_actions() {
+            match action {
+                Action::Ask(question) => {
+                    self.owed_since = None;
+                    self.ask(question);
+                }
+                // What still comes does no harm.
+                Action::StopAsking => {}
+                Action::Open { lane, node, .. } => self.wishes.push(Wish::OpenLane(node, lane)),
+                Action::Close(lane) => self.close_lane(lane),
+                Action::Acknowledge(appended) => self.acknowledge(appended),
+                Action::Fail(fate) => self.fail(fate),
+                Action::Renamed(client) => self.rename(client),
+            }
         }
-        if self.current.is_none() {
-            self.approach(now);
-        } else if self.is_overdue(now) {
-            hit(Mark::Hedged);
-            self.hedging = true;
-            self.ask_all(now);
+        if self.resuming && self.waiting.is_empty() {
+            self.start_anew();
         }
         self.send(now);
+        self.judge(now);
+        debug_assert!(self.pilot.take_actions().is_empty(), "at {now} more is to be done");
     }
 
-    fn is_overdue(&self, now: Time) -> bool {
-        let owes = self.current.is_some_and(|number| self.session.owes(number));
-        owes && now.since(self.quiet_since) >= self.hedge_after
+    fn ask(&mut self, question: Question) {
+        self.wishes.push(match question {
+            Question::Node { node, .. } => Wish::Hello(node),
+            Question::Registry { .. } => Wish::AskRegistry,
+        });
     }
 
-    /// Looks for the leader, and opens a lane to it.
-    fn approach(&mut self, now: Time) {
-        match self.route.what_next() {
-            Next::Use(leading) if self.session.is_unborn() => self.hello(now, leading.node),
-            Next::Use(leading) => self.open_lane(now, leading),
-            Next::Ask(node) => self.hello(now, node),
-            Next::AskAll => self.ask_all(now),
-        }
-    }
-
-    fn ask_all(&mut self, now: Time) {
-        for node in self.nodes.clone() {
-            self.hello(now, node);
-        }
-        let every = Time::of(limits::CLIENT_HEDGE_AFTER * 4);
-        if self.registry_asked.is_none_or(|asked| now.since(asked) >= every) {
-            self.registry_asked = Some(now);
-            self.wishes.push(Wish::AskRegistry);
+    fn send(&mut self, now: Time) {
+        let lane = self.pilot.sending_on();
+        let Some(lane) = lane else { return };
+        let Some(stream) = self.streams.get(&lane).copied() else { return };
+        while let Some(outgoing) = self.pilot.next_frame() {
+            if self.newest != Some(lane) {
+                (self.newest, self.owed_since) = (Some(lane), Some(now));
+            }
+            let frame = outgoing.header.to_frame(&outgoing.records);
+            self.wishes.push(Wish::Send(stream, super::world::bytes_of(&frame)));
         }
     }
 
-    fn hello(&mut self, now: Time, node: NodeId) {
-        let (first, last) = self.asked.get(&node).copied().unwrap_or((now, Time::ZERO));
-        if last > Time::ZERO && now.since(last) < Time::of(limits::CLIENT_ASK_EVERY) {
-            return;
+    /// Law: a leader that is new gets the usual patience, whatever the one before it was granted.
+    fn judge(&mut self, now: Time) {
+        let Some(since) = self.owed_since else { return };
+        let quiet = now.since(since);
+        if self.pilot.sending_on() != self.newest {
+            self.owed_since = None;
+        } else if quiet > Time::of(limits::CLIENT_HEDGE_AFTER) + LATE_MAX {
+            self.owed_since = None;
+            self.wishes.push(Wish::TooPatient(quiet));
         }
-        let silent = now.since(first) >= Time::of(limits::CLIENT_HEDGE_AFTER);
-        if silent && self.current.is_none() {
-            // A claim that is not answered is not believed for ever.
-            self.route.on_failed(node);
-        }
-        self.asked.insert(node, (if silent { now } else { first }, now));
-        self.wishes.push(Wish::Hello(node));
     }
 
-    /// A node said who it is.
-    pub(super) fn on_welcome(&mut self, now: Time, welcome: &Welcome) {
-        self.asked.remove(&welcome.node);
-        self.route.on_welcome(welcome);
-        let Some(leading) = self.route.leader() else { return };
-        let suspect = self.current.and_then(|number| self.lanes.get(&number)).map(|l| l.leading);
-        if self.hedging && suspect == Some(leading) && welcome.node == leading.node {
-            // It leads and has nothing to say yet.
-            self.hedging = false;
-            self.quiet_since = now;
-            let most = Time::of(limits::CLIENT_HEDGE_MAX);
-            self.hedge_after = self.hedge_after.times(2).min(most);
+    fn close_lane(&mut self, lane: LaneNumber) {
+        if let Some(stream) = self.streams.remove(&lane) {
+            self.wishes.push(Wish::CloseLane(stream));
         }
-        if self.session.is_unborn() && welcome.node == leading.node {
-            self.session.bear(welcome.commit_index);
-        }
-        let is_other = suspect.is_none_or(|suspect| suspect != leading);
-        let is_wanted = self.current.is_none() || self.hedging;
-        if is_other && is_wanted && !self.waiting.is_empty() && !self.session.is_unborn() {
-            self.open_lane(now, leading);
-        }
-        self.advance(now);
     }
 
-    /// The registry named a leader.
-    pub(super) fn on_announcement(&mut self, announcement: &Announcement) {
-        self.route.on_announcement(announcement);
+    fn acknowledge(&mut self, appended: Appended) {
+        let waiting = self.waiting.pop_front().expect("an answer to what waits");
+        let Waiting { client, seq, .. } = waiting;
+        self.wishes.push(Wish::Told(Told::Acknowledged { client, seq, appended }));
+        if self.resuming {
+            hit(Mark::Settled);
+        }
     }
 
-    fn open_lane(&mut self, now: Time, leading: Leading) {
-        self.lanes_opened += 1;
-        let number = LaneNumber::new(self.lanes_opened);
-        self.session.open_lane(number);
-        self.hedging = false;
-        self.quiet_since = now;
-        self.hedge_after = Time::of(limits::CLIENT_HEDGE_AFTER);
-        self.current = Some(number);
-        // The stream's number is told at once; see `lane_opened`.
-        self.lanes.insert(number, Lane { stream: StreamNumber(0), leading });
-        self.wishes.push(Wish::OpenLane(leading.node, number));
+    fn fail(&mut self, fate: Fate) {
+        let Waiting { client, seq, records } = self.waiting.pop_front().expect("it waits");
+        let told = match fate {
+            Fate::Unknown(token) => {
+                // A user who wants to know repeats the same append; others go on.
+                if self.doubt.is_none() && self.random.coin() {
+                    self.doubt = Some((token, records));
+                }
+                Told::Unknown { client, seq }
+            }
+            Fate::Expired(_) | Fate::Mismatch(_) => Told::Unknown { client, seq },
+            Fate::Invalid
+            | Fate::GivenUp
+            | Fate::Nobody
+            | Fate::Busy(_)
+            | Fate::NoRoom { .. }
+            | Fate::Ended => Told::Rejected { client, seq },
+        };
+        self.wishes.push(Wish::Told(told));
+    }
+
+    /// What waits was never taken: it goes on under the new name.
+    fn rename(&mut self, client: ClientId) {
+        for (waiting, number) in self.waiting.iter_mut().zip(1..) {
+            let (old, seq) = (waiting.client, waiting.seq);
+            self.wishes.push(Wish::Told(Told::Rejected { client: old, seq }));
+            (waiting.client, waiting.seq) = (client, Seq::new(number));
+            let (seq, records) = (waiting.seq, waiting.records.clone());
+            self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
+        }
     }
 
     /// The stream of a lane is open, or could not be opened.
@@ -414,203 +415,144 @@ impl Customer {
         stream: Option<StreamNumber>,
     ) {
         let Some(stream) = stream else {
-            return self.on_lane_closed(now, lane);
+            self.pilot.on_closed(now.moment(), &mut self.beliefs, lane);
+            return self.advance(now);
         };
-        self.lanes.get_mut(&lane).expect("it was just opened").stream = stream;
-        self.send(now);
-    }
-
-    fn send(&mut self, now: Time) {
-        let Some(number) = self.current.filter(|_| now >= self.send_after) else { return };
-        let Some(lane) = self.lanes.get(&number).filter(|lane| lane.stream.0 > 0) else { return };
-        let stream = lane.stream;
-        while let Some(outgoing) = self.session.next_for(number) {
-            let frame = outgoing.header.to_frame(&outgoing.records);
-            let bytes = super::world::bytes_of(&frame);
-            self.wishes.push(Wish::Send(stream, bytes));
+        if self.pilot.on_opened(now.moment(), lane, LINK) {
+            self.streams.insert(lane, stream);
+        } else {
+            self.wishes.push(Wish::CloseLane(stream));
         }
+        self.advance(now);
     }
 
-    /// An answer came on a stream.
-    pub(super) fn on_reply(&mut self, now: Time, stream: StreamNumber, reply: &AppendReply) {
-        let Some(number) = self.lane_of(stream) else { return };
-        self.quiet_since = now;
-        self.hedge_after = Time::of(limits::CLIENT_HEDGE_AFTER);
-        let advice = self.session.on_reply(number, reply);
-        self.acknowledge();
-        self.follow(now, number, &advice);
+    /// Answers came on a stream.
+    pub(super) fn on_replies(&mut self, now: Time, stream: StreamNumber, replies: &[AppendReply]) {
+        let Some(lane) = self.lane_of(stream) else { return };
+        self.owed_since = None;
+        self.pilot.on_replies(now.moment(), &mut self.beliefs, lane, replies);
         self.advance(now);
     }
 
     /// A stream is over.
     pub(super) fn on_stream_end(&mut self, now: Time, stream: StreamNumber) {
-        if let Some(number) = self.lane_of(stream) {
-            self.on_lane_closed(now, number);
-        }
-    }
-
-    fn on_lane_closed(&mut self, now: Time, number: LaneNumber) {
-        let Some(lane) = self.lanes.remove(&number) else { return };
-        if self.current == Some(number) {
-            self.route.on_failed(lane.leading.node);
-            self.leave(number);
-        }
-        let advice = self.session.close_lane(number);
-        self.follow(now, number, &advice);
+        let Some(lane) = self.lane_of(stream) else { return };
+        self.streams.remove(&lane);
+        self.pilot.on_closed(now.moment(), &mut self.beliefs, lane);
+        self.advance(now);
     }
 
     fn lane_of(&self, stream: StreamNumber) -> Option<LaneNumber> {
-        self.lanes.iter().find(|(_, lane)| lane.stream == stream).map(|(number, _)| *number)
+        self.streams.iter().find(|(_, other)| **other == stream).map(|(lane, _)| *lane)
     }
 
-    fn follow(&mut self, now: Time, number: LaneNumber, advice: &Advice) {
-        match advice {
-            Advice::Continue => {}
-            Advice::Pause | Advice::NoRoom { .. } => {
-                self.troubles += 1;
-                let pause = limits::BACKOFF_MIN * 2_u32.pow(self.troubles.min(8));
-                self.send_after = now + Time::of(pause.min(limits::BACKOFF_MAX));
-            }
-            Advice::Elsewhere { hint } => {
-                if let Some(lane) = self.lanes.get(&number) {
-                    self.route.on_refusal(lane.leading.node, *hint);
+    /// A node said who it is.
+    pub(super) fn on_welcome(&mut self, now: Time, welcome: &Welcome) {
+        let (moment, beliefs) = (now.moment(), &mut self.beliefs);
+        self.pilot.on_welcome(moment, beliefs, LINK, welcome);
+        if let Some(reading) = &mut self.reading {
+            reading.pilot.on_welcome(moment, beliefs, LINK, welcome);
+        }
+        self.advance(now);
+    }
+
+    /// The registry named a leader.
+    pub(super) fn on_announcement(&mut self, announcement: &Announcement) {
+        self.beliefs.route.on_announcement(announcement);
+    }
+
+    /// Lets the pilot of the read do what is due.
+    fn advance_read(&mut self, now: Time) {
+        let Some(reading) = &mut self.reading else { return };
+        reading.pilot.on_time(now.moment(), &mut self.beliefs);
+        let mut failed = false;
+        for action in reading.pilot.take_actions() {
+            match action {
+                ReadAction::Ask(Question::Node { node, .. }) => {
+                    self.wishes.push(Wish::Hello(node));
                 }
-                self.leave(number);
-            }
-            Advice::Renew => {
-                let client = self.new_client();
-                self.client = client;
-                self.session.renew(client);
-                // What waits was never taken: it goes on under the new name.
-                for (place, waiting) in self.waiting.iter_mut().enumerate() {
-                    let (old, seq) = (waiting.client, waiting.seq);
-                    self.wishes.push(Wish::Told(Told::Rejected { client: old, seq }));
-                    waiting.client = client;
-                    waiting.seq = Seq::new(place as u64 + 1);
-                    let (seq, records) = (waiting.seq, waiting.records.clone());
-                    self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
+                ReadAction::Ask(Question::Registry { .. }) => self.wishes.push(Wish::AskRegistry),
+                ReadAction::Open { source, node, mut read, .. } => {
+                    read.linearizable |= reading.is_blind;
+                    self.questions += 1;
+                    reading.source = Some((self.questions, source));
+                    reading.pilot.on_opened(now.moment(), source, LINK);
+                    self.wishes.push(Wish::Read(node, self.questions, read));
                 }
-                if let Some(current) = self.current {
-                    self.leave(current);
+                ReadAction::Close(number) => {
+                    reading.source.take_if(|(_, source)| *source == number);
                 }
-            }
-            Advice::Failed(_) => self.fail_all(),
-        }
-    }
-
-    fn leave(&mut self, number: LaneNumber) {
-        if self.current == Some(number) {
-            self.current = None;
-            self.hedging = false;
-            self.troubles += 1;
-        }
-    }
-
-    fn acknowledge(&mut self) {
-        while let Some((seq, appended)) = self.session.take_answered() {
-            self.troubles = 0;
-            let waiting = self.waiting.pop_front().expect("an answer to what waits");
-            assert_eq!(waiting.seq, seq, "answers come in order");
-            let client = waiting.client;
-            self.wishes.push(Wish::Told(Told::Acknowledged { client, seq, appended }));
-            if self.resuming && self.waiting.is_empty() {
-                hit(Mark::Settled);
-                self.start_anew();
+                ReadAction::Fail(_) => failed = true,
+                ReadAction::StopAsking | ReadAction::GoesOn => {}
             }
         }
+        if failed {
+            self.reading = None;
+            self.read_after = now + Time::of(limits::CLIENT_ASK_EVERY);
+        }
     }
 
-    fn retire(&mut self) {
-        let (session, current) = (&mut self.session, self.current);
-        let wishes = &mut self.wishes;
-        self.lanes.retain(|number, lane| {
-            let keep = current == Some(*number) || session.owes(*number);
-            if !keep {
-                let advice = session.close_lane(*number);
-                debug_assert_eq!(advice, Advice::Continue, "nothing was outstanding");
-                wishes.push(Wish::CloseLane(lane.stream));
+    /// An answer to a read came: gives the read if these are its records.
+    pub(super) fn on_records(
+        &mut self,
+        now: Time,
+        question: u64,
+        header: &Records,
+        count: usize,
+    ) -> Option<Served> {
+        let reading = self.reading.as_mut()?;
+        // An answer to a question that was given up answers nothing.
+        let (_, source) = reading.source.filter(|(asked, _)| *asked == question)?;
+        let beliefs = &mut self.beliefs;
+        let taken = reading.pilot.on_records(now.moment(), beliefs, source, (header, count));
+        let served = match taken {
+            Taken::Records(taken) => {
+                assert_eq!(taken, count, "a node sent more than was asked for");
+                self.reads_served += 1;
+                let reading = self.reading.take()?;
+                Some(Served { read: reading.read, began: reading.began })
             }
-            keep
-        });
-    }
-
-    /// Everything that waits fails: what nobody can have taken for certain, the rest without.
-    fn fail_all(&mut self) {
-        let certain_from = self.session.certain_from();
-        let mut doubt = None;
-        for waiting in std::mem::take(&mut self.waiting) {
-            let (client, seq) = (waiting.client, waiting.seq);
-            let told = if seq < certain_from {
-                if let Some(token) = self.session.token(seq) {
-                    doubt.get_or_insert((token, waiting.records));
-                }
-                Told::Unknown { client, seq }
-            } else {
-                Told::Rejected { client, seq }
-            };
-            self.wishes.push(Wish::Told(told));
-        }
-        self.start_anew();
-        // A user who wants to know repeats the same append; others go on.
-        if self.random.coin() {
-            self.doubt = doubt;
-        }
+            Taken::Nothing => None,
+            Taken::UnknownLog | Taken::OutOfOrder { .. } => {
+                panic!("question {question} was answered by {header:?}")
+            }
+        };
+        self.advance(now);
+        served
     }
 
     fn start_anew(&mut self) {
         self.close_lanes();
-        self.client = self.new_client();
-        self.session = Session::new(self.client);
+        self.pilots += 1;
+        self.pilot = Pilot::new(names(self.number, self.pilots));
         self.resuming = false;
     }
 
     fn close_lanes(&mut self) {
-        let lanes = std::mem::take(&mut self.lanes);
-        self.wishes.extend(lanes.into_values().map(|lane| Wish::CloseLane(lane.stream)));
-        self.current = None;
-        self.hedging = false;
-    }
-
-    fn new_client(&mut self) -> ClientId {
-        self.clients += 1;
-        identity(self.number, self.clients)
+        (self.newest, self.owed_since) = (None, None);
+        let streams = std::mem::take(&mut self.streams);
+        self.wishes.extend(streams.into_values().map(Wish::CloseLane));
     }
 
     /// It dies, with all that it knew; another takes its place.
     pub(super) fn die(&mut self) {
         self.life += 1;
-        for waiting in std::mem::take(&mut self.waiting) {
-            let (client, seq) = (waiting.client, waiting.seq);
+        for Waiting { client, seq, .. } in std::mem::take(&mut self.waiting) {
             self.wishes.push(Wish::Told(Told::Unknown { client, seq }));
         }
         self.doubt = None;
         self.reading = None;
-        self.route = Route::new();
-        self.asked.clear();
+        self.beliefs = beliefs(&self.nodes);
         self.start_anew();
-    }
-
-    /// The read that is answered, if it is the one that waits.
-    fn take_reading(&mut self, question: u64) -> Option<Reading> {
-        self.reading.take_if(|reading| reading.question == question)
-    }
-
-    /// A read was answered.
-    pub(super) fn on_read(&mut self, question: u64) -> Option<Reading> {
-        let reading = self.take_reading(question)?;
-        self.reads_served += 1;
-        Some(reading)
-    }
-
-    /// A read was refused.
-    pub(super) fn on_read_refused(&mut self, question: u64, leader: Option<NodeId>) {
-        if let Some(reading) = self.take_reading(question) {
-            self.route.on_refusal(reading.node, leader);
-        }
     }
 }
 
-/// The identity of a client's so-manieth life or session.
-fn identity(number: usize, count: u64) -> ClientId {
-    ClientId::new((number as u128 + 1) << 64 | u128::from(count))
+fn beliefs(nodes: &[NodeId]) -> Beliefs {
+    let nodes = nodes.iter().copied().collect();
+    Beliefs { nodes, has_registry: true, ..Beliefs::default() }
+}
+
+/// The names of a client's so-manieth pilot.
+fn names(number: usize, count: u64) -> Names {
+    Names::new((number as u128 + 1) << 64 | u128::from(count))
 }

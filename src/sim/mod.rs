@@ -4,8 +4,8 @@
 //!
 //! A run is a cluster of nodes, clients and a registry in a world where time, the network and the
 //! disks are ours. The core of Raft, the replica, the store with its recovery, the table of the
-//! registry, the client's session and routing, and the codec of every message are the production
-//! lines; what is simulated is what lies beneath them. One number, the seed, decides everything
+//! registry, every decision of a client (its pilots, session and routing), and the codec of every
+//! message are the production lines; what is simulated is what lies beneath them. One number, the seed, decides everything
 //! that happens: the same seed gives the same run, event by event, on every machine and in every
 //! build, and so the same bug.
 //!
@@ -24,8 +24,8 @@
 //!
 //! # What it does not do
 //!
-//! It does not simulate QUIC, TLS and sockets (`net`), the tasks of a process (`node`) and of a
-//! client's conversation; tests on real processes do. It does not simulate sled: a memory disk
+//! It does not simulate QUIC, TLS and sockets (`net`), nor the tasks of a process (`node`) and of a
+//! client; tests on real processes do. It does not simulate sled: a memory disk
 //! stands in for it, and a conformance suite and real power cuts keep that honest. Changes of
 //! membership are not drawn yet: there is no command for them.
 

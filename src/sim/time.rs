@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
+use crate::client::moment::Moment;
+
 /// A point in virtual time since the start of a run, or a length of it, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
@@ -30,6 +32,16 @@ impl Time {
     /// A duration of the real world.
     pub fn of(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_micros()).expect("the durations of this project are short"))
+    }
+
+    /// As a duration of the real world.
+    pub const fn length(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+
+    /// As the decisions of a client see it: they count from the start of the run.
+    pub(super) const fn moment(self) -> Moment {
+        Moment::after(self.length())
     }
 
     /// In microseconds.

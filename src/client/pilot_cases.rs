@@ -1,0 +1,300 @@
+//! Cases of the decisions of a client: one thing happens, and what is to be done is compared.
+//!
+//! Among them is each point in which the task of a conversation and the simulator's client once
+//! decided differently.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::moment::Moment;
+use super::pilot::{Action, Fate, Names, Pilot};
+use super::route::Leading;
+use super::search::{Beliefs, LinkNumber, Question, Silence};
+use super::session::LaneNumber;
+use crate::limits::{
+    BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, REGISTRY_ASK_EVERY,
+};
+use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term};
+use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Welcome};
+
+const FIRST: LaneNumber = LaneNumber::new(1);
+const SECOND: LaneNumber = LaneNumber::new(2);
+const LINK: LinkNumber = LinkNumber::new(7);
+const OTHER_LINK: LinkNumber = LinkNumber::new(8);
+
+fn n(number: u16) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+fn ms(millis: u64) -> Moment {
+    Moment::after(Duration::from_millis(millis))
+}
+
+fn welcome(node: u16, role: Role, term: u64, leader: Option<u16>) -> Welcome {
+    Welcome {
+        cluster: ClusterId::new(1),
+        node: n(node),
+        incarnation: Incarnation::new(1),
+        role,
+        term: Term::new(term),
+        leader: leader.map(n),
+        ready: role == Role::Leader,
+        last_index: Index::ZERO,
+        commit_index: Index::new(5),
+        next_offset: Offset::ZERO,
+        disk_full: None,
+        nodes: vec![],
+    }
+}
+
+/// A pilot among three nodes, and what it believes.
+struct Flight {
+    pilot: Pilot,
+    beliefs: Beliefs,
+}
+
+impl Flight {
+    fn new() -> Self {
+        let beliefs = Beliefs { nodes: (1..=3).map(n).collect(), ..Beliefs::default() };
+        Self { pilot: Pilot::new(Names::new(1)), beliefs }
+    }
+
+    /// One request is on its way to n1, which leads term 1.
+    fn sending() -> Self {
+        let mut flight = Self::new();
+        flight.order(0);
+        flight.tick(0);
+        flight.welcome(0, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+        let open = Action::Open { lane: FIRST, node: n(1), limit: Duration::from_secs(5) };
+        assert_eq!(flight.tick(0), [Action::StopAsking, open]);
+        assert!(flight.pilot.on_opened(ms(0), FIRST, LINK));
+        assert_eq!(flight.sent(0), [1]);
+        flight
+    }
+
+    fn order(&mut self, at: u64) {
+        let records = vec![Bytes::from_static(b"x")];
+        self.pilot.on_order(ms(at), records, ms(at) + Duration::from_secs(5));
+    }
+
+    fn tick(&mut self, at: u64) -> Vec<Action> {
+        self.pilot.on_time(ms(at), &mut self.beliefs);
+        self.pilot.take_actions()
+    }
+
+    fn sent(&mut self, at: u64) -> Vec<u64> {
+        self.pilot.on_time(ms(at), &mut self.beliefs);
+        std::iter::from_fn(|| self.pilot.next_frame()).map(|out| out.header.seq.get()).collect()
+    }
+
+    fn welcome(&mut self, at: u64, link: LinkNumber, welcome: &Welcome) {
+        self.pilot.on_welcome(ms(at), &mut self.beliefs, link, welcome);
+    }
+
+    fn reply(&mut self, at: u64, lane: LaneNumber, result: Result<Appended, AppendRefusal>) {
+        let reply = AppendReply { client: self.pilot.client(), seq: Seq::FIRST, result };
+        self.pilot.on_replies(ms(at), &mut self.beliefs, lane, &[reply]);
+    }
+
+    /// The nodes that are asked now, and whether over connections of their own.
+    fn asks(&mut self, at: u64) -> Vec<(u16, bool)> {
+        let asked = |action| match action {
+            Action::Ask(Question::Node { node, fresh, .. }) => Some((node.get(), fresh)),
+            _ => None,
+        };
+        self.tick(at).into_iter().filter_map(asked).collect()
+    }
+}
+
+fn appended() -> Appended {
+    let (offset, term) = (Offset::ZERO, Term::new(1));
+    Appended { offset, count: 1, term, index: Index::new(6), leader: n(1) }
+}
+
+#[test]
+fn a_new_client_asks_everybody_at_once_and_goes_to_whoever_leads_by_its_own_word() {
+    let mut flight = Flight::new();
+    assert_eq!(flight.asks(0), [], "there is nothing to do");
+    flight.order(0);
+    assert_eq!(flight.asks(0), [(1, false), (2, false), (3, false)]);
+    flight.welcome(1, LINK, &welcome(2, Role::Follower, 1, Some(1)));
+    assert!(flight.tick(1).is_empty(), "a claim is no word");
+    flight.welcome(2, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    let limit = Duration::from_millis(4_998);
+    let open = Action::Open { lane: FIRST, node: n(1), limit };
+    assert_eq!(flight.tick(2), [Action::StopAsking, open]);
+    assert!(flight.sent(2).is_empty(), "the stream is not there yet");
+    assert!(flight.pilot.on_opened(ms(3), FIRST, LINK));
+    assert_eq!(flight.sent(3), [1]);
+    flight.reply(4, FIRST, Ok(appended()));
+    assert_eq!(flight.tick(4), [Action::Acknowledge(appended())]);
+    assert!(flight.pilot.is_idle());
+    assert_eq!(flight.pilot.wake_at(), None);
+}
+
+#[test]
+fn the_registry_is_asked_seldom_and_ever_more_seldom() {
+    let mut flight = Flight::new();
+    flight.beliefs.has_registry = true;
+    flight.order(0);
+    let mut asked = vec![];
+    for at in 0..4_000 {
+        let is_registry =
+            |action: &Action| matches!(action, Action::Ask(Question::Registry { .. }));
+        asked.extend(flight.tick(at).iter().filter(|action| is_registry(action)).map(|_| at));
+    }
+    let every = u64::try_from(REGISTRY_ASK_EVERY.as_millis()).unwrap();
+    assert_eq!(asked, [0, every, 3 * every]);
+}
+
+/// The simulator's client once began with 40 ms.
+#[test]
+fn the_first_pause_after_busy_is_the_shortest_there_is() {
+    let mut flight = Flight::sending();
+    flight.reply(10, FIRST, Err(AppendRefusal::Busy));
+    assert!(flight.sent(10).is_empty());
+    let until = flight.pilot.wake_at().unwrap();
+    assert!((BACKOFF_MIN / 2..=BACKOFF_MIN).contains(&until.since(ms(10))), "{until:?}");
+    assert_eq!(flight.sent(10 + 21), [1]);
+    // Busy to the end: who it was is told.
+    flight.reply(40, FIRST, Err(AppendRefusal::Busy));
+    let fate = Action::Fail(Fate::Busy(n(1)));
+    assert!(flight.tick(5_001).contains(&fate));
+}
+
+/// The task of a conversation once kept it, up to a second.
+#[test]
+fn the_patience_that_a_slow_leader_was_granted_is_not_kept_for_the_next() {
+    let mut flight = Flight::sending();
+    let hedge = u64::try_from(CLIENT_HEDGE_AFTER.as_millis()).unwrap();
+    assert_eq!(flight.asks(hedge - 1), []);
+    assert_eq!(flight.asks(hedge).len(), 3);
+    // It confirms itself, again and again.
+    for node in 1..=3 {
+        let role = if node == 1 { Role::Leader } else { Role::Follower };
+        flight.welcome(hedge + 1, LINK, &welcome(node, role, 1, Some(1)));
+    }
+    assert_eq!(flight.tick(hedge + 1), [Action::StopAsking]);
+    let again = ms(hedge + 1) + CLIENT_HEDGE_AFTER * 2;
+    assert_eq!(flight.pilot.wake_at(), Some(again), "it is granted twice the time");
+    assert!(CLIENT_HEDGE_AFTER * 2 < CLIENT_HEDGE_MAX);
+    // Another takes over.
+    let hint = Some(n(2));
+    flight.reply(200, FIRST, Err(AppendRefusal::NotLeader { leader: hint }));
+    assert_eq!(flight.asks(200), [(2, false)], "a hint has a moment to itself");
+    flight.welcome(201, LINK, &welcome(2, Role::Leader, 2, Some(2)));
+    flight.tick(201);
+    assert!(flight.pilot.on_opened(ms(202), SECOND, LINK));
+    assert_eq!(flight.sent(202), [1], "under the same number");
+    assert_eq!(flight.pilot.wake_at(), Some(ms(202) + CLIENT_HEDGE_AFTER));
+}
+
+/// The simulator's client once believed the first word of the suspect, whatever the others said.
+#[test]
+fn a_quiet_leader_is_confirmed_when_nobody_else_claims_to_lead_for_a_moment() {
+    let mut flight = Flight::sending();
+    assert_eq!(flight.asks(150).len(), 3);
+    flight.welcome(151, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    assert_eq!(flight.asks(151), [], "the others may know better");
+    let later = 150 + 149;
+    assert_eq!(flight.asks(later), [(1, false)], "it goes on asking");
+    assert_eq!(flight.tick(later + 1), [Action::StopAsking], "enough: it leads");
+
+    let mut flight = Flight::sending();
+    flight.asks(150);
+    flight.welcome(151, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    flight.welcome(152, LINK, &welcome(3, Role::Leader, 2, Some(3)));
+    let actions = flight.tick(152);
+    assert!(matches!(actions[..], [Action::StopAsking, Action::Open { node, .. }] if node == n(3)));
+}
+
+#[test]
+fn a_lane_does_not_stay_on_a_connection_that_is_dead() {
+    let mut flight = Flight::sending();
+    assert_eq!(flight.asks(150), [(1, false), (2, false), (3, false)]);
+    // The kept connections say nothing: others are made beside them.
+    let late = 150 + u64::try_from(CLIENT_ANSWER_TIMEOUT.as_millis()).unwrap();
+    assert_eq!(flight.asks(late - 1), []);
+    assert_eq!(flight.asks(late), [(1, true), (2, true), (3, true)]);
+    flight.welcome(late + 5, OTHER_LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    let actions = flight.tick(late + 5);
+    assert!(
+        matches!(actions[..], [Action::StopAsking, Action::Open { lane: SECOND, node, .. }] if node == n(1)),
+        "{actions:?}"
+    );
+    assert!(flight.pilot.on_opened(ms(late + 6), SECOND, OTHER_LINK));
+    assert_eq!(flight.sent(late + 6), [1], "the same request under the same number");
+    flight.reply(late + 7, SECOND, Ok(appended()));
+    let closed = [Action::Acknowledge(appended()), Action::Close(FIRST)];
+    assert_eq!(flight.tick(late + 7), closed, "it owes nothing any more");
+}
+
+#[test]
+fn a_slow_network_is_given_ever_more_time_and_no_answer_is_cut_off() {
+    let mut flight = Flight::new();
+    flight.order(0);
+    let mut limits = vec![];
+    for at in 0..4_000 {
+        for action in flight.tick(at) {
+            if let Action::Ask(Question::Node { node, fresh, limit }) = action
+                && node == n(1)
+            {
+                limits.push((at, fresh, limit.as_millis()));
+            }
+        }
+    }
+    let expected =
+        [(0, false, 2_000), (500, true, 4_000), (1_500, true, 8_000), (3_500, true, 16_000)];
+    assert_eq!(limits, expected);
+}
+
+#[test]
+fn nodes_that_refuse_are_troubled_ever_more_seldom_and_all_refusing_for_good_is_the_end() {
+    let mut flight = Flight::new();
+    flight.order(0);
+    let mut asked = 0;
+    for at in 0..4_000 {
+        for (node, _) in flight.asks(at) {
+            asked += 1;
+            let node = n(node);
+            flight.pilot.on_silence(ms(at), &mut flight.beliefs, node, Silence::Failed);
+        }
+    }
+    assert!((15..60).contains(&asked), "{asked} questions in four seconds");
+    for node in 1..=3 {
+        let beliefs = &mut flight.beliefs;
+        flight.pilot.on_silence(ms(4_001), beliefs, n(node), Silence::Refused);
+    }
+    let actions = flight.tick(4_001);
+    assert_eq!(actions, [Action::Fail(Fate::Nobody), Action::StopAsking]);
+}
+
+#[test]
+fn what_was_sent_is_unknown_and_what_was_not_is_certain_when_time_runs_out() {
+    let mut flight = Flight::sending();
+    flight.pilot.on_closed(ms(10), &mut flight.beliefs, FIRST);
+    flight.order(20);
+    let actions = flight.tick(5_000);
+    let fates: Vec<&Fate> = actions
+        .iter()
+        .filter_map(|action| if let Action::Fail(fate) = action { Some(fate) } else { None })
+        .collect();
+    assert!(matches!(fates[..], [Fate::Unknown(_), Fate::Ended]), "{fates:?}");
+    assert!(flight.pilot.is_idle());
+}
+
+#[test]
+fn a_leader_that_is_known_is_used_at_once_and_left_when_its_stream_ends() {
+    let mut flight = Flight::sending();
+    flight.reply(10, FIRST, Ok(appended()));
+    flight.tick(10);
+    flight.pilot.on_closed(ms(20), &mut flight.beliefs, FIRST);
+    assert_eq!(flight.beliefs.route.leader(), None);
+    flight.order(30);
+    flight.welcome(30, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    let believed = Some(Leading { term: Term::new(1), node: n(1) });
+    assert_eq!(flight.beliefs.route.leader(), believed);
+    let actions = flight.tick(30);
+    assert!(matches!(actions[..], [.., Action::Open { node, .. }] if node == n(1)), "{actions:?}");
+}

@@ -1,0 +1,485 @@
+//! What a client that reads decides: whom to read from, when to make sure that there is something to
+//! wait for, when to go on elsewhere, and where.
+//!
+//! A pure machine as the [`super::pilot`] of appends is, driven in the same way by the task of a
+//! [`super::Reader`] and by the simulator's clients: after each event [`ReadPilot::on_time`], then
+//! what [`ReadPilot::take_actions`] says.
+//!
+//! The offset that comes next belongs to the read and not to the node that serves it: when its source
+//! fails the read goes on there at another, without a gap and without a repetition.
+
+use std::time::Duration;
+
+use super::backoff::Jitter;
+use super::moment::Moment;
+use super::read::{Consistency, ReadOptions};
+use super::route::Leading;
+use super::search::{
+    Beliefs, LinkNumber, Question, Search, Silence, Suspect, Verdict, Wanted, Way,
+};
+use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
+use crate::types::{LogNumber, NodeId, Offset};
+use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Welcome};
+
+/// Names a stream that a read's records come on. Never used twice by a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceNumber(u64);
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadAction {
+    /// Ask. What comes of it goes to [`ReadPilot::on_welcome`] or [`ReadPilot::on_silence`].
+    Ask(Question),
+    /// Answers to the questions so far are of no more use, and do no harm.
+    StopAsking,
+    /// Open a stream for a read. What comes of it goes to [`ReadPilot::on_opened`],
+    /// [`ReadPilot::on_records`] and [`ReadPilot::on_closed`].
+    Open {
+        /// Its name.
+        source: SourceNumber,
+        /// To whom.
+        node: NodeId,
+        /// What to ask for.
+        read: Read,
+        /// How long somebody waits for it, at most.
+        limit: Duration,
+    },
+    /// The stream is of no more use.
+    Close(SourceNumber),
+    /// Nobody has served the read for as long as may be waited. Said once; a read that follows goes
+    /// on trying.
+    Fail(Trouble),
+    /// After a failure somebody serves it again.
+    GoesOn,
+}
+
+/// Why a read is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody was found to ask.
+    Nobody,
+    /// Every node refuses this client for good.
+    Refused,
+    /// The node that was asked does not answer.
+    Unreachable(NodeId),
+    /// A node could not read its store.
+    Failed(NodeId),
+    /// Nothing came.
+    TimedOut,
+}
+
+/// What a frame of records comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Its first records, so many, are the next ones.
+    Records(usize),
+    /// Nothing of it is to be shown.
+    Nothing,
+    /// The log does not exist.
+    UnknownLog,
+    /// A node sent other records than those that come next.
+    OutOfOrder {
+        /// Who.
+        node: NodeId,
+        /// What comes next.
+        expected: Offset,
+        /// What it sent.
+        found: Offset,
+    },
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct ReadPilot {
+    options: ReadOptions,
+    /// How long may be waited without being served.
+    timeout: Duration,
+    jitter: Jitter,
+    /// The offset that comes next, once known.
+    position: Option<Offset>,
+    /// Records still wanted.
+    remaining: Option<u64>,
+    source: Option<Source>,
+    sources_opened: u64,
+    search: Option<Search>,
+    /// No search begins before this.
+    search_at: Moment,
+    /// Failures since a node last served this read.
+    troubles: u32,
+    /// Since when it has not been served; `None` while it is.
+    unserved_since: Option<Moment>,
+    /// What the last failure was, if it has a name.
+    trouble: Option<Trouble>,
+    /// That it is not served has been said.
+    has_complained: bool,
+    done: bool,
+    actions: Vec<ReadAction>,
+}
+
+/// The stream that the records come on.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    number: SourceNumber,
+    node: NodeId,
+    /// The leader that serves it, for a linearizable read.
+    leading: Option<Leading>,
+    /// The connection that carries it; `None` while it is being opened.
+    link: Option<LinkNumber>,
+    quiet_since: Moment,
+    /// How long it may be quiet before it is made sure that there is something to wait for.
+    patience: Duration,
+}
+
+impl ReadPilot {
+    /// A read that waits for each batch at most `timeout`.
+    pub fn new(options: ReadOptions, timeout: Duration, jitter: Jitter) -> Self {
+        let position = match options.from {
+            ReadFrom::Offset(offset) => Some(offset),
+            ReadFrom::Last(_) => None,
+        };
+        Self {
+            options,
+            timeout,
+            jitter,
+            position,
+            remaining: options.limit,
+            source: None,
+            sources_opened: 0,
+            search: None,
+            search_at: Moment::ORIGIN,
+            troubles: 0,
+            unserved_since: None,
+            trouble: None,
+            has_complained: false,
+            done: options.limit == Some(0),
+            actions: vec![],
+        }
+    }
+
+    /// The offset of the next record, if it is known: where another read would go on.
+    pub fn position(&self) -> Option<Offset> {
+        self.position
+    }
+
+    /// Whether all has been read.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What is to be done, in this order. Empty after.
+    pub fn take_actions(&mut self) -> Vec<ReadAction> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Self::on_time`] is to be called again, if nothing happens until then.
+    pub fn wake_at(&self) -> Option<Moment> {
+        let next = match (&self.search, &self.source) {
+            (Some(search), _) => search.wake_at(),
+            (None, Some(source)) => Some(source.quiet_since + source.patience),
+            (None, None) => Some(self.search_at),
+        };
+        [self.deadline(), next].into_iter().flatten().min()
+    }
+
+    /// Somebody waits for the next records from now on.
+    pub fn on_wait(&mut self, now: Moment) {
+        if !self.options.follow {
+            self.unserved_since = Some(now);
+            self.has_complained = false;
+        } else if self.has_complained || self.source.is_none() && self.unserved_since.is_none() {
+            // Whoever asks again begins with fresh patience.
+            self.unserved_since = Some(now);
+            self.has_complained = false;
+        }
+        if let Some(source) = &mut self.source {
+            // What came while nobody looked is still to be heard.
+            source.quiet_since = now;
+        }
+    }
+
+    /// The source's stream is there. Says whether it is still of use.
+    pub fn on_opened(&mut self, now: Moment, number: SourceNumber, link: LinkNumber) -> bool {
+        let Some(source) = self.source.as_mut().filter(|source| source.number == number) else {
+            return false;
+        };
+        source.link = Some(link);
+        source.quiet_since = now;
+        if let Some(search) = &mut self.search {
+            search.on_opened(link);
+        }
+        true
+    }
+
+    /// A source's stream has ended, or could not be opened.
+    pub fn on_closed(&mut self, now: Moment, beliefs: &mut Beliefs, number: SourceNumber) {
+        let Some(source) = self.source.filter(|source| source.number == number) else { return };
+        beliefs.route.on_failed(source.node);
+        if source.link.is_none() {
+            self.trouble = Some(Trouble::Unreachable(source.node));
+        }
+        self.lose(now);
+    }
+
+    /// A node said who it is.
+    pub fn on_welcome(
+        &mut self,
+        now: Moment,
+        beliefs: &mut Beliefs,
+        link: LinkNumber,
+        welcome: &Welcome,
+    ) {
+        beliefs.route.on_welcome(welcome);
+        if let Some(search) = &mut self.search {
+            search.on_welcome(now, link, welcome, &mut self.jitter);
+        }
+    }
+
+    /// A question to a node came to nothing.
+    pub fn on_silence(
+        &mut self,
+        now: Moment,
+        beliefs: &mut Beliefs,
+        node: NodeId,
+        silence: Silence,
+    ) {
+        if let Some(search) = &mut self.search {
+            search.on_silence(now, (node, silence), beliefs, &mut self.jitter);
+        }
+    }
+
+    /// A frame of so many records came on a source.
+    pub fn on_records(
+        &mut self,
+        now: Moment,
+        beliefs: &mut Beliefs,
+        number: SourceNumber,
+        (header, count): (&Records, usize),
+    ) -> Taken {
+        let Some(source) = self.source.as_mut().filter(|source| source.number == number) else {
+            return Taken::Nothing;
+        };
+        source.quiet_since = now;
+        source.patience = CLIENT_HEDGE_AFTER;
+        let node = source.node;
+        self.stop_search();
+        if let Some(refusal) = &header.refusal {
+            return self.on_refusal(now, beliefs, node, refusal);
+        }
+        if self.asks_where() {
+            self.position = Some(header.first_offset);
+            self.close();
+            return Taken::Nothing;
+        }
+        self.take(now, node, header, count)
+    }
+
+    fn on_refusal(
+        &mut self,
+        now: Moment,
+        beliefs: &mut Beliefs,
+        node: NodeId,
+        refusal: &ReadRefusal,
+    ) -> Taken {
+        match refusal {
+            ReadRefusal::NotLeader { leader } => beliefs.route.on_refusal(node, *leader),
+            ReadRefusal::Busy => {}
+            // It may be behind, or another may do better.
+            ReadRefusal::Failed => self.trouble = Some(Trouble::Failed(node)),
+            ReadRefusal::UnknownLog => {
+                self.close();
+                return Taken::UnknownLog;
+            }
+        }
+        self.lose(now);
+        Taken::Nothing
+    }
+
+    fn take(&mut self, now: Moment, node: NodeId, header: &Records, count: usize) -> Taken {
+        let found = header.first_offset;
+        let expected = self.position.unwrap_or(found);
+        if count > 0 && found != expected {
+            self.close();
+            return Taken::OutOfOrder { node, expected, found };
+        }
+        let wanted = self
+            .remaining
+            .map_or(count, |remaining| usize::try_from(remaining).unwrap_or(usize::MAX).min(count));
+        let taken = wanted as u64;
+        self.position = Some(expected.plus(taken));
+        self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(taken));
+        self.done = self.remaining == Some(0) || (header.end && !self.options.follow);
+        if taken > 0 {
+            self.served();
+        }
+        if self.done {
+            self.close();
+        } else if header.end && taken == 0 {
+            // The end of what does not end: the node stops, and another goes on.
+            self.lose(now);
+        }
+        Taken::Records(wanted)
+    }
+
+    /// Does what is due. Extra calls are harmless.
+    pub fn on_time(&mut self, now: Moment, beliefs: &mut Beliefs) {
+        if self.done {
+            return;
+        }
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.complain();
+            if !self.options.follow {
+                return;
+            }
+        }
+        if self.search.is_none() {
+            self.begin(now);
+        }
+        let Some(search) = &mut self.search else { return };
+        match search.verdict(now, beliefs) {
+            None => self.actions.extend(search.ask(now, beliefs).into_iter().map(ReadAction::Ask)),
+            Some(Verdict::Found(way)) => {
+                if self.source.is_some() {
+                    self.lose(now);
+                }
+                self.open(now, way);
+            }
+            Some(Verdict::Confirmed) => self.confirmed(now),
+            Some(Verdict::Refused) => {
+                self.trouble = Some(Trouble::Refused);
+                self.complain();
+            }
+        }
+    }
+
+    /// Looks for whom to read from, or whether the one who is quiet still serves.
+    fn begin(&mut self, now: Moment) {
+        let Some(source) = self.source else {
+            if self.search_at <= now {
+                self.look(now);
+            }
+            return;
+        };
+        if now.since(source.quiet_since) < source.patience {
+            return;
+        }
+        let Source { node, leading, link, .. } = source;
+        let wanted = match leading {
+            Some(_) => Wanted::Leader { word: false },
+            None => Wanted::Node(node),
+        };
+        self.search = Some(Search::new(now, wanted, Some(Suspect { node, leading, link })));
+    }
+
+    fn look(&mut self, now: Moment) {
+        let wanted = match self.options.consistency {
+            Consistency::Linearizable => Wanted::Leader { word: false },
+            Consistency::Stale { node: None } => Wanted::Anybody,
+            Consistency::Stale { node: Some(node) } => {
+                // There is nothing to look for.
+                return self.open(now, Way { node, leading: None, commit_index: None });
+            }
+        };
+        self.search = Some(Search::new(now, wanted, None));
+    }
+
+    fn open(&mut self, now: Moment, way: Way) {
+        self.stop_search();
+        self.sources_opened += 1;
+        let Way { node, leading, .. } = way;
+        let number = SourceNumber(self.sources_opened);
+        let patience = CLIENT_HEDGE_AFTER;
+        self.source =
+            Some(Source { number, node, leading, link: None, quiet_since: now, patience });
+        let limit = self.deadline().map_or(self.timeout, |deadline| deadline.since(now));
+        let read = self.rest();
+        self.actions.push(ReadAction::Open { source: number, node, read, limit });
+    }
+
+    /// The rest of the read. A followed read that begins at the end first asks, reading nothing,
+    /// where that is: else what is appended before its first record could be skipped, if its node
+    /// failed meanwhile.
+    pub fn rest(&self) -> Read {
+        let asks_where = self.asks_where();
+        Read {
+            log: LogNumber::MAIN,
+            from: self.position.map_or(self.options.from, ReadFrom::Offset),
+            limit: if asks_where { Some(0) } else { self.remaining },
+            linearizable: self.options.consistency == Consistency::Linearizable,
+            follow: self.options.follow && !asks_where,
+        }
+    }
+
+    fn asks_where(&self) -> bool {
+        self.options.follow && self.position.is_none()
+    }
+
+    /// Whoever serves it still does, and has nothing to say yet.
+    fn confirmed(&mut self, now: Moment) {
+        self.stop_search();
+        if let Some(source) = &mut self.source {
+            source.quiet_since = now;
+            source.patience = TAIL_PROBE_AFTER;
+        }
+        if self.options.follow {
+            self.served();
+        }
+    }
+
+    fn served(&mut self) {
+        (self.troubles, self.unserved_since, self.trouble) = (0, None, None);
+        if std::mem::take(&mut self.has_complained) {
+            self.actions.push(ReadAction::GoesOn);
+        }
+    }
+
+    fn complain(&mut self) {
+        let nobody = self.without_a_name();
+        if !self.options.follow || self.trouble == Some(Trouble::Refused) {
+            self.close();
+        }
+        let trouble = self.trouble.take().unwrap_or(nobody);
+        self.troubles = 0;
+        self.has_complained = true;
+        self.actions.push(ReadAction::Fail(trouble));
+    }
+
+    /// What it amounts to that nothing came, and nothing is known to have failed.
+    fn without_a_name(&self) -> Trouble {
+        match (&self.source, self.options.consistency) {
+            (Some(_), _) => Trouble::TimedOut,
+            (None, Consistency::Stale { node: Some(node) }) => Trouble::Unreachable(node),
+            (None, _) => Trouble::Nobody,
+        }
+    }
+
+    /// The source is of no more use: the read goes on at another.
+    fn lose(&mut self, now: Moment) {
+        self.close();
+        self.troubles += 1;
+        self.unserved_since.get_or_insert(now);
+        if self.troubles > 1 {
+            self.search_at = now + self.jitter.pause(self.troubles - 2);
+        }
+    }
+
+    fn close(&mut self) {
+        self.stop_search();
+        if let Some(source) = self.source.take() {
+            self.actions.push(ReadAction::Close(source.number));
+        }
+    }
+
+    fn stop_search(&mut self) {
+        if self.search.take().is_some() {
+            self.actions.push(ReadAction::StopAsking);
+        }
+    }
+
+    /// Until when it may go unserved.
+    fn deadline(&self) -> Option<Moment> {
+        if self.has_complained {
+            return None;
+        }
+        self.unserved_since.map(|since| since + self.timeout)
+    }
+}

@@ -1,0 +1,429 @@
+//! Looking for whom to talk to: whom to ask, when, how often, and when what was said is enough.
+//!
+//! Everything here is a function of what was heard and of the time; sockets and timers are the
+//! driver's. A search begins with what is known and the hints that were given, each of which has a
+//! moment to itself; then everybody is asked at once, the registry too, each again and again at its
+//! own pace, so that none waits for one that is dead:
+//!
+//! ```text
+//!   hint ──── answers: it leads ────────────────────────────► a way
+//!     │ silent for CLIENT_HEDGE_AFTER, twice at most           ▲
+//!     ▼                                                        │
+//!   everybody ── the leader's own word, of the highest term ───┘
+//! ```
+//!
+//! A question that is not answered is not begun anew: another one is put beside it, each given twice
+//! the time of the one before, so that neither a slow network nor a dead connection is waited for in
+//! vain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::backoff::Jitter;
+use super::moment::Moment;
+use super::route::{Leading, Next, Route};
+use crate::limits::{
+    CLIENT_ANSWER_TIMEOUT, CLIENT_HEDGE_AFTER, CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX,
+    REGISTRY_ASK_EVERY, REGISTRY_ASK_EVERY_MAX,
+};
+use crate::types::{Index, NodeId};
+use crate::wire::api::{Role, Welcome};
+
+/// Names a connection to a node. Never used twice by a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkNumber(u64);
+
+impl LinkNumber {
+    /// Wraps a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What all parts of a client believe and know.
+#[derive(Clone, Debug, Default)]
+pub struct Beliefs {
+    /// Who leads.
+    pub route: Route,
+    /// Every node of which an address is known.
+    pub nodes: BTreeSet<NodeId>,
+    /// Whether there is a registry to ask.
+    pub has_registry: bool,
+}
+
+/// Something to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Who are you, and who leads?
+    Node {
+        /// Whom to ask.
+        node: NodeId,
+        /// Over a connection of its own: the one that is kept has not answered.
+        fresh: bool,
+        /// How long its answer is of interest.
+        limit: Duration,
+    },
+    /// Who announced itself last?
+    Registry {
+        /// How long its answer is of interest.
+        limit: Duration,
+    },
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// None came, or no connection came about.
+    Failed,
+    /// The two will not speak to each other, however often they try.
+    Refused,
+    /// Nobody listens there, or another node: it is not to be asked any more.
+    Gone,
+}
+
+/// For whom a search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// For the leader. With `word`, one who has said in this search that it leads: its commit index
+    /// is needed as well.
+    Leader {
+        /// See there.
+        word: bool,
+    },
+    /// For any node that answers.
+    Anybody,
+    /// For this one.
+    Node(NodeId),
+}
+
+impl Wanted {
+    /// Whether this node is to be asked.
+    fn concerns(self, node: NodeId) -> bool {
+        !matches!(self, Self::Node(wanted) if wanted != node)
+    }
+}
+
+/// Who serves so far and has fallen silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Whom the stream goes to.
+    pub node: NodeId,
+    /// Who leads, as far as is known, if that was asked.
+    pub leading: Option<Leading>,
+    /// The connection that carries the stream; `None` while it is being made.
+    pub link: Option<LinkNumber>,
+}
+
+/// Where a stream may be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// To whom.
+    pub node: NodeId,
+    /// Who leads, if that was asked.
+    pub leading: Option<Leading>,
+    /// The node's commit index, if it has said one in this search.
+    pub commit_index: Option<Index>,
+}
+
+/// What a search has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is a way.
+    Found(Way),
+    /// The suspect serves, over the connection that it has; it has nothing to say yet.
+    Confirmed,
+    /// Every node refuses this client for good.
+    Refused,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Search {
+    wanted: Wanted,
+    suspect: Option<Suspect>,
+    began: Moment,
+    /// Who is asked alone, and until when.
+    hint: Option<(NodeId, Moment)>,
+    hints_left: u32,
+    asks_all: bool,
+    /// The suspect has said that it still is what it was.
+    confirmed: Option<Confirmed>,
+    asked: BTreeMap<NodeId, Asked>,
+    registry_at: Moment,
+    registry_pause: Duration,
+}
+
+/// Over which connections the suspect confirmed itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmed {
+    ByItsOwn,
+    ByAnother,
+}
+
+/// A node in a search.
+#[derive(Clone, Debug)]
+struct Asked {
+    /// Until when each question without an answer may still be answered.
+    open: Vec<Moment>,
+    next_at: Moment,
+    /// How long the next question may go unanswered before another one is put beside it.
+    patience: Duration,
+    /// Questions in a row that failed.
+    failures: u32,
+    silence: Option<Silence>,
+    heard: bool,
+    commit_index: Option<Index>,
+}
+
+impl Search {
+    /// A search that begins now. With a suspect it is for whoever serves instead, or for the word of
+    /// the suspect itself, if nobody else claims to lead.
+    pub fn new(now: Moment, wanted: Wanted, suspect: Option<Suspect>) -> Self {
+        Self {
+            wanted,
+            suspect,
+            began: now,
+            hint: None,
+            // A hint may lead to another, but not in circles.
+            hints_left: 2,
+            asks_all: suspect.is_some() || !matches!(wanted, Wanted::Leader { .. }),
+            confirmed: None,
+            asked: BTreeMap::new(),
+            registry_at: now,
+            registry_pause: REGISTRY_ASK_EVERY,
+        }
+    }
+
+    /// What is to be asked now. Extra calls are harmless.
+    pub fn ask(&mut self, now: Moment, beliefs: &mut Beliefs) -> Vec<Question> {
+        let mut questions = vec![];
+        if !self.asks_all {
+            self.follow_hints(now, beliefs, &mut questions);
+        }
+        if !self.asks_all {
+            return questions;
+        }
+        self.asked.retain(|node, _| beliefs.nodes.contains(node));
+        let wanted = self.wanted;
+        for node in beliefs.nodes.iter().copied().filter(|node| wanted.concerns(*node)) {
+            let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
+            questions.extend(asked.question(now, node));
+        }
+        let wants_leader = matches!(self.wanted, Wanted::Leader { .. });
+        if beliefs.has_registry && wants_leader && self.registry_at <= now {
+            let limit = self.registry_pause;
+            self.registry_at = now + limit;
+            self.registry_pause = (limit * 2).min(REGISTRY_ASK_EVERY_MAX);
+            questions.push(Question::Registry { limit });
+        }
+        questions
+    }
+
+    /// When there is something to do again, if nothing is heard until then.
+    pub fn wake_at(&self) -> Option<Moment> {
+        let hint = self.hint.map(|(_, until)| until);
+        let nodes = self.asked.values().filter_map(Asked::wake_at).min();
+        let confirmed = self.confirmed.map(|_| self.began + CLIENT_HEDGE_AFTER);
+        let registry = self.asks_all.then_some(self.registry_at);
+        [hint, nodes.filter(|_| self.asks_all), confirmed, registry].into_iter().flatten().min()
+    }
+
+    /// A node answered.
+    pub fn on_welcome(
+        &mut self,
+        now: Moment,
+        link: LinkNumber,
+        welcome: &Welcome,
+        jitter: &mut Jitter,
+    ) {
+        let node = welcome.node;
+        self.hint = self.hint.filter(|(hinted, _)| *hinted != node);
+        let pause = jitter.between_questions(now.since(self.began));
+        let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
+        asked.on_answer(now + pause, welcome.commit_index);
+        if let Some(suspect) = self.suspect.filter(|suspect| suspect.is_confirmed_by(welcome)) {
+            let own = suspect.link == Some(link);
+            let before = self.confirmed == Some(Confirmed::ByItsOwn);
+            self.confirmed =
+                Some(if own || before { Confirmed::ByItsOwn } else { Confirmed::ByAnother });
+        }
+    }
+
+    /// The suspect's stream is there.
+    pub fn on_opened(&mut self, link: LinkNumber) {
+        if let Some(suspect) = &mut self.suspect {
+            suspect.link = Some(link);
+        }
+    }
+
+    /// A question to a node came to nothing.
+    pub fn on_silence(
+        &mut self,
+        now: Moment,
+        (node, silence): (NodeId, Silence),
+        beliefs: &mut Beliefs,
+        jitter: &mut Jitter,
+    ) {
+        if self.hint.is_some_and(|(hinted, _)| hinted == node) {
+            self.hint = None;
+            beliefs.route.on_failed(node);
+        }
+        let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
+        asked.on_silence(now, silence, jitter);
+    }
+
+    /// What it has come to by now.
+    pub fn verdict(&self, now: Moment, beliefs: &Beliefs) -> Option<Verdict> {
+        self.found(now, beliefs).or_else(|| {
+            let concerned = || beliefs.nodes.iter().filter(|node| self.wanted.concerns(**node));
+            let refuses = |node: &NodeId| self.silence_of(*node) == Some(Silence::Refused);
+            let all = concerned().next().is_some() && concerned().all(refuses);
+            all.then_some(Verdict::Refused)
+        })
+    }
+
+    fn found(&self, now: Moment, beliefs: &Beliefs) -> Option<Verdict> {
+        let way = match self.wanted {
+            Wanted::Leader { word } => {
+                let leading = beliefs.route.leader()?;
+                let known = !word || self.commit_of(leading.node).is_some();
+                known.then(|| self.way(leading.node, Some(leading)))?
+            }
+            Wanted::Anybody | Wanted::Node(_) => {
+                let heard = self
+                    .asked
+                    .iter()
+                    .find(|(node, asked)| asked.heard && self.wanted.concerns(**node))?;
+                self.way(*heard.0, None)
+            }
+        };
+        match self.suspect {
+            Some(suspect) if suspect.is_on(&way) => self.after_confirmation(now, way, beliefs),
+            _ => Some(Verdict::Found(way)),
+        }
+    }
+
+    /// The suspect is still the one. Others are given a moment to claim that they lead; then, if its
+    /// word came only over another connection than the one it is silent on, that one is dead.
+    fn after_confirmation(&self, now: Moment, way: Way, beliefs: &Beliefs) -> Option<Verdict> {
+        let confirmed = self.confirmed?;
+        let patient = now.since(self.began) >= CLIENT_HEDGE_AFTER;
+        let heard = |node: &NodeId| self.asked.get(node).is_some_and(|asked| asked.heard);
+        let enough = patient || beliefs.nodes.iter().all(heard);
+        enough.then_some(match confirmed {
+            Confirmed::ByItsOwn => Verdict::Confirmed,
+            Confirmed::ByAnother => Verdict::Found(way),
+        })
+    }
+
+    /// The quick way: the leader that is known, or the node that is said to lead.
+    fn follow_hints(&mut self, now: Moment, beliefs: &mut Beliefs, questions: &mut Vec<Question>) {
+        while let Some((node, until)) = self.hint {
+            if until > now {
+                return;
+            }
+            // It may be slow and not dead: then its own word stands against this.
+            beliefs.route.on_failed(node);
+            self.hint = None;
+        }
+        if self.hints_left == 0 {
+            self.asks_all = true;
+            return;
+        }
+        match beliefs.route.what_next() {
+            Next::Use(Leading { node, .. }) | Next::Ask(node) => {
+                self.hints_left -= 1;
+                self.hint = Some((node, now + CLIENT_HEDGE_AFTER));
+                let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
+                asked.next_at = asked.next_at.min(now);
+                questions.extend(asked.question(now, node));
+            }
+            Next::AskAll => self.asks_all = true,
+        }
+    }
+
+    fn way(&self, node: NodeId, leading: Option<Leading>) -> Way {
+        Way { node, leading, commit_index: self.commit_of(node) }
+    }
+
+    fn commit_of(&self, node: NodeId) -> Option<Index> {
+        self.asked.get(&node)?.commit_index
+    }
+
+    fn silence_of(&self, node: NodeId) -> Option<Silence> {
+        self.asked.get(&node)?.silence
+    }
+}
+
+impl Suspect {
+    /// Whether this way leads to where the suspect is.
+    fn is_on(&self, way: &Way) -> bool {
+        self.node == way.node && self.leading == way.leading
+    }
+
+    fn is_confirmed_by(&self, welcome: &Welcome) -> bool {
+        let leads = |leading: Leading| {
+            let same = welcome.node == leading.node && welcome.term == leading.term;
+            same && welcome.role == Role::Leader && welcome.ready
+        };
+        self.leading.map_or(welcome.node == self.node, leads)
+    }
+}
+
+impl Asked {
+    fn new(now: Moment) -> Self {
+        Self {
+            open: vec![],
+            next_at: now,
+            patience: CLIENT_ANSWER_TIMEOUT,
+            failures: 0,
+            silence: None,
+            heard: false,
+            commit_index: None,
+        }
+    }
+
+    /// The next question, if its time has come.
+    fn question(&mut self, now: Moment, node: NodeId) -> Option<Question> {
+        if self.next_at > now || self.silence == Some(Silence::Gone) {
+            return None;
+        }
+        self.open.retain(|until| *until > now);
+        let fresh = !self.open.is_empty();
+        let limit = self.patience * CLIENT_QUESTIONS_MAX;
+        self.open.push(now + limit);
+        self.next_at = now + self.patience;
+        self.patience = (self.patience * 2).min(CLIENT_PATIENCE_MAX);
+        Some(Question::Node { node, fresh, limit })
+    }
+
+    fn wake_at(&self) -> Option<Moment> {
+        (self.silence != Some(Silence::Gone)).then_some(self.next_at)
+    }
+
+    fn on_answer(&mut self, next_at: Moment, commit_index: Index) {
+        self.open.clear();
+        self.next_at = next_at;
+        self.failures = 0;
+        self.silence = None;
+        self.heard = true;
+        self.commit_index = Some(commit_index);
+    }
+
+    fn on_silence(&mut self, now: Moment, silence: Silence, jitter: &mut Jitter) {
+        self.silence = Some(silence);
+        self.heard = true;
+        if !self.open.is_empty() {
+            self.open.remove(0);
+        }
+        if self.open.is_empty() {
+            self.next_at = now + jitter.pause(self.failures);
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+}
