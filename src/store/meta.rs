@@ -7,10 +7,13 @@
 //!  2                         identity: cluster and node
 //!  3                         the record: see `Record`
 //!  4 | first index u64 BE    one sealed segment: see `SealedRow`
+//!  5 | first index u64 BE | part u32 BE    where each log ended that got a record in it, in parts
 //! ```
 //!
 //! The numbers are never used for anything else. All values but the first are postcard, followed by
-//! their CRC32C.
+//! their CRC32C. None is large: sled keeps up to sixteen on a page, and a page that outgrows a quarter
+//! of its segment goes to a file that it never syncs. So what grows with the number of logs is in
+//! parts, and only of those logs that a segment has records of.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,17 +28,21 @@ use super::database::{Batch, Database, FilesHash, Shape};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use crate::entry::{Chain, Tip};
-use crate::limits::{SLED_SEGMENT_BYTES_SMALL, STORE_VALUE_BYTES_MAX};
+use crate::limits::{LEDGER_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
 use crate::raft::HardState;
 use crate::types::{Index, LogId, LogNumber, Offset};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];
 const RECORD_KEY: &[u8] = &[3];
 const SEALED_KIND: u8 = 4;
+const ENDS_KIND: u8 = 5;
+
+/// Logs in one part: 15 bytes each at most.
+const ENDS_PER_PART: usize = 256;
 
 /// How `meta` uses sled.
 pub(super) const META_SHAPE: Shape =
@@ -94,10 +101,36 @@ pub(super) struct SealedRow {
     pub(super) first: LogId,
     /// Its last entry.
     pub(super) last: Floor,
-    /// The next offset of each log before its first entry.
-    pub(super) next_offsets: Vec<(LogNumber, Offset)>,
     /// Its files.
     pub(super) files: FilesHash,
+    /// How many parts the list of its logs has.
+    pub(super) ends_parts: u32,
+}
+
+/// The logs that a segment has records of, each with its next offset behind the segment.
+pub(super) type Ends = Vec<(LogNumber, Offset)>;
+
+/// For each log the sealed segments that have records of it, in order: its next offset behind each,
+/// and the segment's first index. What a log has is in the first whose end is above it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OffsetIndex {
+    of_logs: BTreeMap<LogNumber, Vec<(Offset, Index)>>,
+}
+
+impl OffsetIndex {
+    /// Adds a segment behind all others.
+    pub(super) fn add(&mut self, first: Index, ends: &Ends) {
+        for (log, end) in ends {
+            self.of_logs.entry(*log).or_default().push((*end, first));
+        }
+    }
+
+    /// The first index of the sealed segment that has this record, if any has.
+    pub(super) fn find(&self, log: LogNumber, offset: Offset) -> Option<Index> {
+        let of_log = self.of_logs.get(&log)?;
+        let place = of_log.partition_point(|(end, _)| *end <= offset);
+        of_log.get(place).map(|(_, first)| *first)
+    }
 }
 
 /// All that `meta` says.
@@ -107,6 +140,8 @@ pub(super) struct Contents {
     pub(super) record: Record,
     /// The sealed segments by their first index.
     pub(super) sealed: BTreeMap<Index, SealedRow>,
+    /// Which of them has what of each log.
+    pub(super) offsets: OffsetIndex,
 }
 
 impl Contents {
@@ -127,10 +162,15 @@ impl Contents {
                 .ok_or_else(|| missing(database, "table of sealed segments"))?;
             sealed.insert(row.first.index, row);
         }
+        let mut offsets = OffsetIndex::default();
+        for row in sealed.values() {
+            offsets.add(row.first.index, &read_ends(database, row)?);
+        }
         Ok(Self {
             identity: read_value(database, IDENTITY_KEY, "identity")?,
             record: read_value(database, RECORD_KEY, "record")?,
             sealed,
+            offsets,
         })
     }
 }
@@ -140,7 +180,7 @@ impl Contents {
 pub(super) struct Meta {
     /// `None` once it is closed.
     database: Option<Database>,
-    contents: Contents,
+    record: Record,
     /// The generation of the record on the disk, for those who must not wait for `meta`.
     generation: Arc<AtomicU64>,
 }
@@ -158,19 +198,19 @@ impl Meta {
         batch.insert(IDENTITY_KEY, encode(&identity));
         batch.insert(RECORD_KEY, encode(&record));
         database.write(batch)?;
-        Ok(Self::of(database, Contents { identity, record, sealed: BTreeMap::new() }))
+        Ok(Self::of(database, record))
     }
 
-    /// Opens `meta` in place, after a copy of it was found good.
-    pub(super) fn open(disk: &Disk, folder: &Path) -> Result<Self, StoreError> {
+    /// Opens `meta` in place, after a copy of it was found good. Returns what it says as well.
+    pub(super) fn open(disk: &Disk, folder: &Path) -> Result<(Self, Contents), StoreError> {
         let database = Database::open(disk, folder, META_SHAPE)?;
         let contents = Contents::read(&database)?;
-        Ok(Self::of(database, contents))
+        Ok((Self::of(database, contents.record.clone()), contents))
     }
 
-    fn of(database: Database, contents: Contents) -> Self {
-        let generation = Arc::new(AtomicU64::new(contents.record.generation));
-        Self { database: Some(database), contents, generation }
+    fn of(database: Database, record: Record) -> Self {
+        let generation = Arc::new(AtomicU64::new(record.generation));
+        Self { database: Some(database), record, generation }
     }
 
     pub(super) fn generation_cell(&self) -> Arc<AtomicU64> {
@@ -182,51 +222,57 @@ impl Meta {
         self.database = None;
     }
 
-    pub(super) fn contents(&self) -> &Contents {
-        &self.contents
-    }
-
     pub(super) fn record(&self) -> &Record {
-        &self.contents.record
+        &self.record
     }
 
     /// Changes the record, behind a barrier.
     pub(super) fn update(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), StoreError> {
-        self.change(None, change)
+        self.change(Batch::default(), change)
     }
 
-    /// Adds a sealed segment and changes the record, together, behind a barrier.
+    /// Adds a sealed segment and changes the record, together, behind a barrier. What is written of
+    /// its logs before that counts for nothing without its row.
     pub(super) fn seal(
         &mut self,
-        row: SealedRow,
+        mut row: SealedRow,
+        ends: &Ends,
         change: impl FnOnce(&mut Record),
     ) -> Result<(), StoreError> {
-        self.change(Some(row), change)
+        let (first, mut bytes) = (row.first.index, 0);
+        let mut batch = Batch::default();
+        row.ends_parts = 0;
+        for part in ends.chunks(ENDS_PER_PART) {
+            let value = encode(&part);
+            bytes += value.len();
+            if bytes > LEDGER_BATCH_BYTES_MAX {
+                self.database().write(std::mem::take(&mut batch))?;
+                bytes = value.len();
+            }
+            batch.insert(ends_key(first, row.ends_parts), value);
+            row.ends_parts += 1;
+        }
+        batch.insert(sealed_key(first), encode(&row));
+        self.change(batch, change)
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("changes end before the close")
     }
 
     fn change(
         &mut self,
-        row: Option<SealedRow>,
+        mut batch: Batch,
         change: impl FnOnce(&mut Record),
     ) -> Result<(), StoreError> {
-        let mut record = self.contents.record.clone();
+        let mut record = self.record.clone();
         change(&mut record);
-        assert_eq!(record.generation, self.contents.record.generation, "counted here alone");
+        assert_eq!(record.generation, self.record.generation, "counted here alone");
         record.generation += 1;
-
-        let mut batch = Batch::default();
         batch.insert(RECORD_KEY, encode(&record));
-        if let Some(row) = &row {
-            let value = encode(row);
-            assert!(value.len() <= STORE_VALUE_BYTES_MAX, "a row of {} bytes", value.len());
-            batch.insert(sealed_key(row.first.index), value);
-        }
-        self.database.as_ref().expect("changes end before the close").write(batch)?;
+        self.database().write(batch)?;
         self.generation.store(record.generation, Ordering::Release);
-        self.contents.record = record;
-        if let Some(row) = row {
-            self.contents.sealed.insert(row.first.index, row);
-        }
+        self.record = record;
         Ok(())
     }
 }
@@ -248,8 +294,22 @@ fn read_value<T: DeserializeOwned>(
     database.get(key)?.and_then(|value| decode(&value)).ok_or_else(|| missing(database, what))
 }
 
+fn read_ends(database: &Database, row: &SealedRow) -> Result<Ends, StoreError> {
+    let mut ends = vec![];
+    for part in 0..row.ends_parts {
+        let key = ends_key(row.first.index, part);
+        let part: Ends = read_value(database, &key, "table of sealed segments")?;
+        ends.extend(part);
+    }
+    Ok(ends)
+}
+
 fn missing(database: &Database, what: &'static str) -> StoreError {
     StoreError::damage(database.folder(), Fault::Value { what })
+}
+
+fn ends_key(first: Index, part: u32) -> Vec<u8> {
+    [&[ENDS_KIND][..], &first.get().to_be_bytes(), &part.to_be_bytes()].concat()
 }
 
 fn sealed_key(first: Index) -> Vec<u8> {
@@ -297,8 +357,7 @@ mod tests {
             discarded: None,
             clean: Some(CleanMark { active: files, closing: None }),
         };
-        let next_offsets = vec![(LogNumber::MAIN, Offset::new(7))];
-        let row = SealedRow { first: id, last: floor, next_offsets, files };
+        let row = SealedRow { first: id, last: floor, files, ends_parts: 1 };
         let hash = |letters: &str| letters.repeat(32);
         assert_eq!(hex(&encode(&IDENTITY)), "07000000000000000000000000000000018643d4b2");
         assert_eq!(
@@ -307,10 +366,63 @@ mod tests {
         );
         assert_eq!(
             hex(&encode(&row)),
-            format!("ac0202ac0202{}010007{}387fb608", hash("cc"), hash("dd"))
+            format!("ac0202ac0202{}{}01b8c39df9", hash("cc"), hash("dd"))
         );
+        let ends: Ends = vec![(LogNumber::MAIN, Offset::new(7))];
+        assert_eq!(hex(&encode(&ends)), "010007");
         assert_eq!(decode::<Record>(&encode(&record)), Some(record));
         assert_eq!(decode::<SealedRow>(&encode(&row)), Some(row));
         assert_eq!(hex(&sealed_key(Index::new(258))), "040000000000000102");
+        assert_eq!(hex(&ends_key(Index::new(258), 3)), "05000000000000010200000003");
+    }
+
+    #[test]
+    fn a_sealed_segment_may_have_records_of_any_number_of_logs() {
+        const LOGS: u32 = 50_000;
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("meta");
+        let record = Record {
+            generation: 0,
+            hard_state: hard_state(1, None),
+            commit_index: Index::ZERO,
+            floor: Floor::default(),
+            active: Index::new(2),
+            closing: Some(Index::new(1)),
+            discarded: None,
+            clean: None,
+        };
+        let mut meta = Meta::create(&Disk::Real, &folder, IDENTITY, record).unwrap();
+        let mut offsets = OffsetIndex::default();
+        for first in 1..4 {
+            let id = LogId::new(Index::new(first), Term::new(1));
+            let last = Floor { id, chain: Chain::new([0xcc; 32]) };
+            let files = FilesHash::of_test(0xdd);
+            let row = SealedRow { first: id, last, files, ends_parts: 0 };
+            let end = |log| (LogNumber::new(log), Offset::new(u64::MAX / 4 * first));
+            let ends: Ends = (0..LOGS / u32::try_from(first).unwrap()).map(end).collect();
+            meta.seal(row, &ends, |record| record.closing = None).unwrap();
+            offsets.add(id.index, &ends);
+        }
+        meta.close();
+        super::super::database::wait_until_released(&Disk::Real, &folder).unwrap();
+        // It is refused if it has grown a file that sled never syncs.
+        let (_, contents) = Meta::open(&Disk::Real, &folder).unwrap();
+        assert_eq!(contents.offsets, offsets);
+        assert_eq!(contents.sealed.len(), 3);
+    }
+
+    #[test]
+    fn a_record_is_in_the_first_segment_that_ends_behind_it() {
+        let mut offsets = OffsetIndex::default();
+        let (main, other) = (LogNumber::MAIN, LogNumber::new(7));
+        let ends = |main: u64| vec![(LogNumber::MAIN, Offset::new(main))];
+        offsets.add(Index::new(1), &ends(3));
+        offsets.add(Index::new(10), &vec![(other, Offset::new(2))]);
+        offsets.add(Index::new(20), &ends(5));
+        let find = |log, offset| offsets.find(log, Offset::new(offset)).map(Index::get);
+        let found: Vec<_> = (0..6).map(|offset| find(main, offset)).collect();
+        assert_eq!(found, [Some(1), Some(1), Some(1), Some(20), Some(20), None]);
+        assert_eq!([0, 1, 2].map(|offset| find(other, offset)), [Some(10), Some(10), None]);
+        assert_eq!(find(LogNumber::new(8), 0), None);
     }
 }

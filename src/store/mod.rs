@@ -82,7 +82,8 @@
 //!   trimmed yet, and nothing is refilled from peers yet.
 //! - All sled databases of a process share one lock: long reads are done in small steps, and are best
 //!   served from the window of recent entries.
-//! - A row of `meta` has the next offset of each log: some thousands of logs fit.
+//! - The next offset of each log is in the head of each segment and in memory: 100,000 logs are some
+//!   megabytes for each.
 
 mod barrier;
 mod database;

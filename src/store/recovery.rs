@@ -352,8 +352,8 @@ fn check_closed_files(layout: &Layout, record: &Record) -> Result<(), StoreError
 }
 
 fn open_meta(layout: &Layout, contents: &Contents) -> Result<Meta, StoreError> {
-    let meta = Meta::open(&layout.disk, &layout.meta())?;
-    if meta.contents() == contents {
+    let (meta, found) = Meta::open(&layout.disk, &layout.meta())?;
+    if found == *contents {
         Ok(meta)
     } else {
         Err(StoreError::damage(&layout.meta(), Fault::Value { what: "record" }))
@@ -563,7 +563,8 @@ impl OpenTail {
             bytes: loaded.bytes,
         });
         let active = live(self.active, &tail.active);
-        Segments::new(layout.clone(), shape, &contents.sealed, closing, active)
+        let sealed = (&contents.sealed, contents.offsets.clone());
+        Segments::new(layout.clone(), shape, sealed, closing, active)
     }
 }
 

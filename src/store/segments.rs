@@ -13,9 +13,9 @@
 //! often it is read), hashed, and put into `meta`'s table. At most one segment is closing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use super::database::{FilesHash, Shape, hash_of, wait_until_released};
 use super::disk::Disk;
 use super::error::{Fault, ReadError, StoreError};
 use super::layout::Layout;
-use super::meta::{Floor, Meta, SealedRow};
+use super::meta::{Ends, Floor, Meta, OffsetIndex, SealedRow};
 use super::segment::{Segment, State};
 use crate::entry::Tip;
 use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
@@ -48,11 +48,15 @@ pub(super) struct Segments {
     sealed_one: Condvar,
     /// The last index of the closing segment, once: whoever sees it committed wakes the keeper.
     seal_at: AtomicU64,
+    /// How many times the files of a sealed segment were hashed.
+    verified: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     sealed: BTreeMap<Index, Arc<Sealed>>,
+    /// Which of them has what of each log.
+    offsets: OffsetIndex,
     closing: Option<Closing>,
     /// `None` once the store is closed.
     active: Option<Live>,
@@ -83,12 +87,25 @@ pub(super) struct Closing {
 #[derive(Debug)]
 struct Sealed {
     row: SealedRow,
-    open: Mutex<Option<Arc<Segment>>>,
+    opened: Mutex<Opened>,
+}
+
+/// What has been made of a sealed segment.
+#[derive(Debug, Default)]
+struct Opened {
+    /// Kept open.
+    kept: Option<Arc<Segment>>,
+    /// Open as long as somebody reads from it.
+    newest: Weak<Segment>,
+    /// This process has found its files to be those that were closed. Entries are checked as they
+    /// are read; the whole is hashed once, or readers of more segments than are kept open would hash
+    /// without end.
+    is_verified: bool,
 }
 
 impl Sealed {
     fn new(row: SealedRow) -> Arc<Self> {
-        Arc::new(Self { row, open: Mutex::new(None) })
+        Arc::new(Self { row, opened: Mutex::default() })
     }
 }
 
@@ -111,19 +128,20 @@ impl Segments {
     pub(super) fn new(
         layout: Layout,
         shape: Shape,
-        sealed: &BTreeMap<Index, SealedRow>,
+        (sealed, offsets): (&BTreeMap<Index, SealedRow>, OffsetIndex),
         closing: Option<Closing>,
         active: Live,
     ) -> Self {
         let seal_at = closing.as_ref().map_or(NOTHING_TO_SEAL, |c| c.tip.id.index.get());
         let sealed = sealed.iter().map(|(first, row)| (*first, Sealed::new(row.clone()))).collect();
-        let table = Table { sealed, closing, active: Some(active), open: vec![] };
+        let table = Table { sealed, offsets, closing, active: Some(active), open: vec![] };
         Self {
             layout,
             shape,
             table: Mutex::new(table),
             sealed_one: Condvar::new(),
             seal_at: AtomicU64::new(seal_at),
+            verified: AtomicU64::new(0),
         }
     }
 
@@ -161,7 +179,7 @@ impl Segments {
                     let surplus = table.note_use(sealed.row.first.index);
                     drop(table);
                     for old in surplus {
-                        *old.open.lock().expect(UNPOISONED) = None;
+                        old.opened.lock().expect(UNPOISONED).kept = None;
                     }
                     return Ok(Some(self.open_sealed(&sealed)?));
                 }
@@ -178,20 +196,38 @@ impl Segments {
 
     /// A sealed segment is opened only when its files are those that were closed.
     fn open_sealed(&self, sealed: &Sealed) -> Result<Found, StoreError> {
-        let mut open = sealed.open.lock().expect(UNPOISONED);
+        let mut opened = sealed.opened.lock().expect(UNPOISONED);
         let first = sealed.row.first.index;
-        let segment = if let Some(segment) = &*open {
-            segment.clone()
+        // One that is kept no longer may still be read from: sled would not open it twice.
+        let segment = if let Some(segment) = opened.newest.upgrade() {
+            segment
         } else {
             let folder = self.layout.segment(first);
             wait_until_released(&self.layout.disk, &folder)?;
-            if hash_of(&self.layout.disk, &folder)? != sealed.row.files {
-                return Err(StoreError::damage(&folder, Fault::Hash));
+            if !opened.is_verified {
+                self.verify(&folder, sealed.row.files)?;
+                opened.is_verified = true;
             }
             Arc::new(Segment::open(&self.layout.disk, &folder, first, self.shape)?)
         };
-        *open = Some(segment.clone());
+        opened.newest = Arc::downgrade(&segment);
+        opened.kept = Some(segment.clone());
         Ok(Found { segment, last: Some(sealed.row.last.id.index) })
+    }
+
+    fn verify(&self, folder: &Path, files: FilesHash) -> Result<(), StoreError> {
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        if hash_of(&self.layout.disk, folder)? == files {
+            Ok(())
+        } else {
+            Err(StoreError::damage(folder, Fault::Hash))
+        }
+    }
+
+    /// How many times the files of a sealed segment were hashed.
+    #[cfg(test)]
+    pub(super) fn verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
     }
 
     // ---- the writer ----
@@ -295,8 +331,7 @@ impl Segments {
 
     /// Seals the closing segment, if all of it is committed.
     pub(super) fn seal(&self, committed: Index, meta: &Mutex<Meta>) -> Result<(), StoreError> {
-        let Some((live, last)) = self.take_closing(committed) else { return Ok(()) };
-        let Live { segment, next_offsets } = live;
+        let Some((segment, last, ends)) = self.take_closing(committed) else { return Ok(()) };
         let first = segment.first();
         let entry = segment
             .entry(first)?
@@ -305,8 +340,8 @@ impl Segments {
         let files = self.close_for_good(segment)?;
 
         hit(Mark::Sealed);
-        let row = SealedRow { first: entry.id(), last, next_offsets, files };
-        meta.lock().expect(UNPOISONED).seal(row.clone(), |record| {
+        let row = SealedRow { first: entry.id(), last, files, ends_parts: 0 };
+        meta.lock().expect(UNPOISONED).seal(row.clone(), &ends, |record| {
             assert_eq!(record.closing, Some(first), "nobody else seals");
             record.closing = None;
             if record.floor.id.index < last.id.index {
@@ -315,18 +350,26 @@ impl Segments {
         })?;
         let mut table = self.table();
         table.sealed.insert(first, Sealed::new(row));
+        table.offsets.add(first, &ends);
         table.closing = None;
         self.sealed_one.notify_all();
         Ok(())
     }
 
-    fn take_closing(&self, committed: Index) -> Option<(Live, Floor)> {
+    /// The closing segment, its last entry, and where the logs end of which it has records.
+    fn take_closing(&self, committed: Index) -> Option<(Arc<Segment>, Floor, Ends)> {
         let mut table = self.table();
-        let closing = table.closing.as_mut()?;
+        let Table { closing, active, .. } = &mut *table;
+        let closing = closing.as_mut()?;
         if closing.tip.id.index > committed {
             return None;
         }
-        Some((closing.live.take()?, Floor::from(&closing.tip)))
+        let behind = &active.as_ref()?.next_offsets;
+        let Live { segment, next_offsets } = closing.live.take()?;
+        let before: BTreeMap<_, _> = next_offsets.into_iter().collect();
+        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
+        let ends = behind.iter().filter(has_records).copied().collect();
+        Some((segment, Floor::from(&closing.tip), ends))
     }
 
     /// Closes a segment, opens and closes it once more, and hashes its files: sled writes a
@@ -348,7 +391,7 @@ impl Segments {
         let Table { active, closing, sealed, .. } = std::mem::take(&mut *self.table());
         self.sealed_one.notify_all();
         for sealed in sealed.values() {
-            *sealed.open.lock().expect(UNPOISONED) = None;
+            sealed.opened.lock().expect(UNPOISONED).kept = None;
         }
         let closed = |live: Live| {
             let folder = live.segment.folder().to_owned();
@@ -400,7 +443,7 @@ impl Table {
         }
     }
 
-    /// The newest segment before whose first entry the log had not come so far.
+    /// The newest segment before whose first entry the log had not come further than this.
     fn place_of_offset(&self, log: LogNumber, offset: Offset) -> Place {
         let reaches = |next_offsets: &[(LogNumber, Offset)]| {
             let start = next_offsets.iter().find(|(number, _)| *number == log);
@@ -415,7 +458,8 @@ impl Table {
         {
             return closing.place();
         }
-        let sealed = self.sealed.values().rev().find(|sealed| reaches(&sealed.row.next_offsets));
+        let first = self.offsets.find(log, offset);
+        let sealed = first.and_then(|first| self.sealed.get(&first));
         sealed.map_or(Place::Nowhere, |sealed| Place::Sealed(sealed.clone()))
     }
 

@@ -139,17 +139,41 @@ impl Log {
 
     /// Adds an entry with one record of `bytes` bytes for the log with this number.
     pub(super) fn add_to(&mut self, log: u32, term: u64, bytes: usize) -> SealedEntry {
+        let request = self.request(log, bytes);
+        self.seal(&[request], Term::new(term))
+    }
+
+    /// Adds an entry with a short record for each of these logs.
+    pub(super) fn add_to_all(&mut self, logs: std::ops::Range<u32>) -> SealedEntry {
+        let requests: Vec<_> = logs.map(|log| self.request(log, 1)).collect();
+        self.seal(&requests, self.tip().id.term.max(Term::new(1)))
+    }
+
+    /// For each record of a log, in order, the index of its entry.
+    pub(super) fn holders(&self, log: LogNumber) -> Vec<Index> {
+        let mut holders = vec![];
+        for entry in &self.entries {
+            for request in entry.requests().unwrap().iter().filter(|request| request.log == log) {
+                holders.extend(request.records.iter().map(|_| entry.id().index));
+            }
+        }
+        holders
+    }
+
+    fn request(&self, log: u32, bytes: usize) -> Request {
         let log = LogNumber::new(log);
-        let request = Request {
+        Request {
             log,
             first_offset: self.next_offset(log),
             client: ClientId::new(9),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
             records: vec![Bytes::from(vec![bytes.to_le_bytes()[0]; bytes])],
-        };
-        let payload = encode_requests(&[request]);
-        let term = Term::new(term);
+        }
+    }
+
+    fn seal(&mut self, requests: &[Request], term: Term) -> SealedEntry {
+        let payload = encode_requests(requests);
         let now = Timestamp::new(1_000 + self.entries.len() as u64);
         let entry = SealedEntry::seal(&self.tip(), EntryKind::Records, term, now, &payload);
         self.push(entry.clone());
@@ -307,7 +331,7 @@ pub(super) fn damage_found(folder: &Folder) -> Fault {
 }
 
 pub(super) fn open_meta(folder: &Folder) -> Meta {
-    Meta::open(&Disk::Real, &Layout::of(folder.path()).meta()).unwrap()
+    Meta::open(&Disk::Real, &Layout::of(folder.path()).meta()).unwrap().0
 }
 
 /// Puts a saved copy of a folder in its place.

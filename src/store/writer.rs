@@ -158,6 +158,12 @@ impl Writer {
         self.shared.segments.closing_last().is_none()
     }
 
+    /// How many times the files of a sealed segment were hashed.
+    #[cfg(test)]
+    pub(super) fn verified(&self) -> u64 {
+        self.shared.segments.verified()
+    }
+
     /// What `meta` knows to be synced.
     #[cfg(test)]
     pub(super) fn floor(&self) -> crate::types::LogId {

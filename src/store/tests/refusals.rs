@@ -90,11 +90,12 @@ fn a_format_of_the_future_is_refused() {
     let meta = Layout::of(folder.path()).meta();
     let database = database::Database::open(&Disk::Real, &meta, meta::META_SHAPE).unwrap();
     let mut batch = database::Batch::default();
-    batch.insert(&[1], &2_u32.to_le_bytes());
+    batch.insert(&[1], &(meta::FORMAT + 1).to_le_bytes());
     database.write(batch).unwrap();
     drop(database);
     let error = folder.try_open().unwrap_err();
-    let StoreError::Format { folder, found: 2 } = &error else { panic!("{error}") };
+    let StoreError::Format { folder, found } = &error else { panic!("{error}") };
+    assert_eq!(*found, meta::FORMAT + 1);
     assert_eq!(*folder, meta, "the copy that it was read from is nobody's business");
     assert!(!error.is_damage());
 }

@@ -53,6 +53,61 @@ fn more_sealed_segments_than_may_be_open_are_read() {
 }
 
 #[test]
+fn readers_of_more_segments_than_are_kept_open_do_not_hash_them_again() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    let segments = crate::limits::SEALED_OPEN_MAX as u64 + 1;
+    for _ in 0..segments {
+        running.append(&[10]);
+        running.roll();
+        running.writer.committed(running.log.tip().id.index);
+        eventually("sealing", || running.writer.is_sealed());
+    }
+    for _ in 0..5 {
+        for (number, entry) in (1..=segments).zip(&running.log.entries) {
+            let read = running.reader.entries(index(number), index(number), 1).unwrap();
+            assert_eq!(read, std::slice::from_ref(entry));
+        }
+    }
+    assert_eq!(running.writer.verified(), segments);
+    running.close();
+}
+
+#[test]
+fn records_of_many_logs_are_found_in_sealed_segments() {
+    const LOGS: u32 = 8_000;
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    for logs in [0..LOGS, 0..1, LOGS / 2..LOGS] {
+        let mut entries: Vec<_> = vec![running.log.add_to_all(logs.clone())];
+        entries.push(running.log.add(10));
+        running.write(Write { entries, ..nothing() });
+        running.roll();
+        running.writer.committed(running.log.tip().id.index);
+        eventually("sealing", || running.writer.is_sealed());
+    }
+    let check = |running: &Running| {
+        for log in [0, 1, LOGS / 2 - 1, LOGS / 2, LOGS - 1].map(LogNumber::new) {
+            let next = running.log.next_offset(log);
+            let holders = running.log.holders(log);
+            assert_eq!(holders.len() as u64, next.get());
+            for (offset, holder) in (0..).map(Offset::new).zip(holders) {
+                let found = running.reader.locate(log, offset).unwrap();
+                assert_eq!(found, Some(holder), "{log} at {offset}");
+            }
+            assert_eq!(running.reader.locate(log, next).unwrap(), None);
+        }
+    };
+    check(&running);
+    let log = running.crash();
+    let (mut running, recovered) = folder.open();
+    assert_eq!(recovered.report.segments, 4);
+    running.log = log;
+    check(&running);
+    running.close();
+}
+
+#[test]
 fn reading_a_sealed_segment_leaves_its_files_as_they_were() {
     let folder = Folder::with_store();
     let (mut running, _) = folder.open();
