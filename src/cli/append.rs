@@ -26,6 +26,7 @@ use super::rows::AppendRow;
 use super::runtime::Signals;
 use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
 use crate::limits;
+use crate::remedy;
 
 /// Records up to these are repeated as arguments; more of them are put into a file.
 const ARGUMENT_BYTES_MAX: usize = 4 << 10;
@@ -56,8 +57,8 @@ pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings
     })?;
     let source = match (args.file, args.records) {
         (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
-        (None, records) if records.len() == 1 && records[0] == "-" => {
-            Source::Lines(Box::new(io::stdin()))
+        (None, records) if !is_separated() && records.iter().any(|record| record == "-") => {
+            standard_input(&records)?
         }
         (None, records) => Source::Arguments(check(
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
@@ -66,10 +67,25 @@ pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings
     Ok(Settings { source, token, flags: connection::flags(connection) })
 }
 
+/// Whether `--` was typed: what follows it is meant as it is.
+fn is_separated() -> bool {
+    std::env::args_os().any(|word| word == "--")
+}
+
+/// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.
+fn standard_input(records: &[OsString]) -> Result<Source, Failure> {
+    if records.len() == 1 {
+        return Ok(Source::Lines(Box::new(io::stdin())));
+    }
+    let sentence = "`-` stands for standard input, and goes with no other record";
+    let hint = "a record that is a dash stands behind `--`, as in: append -- - x";
+    Err(Failure::new(Code::Usage, sentence, hint))
+}
+
 fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|error| {
         let sentence = format!("{} cannot be read: {error}", path.display());
-        Failure::new(Code::Failed, sentence, "is the path right, and may this user read it?")
+        Failure::new(Code::Failed, sentence, remedy::of(&error, "is the path right?"))
     })
 }
 

@@ -13,12 +13,17 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(usage) => {
-            print_usage(&usage);
-            return ExitCode::from(if usage.use_stderr() { Code::Usage as u8 } else { 0 });
+            let code = if usage.use_stderr() { Code::Usage as u8 } else { 0 };
+            return ended(print_usage(&usage).map_err(End::from), code);
         }
     };
-    match run(arguments) {
-        Ok(()) | Err(End::Unheard) => ExitCode::SUCCESS,
+    ended(run(arguments), 0)
+}
+
+/// The exit code of what has ended, complaints said; `code` if there are none.
+fn ended(result: Result<(), End>, code: u8) -> ExitCode {
+    match result {
+        Ok(()) | Err(End::Unheard) => ExitCode::from(code),
         Err(End::Failed(failure)) => {
             complain(&failure);
             ExitCode::from(failure.code as u8)

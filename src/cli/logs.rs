@@ -6,16 +6,19 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::args::LogFormat;
+use super::escape::escaped;
 use super::failure::{Code, Failure};
 
 /// Which lines a node or registry shows, unless asked otherwise. What sled finds wrong, the store
@@ -41,14 +44,14 @@ pub(super) struct LogSettings<'a> {
 
 /// Starts logging for the whole process.
 ///
+/// What was asked for is added to what is shown unless asked otherwise: whoever wants to see more of one
+/// part does not lose the errors of the others, and whoever wants more of annal does not get the insides
+/// of the libraries that it is made of, unless they are named.
+///
 /// # Errors
 /// The filter is not of its form: a usage error.
 pub(super) fn install(settings: LogSettings<'_>) -> Result<(), Failure> {
-    let filter = settings.filter.unwrap_or(settings.default_filter);
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        let hint = "a filter is a level, or parts like annal::raft=debug, with commas between";
-        Failure::new(Code::Usage, format!("'{filter}' is not a log filter: {error}"), hint)
-    })?;
+    let filter = filter(settings.filter.unwrap_or_default(), settings.default_filter)?;
     let lines = Lines {
         format: settings.format,
         name: settings.name,
@@ -64,6 +67,29 @@ pub(super) fn install(settings: LogSettings<'_>) -> Result<(), Failure> {
         .finish()
         .try_init();
     Ok(())
+}
+
+/// The filter that was asked for, upon the one that holds otherwise.
+fn filter(asked: &str, default: &str) -> Result<EnvFilter, Failure> {
+    let complain = |error: &dyn fmt::Display| {
+        let hint = "a filter is a level (error, warn, info, debug, trace, off), or parts like \
+                    annal::raft=debug, with commas between";
+        Failure::new(Code::Usage, format!("'{asked}' is not a log filter: {error}"), hint)
+    };
+    // The library takes a word that it does not know for a part of the program, of which there is
+    // nothing to show: everything would be silent.
+    if let Some(word) = asked.split(',').map(str::trim).find(|word| !is_directive(word)) {
+        return Err(complain(&format_args!("'{word}' is neither a level nor a part with one")));
+    }
+    EnvFilter::try_new(format!("{default},{asked}")).map_err(|error| complain(&error))
+}
+
+fn is_directive(word: &str) -> bool {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    match word.rsplit_once('=') {
+        Some((part, level)) => !part.is_empty() && is_level(level),
+        None => word.is_empty() || is_level(word) || word == "annal" || word.starts_with("annal::"),
+    }
 }
 
 /// Formats log lines.
@@ -105,8 +131,7 @@ struct Line<'a> {
 
 impl Lines {
     fn write_human(&self, writer: &mut Writer<'_>, line: &Line<'_>) -> fmt::Result {
-        let time =
-            now().format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"));
+        let time = now().format(TIME);
         let dimmed = Style::new().dimmed();
         self.write_styled(writer, dimmed, &time.unwrap_or_default())?;
         writer.write_char(' ')?;
@@ -114,13 +139,14 @@ impl Lines {
         if self.shows_name {
             let name = line.fields.others.get("node").and_then(Value::as_str).unwrap_or(&self.name);
             writer.write_char(' ')?;
-            self.write_styled(writer, Style::new().bold(), name)?;
+            self.write_styled(writer, Style::new().bold(), &escaped(name))?;
         }
-        write!(writer, " {}", line.fields.message)?;
+        // A message may quote what others said: it stays a line, in a file as well.
+        write!(writer, " {}", escaped(&line.fields.message))?;
         for (key, value) in line.fields.others.iter().filter(|(key, _)| *key != "node") {
             self.write_styled(writer, dimmed, &format!(" {key}="))?;
             match value {
-                Value::String(text) => write!(writer, "{text}")?,
+                Value::String(text) => writer.write_str(&escaped(text))?,
                 value => write!(writer, "{value}")?,
             }
         }
@@ -132,11 +158,8 @@ impl Lines {
     }
 
     fn write_json(&self, writer: &mut Writer<'_>, line: Line<'_>) -> fmt::Result {
-        let format = format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-        );
         let mut object = Map::new();
-        object.insert("time".to_owned(), now().format(&format).ok().into());
+        object.insert("time".to_owned(), now().format(TIME).ok().into());
         object.insert("level".to_owned(), line.level.as_str().into());
         object.insert("node".to_owned(), self.name.as_str().into());
         object.insert("target".to_owned(), line.target.into());
@@ -145,6 +168,10 @@ impl Lines {
         writeln!(writer, "{}", Value::Object(object))
     }
 }
+
+/// With date and zone: lines outlive the day on which they were written, and are read elsewhere.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -181,11 +208,22 @@ impl Fields {
     }
 }
 
+/// Numbers that are names: drawn at random, and too large for some readers of JSON.
+const NAMES: [&str; 1] = ["incarnation"];
+
+/// The number that a field shows, if that is all that it shows: terms and indexes have types of their
+/// own, and come here as text.
+fn number_in(field: &Field, text: &str) -> Option<Value> {
+    let number: u64 = text.parse().ok()?;
+    let is_plain = number.to_string() == text && field.name() != "message";
+    (is_plain && !NAMES.contains(&field.name())).then(|| number.into())
+}
+
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
         write!(text, "{value:?}").expect("writing to a String does not fail");
-        self.put(field, text.into());
+        self.put(field, number_in(field, &text).unwrap_or_else(|| text.into()));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -245,7 +283,8 @@ mod tests {
         let subscriber =
             tracing_subscriber::fmt().with_writer(sink.clone()).event_format(lines).finish();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(term = 3, peer = %"n2", "became leader");
+            let (term, incarnation) = (crate::types::Term::new(3), 17_u64);
+            tracing::info!(%term, peer = %"n2", %incarnation, "became leader");
         });
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -254,9 +293,13 @@ mod tests {
     #[test]
     fn a_line_for_people_has_time_level_node_and_message() {
         let line = logged(LogFormat::Human, true);
-        assert_eq!(line.get(12..), Some("  INFO n1 became leader peer=n2 term=3\n"), "{line}");
+        let fields = "incarnation=17 peer=n2 term=3";
+        let expected = format!("  INFO n1 became leader {fields}\n");
+        assert_eq!(line.get(24..), Some(&*expected), "{line}");
+        let date = &line[..24];
+        assert!(date.contains('T') && date.ends_with('Z'), "{date}");
         let line = logged(LogFormat::Human, false);
-        assert_eq!(line.get(12..), Some("  INFO became leader peer=n2 term=3\n"), "{line}");
+        assert_eq!(line.get(24..), Some(&*format!("  INFO became leader {fields}\n")), "{line}");
     }
 
     #[test]
@@ -267,5 +310,36 @@ mod tests {
         assert_eq!(value["message"], "became leader");
         assert_eq!(value["term"], 3);
         assert_eq!(value["level"], "INFO");
+        assert_eq!(value["incarnation"], "17");
+    }
+
+    #[test]
+    fn a_filter_is_added_to_the_usual_one() {
+        let shown = |asked| filter(asked, SERVER_FILTER).unwrap().to_string();
+        let has = |asked, directive| shown(asked).split(',').any(|found| found == directive);
+        assert!(has("debug", "debug") && has("debug", "sled=off") && !has("debug", "info"));
+        assert!(has("annal::raft=trace", "info") && has("annal::raft=trace", "annal::raft=trace"));
+        assert!(has("sled=debug", "sled=debug") && !has("sled=debug", "sled=off"));
+        for good in ["", "off", "WARN,quinn=debug", "annal::net,info"] {
+            filter(good, SERVER_FILTER).unwrap();
+        }
+        for bad in ["verbose", "info,loud", "annal=loud", "=debug", "raft"] {
+            assert_eq!(filter(bad, SERVER_FILTER).unwrap_err().code, Code::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_stays_on_its_line() {
+        let sink = Sink::default();
+        let lines =
+            Lines { format: LogFormat::Human, name: "n1".into(), shows_name: true, colours: false };
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(sink.clone()).event_format(lines).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(who = "a\u{1b}[2J", "said\n2026-01-01T00:00:00.000Z  INFO forged");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 }

@@ -19,6 +19,7 @@ mod client;
 mod connection;
 mod demo;
 mod dispatch;
+mod escape;
 mod failure;
 mod gather;
 mod init;

@@ -1,14 +1,19 @@
 //! The only place that prints: data to stdout, talk to stderr.
 //!
+//! Data goes to a pipe as it is. On a terminal, whatever others wrote is escaped (`escape`), and so is
+//! all talk, wherever it goes.
+//!
 //! When stdout's reader has gone away, that is no error: `annal client read | head -1` got what it
 //! wanted. Commands learn of it as [`Closed`] and end quietly, or finish their work unheard.
 
 use std::fmt;
-use std::io::{self, BufWriter, StderrLock, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal as _, StderrLock, StdoutLock, Write};
 
 use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
 use serde::Serialize;
 
+use super::escape::{escaped, escaped_json, escaped_lines, write_escaped};
 use super::failure::Failure;
 
 /// Bytes gathered before they go out, unless flushed.
@@ -18,6 +23,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) trait Row: Serialize {
     /// Writes the lines for people, the last with its newline.
     fn human(&self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Whether all that it writes is one thing that somebody else chose, and not lines of ours.
+    fn is_foreign(&self) -> bool {
+        false
+    }
 }
 
 /// Stdout has no reader any more, or cannot be written.
@@ -38,33 +48,58 @@ impl From<io::Error> for Closed {
     }
 }
 
+/// How results look, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    json: bool,
+    /// What is printed is seen by people, on something that acts upon controls.
+    terminal: bool,
+}
+
+impl Form {
+    fn write(self, out: &mut dyn Write, row: &impl Row) -> io::Result<()> {
+        match (self.json, self.terminal) {
+            (true, false) => serde_json::to_writer(&mut *out, row)?,
+            (true, true) => out.write_all(escaped_json(&serde_json::to_string(row)?).as_bytes())?,
+            (false, false) => return row.human(out),
+            (false, true) => return Self::write_for_terminal(out, row),
+        }
+        out.write_all(b"\n")
+    }
+
+    fn write_for_terminal(out: &mut dyn Write, row: &impl Row) -> io::Result<()> {
+        let mut lines = Vec::new();
+        row.human(&mut lines)?;
+        if row.is_foreign() {
+            write_escaped(out, lines.strip_suffix(b"\n").unwrap_or(&lines))?;
+            return out.write_all(b"\n");
+        }
+        out.write_all(escaped_lines(&String::from_utf8_lossy(&lines)).as_bytes())
+    }
+}
+
 /// Prints a command's results.
 pub(super) struct Printer {
-    json: bool,
+    form: Form,
     out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Printer {
     /// A printer of JSON, or of lines for people.
     pub(super) fn new(json: bool) -> Self {
-        let out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
-        Self { json, out }
+        let out = io::stdout().lock();
+        let form = Form { json, terminal: out.is_terminal() };
+        Self { form, out: BufWriter::with_capacity(BUFFER_BYTES, out) }
     }
 
     /// Whether it prints JSON.
     pub(super) fn is_json(&self) -> bool {
-        self.json
+        self.form.json
     }
 
     /// Prints one result; it may stay in the buffer until [`Self::flush`].
     pub(super) fn print(&mut self, row: &impl Row) -> Result<(), Closed> {
-        if self.json {
-            serde_json::to_writer(&mut self.out, row).map_err(io::Error::from)?;
-            self.out.write_all(b"\n")?;
-        } else {
-            row.human(&mut self.out)?;
-        }
-        Ok(())
+        Ok(self.form.write(&mut self.out, row)?)
     }
 
     /// Prints one result, now.
@@ -114,34 +149,69 @@ pub(super) fn complain(failure: &Failure) {
     let paint = Paint::of_stderr();
     let error = paint.paint(colour(AnsiColor::Red).bold(), "error:");
     let hint = paint.paint(colour(AnsiColor::Cyan).bold(), "hint:");
-    talk(format_args!("{error} {}", one_line(&failure.sentence)));
-    talk(format_args!("{hint} {}", one_line(&failure.hint)));
+    talk(format_args!("{error} {}", escaped(&failure.sentence)));
+    talk(format_args!("{hint} {}", escaped(&failure.hint)));
     failure.commands.iter().for_each(talk);
 }
 
-/// Foreign words in a message stay on its line and send nothing to the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// Prints what clap has to say: help to stdout, errors to stderr with their last line as a hint.
-pub(super) fn print_usage(error: &clap::Error) {
-    let text = error.render().ansi().to_string();
-    if error.use_stderr() {
-        let text = text.replace("For more information, try", "hint: for more information, try");
-        let _ = write!(anstream::stderr().lock(), "{text}");
-    } else {
-        let _ = write!(anstream::stdout().lock(), "{text}");
+///
+/// # Errors
+/// The help could not be written to where it was asked for.
+pub(super) fn print_usage(error: &clap::Error) -> Result<(), Closed> {
+    if !error.use_stderr() {
+        let mut out = anstream::stdout().lock();
+        write!(out, "{}", error.render().ansi())?;
+        return Ok(out.flush()?);
     }
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let text = if is_help {
+        error.render().ansi().to_string()
+    } else {
+        // It quotes what was typed, in which there may be styles as well.
+        escaped_lines(&error.render().to_string())
+    };
+    let text = text.replace("For more information, try", "hint: for more information, try");
+    let _ = write!(anstream::stderr().lock(), "{text}");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A row of which somebody else wrote a part, or all.
+    #[derive(Serialize)]
+    struct Said {
+        text: String,
+        #[serde(skip)]
+        is_all: bool,
+    }
+
+    impl Row for Said {
+        fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+            writeln!(out, "{}", self.text)
+        }
+
+        fn is_foreign(&self) -> bool {
+            self.is_all
+        }
+    }
+
+    fn printed(json: bool, terminal: bool, is_all: bool) -> String {
+        let mut out = Vec::new();
+        let row = Said { text: "a\n\u{1b}[2J\u{9b}".to_owned(), is_all };
+        Form { json, terminal }.write(&mut out, &row).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
-    fn messages_stay_on_one_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc"), "a b [31mc");
+    fn a_pipe_gets_the_bytes_and_a_terminal_nothing_to_act_upon() {
+        assert_eq!(printed(false, false, true), "a\n\u{1b}[2J\u{9b}\n");
+        assert_eq!(printed(false, true, true), "a\\n\\x1b[2J\\u{9b}\n");
+        assert_eq!(printed(false, true, false), "a\n\\x1b[2J\\u{9b}\n");
+        assert_eq!(printed(true, false, true), "{\"text\":\"a\\n\\u001b[2J\u{9b}\"}\n");
+        assert_eq!(printed(true, true, true), "{\"text\":\"a\\n\\u001b[2J\\u009b\"}\n");
     }
 
     #[test]

@@ -75,6 +75,10 @@ impl Row for RecordRow {
         out.write_all(&self.record)?;
         out.write_all(b"\n")
     }
+
+    fn is_foreign(&self) -> bool {
+        true
+    }
 }
 
 /// The state of a cluster.

@@ -11,7 +11,7 @@ use super::database::{hash_of, on_copy};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
-use super::lock::lock;
+use super::lock::lock_to_look;
 use super::meta::{Contents, Floor, META_SHAPE};
 use super::recovery::higher;
 use super::segment::{Loaded, load, segment_shape};
@@ -57,7 +57,7 @@ pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError>
     if !layout.meta().exists() {
         return Err(StoreError::Missing { folder: data.to_owned() });
     }
-    let _lock = lock(data)?;
+    let _lock = lock_to_look(data)?;
     let scratch = Scratch::new()?;
     let copy = scratch.0.join("copy");
     let contents = on_copy(&Disk::Real, &layout.meta(), &copy, META_SHAPE, Contents::read)?;

@@ -1,6 +1,7 @@
 //! The lock of a node's folder: one process at a time.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +36,11 @@ pub fn lock(data: &Path) -> Result<FolderLock, StoreError> {
         .write(true)
         .open(&path)
         .map_err(StoreError::io("open", &path))?;
+    take(file, data)
+}
+
+fn take(file: File, data: &Path) -> Result<FolderLock, StoreError> {
+    let path = data.join(LOCK_FILE);
     let give_up = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
@@ -48,6 +54,20 @@ pub fn lock(data: &Path) -> Result<FolderLock, StoreError> {
     }
 }
 
+/// The lock for somebody who only reads: nothing is written, so a folder on a file system that is
+/// mounted read-only can be looked at. `None`: there is no lock to be held, so nobody holds it.
+///
+/// # Errors
+/// As [`lock`].
+pub(super) fn lock_to_look(data: &Path) -> Result<Option<FolderLock>, StoreError> {
+    let path = data.join(LOCK_FILE);
+    match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("open", &path)(error)),
+        Ok(file) => take(file, data).map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +77,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = lock(folder.path()).unwrap();
         assert!(matches!(lock(folder.path()), Err(StoreError::Locked { .. })));
+        assert!(matches!(lock_to_look(folder.path()), Err(StoreError::Locked { .. })));
         drop(first);
         lock(folder.path()).unwrap();
     }

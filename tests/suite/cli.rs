@@ -1,6 +1,7 @@
 //! The command line where no cluster is needed: help, usage, configuration, exit codes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -50,11 +51,18 @@ fn usage_errors_end_with_2_and_a_hint() {
         &["node", "inspect", "--data", "data/n1", "--at", "0"],
         &["up", "--base-port", "70000"],
         &["init", "--json=maybe"],
+        &["client", "append", "-", "extra"],
+        &["client", "append", "extra", "-"],
+        &["--log", "verbose", "client", "status"],
+        &["client", "\u{1b}[2J\u{9b}2J"],
+        &["bench", "--here", "--cluster", "3"],
     ] {
         let output = run(folder.path(), line).expect_code(2);
         assert!(output.stderr.starts_with("error: "), "{line:?}: {}", output.stderr);
         assert!(output.stderr.contains("hint: "), "{line:?}: {}", output.stderr);
         assert!(output.stdout.is_empty(), "{line:?}");
+        let is_foul = |c: char| c.is_control() && c != '\n';
+        assert!(!output.stderr.contains(is_foul), "{line:?}: {:?}", output.stderr);
     }
     assert!(names(folder.path()).is_empty(), "a usage error writes nothing");
 }
@@ -83,6 +91,41 @@ fn init_writes_a_cluster_and_refuses_to_overwrite() {
     let before = fs::read(folder.path().join("certs/cluster.toml")).unwrap();
     run(folder.path(), ["init"]).expect_complaint(1, "is already there");
     assert_eq!(fs::read(folder.path().join("certs/cluster.toml")).unwrap(), before);
+}
+
+#[test]
+fn hints_lead_out_and_spread_no_secrets() {
+    let folder = initialized();
+    let init = || run(folder.path(), ["init"]).expect_code(1).stderr;
+    assert!(init().contains("`annal up` starts the cluster that is there"), "{}", init());
+    // What lacks a part is not started, and not made anew: neither says that the other does it.
+    fs::remove_file(folder.path().join("certs/cluster.toml")).unwrap();
+    assert!(init().contains("put back what it lacks"), "{}", init());
+    for line in [&["client", "status"][..], &["up"]] {
+        let said = run(folder.path(), line).expect_complaint(1, "cluster.toml is missing").stderr;
+        assert!(!said.contains("`annal init` writes"), "{said}");
+    }
+    fs::remove_file(folder.path().join("certs/n1.key")).unwrap();
+    fs::write(folder.path().join("certs/n2.crt"), "nonsense").unwrap();
+    for node in ["n1", "n2"] {
+        let data = format!("./data/{node}");
+        let said = run(folder.path(), ["node", "start", "--data", &data]).expect_code(1).stderr;
+        assert!(said.contains("hint: copy ca.crt and the two files of this name"), "{said}");
+        assert!(said.contains("ca.key stays there"), "{said}");
+    }
+}
+
+#[test]
+fn what_another_has_planted_is_not_taken_for_a_cluster_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let staging = folder.path().join(".annal-init");
+    fs::create_dir_all(staging.join("certs")).unwrap();
+    fs::write(staging.join("certs/cluster.toml"), "planted").unwrap();
+    fs::write(staging.join("complete"), "").unwrap();
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o777)).unwrap();
+    run(folder.path(), ["init"]).expect_complaint(1, "is not this user's alone");
+    run(folder.path(), ["up"]).expect_complaint(1, "is not this user's alone");
+    assert_eq!(names(folder.path()), [".annal-init"]);
 }
 
 #[test]

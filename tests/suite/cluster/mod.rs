@@ -6,4 +6,5 @@ pub(crate) mod harness;
 mod names;
 mod refusals;
 mod service;
+mod terminal;
 mod together;
