@@ -34,7 +34,7 @@ pub(super) struct Arguments {
 }
 
 /// Flags that make sense only with certain others, or without.
-const DEPENDENT: [&str; 2] = ["file", "node"];
+const DEPENDENT: [&str; 4] = ["file", "node", "cluster", "here"];
 
 impl Arguments {
     /// What was typed, and what the environment adds to it.
@@ -93,7 +93,7 @@ pub(super) struct Shared {
     )]
     pub(super) log_format: LogFormat,
 
-    /// Which log lines to show, as `info` or `annal::raft=debug`
+    /// Which log lines to show besides the usual ones, as `debug` or `annal::raft=debug`
     #[arg(long, global = true, env = "ANNAL_LOG", value_name = "FILTER")]
     pub(super) log: Option<String>,
 }
@@ -163,10 +163,15 @@ pub(super) struct BenchLoad {
     #[command(flatten)]
     pub(super) connection: Connection,
 
-    /// Measure a cluster of N nodes that is made for this, in a temporary folder
-    #[arg(long, env = "ANNAL_CLUSTER", value_name = "N")]
+    /// How many nodes the cluster has that is made for this, in a temporary folder
+    #[arg(long, env = "ANNAL_CLUSTER", value_name = "N", default_value_t = limits::NODES_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=7))]
-    pub(super) cluster: Option<u16>,
+    pub(super) cluster: u16,
+
+    /// Measure the cluster of --dir or --nodes instead: the records stay in its log
+    #[arg(long, env = "ANNAL_HERE", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue, conflicts_with = "cluster")]
+    pub(super) here: bool,
 
     /// Bytes of a record
     #[arg(long, env = "ANNAL_SIZE", value_name = "BYTES", default_value_t = 100)]
@@ -314,9 +319,9 @@ pub(super) struct Up {
     #[arg(long, env = "ANNAL_DIR", default_value = ".")]
     pub(super) dir: PathBuf,
 
-    /// The registry's port in a new cluster; the nodes' follow
-    #[arg(long, env = "ANNAL_BASE_PORT", value_name = "P", default_value_t = limits::BASE_PORT_DEFAULT)]
-    pub(super) base_port: u16,
+    /// The registry's port in a new cluster; the nodes' follow [default: 7100, or the next free ones]
+    #[arg(long, env = "ANNAL_BASE_PORT", value_name = "P")]
+    pub(super) base_port: Option<u16>,
 
     /// Restart what crashes
     #[arg(long, env = "ANNAL_RESTART", value_parser = BoolishValueParser::new())]
@@ -461,7 +466,8 @@ pub(super) enum ClientVerb {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Append {
-    /// The records, in one request; `-` alone takes each line of standard input
+    /// The records, in one request; `-` alone takes each line of standard input, but after `--`
+    /// every word is a record
     #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
     pub(super) records: Vec<OsString>,
 

@@ -105,6 +105,11 @@ fn usage(sentence: impl ToString, hint: &str) -> Failure {
     Failure::new(Code::Usage, sentence, hint)
 }
 
+/// Whether a cluster is named, and not only where one usually is.
+pub(super) fn is_named(args: &Connection) -> bool {
+    args.dir.as_os_str() != "." || args.registry.is_some() || !args.nodes.is_empty()
+}
+
 /// The flags that lead another command to the same cluster.
 pub(super) fn flags(args: &Connection) -> Vec<OsString> {
     let mut flags: Vec<OsString> = Vec::new();

@@ -9,12 +9,18 @@ use super::quote::command_line;
 use super::rows::{InitRow, PartRow};
 use crate::address::Address;
 use crate::node::init::{InitOptions, init};
+use crate::node::ports;
 use crate::types::NodeId;
 
 /// Writes a cluster and says what comes next.
 pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
     let options = settings(args)?;
     let cluster = init(&options)?;
+    if let Some(address) = ports::taken(&options) {
+        let sentence =
+            "is in use by another process now: until that ends, this cluster cannot start";
+        talk(format_args!("{address} {sentence}"));
+    }
     printer.print_now(&InitRow {
         cluster: cluster.cluster,
         dir: args.dir.display().to_string(),

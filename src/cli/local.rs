@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,14 +19,17 @@ use super::args::{LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
 use super::client;
 use super::connection;
+use super::escape::escaped;
 use super::failure::{Code, End, Failure};
 use super::logs::SERVER_FILTER;
 use super::output::talk;
+use super::up::at_free;
 use crate::address::Address;
 use crate::client::{Client, Leading};
 use crate::limits;
 use crate::node::config::CLUSTER_FILE;
 use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, REGISTRY_FOLDER, init};
+use crate::remedy;
 use crate::types::NodeId;
 
 /// Each thing that is waited for comes within this time, or it has failed.
@@ -196,7 +200,7 @@ impl LocalCluster {
     fn options(&self) -> Result<InitOptions, End> {
         let directory = &self.place.directory;
         if let Some(base_port) = self.base_port {
-            return Ok(InitOptions::local(directory, self.count, base_port)?);
+            return Ok(at_free(InitOptions::local(directory, self.count, base_port)?)?);
         }
         let mut options = InitOptions::local(directory, self.count, limits::BASE_PORT_DEFAULT)?;
         let mut free = free_addresses(options.nodes.len() + 1)?.into_iter();
@@ -330,10 +334,11 @@ impl LocalCluster {
     fn show_what_is_left(&self) {
         for (part, lines) in &self.lines {
             for line in lines {
-                talk(format_args!("{part:<8} | {line}"));
+                talk(format_args!("{part:<8} | {}", escaped(line)));
             }
         }
-        talk(format_args!("the folder is kept: {}", self.place.directory.display()));
+        let folder = self.place.directory.display().to_string();
+        talk(format_args!("the folder is kept: {}", escaped(&folder)));
     }
 }
 
@@ -344,9 +349,9 @@ pub(super) fn failed(sentence: String) -> Failure {
 
 /// Addresses on this machine that nobody uses just now.
 fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
-    let failed = |error| {
+    let failed = |error: io::Error| {
         let sentence = format!("no free ports could be found: {error}");
-        Failure::new(Code::Failed, sentence, "choose some with --base-port")
+        Failure::new(Code::Failed, sentence, remedy::of(&error, "choose some with --base-port"))
     };
     // All are held until all are found, so that they differ.
     let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));

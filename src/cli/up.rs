@@ -1,8 +1,6 @@
 //! `annal up`: a whole cluster in one terminal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::UdpSocket;
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -15,6 +13,7 @@ use super::args::{self, LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
 use super::client;
 use super::connection::{self, Target};
+use super::escape::{escaped, escaped_json};
 use super::failure::{Code, End, Failure};
 use super::init::parts;
 use super::output::{Closed, Paint, Printer, colour, talk};
@@ -26,6 +25,7 @@ use crate::client::{Client, Leading, Status};
 use crate::limits;
 use crate::node::config::ClusterConfig;
 use crate::node::init::{CERTS_FOLDER, InitOptions, init_if_empty};
+use crate::node::ports;
 
 /// The pause before a crashed part is restarted, the first time and at most.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -45,19 +45,61 @@ pub(super) fn run(args: &args::Up, shared: &Shared, printer: &mut Printer) -> Re
 }
 
 fn find_or_make(args: &args::Up) -> Result<ClusterConfig, Failure> {
-    let count = args.nodes.unwrap_or(limits::NODES_DEFAULT);
-    let options = InitOptions::local(&args.dir, count, args.base_port)?;
-    if let Some(cluster) = init_if_empty(&options)? {
-        let dir = args.dir.display();
-        talk(format_args!("made a new cluster of {count} node(s) in {dir}"));
-        return Ok(cluster);
+    let certs = args.dir.join(CERTS_FOLDER);
+    let cluster = match ClusterConfig::load(&certs) {
+        Err(error) if error.is_missing() => match make(args)? {
+            Some(cluster) => return Ok(cluster),
+            // Another made one meanwhile, or there is a part of one.
+            None => ClusterConfig::load(&certs)?,
+        },
+        found => found?,
+    };
+    if let Some(asked) = args.base_port {
+        check_ports(asked, &cluster)?;
     }
-    let cluster = ClusterConfig::load(&args.dir.join(CERTS_FOLDER))?;
     let found = cluster.nodes.len();
     if args.nodes.is_some_and(|asked| usize::from(asked) != found) {
         talk(format_args!("the cluster that is there has {found} node(s); it is started as it is"));
     }
     Ok(cluster)
+}
+
+/// Makes a cluster at ports that nobody uses now. `None`: there is something already.
+fn make(args: &args::Up) -> Result<Option<ClusterConfig>, Failure> {
+    let count = args.nodes.unwrap_or(limits::NODES_DEFAULT);
+    let options = match args.base_port {
+        Some(base_port) => at_free(InitOptions::local(&args.dir, count, base_port)?)?,
+        None => ports::local_at_free_ports(&args.dir, count)?,
+    };
+    let Some(cluster) = init_if_empty(&options)? else { return Ok(None) };
+    if let Some(sentence) = ports::why_others(&options).filter(|_| args.base_port.is_none()) {
+        talk(sentence);
+    }
+    let dir = args.dir.display().to_string();
+    talk(format_args!("made a new cluster of {count} node(s) in {}", escaped(&dir)));
+    Ok(Some(cluster))
+}
+
+/// A cluster whose ports were asked for, if they can be had now.
+pub(super) fn at_free(options: InitOptions) -> Result<InitOptions, Failure> {
+    let Some(address) = ports::taken(&options) else { return Ok(options) };
+    let sentence = format!("{address} {IN_USE}; nothing was written");
+    let hint = "choose another --base-port, or none: free ones are then found";
+    Err(Failure::new(Code::Failed, sentence, hint))
+}
+
+/// A cluster that is there keeps its ports: whoever asks for others is told, before it is started.
+fn check_ports(asked: u16, cluster: &ClusterConfig) -> Result<(), Failure> {
+    let registry = cluster.registry.as_ref().map(|address| (0, address));
+    let found = registry.into_iter().chain((1..).zip(cluster.nodes.values()));
+    let is_asked = |(place, at): (u16, &Address)| asked.checked_add(place) == Some(at.port());
+    if found.clone().all(is_asked) {
+        return Ok(());
+    }
+    let ports: Vec<_> = found.map(|(_, address)| address.port().to_string()).collect();
+    let sentence = format!("the cluster that is there has the ports {}", ports.join(", "));
+    let hint = "without --base-port it is started as it is; --dir makes another elsewhere";
+    Err(Failure::new(Code::Usage, sentence, hint))
 }
 
 struct Up<'a> {
@@ -314,8 +356,8 @@ impl<'a> Up<'a> {
     /// Shows a line of a child's log. One in JSON says itself whose it is.
     fn pass_on(&self, part: Part, line: &str) {
         match self.log_format {
-            LogFormat::Human => self.show(part, line),
-            LogFormat::Json => talk(line),
+            LogFormat::Human => self.show(part, &escaped(&strip_str(line).to_string())),
+            LogFormat::Json => talk(escaped_json(line)),
         }
     }
 
@@ -391,13 +433,7 @@ async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
 fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, &Address)> {
     let registry = cluster.registry.as_ref().map(|address| (Part::Registry, address));
     let nodes = cluster.nodes.iter().map(|(node, address)| (Part::Node(*node), address));
-    // Any other trouble with an address is for the part itself to tell.
-    let is_in_use = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    let bind = |address: &Address| match address {
-        Address::Ip(address) => UdpSocket::bind(address),
-        Address::Name { host, port } => UdpSocket::bind((host.as_str(), *port)),
-    };
-    registry.into_iter().chain(nodes).find(|(_, at)| bind(at).is_err_and(is_in_use))
+    registry.into_iter().chain(nodes).find(|(_, address)| ports::is_in_use(address))
 }
 
 /// Asks how the cluster is, after a pause.

@@ -18,6 +18,7 @@ pub mod config;
 mod driver;
 pub mod init;
 mod narrator;
+pub mod ports;
 mod process;
 mod published;
 mod reading;

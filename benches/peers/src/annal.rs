@@ -104,7 +104,7 @@ impl Annal {
 impl Peer for Annal {
     async fn load(&mut self, work: &Work) -> Result<Load> {
         let load = format!(
-            "bench --json --dir . --connections 1 --size {} --inflight {} --batch {} \
+            "bench --here --json --connections 1 --size {} --inflight {} --batch {} \
              --duration {}ms --warmup {}ms",
             work.size,
             work.in_flight,

@@ -43,11 +43,11 @@ pub(super) fn run(args: &Bench, printer: &mut Printer) -> Result<(), End> {
 
 fn bench(args: &BenchLoad, printer: &mut Printer) -> Result<(), End> {
     check(args)?;
-    let Some(count) = args.cluster else {
+    if args.here {
         let target = connection::target(&args.connection)?;
         return runtime::wait(measure(args, &target, &args.connection.dir, printer));
-    };
-    with_cluster(count, async |cluster| {
+    }
+    with_cluster(args.cluster, async |cluster| {
         let mut target = connection::of_directory(cluster.directory())?;
         target.timeout = args.connection.timeout;
         measure(args, &target, cluster.directory(), printer).await
@@ -79,6 +79,11 @@ fn with_cluster(
 
 fn check(args: &BenchLoad) -> Result<(), Failure> {
     let usage = |sentence: String, hint: &str| Err(Failure::new(Code::Usage, sentence, hint));
+    if !args.here && connection::is_named(&args.connection) {
+        let sentence = "--dir, --nodes and --registry name a cluster, and a bench makes its own";
+        let hint = "--here measures the one that is named; the records stay in its log";
+        return usage(sentence.to_owned(), hint);
+    }
     if args.size < record::HEADER_BYTES && !args.no_verify {
         let sentence = format!("records of {} bytes cannot be told apart", args.size);
         let hint = format!("--size {} at least, or --no-verify", record::HEADER_BYTES);

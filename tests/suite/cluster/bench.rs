@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::harness::alone;
+use super::harness::{Cluster, Kind, alone};
 use crate::program::{self, annal, run};
 
 /// Runs a bench with temporary folders of its own, and returns the object that it prints.
@@ -65,19 +65,36 @@ fn the_floors_are_measured_anywhere() {
 }
 
 #[test]
+fn the_users_own_log_is_measured_only_if_asked_for() {
+    let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    cluster.append(&["mine"]);
+    let measure = ["bench", "--json", "--duration", "100ms", "--warmup", "10ms"];
+    let own = cluster.run(measure.into_iter().chain(["--cluster", "1"])).expect_code(0).json();
+    assert_eq!(own[0]["verified"], true);
+    assert_eq!(cluster.records(), ["mine"]);
+    let here = cluster.run(measure.into_iter().chain(["--here"])).expect_code(0).json();
+    assert_eq!(here[0]["verified"], true);
+    assert!(cluster.status()["nodes"][0]["next_offset"].as_u64() > Some(1));
+    cluster.stop_all();
+}
+
+#[test]
 fn a_bench_that_cannot_be_run_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--size", "8"], "cannot be told apart"),
         (&["--size", "100000000"], "larger than a request may be"),
         (&["--inflight", "2", "--connections", "3"], "more connections than requests"),
         (&["--inflight", "1000000"], "cannot be in flight"),
         (&["--batch", "1000000", "--size", "24"], "larger than a request may be"),
         (&["--connections", "0"], "at least 1"),
+        // A cluster that is named and not measured would be one measured by mistake.
+        (&["--dir", "elsewhere"], "a bench makes its own"),
+        (&["--nodes", "127.0.0.1:7101"], "a bench makes its own"),
     ];
     for (arguments, words) in cases {
         run(folder.path(), [&["bench"], arguments].concat()).expect_complaint(2, words);
     }
-    run(folder.path(), ["bench"]).expect_complaint(1, "cluster.toml");
+    run(folder.path(), ["bench", "--here"]).expect_complaint(1, "cluster.toml");
     run(folder.path(), ["bench", "floor", "--data", "nowhere"]).expect_complaint(1, "nowhere");
 }

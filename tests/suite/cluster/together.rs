@@ -99,6 +99,48 @@ fn up_starts_all_says_what_to_try_and_stops_all() {
 }
 
 #[test]
+fn up_tries_the_ports_before_it_writes_and_keeps_those_that_are_there() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1);
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, port + 1)).unwrap();
+    let up = |port: u16| ["up", "--nodes", "1", "--base-port", &port.to_string()].map(String::from);
+    let output = run(folder, up(port)).expect_complaint(1, "is in use by another process");
+    assert!(output.stderr.contains("nothing was written"), "{}", output.stderr);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+
+    // Once they are free a cluster gets them; it keeps them, and other wishes are refused.
+    drop(taken);
+    run(folder, ["init", "--nodes", "1", "--base-port", &port.to_string()]).expect_code(0);
+    let output = run(folder, up(port.wrapping_sub(7))).expect_code(2);
+    let ports = format!("has the ports {port}, {}", port + 1);
+    assert!(output.stderr.contains(&ports), "{}", output.stderr);
+    let line = up(port);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let mut same = start(folder, &line, "same");
+    wait_for("the ready line", || text(folder, "same.out").contains("ready: ").then_some(()));
+    signal(&same, "INT");
+    assert_eq!(same.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn nobody_asked_for_ports_so_free_ones_are_found() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Whoever else has the usual port does as well.
+    let _taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 7101));
+    let mut up = start(folder, &["up", "--nodes", "1"], "up");
+    wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
+    let said = text(folder, "up.err");
+    assert!(said.contains("of the ports 7100 to 7101 some are in use"), "{said}");
+    run(folder, ["client", "append", "hello"]).expect_code(0);
+    signal(&up, "INT");
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn up_is_not_ready_on_account_of_another_cluster() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
