@@ -17,7 +17,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, limits, entry, marks, mutants
+//! 0  types, address, limits, entry, remedy, marks, mutants
 //! ```
 //!
 //! # How an append flows
@@ -50,6 +50,7 @@ pub mod net;
 pub mod node;
 pub mod raft;
 pub mod registry;
+pub mod remedy;
 pub mod replica;
 pub mod sim;
 pub mod store;

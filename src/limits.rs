@@ -200,6 +200,19 @@ pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 /// alone does not make it Busy; one request always fits.
 pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
+/// Threads that a node or a registry cannot do without: seven of sled's, which else hangs; the store's
+/// writer and keeper; two for what blocks; one that watches the parent.
+pub const SERVER_THREADS: usize = 12;
+
+/// Files and sockets that a node or a registry has open while it starts and serves its first clients.
+pub const SERVER_FILES: usize = 32;
+
+/// Threads of a command besides its workers: for a look-up, and for its input.
+pub const COMMAND_THREADS: usize = 2;
+
+/// Files and sockets of a command: those of its runtime, and one for whatever it reads.
+pub const COMMAND_FILES: usize = 12;
+
 /// The first attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 

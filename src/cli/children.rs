@@ -26,6 +26,7 @@ use super::args::Shared;
 use super::failure::{Code, Failure};
 use super::quote::{command_line, program};
 use crate::node::init::{DATA_FOLDER, REGISTRY_FOLDER};
+use crate::remedy;
 use crate::types::NodeId;
 
 /// Events that wait to be taken.
@@ -275,5 +276,5 @@ async fn pass_lines(part: Part, lines: ChildStderr, events: mpsc::Sender<Event>)
 
 fn cannot_start(part: Part, error: &io::Error) -> Failure {
     let sentence = format!("{part} could not be started: {error}");
-    Failure::new(Code::Failed, sentence, "does this user run too many processes already?")
+    Failure::new(Code::Failed, sentence, remedy::of_spawn(error))
 }

@@ -5,6 +5,7 @@ use crate::client::Outcome;
 use crate::node::config::ConfigError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
+use crate::remedy;
 
 /// What a command's end means, to scripts. The numbers never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl From<Closed> for End {
             Closed::Error(error) => Self::Failed(Failure::new(
                 Code::Failed,
                 format!("the output cannot be written: {error}"),
-                "is there space where it goes?",
+                remedy::of(&error, "is there space where it goes?"),
             )),
         }
     }

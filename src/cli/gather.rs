@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Code, Failure};
 use crate::limits;
+use crate::remedy;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -49,7 +50,7 @@ impl From<GatherError> for Failure {
             GatherError::Read(error) => Self::new(
                 Code::Failed,
                 format!("the input cannot be read: {error}"),
-                "is it a file or a pipe that this user may read?",
+                remedy::of(&error, "is it a file or a pipe that this user may read?"),
             ),
             GatherError::TooLong { line } => too_long(&format!("line {line}")),
             GatherError::TooMuch => too_much(),

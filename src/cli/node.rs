@@ -12,6 +12,7 @@ use crate::node::init::NEW_FILE;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
 use crate::store::{self, StoreError};
+use crate::types::Index;
 
 /// Runs a node until it is stopped.
 pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
@@ -23,6 +24,8 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
         name,
         named_by_parent: args.child.parent_pipe,
     })?;
+    store::install_panic_hook();
+    runtime::check_room_to_serve()?;
     if args.child.parent_pipe {
         parent::stop_when_it_ends();
     }
@@ -35,7 +38,6 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
 
 /// Hands over to the node itself, until a signal asks it to stop.
 fn run(prepared: PreparedNode) -> Result<(), End> {
-    store::install_panic_hook();
     let credentials = credentials(&prepared)?;
     let settings = Settings { data: prepared.data, config: prepared.config, credentials };
     runtime::serve(runtime::until_signal(|stop| async move {
@@ -85,6 +87,15 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
 /// Asks the store what is in the folder.
 fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
     let found = store::inspect(&args.data, args.at).map_err(|error| no_inspection(args, &error))?;
+    let last = found.last.id.index;
+    let is_there = |at: &Index| (found.first_index..=last).contains(at);
+    // Damage is told first: it may be why the entry is not there.
+    if let Some(at) = args.at.filter(|at| !is_there(at) && found.damage.is_empty()) {
+        let sentence =
+            format!("entry {at} is not there: the log has {} to {last}", found.first_index);
+        let hint = "without --at all of it is verified";
+        return Err(Failure::new(Code::Failed, sentence, hint));
+    }
     Ok(InspectRow {
         node: found.identity.node,
         term: found.hard_state.current_term,

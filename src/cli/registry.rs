@@ -1,5 +1,7 @@
 //! `annal registry start`, `leader` and `terms`.
 
+use tokio::task;
+
 use super::args::{Connection, RegistryStart, Shared};
 use super::client::CLIENT;
 use super::connection::{Target, target};
@@ -26,10 +28,11 @@ pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
         name: REGISTRY_FOLDER.to_owned(),
         named_by_parent: args.child.parent_pipe,
     })?;
+    store::install_panic_hook();
+    runtime::check_room_to_serve()?;
     if args.child.parent_pipe {
         parent::stop_when_it_ends();
     }
-    store::install_panic_hook();
     let prepared = prepare_registry(&args.data, &args.dir)?;
     if let Some(directory) = &prepared.wrote {
         tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
@@ -56,9 +59,15 @@ async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result
     let endpoint = net::listen(&prepared.config.listen, credentials, &[Protocol::Registry])
         .await
         .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
-    let server = Server::start(&prepared.data, endpoint.clone()).map_err(|error| failed(&error))?;
-    tracing::info!("listening on {}", endpoint.local_address());
+    let (data, opening) = (prepared.data.clone(), endpoint.clone());
     runtime::until_signal(|stop| async move {
+        // Beside this thread, which hears the signals meanwhile.
+        let opening = task::spawn_blocking(move || Server::start(&data, opening));
+        let server = match stop.run_until_cancelled(opening).await {
+            Some(server) => server.expect("a panic ends the process").map_err(|e| failed(&e))?,
+            None => return Ok(()),
+        };
+        tracing::info!("listening on {}", endpoint.local_address());
         let closing = endpoint.clone();
         tokio::spawn(async move {
             stop.cancelled().await;

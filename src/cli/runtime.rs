@@ -1,7 +1,11 @@
 //! The runtime that commands wait in.
 
 use std::future::Future;
+use std::num::NonZero;
+use std::os::unix::net::UnixStream;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 use std::{io, process};
 
@@ -13,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Code, End, Failure};
 use super::output::complain;
 use crate::limits;
+use crate::remedy;
 
 /// How long an ended command's tasks may take to notice.
 const LEAVE_TIME: Duration = Duration::from_millis(100);
@@ -20,17 +25,63 @@ const LEAVE_TIME: Duration = Duration::from_millis(100);
 /// Signals that come this soon after one are copies of it. Nobody types a second one as fast.
 const COPIES_TIME: Duration = Duration::from_millis(300);
 
+/// The stack of a thread that only waits.
+const TRIAL_STACK_BYTES: usize = 64 << 10;
+
 /// Runs a command's future to its end. Whatever it leaves behind ends with the process.
 ///
 /// NB: its own prints wait for whoever reads them, so its other tasks are on other threads.
 pub(super) fn wait<T>(command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
-    run(&mut Builder::new_multi_thread(), command)
+    let workers = available_parallelism().map_or(1, NonZero::get);
+    let room = Room { threads: workers + limits::COMMAND_THREADS, files: limits::COMMAND_FILES };
+    room.check()?;
+    run(Builder::new_multi_thread().worker_threads(workers), command)
 }
 
 /// The same for a node or a registry, whose tasks all share this thread: what they do for an append
 /// is little work and many hand-overs, and within a thread those wake nobody.
 pub(super) fn serve<T>(server: impl Future<Output = Result<T, End>>) -> Result<T, End> {
     run(&mut Builder::new_current_thread(), server)
+}
+
+/// Finds out whether a server may have the threads and open files that it cannot do without. What
+/// starts them, sled among it, does not take no for an answer: it panics, or waits for ever for a
+/// thread that never was.
+///
+/// NB: to be called before anything is started or locked.
+pub(super) fn check_room_to_serve() -> Result<(), Failure> {
+    Room { threads: limits::SERVER_THREADS, files: limits::SERVER_FILES }.check()
+}
+
+/// What a process needs of the system besides memory.
+struct Room {
+    threads: usize,
+    files: usize,
+}
+
+impl Room {
+    /// Takes it all at once, and gives it back. Others may take it meanwhile, but then it is a
+    /// matter of one thread or file, of which somebody can speak.
+    fn check(&self) -> Result<(), Failure> {
+        let pairs = (0..self.files.div_ceil(2)).map(|_| UnixStream::pair());
+        let held = pairs.collect::<io::Result<Vec<_>>>().map_err(|error| no_runtime(&error))?;
+        drop(held);
+        // Each waits until all have been started, or the first has not.
+        let (all_started, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let start = |_| {
+            let waits = waits.clone();
+            // An error is the end of the wait.
+            let wait = move || drop(waits.lock().map(|waits| waits.recv()));
+            thread::Builder::new().stack_size(TRIAL_STACK_BYTES).spawn(wait)
+        };
+        let started = (0..self.threads).map(start).collect::<io::Result<Vec<_>>>();
+        drop(all_started);
+        for trial in started.map_err(|error| no_runtime(&error))? {
+            trial.join().expect("it only waits");
+        }
+        Ok(())
+    }
 }
 
 fn run<T>(builder: &mut Builder, command: impl Future<Output = Result<T, End>>) -> Result<T, End> {
@@ -79,7 +130,7 @@ impl Signals {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 let sentence = format!("signals cannot be listened to: {error}");
-                Failure::new(Code::Failed, sentence, "try again in a moment")
+                Failure::new(Code::Failed, sentence, remedy::of(&error, "try again in a moment"))
             })
         };
         Ok(Self {
@@ -113,6 +164,6 @@ impl Signals {
 }
 
 pub(super) fn no_runtime(error: &io::Error) -> Failure {
-    let sentence = format!("no threads could be started: {error}");
-    Failure::new(Code::Failed, sentence, "does this user run too many already?")
+    let sentence = format!("this process cannot begin to work: {error}");
+    Failure::new(Code::Failed, sentence, remedy::of_spawn(error))
 }

@@ -30,6 +30,7 @@ use crate::limits::{
     PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES,
     STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
+use crate::remedy;
 
 /// A socket that dials and, if it is a server's, is dialled. Clones are the same socket.
 #[derive(Clone, Debug)]
@@ -100,7 +101,7 @@ impl BindError {
             Self::Unresolved { .. } => {
                 "is the name in `listen` right? an IP address needs no look-up"
             }
-            Self::Io { .. } => "check the address in the configuration",
+            Self::Io { source, .. } => remedy::of(source, "check the address in the configuration"),
         }
     }
 }

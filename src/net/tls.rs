@@ -31,6 +31,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::protocol::Protocol;
 use super::reset::ResetSecret;
+use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
 /// The name for which every certificate of a cluster is issued, beside the one that counts.
@@ -341,31 +342,36 @@ pub enum TlsError {
     },
 }
 
+/// What each part of a cluster has, and no more: whoever has `ca.key` can be any of them.
+const OWN_FILES: &str = "copy ca.crt and the two files of this name from where `annal init` made \
+                         them; ca.key stays there";
+
 impl TlsError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::File { file, source } if source.kind() == std::io::ErrorKind::NotFound => {
                 let folder = file.parent().unwrap_or(file);
+                // Where there is a part of a cluster, `annal init` would write nothing.
+                if folder.join("ca.crt").exists() || file.ends_with("ca.crt") && folder.exists() {
+                    return OWN_FILES.to_owned();
+                }
                 format!(
-                    "`annal init` writes certificates; --dir names the folder that holds {}",
+                    "`annal init` makes a cluster; --dir names the folder that holds its {}",
                     folder.file_name().unwrap_or(folder.as_os_str()).display()
                 )
             }
-            Self::File { .. } => "check who may read it: keys belong to one user".to_owned(),
+            Self::File { source, .. } => remedy::of(source, "see who may read it").to_owned(),
             Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
             Self::Expired { .. } => {
-                "check this machine's clock; if it is right, issue new certificates".to_owned()
+                "check this machine's clock; if it is right, the certificate has to be replaced"
+                    .to_owned()
             }
             Self::Malformed { .. }
             | Self::OtherAuthority { .. }
             | Self::OtherKey { .. }
             | Self::NoIdentity { .. }
-            | Self::Unusable { .. } => {
-                "the files of certs/ belong together: copy all of them from where `annal init` \
-                 made them"
-                    .to_owned()
-            }
+            | Self::Unusable { .. } => OWN_FILES.to_owned(),
         }
     }
 }

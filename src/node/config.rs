@@ -18,6 +18,7 @@ use toml::Spanned;
 
 use crate::address::Address;
 use crate::limits;
+use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
 /// The name of a node's configuration file in its data folder.
@@ -222,9 +223,16 @@ impl ConfigError {
         match self {
             Self::Missing { path } => {
                 let folder = path.parent().unwrap_or(path);
+                let holds = |file: &str| folder.join(file).exists();
+                // Where there is a part of a cluster, `annal init` would write nothing.
+                if holds("ca.crt") || holds(NODE_FILE) || holds(REGISTRY_FILE) {
+                    return "copy it from where `annal init` made it: the rest is there".to_owned();
+                }
                 format!("`annal init` writes it; is {} the right folder?", folder.display())
             }
-            Self::Unreadable { .. } => "check that this user may read the file".to_owned(),
+            Self::Unreadable { source, .. } => {
+                remedy::of(source, "see who may read the file").to_owned()
+            }
             Self::Invalid { path, line, .. } => {
                 format!("correct line {line} of {} and start again", path.display())
             }

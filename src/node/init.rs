@@ -3,14 +3,18 @@
 //! Everything is written into a folder beside its destination, synced, and marked complete; only
 //! then is it moved, `certs/cluster.toml` last. A process that was killed before the mark leaves
 //! rubbish, which the next one removes; after the mark, moves, which the next one finishes. A lock
-//! on the directory keeps two from writing at once: the second waits and uses what it finds.
+//! on the directory keeps two from writing at once: the second waits and uses what it finds. What is
+//! left there is only believed if this user made it and nobody else can have changed it: whoever can
+//! write into the directory could else hand us certificates of their own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +26,7 @@ use super::config::{
 use crate::address::Address;
 use crate::limits;
 use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
+use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
 /// The empty file beside `node.toml` that says: this node has not promised anything yet.
@@ -84,6 +89,12 @@ pub enum InitError {
         /// What is there.
         path: PathBuf,
     },
+    /// What a killed process seems to have left may be another's.
+    #[error("{} is not this user's alone, and is left as it is", path.display())]
+    Foreign {
+        /// What is there.
+        path: PathBuf,
+    },
     /// Another process has been writing there for a long time.
     #[error("another process is writing a cluster into {} and does not finish", path.display())]
     Locked {
@@ -130,19 +141,38 @@ impl InitError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Occupied { .. } => {
+            Self::Occupied { path } if is_whole(path) => {
                 "`annal up` starts the cluster that is there; `--dir` makes one elsewhere".into()
+            }
+            Self::Occupied { .. } => {
+                "a part of a cluster is there: put back what it lacks from where it was made, or \
+                 make another elsewhere with `--dir`"
+                    .into()
+            }
+            Self::Foreign { .. } => {
+                "who put it there? if nobody needs it, remove it and try again".into()
             }
             Self::Locked { .. } => "find the other `annal` and stop it, then try again".into(),
             Self::Nodes { .. } => "3 nodes survive the loss of one, 5 of two".into(),
             Self::Ports { .. } => "choose a lower --base-port".into(),
             Self::Certificates(_) | Self::Random { .. } => "try again in a moment".into(),
-            Self::Io { .. } => {
-                "check the folder's permissions and space, or choose another --dir".into()
+            Self::Io { source, .. } => {
+                remedy::of(source, "choose another --dir, or look into that folder").into()
             }
             Self::Config(error) => error.hint(),
         }
     }
+}
+
+/// Whether what is there, `certs/` or something in `data/`, belongs to a cluster that could start.
+fn is_whole(path: &Path) -> bool {
+    let certs = if path.ends_with(CERTS_FOLDER) {
+        path.to_owned()
+    } else {
+        let directory = path.parent().and_then(Path::parent).unwrap_or(path);
+        directory.join(CERTS_FOLDER)
+    };
+    certs.join(CLUSTER_FILE).exists()
 }
 
 /// Writes a new cluster.
@@ -232,6 +262,9 @@ fn visible_entries(folder: &Path) -> Result<Vec<PathBuf>, InitError> {
 /// Deals with what a killed process has left: finishes its moves, or forgets what it began.
 fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
     let staging = directory.join(STAGING);
+    if !is_ours_alone(&staging)? {
+        return Err(InitError::Foreign { path: staging });
+    }
     if staging.join(COMPLETE).exists() {
         return move_into_place(directory);
     }
@@ -239,6 +272,35 @@ fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&staging)(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether what is staged, if anything, was made by this user, and nobody else may write there.
+fn is_ours_alone(staging: &Path) -> Result<bool, InitError> {
+    const OTHERS_MAY_WRITE: u32 = 0o022;
+    let found = match fs::symlink_metadata(staging) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        found => found.map_err(at(staging))?,
+    };
+    if !found.is_dir() || found.permissions().mode() & OTHERS_MAY_WRITE != 0 {
+        return Ok(false);
+    }
+    is_of_user(staging, rustix::process::geteuid().as_raw())
+}
+
+/// Whether a folder and all in it belong to a user, and no link leads out of it.
+fn is_of_user(path: &Path, user: u32) -> Result<bool, InitError> {
+    let found = fs::symlink_metadata(path).map_err(at(path))?;
+    if found.uid() != user || !(found.is_dir() || found.is_file()) {
+        return Ok(false);
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path).map_err(at(path))? {
+            if !is_of_user(&entry.map_err(at(path))?.path(), user)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
@@ -250,7 +312,7 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
         nodes: options.nodes.clone(),
     };
     let staging = options.directory.join(STAGING);
-    fs::create_dir(&staging).map_err(at(&staging))?;
+    DirBuilder::new().mode(0o700).create(&staging).map_err(at(&staging))?;
     stage_data(options, &cluster)?;
     stage_certs(&staging, &cluster)?;
     sync_folder(&staging)?;
@@ -394,6 +456,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> InitError + use<> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     fn options(directory: &Path) -> InitOptions {
@@ -441,11 +505,14 @@ mod tests {
     fn what_a_killed_process_began_is_forgotten_and_what_it_completed_is_finished() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join(STAGING).join("data/n1")).unwrap();
+        let mode = Permissions::from_mode(0o700);
+        fs::set_permissions(folder.path().join(STAGING), mode).unwrap();
         let cluster = init(&options(folder.path())).unwrap();
 
         // As if killed after the second move.
         let staging = folder.path().join(STAGING);
-        fs::create_dir_all(staging.join("data")).unwrap();
+        DirBuilder::new().mode(0o700).create(&staging).unwrap();
+        fs::create_dir(staging.join("data")).unwrap();
         fs::rename(folder.path().join("certs"), staging.join("certs")).unwrap();
         fs::rename(folder.path().join("data/n3"), staging.join("data/n3")).unwrap();
         fs::write(staging.join(COMPLETE), "").unwrap();
@@ -456,6 +523,41 @@ mod tests {
             cluster.cluster
         );
         assert!(!staging.exists());
+    }
+
+    #[test]
+    fn what_others_may_have_put_there_is_not_taken_over() {
+        let plant: [fn(&Path); 4] = [
+            |staging| fs::set_permissions(staging, Permissions::from_mode(0o777)).unwrap(),
+            |staging| fs::set_permissions(staging, Permissions::from_mode(0o730)).unwrap(),
+            |staging| {
+                fs::rename(staging, staging.with_extension("real")).unwrap();
+                std::os::unix::fs::symlink(staging.with_extension("real"), staging).unwrap();
+            },
+            |staging| {
+                std::os::unix::fs::symlink("/etc/hosts", staging.join("certs/ca.crt")).unwrap();
+            },
+        ];
+        for plant in plant {
+            let folder = tempfile::tempdir().unwrap();
+            let staging = folder.path().join(STAGING);
+            for below in ["data/n1", "certs"] {
+                fs::create_dir_all(staging.join(below)).unwrap();
+            }
+            fs::set_permissions(&staging, Permissions::from_mode(0o700)).unwrap();
+            fs::write(staging.join("certs/cluster.toml"), "planted").unwrap();
+            fs::write(staging.join(COMPLETE), "").unwrap();
+            plant(&staging);
+            let error = init(&options(folder.path())).unwrap_err();
+            assert!(matches!(error, InitError::Foreign { .. }), "{error}");
+            assert!(staging.join("certs/cluster.toml").exists(), "it is left as it is");
+            assert!(!folder.path().join("certs").exists());
+        }
+        // Another user's is known by its owner.
+        let mine = tempfile::tempdir().unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        assert!(is_of_user(mine.path(), user).unwrap());
+        assert!(!is_of_user(mine.path(), user + 1).unwrap());
     }
 
     #[test]
@@ -473,7 +575,6 @@ mod tests {
 
     #[test]
     fn keys_are_for_their_owner_only() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("n1.key");
         write_file(&path, b"", Secrecy::Secret).unwrap();

@@ -19,6 +19,7 @@ use super::service::{self, Service};
 use crate::limits;
 use crate::net::{self, BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
 use crate::raft::{self, Configuration, HardState};
+use crate::remedy;
 use crate::replica::{self, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
 use crate::types::{Incarnation, LogId, LogNumber, Ticket};
@@ -71,7 +72,7 @@ impl RunError {
             Self::Recover { .. } => {
                 "another version of annal may have written it; keep the folder".to_owned()
             }
-            Self::NewFile { .. } => "check who owns the folder".to_owned(),
+            Self::NewFile { error, .. } => remedy::of(error, "look into the folder").to_owned(),
         }
     }
 
@@ -91,10 +92,17 @@ impl RunError {
 /// [`RunError`], before anything was promised or after everything was kept.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
     let Settings { data, config, credentials } = settings;
-    let lock = store::lock(&data)?;
+    let (folder, found) = (data.clone(), config.clone());
     let protocols = [Protocol::Peer, Protocol::Client];
+    // Taken before the store is opened and after its lock: a second process of one folder is told of
+    // the folder.
+    let Some(lock) = unless_stopped(&stop, move || Ok(store::lock(&folder)?)).await? else {
+        return Ok(());
+    };
     let endpoint = net::listen(&config.listen, &credentials, &protocols).await?;
-    let (store, recovered) = open_store(&data, &config, lock)?;
+    let folder = data.clone();
+    let opening = unless_stopped(&stop, move || open_store(&folder, &found, lock));
+    let Some((store, recovered)) = opening.await? else { return Ok(()) };
     report(&config, &recovered, &endpoint);
 
     let replica = Replica::recover(options(&config), &recovered, driver::random())
@@ -155,6 +163,20 @@ async fn serve(
     let narrator = Narrator::new();
     let outputs = Outputs { peers, writer, reader, published, announcer, narrator };
     Driver::new(replica, inputs, outputs, tick(config)).run().await
+}
+
+/// Does something that may take long, or hang, beside this thread, which hears of `stop` meanwhile.
+/// `None`: this node is to stop and has promised nothing. What was begun ends with the process, as it
+/// does when that is killed.
+async fn unless_stopped<T: Send + 'static>(
+    stop: &CancellationToken,
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<Option<T>, RunError> {
+    let Some(done) = stop.run_until_cancelled(tokio::task::spawn_blocking(work)).await else {
+        tracing::info!("stopped while the store was being opened");
+        return Ok(None);
+    };
+    done.expect("a panic ends the process").map(Some)
 }
 
 /// Opens the store; makes it first if the folder was never started.

@@ -16,7 +16,9 @@ use super::config::{
 use super::init::{
     self, CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, NEW_FILE, REGISTRY_FOLDER,
 };
+use super::ports;
 use crate::limits;
+use crate::remedy;
 use crate::store;
 use crate::types::{ClusterId, NodeId};
 
@@ -144,9 +146,11 @@ impl StartError {
                 "put certificates and data of one cluster together".to_owned()
             }
             Self::NoCertificates { .. } => {
-                "`annal init` makes them; --dir says where they are".to_owned()
+                "--dir says where certs/ is; on another machine it takes ca.crt and the two files \
+                 of this name from where `annal init` made them, never ca.key"
+                    .to_owned()
             }
-            Self::Io { .. } => "check that this user may read and write there".to_owned(),
+            Self::Io { source, .. } => remedy::of(source, "look into that folder").to_owned(),
             Self::Config(error) => error.hint(),
             Self::Init(error) => error.hint(),
         }
@@ -244,11 +248,15 @@ impl<'a> Place<'a> {
         let Some(above) = self.above.as_ref().filter(|_| self.cluster_certs().is_none()) else {
             return Ok(None);
         };
-        let options = InitOptions::local(above, limits::NODES_DEFAULT, limits::BASE_PORT_DEFAULT)?;
+        let options = ports::local_at_free_ports(above, limits::NODES_DEFAULT)?;
         if !has_place(&options) {
             return Ok(None);
         }
-        Ok(init::init_if_empty(&options)?.map(|_| above.clone()))
+        let wrote = init::init_if_empty(&options)?.map(|_| above.clone());
+        if let Some(sentence) = ports::why_others(&options).filter(|_| wrote.is_some()) {
+            tracing::info!("{sentence}");
+        }
+        Ok(wrote)
     }
 
     fn node_config(&self, node: NodeId) -> Result<NodeConfig, StartError> {

@@ -9,6 +9,7 @@ use super::Identity;
 use super::meta::FORMAT;
 use crate::entry::EntryError;
 use crate::raft::HardState;
+use crate::remedy;
 use crate::types::{ByteCount, Index, LogId, NodeId};
 
 /// Trouble with a store.
@@ -236,7 +237,8 @@ impl StoreError {
             }
             Self::Failed { .. } => "check the disk, and start again",
             Self::NoRoom { .. } => unreachable!("it is about a full disk"),
-            Self::Io { .. } | Self::Sled { .. } => "check the disk and the folder's permissions",
+            Self::Io { source, .. } => remedy::of(source, "check the disk"),
+            Self::Sled { .. } => "check the disk",
         }
         .to_owned()
     }

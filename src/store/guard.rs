@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::error::StoreError;
+use crate::remedy;
 use crate::types::ByteCount;
 
 /// The exit code for trouble that is nobody's damage.
@@ -83,6 +84,10 @@ pub fn install_panic_hook() {
             end_with_full_disk(over, info);
         }
         Some(Opened::Copy) => tracing::debug!(%info, "a copy cannot be opened"),
+        // That the system gave no thread or file says nothing of the folder.
+        Some(Opened::InPlace(_)) if remedy::of_panic(&info.to_string()).is_some() => {
+            end_with_abort(info)
+        }
         Some(Opened::InPlace(folder)) => end_with_damage(&folder, info),
         None => end_with_abort(info),
     }));
@@ -174,9 +179,19 @@ fn end_with_full_disk(over: Option<Opened>, info: &PanicHookInfo<'_>) -> ! {
 
 #[expect(clippy::print_stderr, reason = "the last words of a process that ends here")]
 fn end_with_abort(info: &PanicHookInfo<'_>) -> ! {
+    if let Some(hint) = remedy::of_panic(&info.to_string()) {
+        eprintln!("error: the system did not give this process what it needs: {}", said_by(info));
+        eprintln!("hint: {hint}");
+        process::exit(EXIT_FAILED);
+    }
     eprintln!("error: a law was broken, so this process ends: {info}");
     tracing::error!(%info, "a law was broken, so this process ends");
     process::abort()
+}
+
+/// The message of a panic on one line, without the place in the code.
+fn said_by(info: &PanicHookInfo<'_>) -> String {
+    info.payload_as_str().unwrap_or("a panic").replace('\n', " ")
 }
 
 #[cfg(test)]

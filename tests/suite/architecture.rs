@@ -3,7 +3,7 @@
 //! ```text
 //!   7  cli                      4  registry            1  raft
 //!   6  node   sim               3  replica   net       0  types  address  limits
-//!   5  client                   2  store     wire         entry  marks  mutants
+//!   5  client                   2  store     wire         entry  remedy  marks  mutants
 //! ```
 //!
 //! Modules of one floor do not know each other, those of floor 0 excepted: they are one folder's
@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("raft", 1),
     ("types", 0),
     ("address", 0),
+    ("remedy", 0),
     ("limits", 0),
     ("entry", 0),
     ("marks", 0),

@@ -16,6 +16,7 @@ mod raft_scripts;
 mod relay;
 mod replica_storm;
 mod simulation;
+mod starved;
 mod stateright_model;
 mod store_crash;
 mod store_rig;
