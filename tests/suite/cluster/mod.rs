@@ -2,6 +2,7 @@
 
 mod bench;
 mod crashes;
+mod full_disk;
 pub(crate) mod harness;
 mod names;
 mod refusals;
