@@ -7,9 +7,11 @@ use super::failure::{Code, End};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, complain, print_usage};
 use super::{bench, client, demo, init, node, registry, sim, up};
+use crate::node::privacy::keep_private;
 
 /// Runs the command that the process was started with. Returns its exit code.
 pub fn main() -> ExitCode {
+    keep_private();
     let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(usage) => {

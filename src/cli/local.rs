@@ -67,7 +67,8 @@ impl Place {
             return Err(occupied(command, &path));
         }
         let folders = inner.into_iter().chain([directory.clone()]);
-        let folders = folders.filter(|folder| !folder.exists()).collect();
+        let folders =
+            folders.filter(|folder| folder.try_exists().is_ok_and(|exists| !exists)).collect();
         Ok(Self { directory, folders, made: Vec::new() })
     }
 

@@ -9,6 +9,7 @@ use super::{parent, runtime};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::config::NODE_FILE;
 use crate::node::init::NEW_FILE;
+use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
 use crate::store::{self, StoreError};
@@ -33,6 +34,7 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
     if let Some(directory) = &prepared.wrote {
         tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
     }
+    warn_of_others(&prepared.data, &prepared.certs);
     run(prepared)
 }
 
@@ -113,7 +115,8 @@ fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
 /// Why there is nothing to show. A folder that never held a store has lost none.
 fn no_inspection(args: &NodeInspect, error: &StoreError) -> Failure {
     let is_missing = matches!(error, StoreError::Missing { .. });
-    let was_node = args.data.join(NODE_FILE).exists() && !args.data.join(NEW_FILE).exists();
+    let is_there = |name| args.data.join(name).try_exists().unwrap_or(true);
+    let was_node = is_there(NODE_FILE) && !is_there(NEW_FILE);
     if is_missing && !was_node {
         let hint = "--data names the folder of a node that was started before, as ./data/n1";
         return Failure::new(Code::Failed, error, hint);

@@ -14,6 +14,7 @@ use crate::address::Address;
 use crate::limits;
 use crate::net::{self, CertificateRole, Credentials, Endpoint, Protocol};
 use crate::node::init::REGISTRY_FOLDER;
+use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedRegistry, prepare_registry};
 use crate::registry::{self, LookupError, Server, ServerError};
 use crate::store;
@@ -37,6 +38,7 @@ pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
     if let Some(directory) = &prepared.wrote {
         tracing::info!(dir = %directory.display(), "made a new cluster of three nodes");
     }
+    warn_of_others(&prepared.data, &prepared.certs);
     let credentials = credentials(&prepared)?;
     runtime::serve(serve(&prepared, &credentials))
 }

@@ -9,12 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,6 +21,7 @@ use thiserror::Error;
 use super::config::{
     CLUSTER_FILE, ClusterConfig, ConfigError, NODE_FILE, NodeConfig, REGISTRY_FILE, RegistryConfig,
 };
+use super::privacy;
 use crate::address::Address;
 use crate::limits;
 use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
@@ -265,7 +264,8 @@ fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
     if !is_ours_alone(&staging)? {
         return Err(InitError::Foreign { path: staging });
     }
-    if staging.join(COMPLETE).exists() {
+    let complete = staging.join(COMPLETE);
+    if complete.try_exists().map_err(at(&complete))? {
         return move_into_place(directory);
     }
     match fs::remove_dir_all(&staging) {
@@ -312,11 +312,11 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
         nodes: options.nodes.clone(),
     };
     let staging = options.directory.join(STAGING);
-    DirBuilder::new().mode(0o700).create(&staging).map_err(at(&staging))?;
+    privacy::create_folder(&staging).map_err(at(&staging))?;
     stage_data(options, &cluster)?;
     stage_certs(&staging, &cluster)?;
     sync_folder(&staging)?;
-    write_file(&staging.join(COMPLETE), b"", Secrecy::Public)?;
+    write_file(&staging.join(COMPLETE), b"")?;
     sync_folder(&staging)?;
     move_into_place(&options.directory)?;
     Ok(cluster)
@@ -325,12 +325,12 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
 fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitError> {
     let certs = Some(Path::new("../..").join(CERTS_FOLDER));
     let data = options.directory.join(STAGING).join(DATA_FOLDER);
-    fs::create_dir(&data).map_err(at(&data))?;
+    privacy::create_folder(&data).map_err(at(&data))?;
 
     let folder = data.join(REGISTRY_FOLDER);
     let registry = RegistryConfig { listen: options.registry.clone(), certs: certs.clone() };
-    fs::create_dir(&folder).map_err(at(&folder))?;
-    write_file(&folder.join(REGISTRY_FILE), registry.to_toml().as_bytes(), Secrecy::Public)?;
+    privacy::create_folder(&folder).map_err(at(&folder))?;
+    write_file(&folder.join(REGISTRY_FILE), registry.to_toml().as_bytes())?;
     sync_folder(&folder)?;
 
     for (node, address) in &cluster.nodes {
@@ -349,9 +349,9 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
             fault_injection: options.fault_injection,
             certs: certs.clone(),
         };
-        fs::create_dir(&folder).map_err(at(&folder))?;
-        write_file(&folder.join(NODE_FILE), config.to_toml().as_bytes(), Secrecy::Public)?;
-        write_file(&folder.join(NEW_FILE), b"", Secrecy::Public)?;
+        privacy::create_folder(&folder).map_err(at(&folder))?;
+        write_file(&folder.join(NODE_FILE), config.to_toml().as_bytes())?;
+        write_file(&folder.join(NEW_FILE), b"")?;
         sync_folder(&folder)?;
     }
     sync_folder(&data)
@@ -363,12 +363,11 @@ fn copied((node, address): (&NodeId, &Address)) -> (NodeId, Address) {
 
 fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError> {
     let certs = staging.join(CERTS_FOLDER);
-    fs::create_dir(&certs).map_err(at(&certs))?;
+    privacy::create_folder(&certs).map_err(at(&certs))?;
     for file in certificates(cluster)? {
-        let secrecy = if file.secret { Secrecy::Secret } else { Secrecy::Public };
-        write_file(&certs.join(file.name), file.contents.as_bytes(), secrecy)?;
+        write_file(&certs.join(file.name), file.contents.as_bytes())?;
     }
-    write_file(&certs.join(CLUSTER_FILE), cluster.to_toml().as_bytes(), Secrecy::Public)?;
+    write_file(&certs.join(CLUSTER_FILE), cluster.to_toml().as_bytes())?;
     sync_folder(&certs)
 }
 
@@ -393,7 +392,7 @@ fn move_into_place(directory: &Path) -> Result<(), InitError> {
 
     for folder in [DATA_FOLDER, CERTS_FOLDER] {
         let target = directory.join(folder);
-        fs::create_dir_all(&target).map_err(at(&target))?;
+        privacy::create_folders(&target).map_err(at(&target))?;
         let (last, first): (Vec<_>, Vec<_>) = visible_entries(&staging.join(folder))?
             .into_iter()
             .partition(|path| path.file_name() == Some(OsStr::new(CLUSTER_FILE)));
@@ -422,23 +421,10 @@ fn remove_folder(folder: &Path) -> Result<(), InitError> {
     }
 }
 
-/// Who may read a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Secrecy {
-    /// Anybody.
-    Public,
-    /// Only the user that made it.
-    Secret,
-}
-
-/// Writes a new file and waits until it is on disk.
-fn write_file(path: &Path, contents: &[u8], secrecy: Secrecy) -> Result<(), InitError> {
-    let mode = match secrecy {
-        Secrecy::Public => 0o644,
-        Secrecy::Secret => 0o600,
-    };
+/// Writes a new file, for this user alone, and waits until it is on disk.
+fn write_file(path: &Path, contents: &[u8]) -> Result<(), InitError> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(contents)?;
         file.sync_all()
     };
@@ -456,7 +442,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> InitError + use<> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
+    use std::fs::{DirBuilder, Permissions};
+    use std::os::unix::fs::DirBuilderExt as _;
 
     use super::*;
 
@@ -574,11 +561,21 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_for_their_owner_only() {
+    fn what_is_written_is_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("n1.key");
-        write_file(&path, b"", Secrecy::Secret).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        init(&options(folder.path())).unwrap();
+        let mut paths = visible_entries(folder.path()).unwrap();
+        let mut count = 0;
+        while let Some(path) = paths.pop() {
+            let found = fs::metadata(&path).unwrap();
+            let expected = if found.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(found.permissions().mode() & 0o777, expected, "{}", path.display());
+            if found.is_dir() {
+                paths.extend(visible_entries(&path).unwrap());
+            }
+            count += 1;
+        }
+        assert!(count > 20, "{count}");
     }
 
     #[test]

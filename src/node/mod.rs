@@ -3,6 +3,7 @@
 //! - [`config`]: `node.toml`, `registry.toml`, `cluster.toml`, checked;
 //! - [`init`]: writes a new cluster's files, whole or not at all;
 //! - [`start`]: what has to be true before a node starts;
+//! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
 //! - `service` and `reading`: what is done for clients, a task a stream;
@@ -19,6 +20,7 @@ mod driver;
 pub mod init;
 mod narrator;
 pub mod ports;
+pub mod privacy;
 mod process;
 mod published;
 mod reading;

@@ -188,8 +188,10 @@ fn open_store(
     let identity = Identity { cluster: config.cluster, node: config.node };
     let options = store::Options { segment_bytes: config.segment_bytes, ..Default::default() };
     let new = data.join(NEW_FILE);
-    if new.exists() {
-        if !store::exists(data) {
+    let is_new =
+        new.try_exists().map_err(|error| RunError::NewFile { file: new.clone(), error })?;
+    if is_new {
+        if !store::exists(data)? {
             let configuration = Configuration::of(config.members().into_keys());
             store::create(data, identity, &configuration, &options)?;
         }

@@ -17,9 +17,10 @@ use super::init::{
     self, CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, NEW_FILE, REGISTRY_FOLDER,
 };
 use super::ports;
+use super::privacy;
 use crate::limits;
 use crate::remedy;
-use crate::store;
+use crate::store::{self, StoreError};
 use crate::types::{ClusterId, NodeId};
 
 /// The certificate without which no folder is a folder of certificates.
@@ -109,6 +110,9 @@ pub enum StartError {
         /// Where they were looked for.
         looked: Vec<PathBuf>,
     },
+    /// It cannot be told whether there is a store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The folder cannot be read or written.
     #[error("{} cannot be used: {source}", path.display())]
     Io {
@@ -151,6 +155,7 @@ impl StartError {
                     .to_owned()
             }
             Self::Io { source, .. } => remedy::of(source, "look into that folder").to_owned(),
+            Self::Store(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Init(error) => error.hint(),
         }
@@ -180,7 +185,8 @@ pub fn prepare_node(data: &Path, directory: &Path) -> Result<PreparedNode, Start
     let node = place.node()?;
     let wrote = place.init_if_empty(|cluster| cluster.nodes.contains_key(&node))?;
     let config = place.node_config(node)?;
-    if !store::exists(data) && !data.join(NEW_FILE).exists() {
+    let new = data.join(NEW_FILE);
+    if !store::exists(data)? && !exists(&new)? {
         return Err(StartError::Gone { node, data: data.to_owned() });
     }
     let certs = place.certs(config.certs.as_deref())?;
@@ -220,7 +226,10 @@ impl<'a> Place<'a> {
         let io = |source| StartError::Io { path: data.to_owned(), source };
         let absolute = std::path::absolute(data).map_err(io)?;
         // A path through `..` or a link is taken for what it leads to, once it is there.
-        let absolute = fs::canonicalize(&absolute).unwrap_or(absolute);
+        let absolute = match fs::canonicalize(&absolute) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => absolute,
+            found => found.map_err(io)?,
+        };
         let name = absolute.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
         let parent = absolute.parent();
         let root = parent.and_then(Path::parent).map(shortened);
@@ -235,9 +244,8 @@ impl<'a> Place<'a> {
     }
 
     /// The first directory whose cluster is written.
-    fn cluster_certs(&self) -> Option<PathBuf> {
-        let certs = self.roots.iter().map(|root| root.join(CERTS_FOLDER));
-        certs.into_iter().find(|certs| certs.join(CLUSTER_FILE).exists())
+    fn cluster_certs(&self) -> Result<Option<PathBuf>, StartError> {
+        first_with(self.roots.iter().map(|root| root.join(CERTS_FOLDER)), CLUSTER_FILE)
     }
 
     /// Makes the default cluster if nothing is there and it would have a place for this folder.
@@ -245,7 +253,8 @@ impl<'a> Place<'a> {
         &self,
         has_place: impl Fn(&InitOptions) -> bool,
     ) -> Result<Option<PathBuf>, StartError> {
-        let Some(above) = self.above.as_ref().filter(|_| self.cluster_certs().is_none()) else {
+        let is_written = self.cluster_certs()?.is_some();
+        let Some(above) = self.above.as_ref().filter(|_| !is_written) else {
             return Ok(None);
         };
         let options = ports::local_at_free_ports(above, limits::NODES_DEFAULT)?;
@@ -261,7 +270,7 @@ impl<'a> Place<'a> {
 
     fn node_config(&self, node: NodeId) -> Result<NodeConfig, StartError> {
         let data = self.data.to_owned();
-        if !data.join(NODE_FILE).exists() {
+        if !exists(&data.join(NODE_FILE))? {
             return Err(self.why_missing(node)?);
         }
         let config = NodeConfig::load(&data)?;
@@ -274,7 +283,7 @@ impl<'a> Place<'a> {
     /// Why there is no `node.toml`.
     fn why_missing(&self, node: NodeId) -> Result<StartError, StartError> {
         let data = self.data.to_owned();
-        let Some(certs) = self.cluster_certs() else {
+        let Some(certs) = self.cluster_certs()? else {
             return Ok(ConfigError::Missing { path: data.join(NODE_FILE) }.into());
         };
         let is_member = ClusterConfig::load(&certs)?.nodes.contains_key(&node);
@@ -287,7 +296,8 @@ impl<'a> Place<'a> {
 
     /// Writes `registry.toml` from what `cluster.toml` says, or gives back the complaint.
     fn restore_registry(&self, missing: ConfigError) -> Result<RegistryConfig, StartError> {
-        let Some(certs) = self.cluster_certs().filter(|_| self.name == REGISTRY_FOLDER) else {
+        let certs = self.cluster_certs()?;
+        let Some(certs) = certs.filter(|_| self.name == REGISTRY_FOLDER) else {
             return Err(missing.into());
         };
         let Some(listen) = ClusterConfig::load(&certs)?.registry else {
@@ -295,7 +305,7 @@ impl<'a> Place<'a> {
         };
         let config = RegistryConfig { listen, certs: None };
         let write = || {
-            fs::create_dir_all(self.data)?;
+            privacy::create_folders(self.data)?;
             fs::write(self.data.join(REGISTRY_FILE), config.to_toml())
         };
         write().map_err(|source| StartError::Io { path: self.data.to_owned(), source })?;
@@ -307,11 +317,27 @@ impl<'a> Place<'a> {
         let usual = self.roots.iter().map(|root| root.join(CERTS_FOLDER));
         let mut looked: Vec<PathBuf> = configured.map(Path::to_owned).into_iter().collect();
         looked.extend(usual);
-        match looked.iter().find(|certs| certs.join(CA_FILE).exists()) {
-            Some(certs) => Ok(certs.clone()),
-            None => Err(StartError::NoCertificates { looked }),
-        }
+        let found = first_with(looked.iter().cloned(), CA_FILE)?;
+        found.ok_or(StartError::NoCertificates { looked })
     }
+}
+
+/// Whether there is such a file. What this user may not look at is not taken for lost.
+fn exists(path: &Path) -> Result<bool, StartError> {
+    path.try_exists().map_err(|source| StartError::Io { path: path.to_owned(), source })
+}
+
+/// The first of the folders that has this file.
+fn first_with(
+    mut folders: impl Iterator<Item = PathBuf>,
+    file: &str,
+) -> Result<Option<PathBuf>, StartError> {
+    let found = folders.find_map(|folder| match exists(&folder.join(file)) {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(folder)),
+        Err(error) => Some(Err(error)),
+    });
+    found.transpose()
 }
 
 /// The path as seen from where the process runs, if it lies below: short paths read better.
@@ -387,6 +413,35 @@ mod tests {
             let sentence = "n1's data is gone; starting it empty could break what it promised";
             assert_eq!(error.to_string(), sentence);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_gone() {
+        // As permissions do for others, a loop of links keeps root from looking as well.
+        let spoil: [fn(&Path); 4] = [
+            |data| replace_by_loop(data),
+            |data| replace_by_loop(&data.join(NODE_FILE)),
+            |data| replace_by_loop(&data.join(NEW_FILE)),
+            |data| replace_by_loop(&data.join("meta")),
+        ];
+        for spoil in spoil {
+            let folder = written();
+            let data = folder.path().join("data/n1");
+            spoil(&data);
+            let error = prepare_node(&data, Path::new(".")).unwrap_err();
+            assert_eq!(error.exit_code(), 1, "{error}");
+            assert!(error.to_string().contains("symbolic links"), "{error}");
+            assert!(!error.hint().is_empty());
+        }
+        let folder = written();
+        replace_by_loop(&folder.path().join("certs/cluster.toml"));
+        let error = prepare_node(&folder.path().join("data/n1"), Path::new(".")).unwrap_err();
+        assert!(error.to_string().contains("symbolic links"), "{error}");
+    }
+
+    fn replace_by_loop(path: &Path) {
+        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+        std::os::unix::fs::symlink(path, path).unwrap();
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Inspection {
 /// is. Other damage is listed in the answer.
 pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError> {
     let layout = Layout::of(data);
-    if !layout.meta().exists() {
+    if !layout.disk.exists(&layout.meta())? {
         return Err(StoreError::Missing { folder: data.to_owned() });
     }
     let _lock = lock_to_look(data)?;
@@ -129,9 +129,11 @@ impl<'a> Inspector<'a> {
 
     fn look_at(&mut self, first: Index, copy: &Path) {
         let folder = self.layout.segment(first);
-        if !folder.exists() {
+        let gone = || Err(StoreError::damage(&folder, Fault::SegmentGone { first }));
+        let is_there = self.layout.disk.exists(&folder);
+        if let Err(error) = is_there.and_then(|is_there| if is_there { Ok(()) } else { gone() }) {
             self.intact = None;
-            self.note(Err(StoreError::damage(&folder, Fault::SegmentGone { first })));
+            self.note(Err(error));
             return;
         }
         let hash = self.check_hash(first, &folder);

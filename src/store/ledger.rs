@@ -65,7 +65,7 @@ impl Ledger {
         fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let lock = lock(folder)?;
         let place = folder.join(FOLDER);
-        if !place.exists() {
+        if !Disk::Real.exists(&place)? {
             make(folder)?;
         }
         let layout = Layout::of(folder);

@@ -93,8 +93,12 @@ impl std::fmt::Display for RecoveryReport {
 }
 
 /// Whether there is a store in `data`.
-pub fn exists(data: &Path) -> bool {
-    Layout::of(data).meta().exists()
+///
+/// # Errors
+/// [`StoreError::Io`] if that cannot be told: what cannot be looked at is not lost.
+pub fn exists(data: &Path) -> Result<bool, StoreError> {
+    let layout = Layout::of(data);
+    layout.disk.exists(&layout.meta())
 }
 
 /// Makes the store of a new node in `data`, a folder that exists, and closes it again.

@@ -104,7 +104,7 @@ fn a_format_of_the_future_is_refused() {
 fn an_emptied_folder_is_damage_and_not_a_new_store() {
     let folder = Folder::with_store();
     folder.open().0.close();
-    assert!(exists(folder.path()));
+    assert!(exists(folder.path()).unwrap());
     assert!(matches!(
         create(folder.path(), IDENTITY, &configuration(), &SMALL),
         Err(StoreError::Exists { .. })
@@ -113,7 +113,7 @@ fn an_emptied_folder_is_damage_and_not_a_new_store() {
     let error = folder.try_open().unwrap_err();
     assert!(error.is_damage(), "{error}");
     fs::remove_dir_all(folder.path().join("meta")).unwrap();
-    assert!(!exists(folder.path()));
+    assert!(!exists(folder.path()).unwrap());
     let error = folder.try_open().unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }) && error.is_damage(), "{error}");
 }
@@ -134,7 +134,7 @@ fn a_log_whose_meta_is_gone_is_not_made_anew() {
 fn an_interrupted_making_is_done_again() {
     let folder = Folder::with_store();
     fs::rename(folder.path().join("meta"), folder.path().join("meta-unfinished")).unwrap();
-    assert!(!exists(folder.path()));
+    assert!(!exists(folder.path()).unwrap());
     create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap();
     folder.open().0.close();
 }

@@ -1,6 +1,7 @@
 //! What a cluster refuses: wrong certificates, foreign or damaged folders, ports that are taken.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::harness::{Cluster, Kind};
@@ -201,4 +202,30 @@ fn file_with(folder: &Path, bytes: &[u8]) -> PathBuf {
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[test]
+fn what_is_kept_is_for_its_owner_only_and_a_wider_folder_is_told() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.append(&["one"]);
+    let mut paths = vec![cluster.path("data"), cluster.path("certs")];
+    while let Some(path) = paths.pop() {
+        // What is deleted meanwhile is nobody's to read.
+        let Ok(found) = fs::metadata(&path) else { continue };
+        assert_eq!(found.permissions().mode() & 0o077, 0, "{}", path.display());
+        if let Ok(entries) = fs::read_dir(&path) {
+            paths.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(!cluster.log("n1").contains("chmod"));
+    cluster.stop("n1");
+    let allow = |path: &str, mode| {
+        fs::set_permissions(cluster.path(path), Permissions::from_mode(mode)).unwrap();
+    };
+    allow("data/n1", 0o755);
+    allow("certs", 0o755);
+    allow("certs/n2.key", 0o644);
+    cluster.start("n1");
+    cluster.wait_for_line("n1", "data/n1: chmod -R go= ");
+    cluster.wait_for_line("n1", "certs: chmod -R go= ");
 }
