@@ -369,7 +369,7 @@ mod tests {
             format!("ac0202ac0202{}{}01b8c39df9", hash("cc"), hash("dd"))
         );
         let ends: Ends = vec![(LogNumber::MAIN, Offset::new(7))];
-        assert_eq!(hex(&encode(&ends)), "010007");
+        assert_eq!(hex(&encode(&ends)), "010007ef55ef11");
         assert_eq!(decode::<Record>(&encode(&record)), Some(record));
         assert_eq!(decode::<SealedRow>(&encode(&row)), Some(row));
         assert_eq!(hex(&sealed_key(Index::new(258))), "040000000000000102");
