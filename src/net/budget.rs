@@ -1,0 +1,434 @@
+//! Bytes that may be held at once for the other sides of connections, and who gets the next ones.
+//!
+//! A bound alone is no protection: whoever takes all of it shuts out the others. So each connection
+//! and each identity has a share, and of those that wait the one that holds least goes first: who asks
+//! for little is served at once, however many ask for more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// How much may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Bytes of all together.
+    pub total: usize,
+    /// Bytes of all connections of one identity.
+    pub per_identity: usize,
+    /// Bytes of one connection.
+    pub per_connection: usize,
+}
+
+/// A bound, shared. Clones are the same bound.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    book: Arc<Mutex<Book>>,
+}
+
+/// One connection's part of a [`Budget`]. Clones are the same part.
+#[derive(Clone, Debug)]
+pub struct Account {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    book: Arc<Mutex<Book>>,
+    key: Key,
+}
+
+/// Bytes that are held. Dropped, they are given back.
+#[derive(Debug)]
+pub struct Held {
+    owner: Arc<Owner>,
+    bytes: usize,
+}
+
+/// Whose connection, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    identity: u64,
+    account: u64,
+}
+
+#[derive(Debug)]
+struct Book {
+    shares: Shares,
+    free: usize,
+    /// Numbers given out so far, to identities and accounts.
+    numbers: u64,
+    names: BTreeMap<String, u64>,
+    identities: BTreeMap<u64, Identity>,
+}
+
+#[derive(Debug, Default)]
+struct Identity {
+    name: String,
+    held: usize,
+    accounts: BTreeMap<u64, Entry>,
+    /// The accounts that wait and whose own share has room for it: what each holds, and which.
+    ready: BTreeSet<(usize, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    held: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+/// Somebody who waits for so many bytes, which are taken for it before it is told.
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    grant: oneshot::Sender<()>,
+}
+
+impl Budget {
+    /// A bound of which nothing is held.
+    pub fn new(shares: Shares) -> Self {
+        let (names, identities) = (BTreeMap::new(), BTreeMap::new());
+        let book = Book { shares, free: shares.total, numbers: 0, names, identities };
+        Self { book: Arc::new(Mutex::new(book)) }
+    }
+
+    /// The part of a new connection of this identity.
+    pub fn open(&self, identity: &str) -> Account {
+        let key = lock(&self.book).open(identity);
+        Account { owner: Arc::new(Owner { book: self.book.clone(), key }) }
+    }
+}
+
+impl Account {
+    /// Takes bytes; waits for them if need be. Dropped, it waits no more.
+    ///
+    /// # Panics
+    /// If so many bytes are more than a connection may hold.
+    pub async fn take(&self, bytes: usize) -> Held {
+        let queued = {
+            let mut book = lock(&self.owner.book);
+            assert!(bytes <= book.shares.per_connection, "{bytes} bytes at once");
+            if book.may_take(self.owner.key, bytes) {
+                book.take(self.owner.key, bytes);
+                return Held { owner: self.owner.clone(), bytes };
+            }
+            let (grant, granted) = oneshot::channel();
+            book.with(self.owner.key, |entry| entry.waiting.push_back(Waiting { bytes, grant }));
+            book.serve();
+            Queued { owner: &self.owner, bytes, granted, is_over: false }
+        };
+        queued.granted().await
+    }
+
+    /// Whether anybody waits for bytes, of this account or another.
+    pub fn is_wanted(&self) -> bool {
+        lock(&self.owner.book).is_wanted()
+    }
+}
+
+/// A place in the queue. Dropped, it is given up, and so is what was just granted.
+struct Queued<'a> {
+    owner: &'a Arc<Owner>,
+    bytes: usize,
+    granted: oneshot::Receiver<()>,
+    is_over: bool,
+}
+
+impl Queued<'_> {
+    async fn granted(mut self) -> Held {
+        let told = (&mut self.granted).await;
+        told.expect("an account keeps those who wait as long as it lives");
+        self.is_over = true;
+        Held { owner: self.owner.clone(), bytes: self.bytes }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.granted.close();
+        let was_granted = self.granted.try_recv().is_ok();
+        let mut book = lock(&self.owner.book);
+        if was_granted {
+            book.give_back(self.owner.key, self.bytes);
+        } else {
+            book.with(self.owner.key, Entry::drop_those_gone);
+        }
+        book.serve();
+    }
+}
+
+impl Held {
+    /// Gives back all but so many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.bytes.saturating_sub(bytes);
+        if surplus > 0 {
+            self.bytes -= surplus;
+            self.give_back(surplus);
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let mut book = lock(&self.owner.book);
+        book.give_back(self.owner.key, bytes);
+        book.serve();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        lock(&self.book).close(self.key);
+    }
+}
+
+impl Book {
+    fn open(&mut self, name: &str) -> Key {
+        let identity = self.names.get(name).copied().unwrap_or_else(|| self.number());
+        let account = self.number();
+        self.names.insert(name.to_owned(), identity);
+        let of = self.identities.entry(identity).or_default();
+        name.clone_into(&mut of.name);
+        of.accounts.insert(account, Entry::default());
+        Key { identity, account }
+    }
+
+    fn close(&mut self, key: Key) {
+        let Some(of) = self.identities.get_mut(&key.identity) else { return };
+        let closed = of.accounts.remove(&key.account);
+        assert!(closed.is_none_or(|entry| entry.held == 0), "what is held keeps its account");
+        if of.accounts.is_empty() {
+            let name = std::mem::take(&mut of.name);
+            self.names.remove(&name);
+            self.identities.remove(&key.identity);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Whether the bytes are there, and nobody waits who goes first.
+    fn may_take(&self, key: Key, bytes: usize) -> bool {
+        let Some(of) = self.identities.get(&key.identity) else { return false };
+        let Some(entry) = of.accounts.get(&key.account) else { return false };
+        entry.waiting.is_empty()
+            && bytes <= self.free
+            && entry.held + bytes <= self.shares.per_connection
+            && of.held + bytes <= self.shares.per_identity
+            && self.next().is_none()
+    }
+
+    fn take(&mut self, key: Key, bytes: usize) {
+        assert!(bytes <= self.free, "{bytes} of {} free bytes", self.free);
+        self.free -= bytes;
+        self.with(key, |entry| entry.held += bytes);
+        if let Some(of) = self.identities.get_mut(&key.identity) {
+            of.held += bytes;
+        }
+    }
+
+    fn give_back(&mut self, key: Key, bytes: usize) {
+        self.free += bytes;
+        assert!(self.free <= self.shares.total, "{} bytes are free", self.free);
+        self.with(key, |entry| entry.held -= bytes);
+        if let Some(of) = self.identities.get_mut(&key.identity) {
+            of.held -= bytes;
+        }
+    }
+
+    /// Changes an account, and keeps its place among those that are ready.
+    fn with(&mut self, key: Key, change: impl FnOnce(&mut Entry)) {
+        let most = self.shares.per_connection;
+        let Some(of) = self.identities.get_mut(&key.identity) else { return };
+        let Some(entry) = of.accounts.get_mut(&key.account) else { return };
+        of.ready.remove(&(entry.held, key.account));
+        change(entry);
+        if entry.waiting.front().is_some_and(|first| entry.held + first.bytes <= most) {
+            of.ready.insert((entry.held, key.account));
+        }
+    }
+
+    /// Who is served next, and how much: of the identity that holds least, the connection that holds
+    /// least.
+    fn next(&self) -> Option<(Key, usize)> {
+        let most = self.shares.per_identity;
+        let first = |(identity, of): (&u64, &Identity)| {
+            let (_, account) = of.ready.first()?;
+            let bytes = of.accounts.get(account)?.waiting.front()?.bytes;
+            let key = Key { identity: *identity, account: *account };
+            (of.held + bytes <= most).then_some((of.held, key, bytes))
+        };
+        let next = self.identities.iter().filter_map(first).min_by_key(|(held, ..)| *held);
+        next.map(|(_, key, bytes)| (key, bytes))
+    }
+
+    /// Gives what is free to those who wait. Who is next is not passed by one who needs less: else
+    /// much would never be had.
+    fn serve(&mut self) {
+        while let Some((key, bytes)) = self.next().filter(|(_, bytes)| *bytes <= self.free) {
+            let mut first = None;
+            self.with(key, |entry| first = entry.waiting.pop_front());
+            self.take(key, bytes);
+            if first.is_none_or(|first| first.grant.send(()).is_err()) {
+                // It has just gone away.
+                self.give_back(key, bytes);
+            }
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        let waits = |entry: &Entry| !entry.waiting.is_empty();
+        self.identities.values().any(|of| of.accounts.values().any(waits))
+    }
+}
+
+impl Entry {
+    fn drop_those_gone(&mut self) {
+        self.waiting.retain(|waiting| !waiting.grant.is_closed());
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    // Nothing that is done under the lock panics half-way.
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use proptest::prelude::*;
+    use tokio::sync::oneshot::error::TryRecvError;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::super::testing::soon;
+    use super::*;
+
+    const SHARES: Shares = Shares { total: 100, per_identity: 80, per_connection: 50 };
+
+    /// Takes in a task of its own, and says what came of it.
+    fn ask(account: &Account, bytes: usize) -> AbortOnDropHandle<Held> {
+        let account = account.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { account.take(bytes).await }))
+    }
+
+    async fn waits(asked: &AbortOnDropHandle<Held>) {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!asked.is_finished());
+    }
+
+    #[tokio::test]
+    async fn each_connection_and_each_identity_has_its_share() {
+        let budget = Budget::new(SHARES);
+        let [one, two, three] = ["a", "a", "a"].map(|name| budget.open(name));
+        let other = budget.open("b");
+        let first = one.take(50).await;
+        let more = ask(&one, 1);
+        waits(&more).await;
+        let second = two.take(30).await;
+        let beyond = ask(&three, 1);
+        waits(&beyond).await;
+        // What is left is another's, and nobody else's.
+        let rest = other.take(20).await;
+        assert!(three.is_wanted());
+        drop(first);
+        drop((soon(more).await.unwrap(), soon(beyond).await.unwrap(), second, rest));
+        assert!(!three.is_wanted());
+        assert_eq!(one.take(50).await.bytes, 50);
+    }
+
+    #[tokio::test]
+    async fn who_holds_least_goes_first_however_many_wait() {
+        let budget = Budget::new(SHARES);
+        let noisy: Vec<Account> = (0..4).map(|_| budget.open("a")).collect();
+        let mut held = noisy[0].take(40).await;
+        let _others = (noisy[1].take(20).await, noisy[2].take(20).await);
+        let crowd: Vec<_> = noisy.iter().take(3).map(|account| ask(account, 10)).collect();
+        for asked in &crowd {
+            waits(asked).await;
+        }
+        let quiet = ask(&budget.open("a"), 10);
+        waits(&quiet).await;
+        held.shrink_to(30);
+        let got = soon(quiet).await.unwrap();
+        waits(&crowd[0]).await;
+        drop(got);
+    }
+
+    #[tokio::test]
+    async fn who_needs_much_is_not_passed_for_ever_and_may_give_up() {
+        let budget = Budget::new(SHARES);
+        let held = (budget.open("a").take(50).await, budget.open("b").take(40).await);
+        let (large, small) = (budget.open("c"), budget.open("d"));
+        let much = ask(&large, 30);
+        waits(&much).await;
+        let little = ask(&small, 5);
+        waits(&little).await;
+        // It goes away: who waited behind it is served.
+        drop(much);
+        let got = soon(little).await.unwrap();
+        drop((held, got));
+        assert_eq!(large.take(50).await.bytes, 50);
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_nobody_takes_is_given_back() {
+        let budget = Budget::new(SHARES);
+        let account = budget.open("a");
+        let held = account.take(50).await;
+        {
+            let mut asked = pin!(account.take(10));
+            let waker = std::task::Waker::noop();
+            let mut context = std::task::Context::from_waker(waker);
+            assert!(asked.as_mut().poll(&mut context).is_pending());
+            drop(held);
+            // Granted, and dropped before it was looked at.
+        }
+        assert_eq!(lock(&budget.book).free, SHARES.total);
+        assert!(matches!(oneshot::channel::<()>().1.try_recv(), Err(TryRecvError::Closed)));
+    }
+
+    proptest! {
+        /// Whatever is taken, awaited, given up and given back: nothing is lost, and no share is
+        /// exceeded.
+        #[test]
+        fn the_book_balances(steps in prop::collection::vec((0_usize..6, 1_usize..50, any::<bool>()), 1..60)) {
+            let budget = Budget::new(SHARES);
+            let accounts: Vec<Account> =
+                (0..6).map(|n| budget.open(["a", "b", "c"][n % 3])).collect();
+            let mut held: Vec<Held> = vec![];
+            for (who, bytes, give) in steps {
+                let waker = std::task::Waker::noop();
+                let mut context = std::task::Context::from_waker(waker);
+                let mut asked = pin!(accounts[who].take(bytes));
+                if let std::task::Poll::Ready(got) = asked.as_mut().poll(&mut context) {
+                    held.push(got);
+                }
+                if give && !held.is_empty() {
+                    held.remove(bytes % held.len());
+                }
+                let book = lock(&budget.book);
+                let all: usize = book.identities.values().map(|of| of.held).sum();
+                prop_assert_eq!(all + book.free, SHARES.total);
+                for of in book.identities.values() {
+                    prop_assert!(of.held <= SHARES.per_identity);
+                    prop_assert_eq!(of.held, of.accounts.values().map(|entry| entry.held).sum::<usize>());
+                    prop_assert!(of.accounts.values().all(|entry| entry.held <= SHARES.per_connection));
+                }
+            }
+            held.clear();
+            prop_assert_eq!(lock(&budget.book).free, SHARES.total);
+        }
+    }
+}
