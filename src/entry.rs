@@ -319,6 +319,41 @@ impl SealedEntry {
         Ok(listed.into_iter().map(|listed| listed.head).collect())
     }
 
+    /// Shows `take` the records of a log from an offset on, with their offsets, until it wants no more.
+    /// An entry may hold half a million of them: none gets a handle.
+    ///
+    /// # Errors
+    /// Those of [`Self::requests`].
+    pub fn visit_records(
+        &self,
+        log: LogNumber,
+        from: Offset,
+        mut take: impl FnMut(Offset, &[u8]) -> bool,
+    ) -> Result<(), EntryError> {
+        if self.kind != EntryKind::Records {
+            return Ok(());
+        }
+        let (listed, mut records) = list_requests(self.payload_slice())?;
+        for Listed { head, lengths } in listed {
+            if head.log != log || head.next_offset() <= from {
+                let bytes = lengths.iter().map(|length| length_of(*length)).sum();
+                records = records.split_at_checked(bytes).ok_or(EntryError::Payload)?.1;
+                continue;
+            }
+            let mut offset = head.first_offset;
+            for length in lengths {
+                let (record, rest) =
+                    records.split_at_checked(length_of(*length)).ok_or(EntryError::Payload)?;
+                records = rest;
+                if offset >= from && !take(offset, record) {
+                    return Ok(());
+                }
+                offset = offset.plus(1);
+            }
+        }
+        Ok(())
+    }
+
     /// The no-op of a no-op entry; none for an entry of another kind.
     ///
     /// # Errors
@@ -588,6 +623,37 @@ mod tests {
         let payload = encode_requests(requests);
         let now = Timestamp::new(1_000);
         SealedEntry::seal(&Tip::default(), EntryKind::Records, Term::new(1), now, &payload)
+    }
+
+    #[test]
+    fn records_are_visited_from_an_offset_on_until_enough_is_seen() {
+        let request = |log, first_offset, lengths: &[usize]| Request {
+            log: LogNumber::new(log),
+            first_offset: Offset::new(first_offset),
+            client: ClientId::new(1),
+            seq: Seq::FIRST,
+            first_unanswered: Seq::FIRST,
+            records: lengths.iter().map(|length| Bytes::from(vec![7; *length])).collect(),
+        };
+        let requests = [request(0, 5, &[1, 0, 3]), request(9, 0, &[4, 4]), request(0, 8, &[5])];
+        let payload = encode_requests(&requests);
+        let (kind, now) = (EntryKind::Records, Timestamp::new(1));
+        let entry = SealedEntry::seal(&Tip::default(), kind, Term::new(1), now, &payload);
+        let seen = |log, from, most: usize| {
+            let mut seen = vec![];
+            let take = |offset: Offset, record: &[u8]| {
+                seen.push((offset.get(), record.len()));
+                seen.len() < most
+            };
+            entry.visit_records(LogNumber::new(log), Offset::new(from), take).unwrap();
+            seen
+        };
+        assert_eq!(seen(0, 0, 9), [(5, 1), (6, 0), (7, 3), (8, 5)]);
+        assert_eq!(seen(0, 7, 9), [(7, 3), (8, 5)]);
+        assert_eq!(seen(0, 8, 9), [(8, 5)]);
+        assert_eq!(seen(0, 6, 2), [(6, 0), (7, 3)]);
+        assert_eq!(seen(9, 1, 9), [(1, 4)]);
+        assert_eq!(seen(0, 9, 9), []);
     }
 
     #[test]

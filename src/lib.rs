@@ -17,7 +17,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, limits, entry, remedy, marks, mutants
+//! 0  types, address, limits, bounded, entry, remedy, marks, mutants
 //! ```
 //!
 //! # How an append flows
@@ -38,6 +38,7 @@
 //! things are as they are.
 
 pub mod address;
+mod bounded;
 pub mod cli;
 pub mod client;
 #[doc = include_str!("decisions.md")]

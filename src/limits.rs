@@ -165,8 +165,90 @@ pub const PEER_OFFERS_MAX: usize = 8;
 /// the newest.
 pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
 
-/// Bytes received from peers and clients that the node has not handled yet.
+/// Bytes received from peers that the node has not handled yet, and as many from clients: those of
+/// requests that are not answered yet, and what is kept of each and of its records in memory.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
+
+/// The part of it that one identity's connections may hold: others always find a quarter.
+pub const INBOUND_BYTES_PER_IDENTITY: usize = INBOUND_BYTES_MAX / 4 * 3;
+
+/// The part of it that one client's connection may hold: somewhat more than a client of this library
+/// has under way.
+pub const INBOUND_BYTES_PER_CONNECTION: usize = 24 << 20;
+
+/// Bytes of memory that a request takes beside those it came in, and each of its records.
+pub const REQUEST_OVERHEAD_BYTES: usize = 256;
+/// See [`REQUEST_OVERHEAD_BYTES`].
+pub const RECORD_OVERHEAD_BYTES: usize = 40;
+
+/// Bytes of frames that have begun to arrive from clients, or to a registry, and are not whole.
+pub const ARRIVING_BYTES_MAX: usize = 32 << 20;
+
+/// The part of it that one identity's connections may hold.
+pub const ARRIVING_BYTES_PER_IDENTITY: usize = ARRIVING_BYTES_MAX / 4 * 3;
+
+/// The part of it that one connection may hold: two of the largest frames.
+pub const ARRIVING_BYTES_PER_CONNECTION: usize = 12 << 20;
+
+/// A frame of up to so many bytes arrives uncounted: there are few streams on which more than one
+/// frame comes, see [`APPEND_STREAMS_PER_CONNECTION_MAX`].
+pub const FRAME_UNCOUNTED_BYTES: usize = 16 << 10;
+
+/// Bytes of the first frame of a client's stream, which says what the stream is for.
+pub const FIRST_FRAME_BYTES_MAX: usize = 1 << 10;
+
+/// A larger frame that has begun to arrive is whole within this time; of the largest that is 4 Mbit
+/// a second. Peers have no such limit: a slow link between them is still better than none.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same while others wait for the memory that it holds.
+pub const FRAME_TIMEOUT_WANTED: Duration = Duration::from_secs(1);
+
+/// How long a frame may wait for a client that does not read. A paused `tail -f` loses its stream
+/// after this and takes up a new one where it was.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The same for a client that takes nothing at all while others wait for the memory that it holds.
+pub const STALL_TIMEOUT_WANTED: Duration = Duration::from_millis(500);
+
+/// A read whose client has not taken a frame for this long lets go of the entries that it has ahead,
+/// and reads them again when the client goes on.
+pub const STALL_UNLOAD: Duration = Duration::from_millis(100);
+
+/// Bytes of entries that reads have in memory ahead of what they send.
+pub const READ_LOADED_BYTES_MAX: usize = 32 << 20;
+
+/// The part of it that one identity's connections may hold.
+pub const READ_LOADED_BYTES_PER_IDENTITY: usize = READ_LOADED_BYTES_MAX / 4 * 3;
+
+/// The part of it that one connection may hold: two of the largest entries.
+pub const READ_LOADED_BYTES_PER_CONNECTION: usize = 12 << 20;
+
+/// What a read takes before it knows what it will load: the largest entry.
+pub const READ_LOAD_BYTES: usize = ENTRY_PAYLOAD_BYTES_MAX + (64 << 10);
+
+/// Bytes of memory that a record takes in a frame that is being sent, beside its own.
+pub const SENT_RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// What a read takes before it knows what goes into the next frame.
+pub const READ_FRAME_COST_MAX: usize =
+    RECORD_BYTES_MAX + READ_FRAME_RECORDS_MAX * SENT_RECORD_OVERHEAD_BYTES;
+
+/// Bytes of frames that reads are sending.
+pub const READ_SENT_BYTES_MAX: usize = 48 << 20;
+
+/// The part of it that one identity's connections may hold.
+pub const READ_SENT_BYTES_PER_IDENTITY: usize = READ_SENT_BYTES_MAX / 4 * 3;
+
+/// The part of it that one connection may hold.
+pub const READ_SENT_BYTES_PER_CONNECTION: usize = 12 << 20;
+
+/// New sessions that one identity may begin in a second, on average, and at once. The table of
+/// clients is a function of the log and forgets whoever was not used for the longest: so many keep
+/// another's session in it for a minute at least.
+pub const SESSION_BIRTHS_PER_SECOND: u64 = 150;
+/// See [`SESSION_BIRTHS_PER_SECOND`]: a thousand commands that are started at once.
+pub const SESSION_BIRTHS_AT_ONCE: u64 = 1000;
 
 /// Messages received that the node has not handled yet.
 pub const INBOUND_MESSAGES_MAX: usize = 16_384;
@@ -174,11 +256,50 @@ pub const INBOUND_MESSAGES_MAX: usize = 16_384;
 /// Inputs handled in one turn of the node's loop before it performs their effects.
 pub const TURN_INPUTS_MAX: usize = 4096;
 
-/// Connections that a node serves at once.
+/// Connections of clients that a node serves at once, and of anybody that a registry does.
 pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Those of one identity among them: one certificate does not shut out the others.
+pub const CONNECTIONS_PER_IDENTITY_MAX: usize = CONNECTIONS_MAX / 4 * 3;
+
+/// Those from one address among them.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4 * 3;
+
+/// Connections of admins, and of nodes to a registry, that are served beyond all others.
+pub const CONNECTIONS_RESERVED: usize = 32;
+
+/// Connections from one node to another that are open at once: its processes need one.
+pub const CONNECTIONS_OF_PEER_MAX: usize = 16;
+
+/// Connections of all kinds, those under way included: beyond it, who comes is refused unseen.
+pub const CONNECTIONS_IN_ALL_MAX: usize = CONNECTIONS_MAX
+    + CONNECTIONS_RESERVED
+    + NODES_MAX * (CONNECTIONS_OF_PEER_MAX + 1)
+    + HANDSHAKES_WAITING_MAX;
+
+/// A connection on which nothing was asked for this long may be closed, where one more would be too
+/// many: who has just come is about to ask.
+pub const CONNECTION_IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// Connections that get wide windows: one application each. The windows of all connections together
+/// are what somebody can make a node hold who takes nothing and delivers no frame.
+pub const WIDE_CONNECTIONS_MAX: usize = 32;
+
+/// Those of one identity among them.
+pub const WIDE_CONNECTIONS_PER_IDENTITY_MAX: usize = WIDE_CONNECTIONS_MAX / 4 * 3;
 
 /// Streams that a client may have open on one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 64;
+
+/// Streams of appends that a client may have open on one connection: one to the leader, and some
+/// that owe answers.
+pub const APPEND_STREAMS_PER_CONNECTION_MAX: usize = 8;
+
+/// Answers to append requests in one frame.
+pub const APPEND_REPLIES_MAX: usize = 1024;
+
+/// Records in one frame of a read or a tail: each takes a handle in the client, however short it is.
+pub const READ_FRAME_RECORDS_MAX: usize = 16_384;
 
 /// Bytes of records in one frame of a read or a tail, unless its only record is larger.
 pub const READ_FRAME_BYTES_MAX: usize = 256 << 10;
@@ -252,6 +373,18 @@ pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Terms in one frame to or from a registry.
 pub const REGISTRY_PAGE_MAX: usize = 1000;
 
+/// How far above the highest term that a registry knows an announced one may be. Terms rise by one an
+/// election, and each comes with the terms before it; at one each 300 ms, day and night, this takes
+/// three days. What is above it was made up.
+pub const REGISTRY_TERM_JUMP_MAX: u64 = 1 << 20;
+
+/// Bytes of a question to a registry: an announcement with a page of earlier ones.
+pub const REGISTRY_QUESTION_BYTES_MAX: usize =
+    (REGISTRY_PAGE_MAX + 1) * (ADDRESS_BYTES_MAX + 32) + 64;
+
+/// Bytes of an answer of a registry: a page of announcements, or all terms.
+pub const REGISTRY_ANSWER_BYTES_MAX: usize = REGISTRY_TERMS_MAX * 16;
+
 /// Terms that a registry remembers of one cluster, the newest: some 10 MiB, at an election a minute
 /// more than two months. The log remembers them all.
 pub const REGISTRY_TERMS_MAX: usize = 100_000;
@@ -269,10 +402,19 @@ pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
 /// Bytes that a stream to a node or a registry may deliver ahead of its reader.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
-/// The same for all streams of one connection to a node or a registry. It exceeds what the streams
-/// between two nodes may hold together, so that an unread log stream never starves the other. A
-/// client may open more streams than that; it only starves itself.
+/// The same for all streams of a connection between two nodes. It exceeds what the streams may hold
+/// together, so that an unread log stream never starves the other.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// The same for a connection whose other side is no node, where windows are still to be had: an unread
+/// stream of appends leaves room for questions.
+pub const WIDE_WINDOW_BYTES: u32 = 3 << 20;
+
+/// The same for every connection when it begins, and for good where none are to be had.
+pub const NARROW_WINDOW_BYTES: u32 = 64 << 10;
+
+/// Bytes sent on a connection with wide windows and not acknowledged.
+pub const WIDE_SEND_WINDOW_BYTES: u64 = 2 << 20;
 
 /// Streams that a node may have open on one connection to another: it needs two.
 pub const PEER_STREAMS_MAX: u32 = 4;
@@ -286,15 +428,24 @@ pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 =
     STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES / 4 * 5;
 
-/// Bytes sent on one connection and not acknowledged. As with the windows, more than the streams
-/// between two nodes can hold together.
+/// Bytes sent on a connection between two nodes and not acknowledged. As with the windows, more than
+/// the streams between two nodes can hold together.
 pub const SEND_WINDOW_BYTES: u64 = 16 << 20;
 
 /// Bytes of the kernel's buffers of a socket, each way; less if the kernel does not allow it.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-/// Handshakes under way at once. Beyond it, who comes is refused and may try again.
+/// Handshakes under way at once. Beyond it, who comes waits.
 pub const HANDSHAKES_MAX: usize = 64;
+
+/// Handshakes that wait or are under way. Beyond it, who comes is refused and may try again.
+pub const HANDSHAKES_WAITING_MAX: usize = 256;
+
+/// Those from one address among them.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_WAITING_MAX / 4 * 3;
+
+/// Refused connections are told once in so long, with their number.
+pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Handshakes under way beyond which a newcomer must first show that its address is its own.
 pub const HANDSHAKES_UNVALIDATED_MAX: usize = 16;
@@ -450,11 +601,30 @@ const _: () = {
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
     // All terms that a registry knows fit into one answer, and a page with the longest addresses.
     assert!(REGISTRY_TERMS_MAX * 10 + 64 < FRAME_BYTES_MAX);
-    assert!((REGISTRY_PAGE_MAX + 1) * (ADDRESS_BYTES_MAX + 32) < FRAME_BYTES_MAX);
+    assert!(REGISTRY_QUESTION_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(REGISTRY_QUESTION_BYTES_MAX < REGISTRY_ANSWER_BYTES_MAX);
+    assert!(REGISTRY_ANSWER_BYTES_MAX < READ_SENT_BYTES_PER_CONNECTION);
     // An unread stream between nodes leaves room for the others, on the way out and on the way in.
     // An eighth of the window may be free without QUIC having said so.
     assert!(PEER_STREAMS_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 8 * 7);
     assert!((PEER_STREAMS_MAX * STREAM_WINDOW_BYTES) as u64 <= SEND_WINDOW_BYTES / 2);
+    assert!(STREAM_WINDOW_BYTES < WIDE_WINDOW_BYTES / 8 * 7);
+    // The largest frame, request, entry and answer fit into the share of one connection.
+    assert!(FRAME_BYTES_MAX + 4 <= ARRIVING_BYTES_PER_CONNECTION);
+    assert!(
+        FRAME_BYTES_MAX + REQUEST_OVERHEAD_BYTES + REQUEST_RECORDS_MAX * RECORD_OVERHEAD_BYTES
+            <= INBOUND_BYTES_PER_CONNECTION
+    );
+    assert!(CLIENT_IN_FLIGHT_BYTES_MAX < INBOUND_BYTES_PER_CONNECTION);
+    assert!(READ_LOAD_BYTES <= READ_LOADED_BYTES_PER_CONNECTION);
+    assert!(READ_FRAME_COST_MAX <= READ_SENT_BYTES_PER_CONNECTION);
+    assert!(READ_FRAME_BYTES_MAX <= RECORD_BYTES_MAX);
+    assert!(SESSION_BIRTHS_PER_SECOND * 60 + SESSION_BIRTHS_AT_ONCE <= SESSIONS_MAX as u64);
+    // What windows can be made to hold, one way and the other.
+    let windows = WIDE_WINDOW_BYTES as u64 + WIDE_SEND_WINDOW_BYTES;
+    let wide = WIDE_CONNECTIONS_MAX as u64 * windows;
+    let narrow = (CONNECTIONS_MAX + CONNECTIONS_RESERVED) as u64 * 2 * NARROW_WINDOW_BYTES as u64;
+    assert!(wide + narrow < 300 << 20);
     assert!(
         STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
             < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7

@@ -12,23 +12,27 @@ use quinn::{
 };
 use rustix::net::sockopt;
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
-use tracing::{debug, info};
+use tokio::time::{interval, timeout};
+use tracing::debug;
 
+use super::guests::{Guest, Guests, Width};
+use super::handshakes::{Handshakes, Turn};
 use super::names::Names;
 use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
+use super::refusals::Refusals;
 use super::stream::{Stream, StreamError};
 use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER_NAME};
 use crate::address::Address;
 use crate::limits::{
     CLIENT_CONNECTION_WINDOW_BYTES, CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE,
-    CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX,
-    HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_UNVALIDATED_MAX, INITIAL_ROUND_TRIP,
-    PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES,
-    STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+    CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_IN_ALL_MAX,
+    HANDSHAKES_MAX, HANDSHAKES_UNVALIDATED_MAX, HANDSHAKES_WAITING_MAX, INITIAL_ROUND_TRIP,
+    NARROW_WINDOW_BYTES, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX, REFUSALS_TOLD_EVERY,
+    SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+    WIDE_SEND_WINDOW_BYTES, WIDE_WINDOW_BYTES,
 };
 use crate::remedy;
 
@@ -180,7 +184,7 @@ impl Endpoint {
             .transport_config(Arc::new(server_transport()))
             // The address of a node does not change while it is connected.
             .migration(false)
-            .max_incoming(HANDSHAKES_MAX)
+            .max_incoming(HANDSHAKES_WAITING_MAX + HANDSHAKES_MAX)
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(4 << 20);
         let socket = UdpSocket::bind(bind).map_err(error)?;
@@ -189,7 +193,14 @@ impl Endpoint {
 
         let (ready, accepted) = mpsc::channel(HANDSHAKES_MAX);
         let cluster = credentials.identity().cluster;
-        let reception = Reception { cluster, endpoint: inner.clone(), ready };
+        let reception = Reception {
+            cluster,
+            endpoint: inner.clone(),
+            ready,
+            guests: Guests::new(),
+            handshakes: Handshakes::new(),
+            refusals: Refusals::default(),
+        };
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
@@ -352,7 +363,8 @@ fn server_transport() -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(PEER_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
+        // Wider once it is known who has dialled.
+        .receive_window(VarInt::from_u32(NARROW_WINDOW_BYTES));
     transport
 }
 
@@ -380,51 +392,70 @@ struct Reception {
     cluster: crate::types::ClusterId,
     endpoint: quinn::Endpoint,
     ready: mpsc::Sender<Connection>,
+    guests: Guests,
+    handshakes: Handshakes,
+    refusals: Refusals,
 }
 
 impl Reception {
     async fn run(self) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let reception = Arc::new(self);
-        while let Some(incoming) = reception.endpoint.accept().await {
-            let permits = handshakes.available_permits();
-            if HANDSHAKES_MAX - permits >= HANDSHAKES_UNVALIDATED_MAX
-                && !incoming.remote_address_validated()
-            {
-                // It comes back with a token, if its address is its own.
-                let _ = incoming.retry();
-                continue;
+        let mut tell = interval(REFUSALS_TOLD_EVERY);
+        loop {
+            tokio::select! {
+                incoming = reception.endpoint.accept() => match incoming {
+                    Some(incoming) => reception.receive(incoming),
+                    None => return,
+                },
+                _ = tell.tick() => reception.refusals.summarise(),
             }
-            let crowded = reception.endpoint.open_connections() >= CONNECTIONS_MAX + HANDSHAKES_MAX;
-            let Some(permit) = handshakes.clone().try_acquire_owned().ok().filter(|_| !crowded)
-            else {
-                incoming.refuse();
-                continue;
-            };
-            let reception = reception.clone();
-            tokio::spawn(async move {
-                reception.greet(incoming).await;
-                drop(permit);
-            });
         }
     }
 
-    async fn greet(&self, incoming: Incoming) {
-        let address = incoming.remote_address();
-        match timeout(HANDSHAKE_TIMEOUT, self.handshake(incoming)).await {
+    fn receive(self: &Arc<Self>, incoming: Incoming) {
+        let is_crowded = self.handshakes.count() >= HANDSHAKES_UNVALIDATED_MAX;
+        if is_crowded && !incoming.remote_address_validated() {
+            // It comes back with a token, if its address is its own.
+            let _ = incoming.retry();
+            return;
+        }
+        let address = canonical(incoming.remote_address());
+        let is_full = self.endpoint.open_connections() >= CONNECTIONS_IN_ALL_MAX;
+        match self.handshakes.queue(address.ip()).filter(|_| !is_full) {
+            Some(turn) => drop(tokio::spawn(self.clone().greet(turn, incoming))),
+            None => self.refuse(incoming),
+        }
+    }
+
+    fn refuse(&self, incoming: Incoming) {
+        self.refusals.note(canonical(incoming.remote_address()), "too many handshakes at once");
+        incoming.refuse();
+    }
+
+    async fn greet(self: Arc<Self>, turn: Turn, incoming: Incoming) {
+        let Some(_place) = turn.place().await else { return self.refuse(incoming) };
+        let address = canonical(incoming.remote_address());
+        let connection = tokio::select! {
+            connection = self.handshake(incoming) => connection,
+            () = turn.is_over() => {
+                self.refusals.note(address, "its handshake was not finished in time");
+                return;
+            }
+        };
+        drop(turn);
+        match connection {
             // The queue ends with the endpoint; so do its connections.
-            Ok(Ok(connection)) => drop(self.ready.send(connection).await),
-            Ok(Err(Problem::WrongIdentity { found })) => {
-                info!(%address, "a connection was refused: {found} is not admitted here");
+            Ok(connection) => drop(self.ready.send(connection).await),
+            Err(Problem::WrongIdentity { found }) => {
+                self.refusals.note(address, &format!("{found} is not admitted here"));
             }
-            Ok(Err(
-                problem @ (Problem::TheirCertificate(_) | Problem::Protocol | Problem::Busy),
-            )) => {
-                info!(%address, "a connection was refused: {problem}");
+            Err(problem @ (Problem::TheirCertificate(_) | Problem::Protocol)) => {
+                self.refusals.note(address, &problem.to_string());
             }
+            // It was noted with the identity.
+            Err(Problem::ClosedHere) => {}
             // The other side gave it up, as nodes do that have dialled each other at once.
-            Ok(Err(problem)) => debug!(%address, "a connection did not come about: {problem}"),
-            Err(_) => debug!(%address, "a handshake was not finished in time"),
+            Err(problem) => debug!(%address, "a connection did not come about: {problem}"),
         }
     }
 
@@ -435,16 +466,21 @@ impl Reception {
             connection.close(Close::NotAllowed);
             return Err(Problem::WrongIdentity { found: Box::new(found.clone()) });
         }
-        if connection.protocol != Protocol::Peer {
-            if self.endpoint.open_connections() > CONNECTIONS_MAX {
-                connection.close(Close::Busy);
-                return Err(Problem::Busy);
+        let address = connection.remote_address();
+        match self.guests.admit(found, address.ip(), connection.protocol) {
+            Ok(guest) => Ok(connection.of_guest(guest)),
+            Err(close) => {
+                self.refusals.note(address, &format!("{found}: {close}"));
+                connection.close(close);
+                Err(Problem::ClosedHere)
             }
-            let streams = VarInt::from_u32(STREAMS_PER_CONNECTION_MAX);
-            connection.inner.set_max_concurrent_bi_streams(streams);
         }
-        Ok(connection)
     }
+}
+
+/// An address as people write it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// A connection between two holders of certificates. Clones are the same connection; it closes when
@@ -454,6 +490,8 @@ pub struct Connection {
     inner: quinn::Connection,
     identity: Arc<CertificateIdentity>,
     protocol: Protocol,
+    /// The place that it has at a server; `None` on the side that dialled.
+    guest: Option<Arc<Guest>>,
 }
 
 impl Connection {
@@ -468,7 +506,24 @@ impl Connection {
         let protocol = protocol.ok_or_else(|| refuse(Problem::Protocol))?;
         let identity = identity
             .map_err(|_| refuse(Problem::TheirCertificate(CertificateProblem::NoIdentity)))?;
-        Ok(Self { inner, identity: Arc::new(identity), protocol })
+        Ok(Self { inner, identity: Arc::new(identity), protocol, guest: None })
+    }
+
+    /// The connection of somebody who has a place here.
+    fn of_guest(mut self, guest: Guest) -> Self {
+        let (receive, send, streams) = match guest.width {
+            Width::Peer => (CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, PEER_STREAMS_MAX),
+            Width::Wide => (WIDE_WINDOW_BYTES, WIDE_SEND_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX),
+            Width::Narrow => {
+                let narrow = NARROW_WINDOW_BYTES;
+                (narrow, u64::from(narrow), STREAMS_PER_CONNECTION_MAX)
+            }
+        };
+        self.inner.set_receive_window(VarInt::from_u32(receive));
+        self.inner.set_send_window(send);
+        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+        self.guest = Some(Arc::new(guest));
+        self
     }
 
     /// Who the other side is, as its certificate proves.
@@ -483,8 +538,7 @@ impl Connection {
 
     /// Where the other side is.
     pub fn remote_address(&self) -> SocketAddr {
-        let address = self.inner.remote_address();
-        SocketAddr::new(address.ip().to_canonical(), address.port())
+        canonical(self.inner.remote_address())
     }
 
     /// Opens a stream; only the side that dialled may. The other side learns of it with the first
@@ -500,9 +554,18 @@ impl Connection {
     }
 
     /// The next stream that the other side opened, in the order in which it did; `None` when the
-    /// connection is gone.
+    /// connection is gone, or its place is needed for another.
     pub async fn accept(&self) -> Option<Stream> {
-        self.inner.accept_bi().await.ok().map(Stream::new)
+        let Some(guest) = &self.guest else {
+            return self.inner.accept_bi().await.ok().map(Stream::new);
+        };
+        tokio::select! {
+            opened = self.inner.accept_bi() => opened.ok().map(|both| Stream::of_guest(both, guest)),
+            () = guest.asked_to_leave() => {
+                self.close(Close::Idle);
+                None
+            }
+        }
     }
 
     /// Closes the connection and says why. What is under way is lost. Extra calls are harmless.

@@ -16,7 +16,8 @@
 //! 3. A [`Connection`] carries [`Stream`]s, and those carry [`crate::wire::Frame`]s. Nothing is read
 //!    ahead without a bound, and nothing waits for ever: a silent connection is gone after its idle
 //!    timeout, and one that a killed process had accepted as soon as its successor hears of it
-//!    (`reset.rs`).
+//!    (`reset.rs`). Who may connect how often, and what it may make a server hold, is in `guests.rs`
+//!    and `budget.rs`: shares by connection, identity and address.
 //! 4. [`Peers`] keeps one connection to each other node, whatever happens to either, and delivers
 //!    Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for
 //!    entries. Messages may be lost; Raft sends them again.
@@ -30,7 +31,11 @@
 //! It does not understand messages beyond the hello between nodes. It never resumes a TLS session
 //! and sends nothing before the handshake is over (0-RTT), since that could be replayed. A
 //! certificate that expires while its connection lives is noticed at the next connection.
+mod audit;
+mod budget;
 mod endpoint;
+mod guests;
+mod handshakes;
 mod inbound;
 mod link;
 mod names;
@@ -38,12 +43,15 @@ mod outbox;
 mod peer;
 mod problem;
 mod protocol;
+mod refusals;
 mod reset;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
 
+pub use audit::audit;
+pub use budget::{Account, Budget, Held, Shares};
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
 pub use inbound::{Inbound, InboundReceiver};
 pub use names::listen;

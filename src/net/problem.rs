@@ -39,7 +39,7 @@ pub enum Problem {
     #[error("the other side has been restarted")]
     Restarted,
     /// The other side takes no more connections for now.
-    #[error("the other side takes no more connections for now")]
+    #[error("too many connections")]
     Busy,
     /// QUIC itself failed.
     #[error("the connection broke (QUIC error {code:#x})")]
@@ -99,7 +99,7 @@ pub enum Close {
     #[error("the other side is being stopped")]
     Stopping = 5,
     /// Too many connections.
-    #[error("the other side takes no more connections for now")]
+    #[error("too many connections")]
     Busy = 6,
     /// The hello was meant for another node, or came from one that is no member.
     #[error("the other side did not expect this node")]
@@ -107,10 +107,16 @@ pub enum Close {
     /// Nothing came in time.
     #[error("the other side waited too long for us")]
     TimedOut = 8,
+    /// Too many connections of this identity or from this address.
+    #[error("too many connections with this certificate or from this address")]
+    Share = 9,
+    /// Nothing was asked on the connection, and its place was needed.
+    #[error("the other side needed the place of this idle connection")]
+    Idle = 10,
 }
 
 impl Close {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Done,
         Self::Malformed,
         Self::NotAllowed,
@@ -120,6 +126,8 @@ impl Close {
         Self::Busy,
         Self::WrongHello,
         Self::TimedOut,
+        Self::Share,
+        Self::Idle,
     ];
 
     /// The number that travels.
@@ -186,6 +194,11 @@ impl Problem {
         }
     }
 
+    /// Whether there was no place: whoever tries again later may get one.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Busy | Self::Closed(Close::Busy | Close::Share))
+    }
+
     /// What to do about it; empty where there is nothing to say.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -203,7 +216,10 @@ impl Problem {
                 "check which certificates the two sides use"
             }
             Self::Protocol => "check that the address is that of a node, or of the registry",
-            Self::Silent | Self::Restarted | Self::Busy => "try again in a moment",
+            Self::Silent
+            | Self::Restarted
+            | Self::Busy
+            | Self::Closed(Close::Busy | Close::Share | Close::Idle) => "try again in a moment",
             Self::Closed(_) | Self::ClosedHere | Self::Quic { .. } => "",
         }
     }

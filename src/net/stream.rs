@@ -1,16 +1,21 @@
 //! Streams of frames.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::budget::{Account, Held};
+use super::guests::{Guest, Stay};
 use super::problem::{Close, Problem};
-use crate::limits::READ_STEP_BYTES;
-use crate::wire::frame::encode_all;
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_TIMEOUT, FRAME_TIMEOUT_WANTED, FRAME_UNCOUNTED_BYTES, READ_STEP_BYTES,
+};
+use crate::wire::frame::{LENGTH_BYTES, encode_all};
 use crate::wire::{Frame, FrameError};
 
 /// Both directions of a stream.
@@ -60,9 +65,26 @@ impl StreamError {
 impl Stream {
     pub(super) fn new((sender, receiver): (SendStream, RecvStream)) -> Self {
         Self {
-            sender: FrameSender { stream: sender, pending: vec![] },
-            receiver: FrameReceiver { stream: receiver, buffer: BytesMut::new() },
+            sender: FrameSender { stream: sender, pending: vec![], stay: None },
+            receiver: FrameReceiver {
+                stream: receiver,
+                buffer: BytesMut::new(),
+                bytes_max: FRAME_BYTES_MAX,
+                arriving: None,
+                arrival: None,
+                stay: None,
+            },
         }
+    }
+
+    /// A stream that a guest has opened: its larger frames are counted, and come in time.
+    pub(super) fn of_guest(both: (SendStream, RecvStream), guest: &Guest) -> Self {
+        let mut stream = Self::new(both);
+        let stay = Arc::new(guest.stay());
+        stream.receiver.arriving = guest.arriving().cloned();
+        stream.receiver.stay = Some(stay.clone());
+        stream.sender.stay = Some(stay);
+        stream
     }
 }
 
@@ -72,6 +94,8 @@ pub struct FrameSender {
     stream: SendStream,
     /// What an interrupted `send` had not yet handed to QUIC: it goes first.
     pending: Vec<Bytes>,
+    /// Held so that the guest who has the stream is not idle.
+    stay: Option<Arc<Stay>>,
 }
 
 impl FrameSender {
@@ -96,6 +120,19 @@ impl FrameSender {
         self.stream.write_all_chunks(&mut self.pending).await?;
         self.pending.clear();
         Ok(())
+    }
+
+    /// Hands the rest of an interrupted send to QUIC. As [`Self::send`].
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn flush(&mut self) -> Result<(), StreamError> {
+        self.send_all(&[]).await
+    }
+
+    /// Bytes of an interrupted send that are still to be handed to QUIC.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(Bytes::len).sum()
     }
 
     /// Streams of higher priority go first when a packet is filled. New streams have 0.
@@ -141,6 +178,22 @@ impl FrameSender {
 pub struct FrameReceiver {
     stream: RecvStream,
     buffer: BytesMut,
+    /// The largest frame that is taken.
+    bytes_max: usize,
+    /// What larger frames are counted in, if they are.
+    arriving: Option<Account>,
+    /// The larger frame that is under way, or was returned last.
+    arrival: Option<Arrival>,
+    /// Held so that the guest who has the stream is not idle.
+    stay: Option<Arc<Stay>>,
+}
+
+/// A larger frame on its way.
+#[derive(Debug)]
+struct Arrival {
+    since: Instant,
+    is_whole: bool,
+    _held: Held,
 }
 
 impl FrameReceiver {
@@ -152,12 +205,18 @@ impl FrameReceiver {
     /// # Errors
     /// [`StreamError`], after which the stream is of no more use.
     pub async fn next(&mut self) -> Result<Option<Frame>, StreamError> {
+        // What the last one held is given back only now: until here it may have been in memory.
+        self.arrival.take_if(|arrival| arrival.is_whole);
         loop {
             if let Some(frame) = Frame::split_from(&mut self.buffer)? {
+                if let Some(arrival) = &mut self.arrival {
+                    arrival.is_whole = true;
+                }
                 return Ok(Some(frame));
             }
+            self.begin_arrival().await?;
             self.make_room();
-            let read = self.stream.read_buf(&mut self.buffer).await.map_err(read_failed)?;
+            let read = self.read().await?;
             if read == 0 {
                 let whole = self.buffer.is_empty();
                 return if whole { Ok(None) } else { Err(FrameError::Truncated.into()) };
@@ -181,6 +240,51 @@ impl FrameReceiver {
         let _ = self.stream.stop(VarInt::from_u32(Close::Done.code()));
     }
 
+    /// Takes frames of up to so many bytes from here on.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Before a frame is read whose length is known: it may have that, and, if it is a large one of a
+    /// guest's, there is room for it.
+    async fn begin_arrival(&mut self) -> Result<(), StreamError> {
+        let missing = Frame::bytes_missing(&self.buffer);
+        if missing == 0 {
+            return Ok(());
+        }
+        let bytes = self.buffer.len() + missing;
+        if bytes > self.bytes_max.saturating_add(LENGTH_BYTES) {
+            let bytes = u32::try_from(bytes - LENGTH_BYTES).unwrap_or(u32::MAX);
+            return Err(FrameError::Length { bytes }.into());
+        }
+        if let Some(account) = &self.arriving
+            && bytes > FRAME_UNCOUNTED_BYTES
+            && self.arrival.is_none()
+        {
+            let held = account.take(bytes).await;
+            self.arrival = Some(Arrival { since: Instant::now(), is_whole: false, _held: held });
+        }
+        Ok(())
+    }
+
+    /// Reads what there is. A large frame of a guest's that does not come in time ends the stream.
+    async fn read(&mut self) -> Result<usize, StreamError> {
+        let Some((arrival, account)) = self.arrival.as_ref().zip(self.arriving.as_ref()) else {
+            return self.stream.read_buf(&mut self.buffer).await.map_err(read_failed);
+        };
+        let since = arrival.since;
+        loop {
+            let limit = if account.is_wanted() { FRAME_TIMEOUT_WANTED } else { FRAME_TIMEOUT };
+            if since.elapsed() >= limit {
+                return Err(StreamError::TimedOut { after: limit });
+            }
+            let look_at = Instant::now() + FRAME_TIMEOUT_WANTED / 4;
+            if let Ok(read) = timeout_at(look_at, self.stream.read_buf(&mut self.buffer)).await {
+                return read.map_err(read_failed);
+            }
+        }
+    }
+
     /// Makes room for the next read: for no more than has come already, or a step, so that a length
     /// field alone makes nobody allocate what it says.
     fn make_room(&mut self) {
@@ -189,7 +293,8 @@ impl FrameReceiver {
             return;
         }
         let doubling = Frame::bytes_missing(&self.buffer).min(self.buffer.len());
-        self.buffer.reserve(doubling.max(READ_STEP_BYTES));
+        let step = if self.arriving.is_some() { FRAME_UNCOUNTED_BYTES } else { READ_STEP_BYTES };
+        self.buffer.reserve(doubling.max(step));
     }
 }
 
@@ -225,7 +330,7 @@ mod tests {
     use super::super::testing::{Certificates, a_node, connect, echo, number, number_in, soon};
     use super::super::{Connection, Endpoint, Protocol};
     use super::*;
-    use crate::limits::{FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
+    use crate::limits::STREAMS_PER_CONNECTION_MAX;
     use crate::wire::frame::kind;
 
     struct Pair {

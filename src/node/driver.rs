@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use super::narrator::Narrator;
 use super::published::{self, Published};
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::net::{InboundReceiver, Peers};
+use crate::net::{Held, InboundReceiver, Peers};
 use crate::raft::ReadToken;
 use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
@@ -34,12 +34,20 @@ pub(super) enum Command {
         request: AppendRequest,
         records: Vec<Bytes>,
         /// Where the answer goes. Its receiver bounds what it has under way.
-        reply: mpsc::UnboundedSender<AppendReply>,
-        /// Held until the request is handled: the bound on what was received and not handled.
-        permit: OwnedSemaphorePermit,
+        reply: mpsc::UnboundedSender<Answer>,
+        /// What the request takes of its client's share, until its answer is on its way.
+        held: Held,
     },
     /// Up to where must a read see?
     Read(oneshot::Sender<ReadAnswer>),
+}
+
+/// The answer to an append request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: AppendReply,
+    /// Held until it is on its way: a client that takes no answers has no more requests under way.
+    pub(super) held: Held,
 }
 
 /// Entries that were read for a follower, or none if they could not be.
@@ -74,7 +82,8 @@ pub(super) struct Outputs {
 struct Waiting {
     client: ClientId,
     seq: Seq,
-    reply: mpsc::UnboundedSender<AppendReply>,
+    reply: mpsc::UnboundedSender<Answer>,
+    held: Held,
 }
 
 /// See the module.
@@ -175,12 +184,11 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         self.next_token += 1;
         match command {
-            Command::Append { request, records, reply, permit } => {
+            Command::Append { request, records, reply, held } => {
                 let token = AppendToken(self.next_token);
                 let AppendRequest { client, seq, .. } = request;
-                self.appends.insert(token, Waiting { client, seq, reply });
+                self.appends.insert(token, Waiting { client, seq, reply, held });
                 self.handle(Event::Append { token, request, records });
-                drop(permit);
             }
             Command::Read(reply) => {
                 let token = ReadToken(self.next_token);
@@ -207,9 +215,12 @@ impl Driver {
                 Action::Fetch { to, prev_log_id, last } => self.fetch(to, prev_log_id, last),
                 Action::Append { token, result } => {
                     let Some(waiting) = self.appends.remove(&token) else { continue };
-                    let Waiting { client, seq, reply } = waiting;
+                    let Waiting { client, seq, reply, mut held } = waiting;
+                    // Its records are in the log, or nowhere.
+                    held.shrink_to(limits::REQUEST_OVERHEAD_BYTES);
+                    let answer = Answer { reply: AppendReply { client, seq, result }, held };
                     // A client that is gone asks again elsewhere.
-                    let _ = reply.send(AppendReply { client, seq, result });
+                    let _ = reply.send(answer);
                 }
                 Action::Read { token, answer } => {
                     let reply = self.reads.remove(&token);

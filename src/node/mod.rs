@@ -6,7 +6,8 @@
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
-//! - `service` and `reading`: what is done for clients, a task a stream;
+//! - `service` and `reading`: what is done for clients, a task a stream; `caller` and `births`: what
+//!   each may make the node hold;
 //! - `announce`: tells the registry who leads;
 //! - `published`, `narrator`: what others see, what people read.
 //!
@@ -15,6 +16,8 @@
 //! about consensus: the replica says what to do, in what order only where it matters (writes).
 
 mod announce;
+mod births;
+mod caller;
 pub mod config;
 mod driver;
 pub mod init;

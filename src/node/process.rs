@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::announce::{Announcer, Registry};
+use super::births::Births;
+use super::caller::Shares;
 use super::config::NodeConfig;
 use super::driver::{self, Driver, Inputs, Outputs};
 use super::init::NEW_FILE;
@@ -147,7 +149,8 @@ async fn serve(
         fault_injection: config.fault_injection,
         published: watched,
         commands: command_sender,
-        inbound_bytes: Arc::new(Semaphore::new(limits::INBOUND_BYTES_MAX)),
+        shares: Shares::new(),
+        births: Births::default(),
         reader: reader.clone(),
     };
     let registry = config.registry.clone().map(|address| Registry {

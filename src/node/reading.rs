@@ -4,34 +4,39 @@
 //! From there on it is a walk over entries on this node's disk, up to the end that was fixed; it
 //! holds up nothing else. A tail walks on whenever more is committed.
 
-use bytes::Bytes;
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::caller::Caller;
 use super::driver::Command;
 use super::published::Published;
 use super::service::{self, Service};
 use crate::entry::{EntryError, SealedEntry};
 use crate::limits;
-use crate::net::Stream;
+use crate::net::{Held, Stream};
 use crate::replica::ReadAnswer;
 use crate::store::{self, ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
+use crate::wire::Frame;
 use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
 
 /// Serves one read on its stream.
-pub(super) async fn serve(service: &Service, mut stream: Stream, read: Read) {
+pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream, read: Read) {
     let walk = match begin(service, &read).await {
         Ok(walk) => walk,
         Err(refusal) => {
             // A client that is gone misses nothing.
-            let _ = stream.sender.send(&Records::refused(refusal).to_frame(&[])).await;
+            let refusal = Records::refused(refusal).to_frame(&[]);
+            let _ = caller.send(&mut stream.sender, &refusal, || {}).await;
             return;
         }
     };
     let follow = read.follow;
-    if let Err(error) = run(service, &mut stream, walk, follow).await {
+    if let Err(error) = run(service, caller, &mut stream, (walk, follow)).await {
         if let WalkError::Store(ReadError::Store(error)) = &error
             && error.is_damage()
         {
@@ -39,7 +44,7 @@ pub(super) async fn serve(service: &Service, mut stream: Stream, read: Read) {
         }
         tracing::error!(node = %service.node, %error, "cannot read the log");
         let frame = Records::refused(ReadRefusal::Failed).to_frame(&[]);
-        let _ = stream.sender.send(&frame).await;
+        let _ = caller.send(&mut stream.sender, &frame, || {}).await;
     }
 }
 
@@ -67,6 +72,14 @@ struct Walk {
     end: Published,
     /// How many records it may still send.
     left: u64,
+    /// Entries that were read and not sent yet, the next one first.
+    loaded: Option<Loaded>,
+}
+
+/// Entries in memory, and the bytes that they take of their client's share.
+struct Loaded {
+    entries: VecDeque<SealedEntry>,
+    _held: Held,
 }
 
 /// Fixes the end, and where to begin.
@@ -83,7 +96,8 @@ async fn begin(service: &Service, read: &Read) -> Result<Walk, ReadRefusal> {
         ReadFrom::Offset(offset) => offset,
         ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
     };
-    Ok(Walk { log: read.log, offset, index: None, end, left: read.limit.unwrap_or(u64::MAX) })
+    let left = read.limit.unwrap_or(u64::MAX);
+    Ok(Walk { log: read.log, offset, index: None, end, left, loaded: None })
 }
 
 async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
@@ -103,21 +117,25 @@ async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
 
 async fn run(
     service: &Service,
+    caller: &Caller,
     stream: &mut Stream,
-    mut walk: Walk,
-    follow: bool,
+    (mut walk, follow): (Walk, bool),
 ) -> Result<(), WalkError> {
     let mut published = service.published.clone();
     loop {
-        while let Some(batch) = walk.next_batch(&service.reader).await? {
-            let frame = batch.header.to_frame(&batch.records);
-            if stream.sender.send(&frame).await.is_err() {
-                return Ok(()); // The client wants no more.
+        while let Some(batch) = walk.next_batch(&service.reader, caller).await? {
+            let (frame, _held) = batch.into_frame();
+            // An entry may hold half a million records: others go first.
+            tokio::task::yield_now().await;
+            // Whoever does not read keeps no more in memory than that frame.
+            let unload = || walk.loaded = None;
+            if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
+                return Ok(()); // The client wants no more, or takes nothing.
             }
         }
         if !follow || walk.left == 0 {
-            let header = Records { end: true, ..Batch::new(walk.offset).header };
-            let _ = stream.sender.send(&header.to_frame(&[])).await;
+            let end = Records { end: true, ..empty(walk.offset) }.to_frame(&[]);
+            let _ = caller.send(&mut stream.sender, &end, || {}).await;
             stream.sender.finish();
             return Ok(());
         }
@@ -136,22 +154,36 @@ async fn run(
 
 impl Walk {
     /// The next frame's worth of records; `None` at the end.
-    async fn next_batch(&mut self, reader: &Reader) -> Result<Option<Batch>, WalkError> {
+    ///
+    /// NB: whoever holds bytes of a frame never waits for entries: else two might wait for each other.
+    async fn next_batch(
+        &mut self,
+        reader: &Reader,
+        caller: &Caller,
+    ) -> Result<Option<Batch>, WalkError> {
         while self.offset < self.end.next_offset && self.left > 0 {
-            let entries = self.next_entries(reader).await?;
-            let mut batch = Batch::new(self.offset);
-            for entry in &entries {
-                self.take(entry, &mut batch)?;
-                self.index = Some(entry.id().index.next());
+            if self.loaded.is_none() {
+                self.load(reader, caller).await?;
             }
-            if !batch.records.is_empty() {
+            let held = caller.sent.take(limits::READ_FRAME_COST_MAX).await;
+            let batch = self.fill(Batch::new(self.offset, held))?;
+            if !batch.header.lengths.is_empty() {
                 return Ok(Some(batch));
-            }
-            if entries.is_empty() {
-                return Err(WalkError::Missing { offset: self.offset });
             }
         }
         Ok(None)
+    }
+
+    /// Reads entries from the disk, as many as there is room for: one at least.
+    async fn load(&mut self, reader: &Reader, caller: &Caller) -> Result<(), WalkError> {
+        let mut held = caller.loaded.take(limits::READ_LOAD_BYTES).await;
+        let entries = self.next_entries(reader).await?;
+        if entries.is_empty() {
+            return Err(WalkError::Missing { offset: self.offset });
+        }
+        held.shrink_to(entries.iter().map(|entry| entry.bytes().len()).sum());
+        self.loaded = Some(Loaded { entries: entries.into(), _held: held });
+        Ok(())
     }
 
     async fn next_entries(&mut self, reader: &Reader) -> Result<Vec<SealedEntry>, ReadError> {
@@ -170,39 +202,89 @@ impl Walk {
         tokio::task::spawn_blocking(read).await.expect("a panic ends the process")
     }
 
-    /// Takes from an entry the records that belong to the walk.
-    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<(), WalkError> {
-        let mut count = 0_u32;
-        for request in entry.requests()?.iter().filter(|request| request.log == self.log) {
-            let skip = self.offset.since(request.first_offset);
-            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-            let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
-            for record in request.records.iter().skip(skip).take(wanted) {
-                batch.header.lengths.push(u32::try_from(record.len()).expect("bounded"));
-                batch.records.push(record.clone());
-                self.offset = self.offset.plus(1);
-                self.left -= 1;
-                count += 1;
+    /// Fills a frame from the entries that are loaded, and lets go of those that are done.
+    fn fill(&mut self, mut batch: Batch) -> Result<Batch, WalkError> {
+        let Some(mut loaded) = self.loaded.take() else { return Ok(batch) };
+        while let Some(entry) = loaded.entries.front() {
+            let is_done = self.take(entry, &mut batch)?;
+            if !is_done {
+                self.loaded = Some(loaded);
+                break;
             }
+            self.index = Some(entry.id().index.next());
+            loaded.entries.pop_front();
         }
+        batch.settle();
+        Ok(batch)
+    }
+
+    /// Takes from an entry the records that belong to the walk, as far as they fit. Says whether
+    /// that is all of them.
+    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<bool, WalkError> {
+        let (mut count, mut is_done, mut next) = (0_u32, true, self.offset);
+        entry.visit_records(self.log, self.offset, |offset, record| {
+            if offset != next || self.left == 0 || !batch.has_room(record) {
+                is_done = false;
+                return false;
+            }
+            batch.push(record);
+            next = offset.plus(1);
+            self.left -= 1;
+            count += 1;
+            true
+        })?;
         if count > 0 {
+            self.offset = next;
             let (term, index, time) = (entry.id().term, entry.id().index, entry.time());
+            // The index of an entry of which more is to come stays.
+            self.index = Some(index);
             batch.header.runs.push(Run { count, term, index, time });
+        } else if !is_done && batch.header.lengths.is_empty() && self.left > 0 {
+            // There is room for any record in an empty frame: what comes next is another one.
+            return Err(WalkError::Missing { offset: self.offset });
         }
-        Ok(())
+        Ok(is_done)
     }
 }
 
 /// Records side by side.
 struct Batch {
     header: Records,
-    records: Vec<Bytes>,
+    records: BytesMut,
+    held: Held,
 }
 
 impl Batch {
-    fn new(first_offset: Offset) -> Self {
-        let header =
-            Records { first_offset, runs: vec![], lengths: vec![], end: false, refusal: None };
-        Self { header, records: vec![] }
+    fn new(first_offset: Offset, held: Held) -> Self {
+        Self { header: empty(first_offset), records: BytesMut::new(), held }
     }
+
+    /// Whether a record fits in: a frame has one at least.
+    fn has_room(&self, record: &[u8]) -> bool {
+        let count = self.header.lengths.len();
+        let bytes = self.records.len() + record.len();
+        count == 0
+            || (count < limits::READ_FRAME_RECORDS_MAX && bytes <= limits::READ_FRAME_BYTES_MAX)
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        self.header.lengths.push(u32::try_from(record.len()).expect("bounded"));
+        self.records.extend_from_slice(record);
+    }
+
+    /// Gives back what it does not need.
+    fn settle(&mut self) {
+        let overhead = self.header.lengths.len() * limits::SENT_RECORD_OVERHEAD_BYTES;
+        self.held.shrink_to(self.records.len() + overhead);
+    }
+
+    /// The frame, and what it takes of its client's share as long as it is being sent.
+    fn into_frame(self) -> (Frame, Held) {
+        (self.header.to_frame_of(self.records.freeze()), self.held)
+    }
+}
+
+/// A header without records.
+fn empty(first_offset: Offset) -> Records {
+    Records { first_offset, runs: vec![], lengths: vec![], end: false, refusal: None }
 }

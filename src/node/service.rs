@@ -10,23 +10,22 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::driver::Command;
+use super::births::Births;
+use super::caller::{Caller, Shares};
+use super::driver::{Answer, Command};
 use super::published::Published;
 use super::reading;
 use crate::address::Address;
 use crate::limits;
 use crate::net::{
-    CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Peers, Protocol,
-    Stream,
+    CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Held, Peers,
+    Protocol, Stream, audit,
 };
 use crate::store::Reader;
-use crate::types::{ClusterId, Incarnation, NodeId, Term};
+use crate::types::{ClusterId, Incarnation, NodeId, Seq, Term};
 use crate::wire::api::{
-    AppendReplies, AppendReply, AppendRequest, CrashReply, Request, Role, Welcome,
+    AppendRefusal, AppendReplies, AppendReply, AppendRequest, CrashReply, Request, Role, Welcome,
 };
-
-/// Answers in one frame, at most.
-const REPLIES_PER_FRAME_MAX: usize = 1024;
 
 /// What serving a client takes.
 #[derive(Debug)]
@@ -38,8 +37,10 @@ pub(super) struct Service {
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Published>,
     pub(super) commands: mpsc::Sender<Command>,
-    /// Bytes of append requests that were received and not handled.
-    pub(super) inbound_bytes: Arc<Semaphore>,
+    /// What clients may make this node hold.
+    pub(super) shares: Shares,
+    /// How fast they may begin sessions.
+    pub(super) births: Births,
     pub(super) reader: Reader,
 }
 
@@ -51,12 +52,14 @@ impl Service {
             connection.close(Close::NotAllowed);
             return;
         }
+        let caller = Arc::new(self.shares.open(&connection));
         while let Some(stream) = connection.accept().await {
-            tokio::spawn(Arc::clone(&self).serve_stream(stream, role));
+            tokio::spawn(Arc::clone(&self).serve_stream(stream, Arc::clone(&caller)));
         }
     }
 
-    async fn serve_stream(self: Arc<Self>, mut stream: Stream, role: CertificateRole) {
+    async fn serve_stream(self: Arc<Self>, mut stream: Stream, caller: Arc<Caller>) {
+        stream.receiver.set_bytes_max(limits::FIRST_FRAME_BYTES_MAX);
         let Ok(frame) = stream.receiver.answer(limits::FIRST_FRAME_TIMEOUT).await else { return };
         let Ok(request) = Request::from_frame(&frame) else {
             return stream.sender.abandon();
@@ -64,11 +67,12 @@ impl Service {
         match request {
             Request::Hello => {
                 // A client that is gone misses nothing.
-                let _ = stream.sender.send(&self.welcome().to_frame()).await;
+                let welcome = self.welcome().to_frame();
+                let _ = caller.send(&mut stream.sender, &welcome, || {}).await;
             }
-            Request::Appends => self.serve_appends(stream).await,
-            Request::Read(read) => reading::serve(&self, stream, read).await,
-            Request::CrashLeader { term } => self.crash(stream, role, term).await,
+            Request::Appends => self.serve_appends(stream, &caller).await,
+            Request::Read(read) => reading::serve(&self, &caller, stream, read).await,
+            Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
         }
     }
 
@@ -92,13 +96,19 @@ impl Service {
     }
 
     /// Two halves of one stream: requests go to the driver as they come, answers back as they come.
-    async fn serve_appends(&self, stream: Stream) {
-        let Stream { sender, receiver } = stream;
+    async fn serve_appends(&self, stream: Stream, caller: &Arc<Caller>) {
+        let Stream { mut sender, mut receiver } = stream;
+        let Ok(_place) = caller.append_streams.try_acquire() else {
+            receiver.stop();
+            return sender.abandon();
+        };
+        receiver.set_bytes_max(limits::FRAME_BYTES_MAX);
         // Bounded all the same: each answer has a permit of `under_way`.
         let (reply, replies) = mpsc::unbounded_channel();
         let under_way = Arc::new(Semaphore::new(limits::CLIENT_IN_FLIGHT_MAX));
-        let writing = tokio::spawn(send_replies(sender, replies, Arc::clone(&under_way)));
-        self.receive_appends(receiver, &reply, &under_way).await;
+        let answering = send_replies(sender, replies, Arc::clone(&under_way), Arc::clone(caller));
+        let writing = tokio::spawn(answering);
+        self.receive_appends(receiver, caller, &reply, &under_way).await;
         // The answers that are owed still go out: their senders are with the driver.
         drop(reply);
         let _ = writing.await;
@@ -107,20 +117,24 @@ impl Service {
     async fn receive_appends(
         &self,
         mut receiver: FrameReceiver,
-        reply: &mpsc::UnboundedSender<AppendReply>,
+        caller: &Caller,
+        reply: &mpsc::UnboundedSender<Answer>,
         under_way: &Semaphore,
     ) {
         while let Ok(Some(frame)) = receiver.next().await {
-            let Ok((request, records)) = AppendRequest::from_frame(&frame) else {
+            let Some((request, records, held)) = caller.take_request(&frame).await else {
                 return receiver.stop();
             };
             let Ok(permit) = under_way.acquire().await else { return };
             // Given back when the answer goes out.
             permit.forget();
-            let bytes = u32::try_from(frame.wire_bytes()).expect("a frame's bound is below 4 GiB");
-            let inbound = Arc::clone(&self.inbound_bytes);
-            let Ok(permit) = inbound.acquire_many_owned(bytes).await else { return };
-            let command = Command::Append { request, records, reply: reply.clone(), permit };
+            if request.seq == Seq::FIRST && !self.births.allow(&caller.identity) {
+                let AppendRequest { client, seq, .. } = request;
+                let refused = AppendReply { client, seq, result: Err(AppendRefusal::Busy) };
+                let _ = reply.send(Answer { reply: refused, held });
+                continue;
+            }
+            let command = Command::Append { request, records, reply: reply.clone(), held };
             if self.commands.send(command).await.is_err() {
                 return; // The node is stopping.
             }
@@ -128,10 +142,10 @@ impl Service {
     }
 
     /// Crashes as the leader of `term`, if that is what this node is: no flush, no goodbye.
-    async fn crash(&self, mut stream: Stream, role: CertificateRole, term: Term) {
+    async fn crash(&self, mut stream: Stream, caller: &Caller, term: Term) {
         let published = *self.published.borrow();
         let leads = published.role == Role::Leader && published.term == term;
-        let reply = if role != CertificateRole::Admin {
+        let reply = if caller.role != CertificateRole::Admin {
             CrashReply::NotAdmin
         } else if !self.fault_injection {
             CrashReply::NotAllowed
@@ -141,6 +155,7 @@ impl Service {
             CrashReply::Crashing { node: self.node, term, incarnation: self.incarnation }
         };
         let crashing = matches!(reply, CrashReply::Crashing { .. });
+        audit(&caller.identity, caller.address, "crash the leader", crashing);
         let sent = stream.sender.send(&reply.to_frame()).await;
         if crashing {
             tracing::error!(node = %self.node, %term, "crashing as asked");
@@ -156,16 +171,20 @@ impl Service {
 
 async fn send_replies(
     mut sender: FrameSender,
-    mut replies: mpsc::UnboundedReceiver<AppendReply>,
+    mut answers: mpsc::UnboundedReceiver<Answer>,
     under_way: Arc<Semaphore>,
+    caller: Arc<Caller>,
 ) {
     let mut batch = Vec::new();
-    while replies.recv_many(&mut batch, REPLIES_PER_FRAME_MAX).await > 0 {
+    while answers.recv_many(&mut batch, limits::APPEND_REPLIES_MAX).await > 0 {
         under_way.add_permits(batch.len());
-        let frame = AppendReplies { replies: std::mem::take(&mut batch) }.to_frame();
-        if sender.send(&frame).await.is_err() {
-            break; // The client is gone; it asks again elsewhere.
+        let (replies, held): (Vec<AppendReply>, Vec<Held>) =
+            batch.drain(..).map(|Answer { reply, held }| (reply, held)).unzip();
+        let frame = AppendReplies { replies }.to_frame();
+        if caller.send(&mut sender, &frame, || {}).await.is_err() {
+            break; // The client is gone, or takes nothing; it asks again elsewhere.
         }
+        drop(held);
     }
     // Whoever waits for a place on a stream that gives no more answers waits in vain.
     under_way.close();
@@ -174,21 +193,10 @@ async fn send_replies(
 
 /// Accepts connections until the endpoint closes.
 pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Service>) {
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     while let Some(connection) = endpoint.accept().await {
         match connection.protocol() {
             Protocol::Peer => peers.accept(connection),
-            Protocol::Client => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    connection.close(Close::Busy);
-                    continue;
-                };
-                let service = Arc::clone(&service);
-                tokio::spawn(async move {
-                    service.serve(connection).await;
-                    drop(place);
-                });
-            }
+            Protocol::Client => drop(tokio::spawn(Arc::clone(&service).serve(connection))),
             Protocol::Registry => connection.close(Close::NotAllowed),
         }
     }

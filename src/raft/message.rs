@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::space::DiskFull;
+use crate::bounded;
 use crate::types::{Index, LogId, NodeId, Term};
 
 /// One message between two nodes.
@@ -113,6 +114,7 @@ pub struct AppendEntries {
     pub heartbeat: bool,
     /// The entries from `prev_log_id.index + 1` on. Left empty on the wire, where the sealed
     /// entries beside the message say the same.
+    #[serde(deserialize_with = "bounded::list::<_, _, 0>")]
     pub entries: Vec<EntryInfo>,
 }
 

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Frame, FrameError, header_only, kind};
-use crate::limits::{RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX};
+use crate::bounded;
+use crate::limits::{
+    APPEND_REPLIES_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
+    REQUEST_RECORDS_MAX,
+};
 use crate::raft::DiskFull;
 use crate::types::{
     ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp,
@@ -55,6 +59,7 @@ pub struct Welcome {
     /// Its disk is full: it keeps what is left for what must go on, and takes no records as leader.
     pub disk_full: Option<DiskFull>,
     /// Every member and where it listens, as this node is configured.
+    #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub nodes: Vec<(NodeId, String)>,
 }
 
@@ -85,7 +90,8 @@ pub struct AppendRequest {
     pub born: Index,
     /// Where to.
     pub log: LogNumber,
-    /// The length of each record in bytes.
+    /// The length of each record in bytes; no more than a request may have.
+    #[serde(deserialize_with = "bounded::list::<_, _, REQUEST_RECORDS_MAX>")]
     pub lengths: Vec<u32>,
 }
 
@@ -93,6 +99,7 @@ pub struct AppendRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendReplies {
     /// The answers, in no particular order.
+    #[serde(deserialize_with = "bounded::list::<_, _, APPEND_REPLIES_MAX>")]
     pub replies: Vec<AppendReply>,
 }
 
@@ -184,8 +191,10 @@ pub struct Records {
     /// The offset of the first record; the others follow without a gap.
     pub first_offset: Offset,
     /// Runs of records of one entry: how many, and the entry's term, index and time.
+    #[serde(deserialize_with = "bounded::list::<_, _, READ_FRAME_RECORDS_MAX>")]
     pub runs: Vec<Run>,
     /// The length of each record in bytes.
+    #[serde(deserialize_with = "bounded::list::<_, _, READ_FRAME_RECORDS_MAX>")]
     pub lengths: Vec<u32>,
     /// Set in the last frame of a read that does not follow.
     pub end: bool,
@@ -261,8 +270,9 @@ impl AppendRequest {
         Frame::new(kind::APPEND, self, records)
     }
 
-    /// The request in a received frame, and its records. Whether it keeps the limits of a request
-    /// is for [`Self::is_within_limits`] to say: that is answered, not cut off.
+    /// The request in a received frame, and its records. More records than a request may have are no
+    /// request; whether it keeps the other limits is for [`Self::is_within_limits`] to say: that is
+    /// answered, not cut off.
     ///
     /// # Errors
     /// Whatever is wrong with the frame.
@@ -306,6 +316,15 @@ impl Records {
         assert_eq!(self.lengths, frame::lengths_of(records), "lengths of other records");
         assert!(self.is_well_formed(), "{:?}", self.runs);
         Frame::new(kind::RECORDS, self, records)
+    }
+
+    /// The header in a frame, with the records one after the other: as [`Self::to_frame`], without a
+    /// handle on each.
+    pub fn to_frame_of(&self, records: Bytes) -> Frame {
+        let bytes: u64 = self.lengths.iter().map(|length| u64::from(*length)).sum();
+        assert_eq!(bytes, records.len() as u64, "lengths of other records");
+        assert!(self.is_well_formed(), "{:?}", self.runs);
+        Frame::new(kind::RECORDS, self, &[records])
     }
 
     /// The header in a received frame, and the records.

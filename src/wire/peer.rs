@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Frame, FrameError, header_only, kind};
+use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
 use crate::limits::APPEND_ENTRIES_COUNT_MAX;
 use crate::raft::Message;
@@ -58,6 +59,7 @@ pub struct PeerMessage {
 struct PeerHeader<'a> {
     message: Cow<'a, Message>,
     previous_chain: Option<Chain>,
+    #[serde(deserialize_with = "bounded::list::<_, _, APPEND_ENTRIES_COUNT_MAX>")]
     lengths: Vec<u32>,
 }
 
@@ -245,7 +247,8 @@ mod tests {
         assert_eq!(hostile(append(false), None, vec![68], 68), message);
         assert_eq!(hostile(append(false), chain, vec![67], 67), message);
         assert_eq!(hostile(append(true), chain, vec![68], 68), message);
-        assert_eq!(hostile(append(false), chain, vec![68; 257], 257 * 68), message);
+        let header = Err(FrameError::Header { kind: kind::PEER_MESSAGE });
+        assert_eq!(hostile(append(false), chain, vec![68; 257], 257 * 68), header);
         let vote = Message::RequestVote(RequestVote {
             term: Term::new(3),
             last_log_id: LogId::ZERO,
@@ -255,7 +258,7 @@ mod tests {
         assert_eq!(hostile(vote, chain, vec![], 0), message);
         let Message::AppendEntries(mut with_infos) = append(false) else { unreachable!() };
         with_infos.entries = vec![EntryInfo { term: Term::new(3), bytes: 68, configuration: None }];
-        assert_eq!(hostile(Message::AppendEntries(with_infos), chain, vec![68], 68), message);
+        assert_eq!(hostile(Message::AppendEntries(with_infos), chain, vec![68], 68), header);
     }
 
     #[test]

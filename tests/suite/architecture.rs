@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("address", 0),
     ("remedy", 0),
     ("limits", 0),
+    ("bounded", 0),
     ("entry", 0),
     ("marks", 0),
     ("mutants", 0),

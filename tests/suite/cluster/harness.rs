@@ -240,6 +240,11 @@ impl Cluster {
         self.processes.get_mut(name)?.child.try_wait().unwrap()
     }
 
+    /// The number of a process that was started.
+    pub(crate) fn id(&self, name: &str) -> u32 {
+        self.processes[name].child.id()
+    }
+
     /// Waits until a process has ended.
     #[track_caller]
     pub(crate) fn wait_for_end(&mut self, name: &str) -> ExitStatus {

@@ -1,5 +1,6 @@
 //! Whole clusters of real processes, as a user has them.
 
+mod attacks;
 mod bench;
 mod crashes;
 mod full_disk;

@@ -1,0 +1,76 @@
+//! Lists whose length is bounded while they are decoded.
+//!
+//! An item may take a byte on the wire and many more in memory, so a frame's own bound is none for
+//! what is made of it. A list of a message says how many items it has at most:
+//!
+//! ```ignore
+//! #[serde(deserialize_with = "bounded::list::<_, _, REQUEST_RECORDS_MAX>")]
+//! ```
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+/// Items that are made room for before any is there.
+const ITEMS_AHEAD_MAX: usize = 64;
+
+/// A list of at most `MAX` items. One more, and nothing is decoded any further.
+///
+/// # Errors
+/// Those of the decoder; one more item than there may be.
+pub(crate) fn list<'de, D, T, const MAX: usize>(decoder: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    decoder.deserialize_seq(List::<T, MAX>(PhantomData))
+}
+
+struct List<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX} items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let announced = items.size_hint().unwrap_or(0);
+        if announced > MAX {
+            return Err(A::Error::invalid_length(announced, &self));
+        }
+        let mut list = Vec::with_capacity(announced.min(ITEMS_AHEAD_MAX));
+        while let Some(item) = items.next_element()? {
+            if list.len() == MAX {
+                return Err(A::Error::invalid_length(MAX + 1, &self));
+            }
+            list.push(item);
+        }
+        Ok(list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Three(#[serde(deserialize_with = "list::<_, _, 3>")] Vec<u32>);
+
+    #[test]
+    fn a_list_has_as_many_items_as_it_may_and_no_more() {
+        let of = |bytes: &[u8]| postcard::from_bytes::<Three>(bytes).map(|Three(list)| list);
+        assert_eq!(of(&[0]).unwrap(), [0; 0]);
+        assert_eq!(of(&[3, 1, 2, 3]).unwrap(), [1, 2, 3]);
+        assert!(of(&[4, 1, 2, 3, 4]).is_err());
+        // A length that lies is refused before anything is made of it.
+        assert!(of(&[0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());
+        // Where the length is not said first it is counted.
+        assert!(serde_json::from_str::<Three>("[1, 2, 3]").is_ok());
+        assert!(serde_json::from_str::<Three>("[1, 2, 3, 4]").is_err());
+    }
+}
