@@ -398,6 +398,22 @@ pub(super) enum Registry {
     Leader(Connection),
     /// Who led each term, oldest first
     Terms(Connection),
+    /// Have the registry forget who led a term that was made up (admins only)
+    Forget(RegistryForget),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RegistryForget {
+    /// The term
+    #[arg(long, value_name = "TERM")]
+    pub(super) term: u64,
+
+    /// All later terms as well
+    #[arg(long)]
+    pub(super) and_later: bool,
+
+    #[command(flatten)]
+    pub(super) connection: Connection,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -15,7 +15,7 @@ use crate::types::Offset;
 /// The certificate that commands show.
 pub(super) const CLIENT: &str = "client";
 /// The certificate that shows that its holder may break things on purpose.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 /// Runs a client's command.
 pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {

@@ -51,6 +51,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Client(args) => client::run(args, &mut printer),
         Command::Registry(Registry::Leader(args)) => registry::leader(&args, &mut printer),
         Command::Registry(Registry::Terms(args)) => registry::terms(&args, &mut printer),
+        Command::Registry(Registry::Forget(args)) => registry::forget(&args, &mut printer),
         Command::Node(Node::Start(_)) | Command::Registry(Registry::Start(_)) => {
             unreachable!("started above")
         }

@@ -1,14 +1,14 @@
-//! `annal registry start`, `leader` and `terms`.
+//! `annal registry start`, `leader`, `terms` and `forget`.
 
 use tokio::task;
 
-use super::args::{Connection, RegistryStart, Shared};
-use super::client::CLIENT;
+use super::args::{Connection, RegistryForget, RegistryStart, Shared};
+use super::client::{ADMIN, CLIENT};
 use super::connection::{Target, target};
 use super::failure::{Code, End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
-use super::rows::TermRow;
+use super::rows::{ForgottenRow, TermRow};
 use super::{parent, runtime};
 use crate::address::Address;
 use crate::limits;
@@ -18,6 +18,7 @@ use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedRegistry, prepare_registry};
 use crate::registry::{self, LookupError, Server, ServerError};
 use crate::store;
+use crate::types::Term;
 use crate::wire::registry::Announcement;
 
 /// Runs the registry until it is stopped.
@@ -112,6 +113,19 @@ pub(super) fn terms(args: &Connection, printer: &mut Printer) -> Result<(), End>
     Ok(printer.flush()?)
 }
 
+/// Has it forget a term, or that and all later ones.
+pub(super) fn forget(args: &RegistryForget, printer: &mut Printer) -> Result<(), End> {
+    let target = target(&args.connection)?;
+    let which = (target.cluster, Term::new(args.term), args.and_later);
+    let terms = runtime::wait(async {
+        let (endpoint, address) = reach_as(&target, ADMIN)?;
+        registry::forget(&endpoint, address, which, target.timeout)
+            .await
+            .map_err(|error| unanswered(&error).into())
+    })?;
+    Ok(printer.print_now(&ForgottenRow { terms })?)
+}
+
 /// All terms that the registry knows, oldest first.
 pub(super) async fn known_terms(target: &Target) -> Result<Vec<Announcement>, Failure> {
     let (endpoint, address) = reach(target)?;
@@ -122,11 +136,16 @@ pub(super) async fn known_terms(target: &Target) -> Result<Vec<Announcement>, Fa
 
 /// A socket, and where the registry is.
 fn reach(target: &Target) -> Result<(Endpoint, &Address), Failure> {
+    reach_as(target, CLIENT)
+}
+
+/// The same, with the certificate of this name.
+fn reach_as<'a>(target: &'a Target, name: &str) -> Result<(Endpoint, &'a Address), Failure> {
     let address = target.registry.as_ref().ok_or_else(|| {
         let hint = "`annal client status` asks the nodes; --registry says where one is";
         Failure::new(Code::Failed, "this cluster has no registry", hint)
     })?;
-    let credentials = Credentials::load(&target.certs, CLIENT)
+    let credentials = Credentials::load(&target.certs, name)
         .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
     let endpoint = Endpoint::client(&credentials)
         .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;

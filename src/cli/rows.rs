@@ -205,6 +205,20 @@ impl Row for TermRow {
     }
 }
 
+/// What a registry has forgotten.
+#[derive(Serialize)]
+pub(super) struct ForgottenRow {
+    /// How many terms.
+    pub(super) terms: u32,
+}
+
+impl Row for ForgottenRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let plural = if self.terms == 1 { "" } else { "s" };
+        writeln!(out, "the registry has forgotten {} term{plural}", self.terms)
+    }
+}
+
 /// A leader that crashed as asked, and the one after it.
 #[derive(Serialize)]
 pub(super) struct CrashRow {

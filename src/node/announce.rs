@@ -92,12 +92,17 @@ async fn announce(registry: &Registry, starts: &[TermStart]) {
     let name = current.name();
     let leadership = Leadership { cluster: registry.cluster, current, history };
     let mut pause = limits::BACKOFF_MIN;
+    let mut is_refused = false;
     loop {
         let (endpoint, address) = (&registry.endpoint, &registry.address);
         match registry::announce(endpoint, address, &leadership, ANSWER_TIMEOUT).await {
             Ok(()) => return tracing::info!("announced as {name}"),
+            // Said once. A term that was made up may be in the way, which an admin has forgotten.
             Err(error @ LookupError::Refused(_)) => {
-                return tracing::error!(%error, "{name} was refused");
+                if !is_refused {
+                    tracing::error!(%error, "{name} was refused");
+                }
+                (is_refused, pause) = (true, PAUSE_MAX);
             }
             Err(error) => tracing::debug!(%error, "{name} is not announced yet"),
         }

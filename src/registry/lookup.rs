@@ -78,6 +78,9 @@ fn sentence(refusal: &Refusal) -> String {
         Refusal::NotAllowed => {
             "the registry does not allow that to the holder of this certificate".to_owned()
         }
+        Refusal::Implausible { highest } => {
+            format!("the registry knows terms up to {highest}, and this one is far beyond that")
+        }
         Refusal::Invalid => "the registry finds that the question breaks a limit".to_owned(),
     }
 }
@@ -143,8 +146,8 @@ fn is_after(after: Term, page: &[Announcement]) -> bool {
 /// be told again. When this returns, it is on the registry's disk.
 ///
 /// # Errors
-/// [`LookupError`], after `limit` at the latest. After [`LookupError::Refused`] there is no use in
-/// trying again.
+/// [`LookupError`], after `limit` at the latest. After [`LookupError::Refused`] trying again is of
+/// use only if an admin has the registry forget what is in the way.
 pub async fn announce(
     endpoint: &Endpoint,
     address: &Address,
@@ -167,6 +170,28 @@ pub async fn announce(
         Ok(())
     };
     bounded(limit, announcing).await
+}
+
+/// Has the registry forget who led a term, or (the flag) that and all later ones: for terms that a
+/// stolen certificate announced, in whose way every real leader is. Needs an admin's certificate. Gives
+/// the number of terms forgotten; when this returns, that is on the registry's disk.
+///
+/// # Errors
+/// [`LookupError`], after `limit` at the latest.
+pub async fn forget(
+    endpoint: &Endpoint,
+    address: &Address,
+    (cluster, term, and_later): (ClusterId, Term, bool),
+    limit: Duration,
+) -> Result<u32, LookupError> {
+    let asking = async {
+        let registry = Asked::connect(endpoint, address, limit).await?;
+        match registry.ask(&Question::Forget { cluster, term, and_later }, limit).await? {
+            Answer::Forgotten(count) => Ok(count),
+            _ => Err(LookupError::Confused),
+        }
+    };
+    bounded(limit, asking).await
 }
 
 /// The terms of a history that are not known, in pieces; at least one, which may be empty.

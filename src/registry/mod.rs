@@ -15,7 +15,8 @@
 //!    law; the earlier terms fill gaps, and saying the same twice changes nothing.
 //! 3. [`Server`] answers over QUIC. Anybody with a certificate of the cluster may ask; only a node
 //!    may announce, and only itself. What is announced is on disk before the answer leaves.
-//! 4. [`leader`] and [`terms`] are the questions.
+//! 4. [`leader`] and [`terms`] are the questions. Terms that rise as no elections make them rise are
+//!    refused, and what got in all the same an admin has forgotten with [`forget`].
 //!
 //! # What it does not do
 //!
@@ -25,6 +26,6 @@ mod lookup;
 mod server;
 mod table;
 
-pub use lookup::{Leadership, LookupError, announce, leader, terms};
+pub use lookup::{Leadership, LookupError, announce, forget, leader, terms};
 pub use server::{Server, ServerError};
 pub use table::{Row, Table, TableError, Verdict};

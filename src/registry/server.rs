@@ -10,12 +10,17 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
 
 use super::table::{Row, Table, TableError};
-use crate::limits::REGISTRY_QUESTION_TIMEOUT;
+use crate::limits::{
+    FIRST_FRAME_BYTES_MAX, READ_SENT_BYTES_MAX, READ_SENT_BYTES_PER_CONNECTION,
+    READ_SENT_BYTES_PER_IDENTITY, REGISTRY_ANSWER_BYTES_MAX, REGISTRY_QUESTION_BYTES_MAX,
+    REGISTRY_QUESTION_TIMEOUT,
+};
 use crate::net::{
-    CertificateIdentity, CertificateRole, Close, Connection, Endpoint, Stream, StreamError,
+    Account, Budget, CertificateIdentity, CertificateRole, Close, Connection, Endpoint, Shares,
+    Stream, StreamError, audit,
 };
 use crate::store::{Ledger, StoreError};
-use crate::types::ClusterId;
+use crate::types::{ClusterId, Term};
 use crate::wire::registry::{Announcement, Answer, Question, Refusal};
 
 /// A registry that is running. Dropped, it stops.
@@ -88,6 +93,11 @@ impl Server {
             storage,
             table: RwLock::new(table),
             announcing: Mutex::new(()),
+            sent: Budget::new(Shares {
+                total: READ_SENT_BYTES_MAX,
+                per_identity: READ_SENT_BYTES_PER_IDENTITY,
+                per_connection: READ_SENT_BYTES_PER_CONNECTION,
+            }),
             failed,
         });
         let task = tokio::spawn(registry.serve(endpoint, failure));
@@ -121,6 +131,8 @@ struct Registry {
     table: RwLock<Table>,
     /// Held from judging an announcement to storing it.
     announcing: Mutex<()>,
+    /// Bytes of answers that are being made and sent.
+    sent: Budget,
     /// Where a failure of the disk is told.
     failed: mpsc::Sender<ServerError>,
 }
@@ -147,10 +159,12 @@ impl Registry {
 
     /// Answers one connection's questions, each on a stream of its own.
     async fn attend(self: Arc<Self>, connection: Connection) {
+        let account = self.sent.open(&connection.identity().to_string());
         while let Some(stream) = connection.accept().await {
             let (registry, connection) = (self.clone(), connection.clone());
+            let account = account.clone();
             tokio::spawn(async move {
-                let conversed = registry.converse(connection.identity(), stream).await;
+                let conversed = registry.converse(&connection, &account, stream).await;
                 if let Err(StreamError::Frame(error)) = conversed {
                     debug!(who = %connection.identity(), "it sent {error}");
                     connection.close(Close::Malformed);
@@ -161,11 +175,22 @@ impl Registry {
 
     async fn converse(
         &self,
-        who: &CertificateIdentity,
+        connection: &Connection,
+        account: &Account,
         mut stream: Stream,
     ) -> Result<(), StreamError> {
+        let who = connection.identity();
+        let announces = who.role == CertificateRole::Node;
+        let most = if announces { REGISTRY_QUESTION_BYTES_MAX } else { FIRST_FRAME_BYTES_MAX };
+        stream.receiver.set_bytes_max(most);
         let frame = stream.receiver.answer(REGISTRY_QUESTION_TIMEOUT).await?;
         let question = Question::from_frame(&frame)?;
+        if let Question::Forget { term, .. } = &question {
+            let what = format!("forget who led term {term} and maybe later ones");
+            audit(&who.to_string(), connection.remote_address(), &what, is_allowed(who, &question));
+        }
+        // Until it is sent, or nobody has taken it in time.
+        let _held = account.take(answer_bytes_max(&question)).await;
         let answer = match self.answer(who, question).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -196,7 +221,35 @@ impl Registry {
             Question::Announce { cluster, current, history } => {
                 self.announce(cluster, current, history).await?
             }
+            Question::Forget { cluster, term, and_later } => {
+                self.forget(cluster, term, and_later).await?
+            }
         })
+    }
+
+    async fn forget(
+        &self,
+        cluster: ClusterId,
+        term: Term,
+        and_later: bool,
+    ) -> Result<Answer, ServerError> {
+        let _one_at_a_time = self.announcing.lock().await;
+        let rows = self.table().forget(cluster, term, and_later);
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        if !rows.is_empty() {
+            self.keep(rows).await?;
+        }
+        Ok(Answer::Forgotten(count))
+    }
+
+    /// Puts rows on disk, and then into the table.
+    async fn keep(&self, rows: Vec<Row>) -> Result<(), ServerError> {
+        self.store(&rows).await?;
+        for row in rows {
+            report(&row);
+            self.table_mut().insert(row);
+        }
+        Ok(())
     }
 
     async fn announce(
@@ -208,11 +261,7 @@ impl Registry {
         let _one_at_a_time = self.announcing.lock().await;
         let verdict = self.table().judge(cluster, &current, &history);
         if !verdict.rows.is_empty() {
-            self.store(&verdict.rows).await?;
-            for row in verdict.rows {
-                report(&row);
-                self.table_mut().insert(row);
-            }
+            self.keep(verdict.rows).await?;
         }
         Ok(match verdict.answer {
             Ok(()) => Answer::Announced,
@@ -241,13 +290,28 @@ impl Registry {
     }
 }
 
-/// Whoever is of the cluster may ask; only nodes may announce, and only themselves.
+/// What an answer comes to at most, in memory and on the wire.
+fn answer_bytes_max(question: &Question) -> usize {
+    match question {
+        Question::Known { .. } => REGISTRY_ANSWER_BYTES_MAX,
+        Question::Terms { .. } => REGISTRY_QUESTION_BYTES_MAX,
+        Question::Leader { .. } | Question::Announce { .. } | Question::Forget { .. } => {
+            FIRST_FRAME_BYTES_MAX
+        }
+    }
+}
+
+/// Whoever is of the cluster may ask; only nodes may announce, and only themselves; only an admin may
+/// have something forgotten.
 fn is_allowed(who: &CertificateIdentity, question: &Question) -> bool {
     match question {
         Question::Leader { cluster } | Question::Terms { cluster, .. } => who.cluster == *cluster,
         Question::Known { cluster } => who.cluster == *cluster && who.role == CertificateRole::Node,
         Question::Announce { cluster, current, .. } => {
             who.cluster == *cluster && who.node() == Some(current.node)
+        }
+        Question::Forget { cluster, .. } => {
+            who.cluster == *cluster && who.role == CertificateRole::Admin
         }
     }
 }
@@ -257,6 +321,7 @@ fn report(row: &Row) {
         Row::Term(_, announced) => {
             debug!(node = %announced.node, "{} is known", announced.name());
         }
+        Row::Forgotten(_, term) => debug!(%term, "who led it is forgotten"),
         Row::SecondLeader(_, second) => error!(
             term = %second.term,
             node = %second.node,
@@ -281,12 +346,12 @@ fn log_refusal(current: &Announcement, refusal: &Refusal) {
 mod tests {
     use std::sync::mpsc as blocking;
 
-    use super::super::{Leadership, LookupError, announce, leader, terms};
+    use super::super::{Leadership, LookupError, announce, forget, leader, terms};
     use super::*;
     use crate::limits::REGISTRY_PAGE_MAX;
     use crate::net::testing::{Certificates, any_port, connect, soon};
     use crate::net::{Expect, Problem, Protocol};
-    use crate::types::{NodeId, Term, Timestamp};
+    use crate::types::{NodeId, Timestamp};
     use crate::wire::Frame;
 
     const CLUSTER: ClusterId = ClusterId::new(1);
@@ -297,7 +362,7 @@ mod tests {
             term: Term::new(term),
             node: NodeId::new(node).unwrap(),
             address: format!("127.0.0.1:710{node}"),
-            time: Timestamp::new(term * 1000),
+            time: Timestamp::new(term.saturating_mul(1000)),
         }
     }
 
@@ -391,6 +456,34 @@ mod tests {
         let found = soon(leader(&asker, &address, ClusterId::new(2), LONG)).await;
         assert_eq!(found, Err(LookupError::Refused(Refusal::NotAllowed)));
         assert_eq!(registry.terms().await, []);
+    }
+
+    #[tokio::test]
+    async fn an_admin_has_a_made_up_term_forgotten_and_the_real_leader_is_known_again() {
+        let registry = run();
+        registry.announce("n1", &leadership(1, 1, vec![])).await.unwrap();
+        let made_up = leadership(u64::MAX, 3, vec![]);
+        let implausible = Refusal::Implausible { highest: Term::new(1) };
+        let refused = registry.announce("n3", &made_up).await;
+        assert_eq!(refused, Err(LookupError::Refused(implausible)));
+        // One that is not out of reach gets in, and is in the way.
+        registry.announce("n3", &leadership(1000, 3, vec![])).await.unwrap();
+        let lower = Err(LookupError::Refused(Refusal::LowerTerm { highest: Term::new(1000) }));
+        assert_eq!(registry.announce("n2", &leadership(2, 2, vec![])).await, lower);
+        let address = registry.endpoint.local_address().into();
+        let term = Term::new(1000);
+        let ask = async |name: &str| {
+            let asker = registry.certificates.client(name);
+            soon(forget(&asker, &address, (CLUSTER, term, false), LONG)).await
+        };
+        let not_allowed = Err(LookupError::Refused(Refusal::NotAllowed));
+        for name in ["client", "n1", "registry"] {
+            assert_eq!(ask(name).await, not_allowed);
+        }
+        assert_eq!(ask("admin").await, Ok(1));
+        let registry = registry.restarted().await;
+        registry.announce("n2", &leadership(2, 2, vec![])).await.unwrap();
+        assert_eq!(registry.leader("client").await.unwrap(), Some(announcement(2, 2)));
     }
 
     #[tokio::test]

@@ -6,14 +6,16 @@
 //!   key    u8 kind · u128 cluster · u64 term        kind 1: the leader of a term
 //!          u8 kind · u128 cluster · u64 term · u16 node
 //!                                                   kind 2: a second leader of it, a broken law
-//!   value  u8 version, 1 · announcement in postcard
+//!   value  u8 version, 1 · announcement in postcard; of kind 1 without one: it was forgotten
 //! ```
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::limits::{ADDRESS_BYTES_MAX, REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, REGISTRY_PAGE_MAX, REGISTRY_TERM_JUMP_MAX, REGISTRY_TERMS_MAX,
+};
 use crate::marks::{Mark, hit};
 use crate::types::{ClusterId, Term};
 use crate::wire::registry::{Announcement, Refusal};
@@ -35,6 +37,8 @@ pub enum Row {
     Term(ClusterId, Announcement),
     /// Who else announced itself as the leader of a term: a law of Raft is broken.
     SecondLeader(ClusterId, Announcement),
+    /// An admin said that nobody is known to have led this term.
+    Forgotten(ClusterId, Term),
 }
 
 /// What an announcement comes to.
@@ -55,14 +59,15 @@ impl Row {
     /// The row as it stands on disk.
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         let (kind, cluster, announcement) = match self {
+            Self::Forgotten(cluster, term) => {
+                return (term_key(KIND_TERM, *cluster, *term), vec![VERSION]);
+            }
             Self::Term(cluster, announcement) => (KIND_TERM, cluster, announcement),
             Self::SecondLeader(cluster, announcement) => {
                 (KIND_SECOND_LEADER, cluster, announcement)
             }
         };
-        let mut key = vec![kind];
-        key.extend(cluster.get().to_be_bytes());
-        key.extend(announcement.term.get().to_be_bytes());
+        let mut key = term_key(kind, *cluster, announcement.term);
         if kind == KIND_SECOND_LEADER {
             key.extend(announcement.node.get().to_be_bytes());
         }
@@ -77,10 +82,14 @@ impl Row {
     /// [`TableError`] if it is none.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, TableError> {
         let Some((&VERSION, announcement)) = value.split_first() else { return Err(TableError) };
-        let announcement = postcard::from_bytes(announcement).map_err(|_| TableError)?;
         let (&kind, rest) = key.split_first().ok_or(TableError)?;
-        let (cluster, _) = rest.split_first_chunk::<16>().ok_or(TableError)?;
+        let (cluster, rest) = rest.split_first_chunk::<16>().ok_or(TableError)?;
         let cluster = ClusterId::new(u128::from_be_bytes(*cluster));
+        if announcement.is_empty() && kind == KIND_TERM {
+            let term = <[u8; 8]>::try_from(rest).map_err(|_| TableError)?;
+            return Ok(Self::Forgotten(cluster, Term::new(u64::from_be_bytes(term))));
+        }
+        let announcement = postcard::from_bytes(announcement).map_err(|_| TableError)?;
         let row = match kind {
             KIND_TERM => Self::Term(cluster, announcement),
             KIND_SECOND_LEADER => Self::SecondLeader(cluster, announcement),
@@ -91,15 +100,38 @@ impl Row {
     }
 }
 
+fn term_key(kind: u8, cluster: ClusterId, term: Term) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend(cluster.get().to_be_bytes());
+    key.extend(term.get().to_be_bytes());
+    key
+}
+
 impl Table {
     /// Puts a row in that is on disk.
     pub fn insert(&mut self, row: Row) {
-        let Row::Term(cluster, announcement) = row else { return };
+        let (cluster, announcement) = match row {
+            Row::Term(cluster, announcement) => (cluster, announcement),
+            Row::SecondLeader(..) => return,
+            Row::Forgotten(cluster, term) => {
+                self.terms.get_mut(&cluster).map(|terms| terms.remove(&term));
+                return;
+            }
+        };
         let terms = self.terms.entry(cluster).or_default();
         terms.insert(announcement.term, announcement);
         if terms.len() > REGISTRY_TERMS_MAX {
             terms.pop_first();
         }
+    }
+
+    /// What forgetting a term, or it and all later ones, comes to. Changes nothing: the rows are to be
+    /// stored, then inserted.
+    pub fn forget(&self, cluster: ClusterId, term: Term, and_later: bool) -> Vec<Row> {
+        let Some(terms) = self.terms.get(&cluster) else { return vec![] };
+        let known = terms.range(term..).map(|(known, _)| *known);
+        let wanted = known.take_while(|known| and_later || *known == term);
+        wanted.map(|term| Row::Forgotten(cluster, term)).collect()
     }
 
     /// What an announcement comes to. Changes nothing: the rows are to be stored, then inserted.
@@ -109,7 +141,9 @@ impl Table {
         current: &Announcement,
         history: &[Announcement],
     ) -> Verdict {
-        let judged = self.judge_history(cluster, current, history).and_then(|mut rows| {
+        let plausible = self.judge_terms(cluster, current, history);
+        let judged = plausible.and_then(|()| self.judge_history(cluster, current, history));
+        let judged = judged.and_then(|mut rows| {
             rows.extend(self.judge_current(cluster, current)?);
             Ok(rows)
         });
@@ -140,6 +174,26 @@ impl Table {
             _ if known.is_some() => Ok(None),
             _ => Ok(Some(Row::Term(cluster, current.clone()))),
         }
+    }
+
+    /// Whether the terms rise from those that are known as elections make them rise. A term that was
+    /// made up would have every real leader refused after it.
+    fn judge_terms(
+        &self,
+        cluster: ClusterId,
+        current: &Announcement,
+        history: &[Announcement],
+    ) -> Result<(), Refusal> {
+        let highest = self.leader(cluster).map_or(Term::ZERO, |leader| leader.term);
+        let mut reached = highest.get();
+        for announcement in history.iter().chain([current]) {
+            let term = announcement.term.get();
+            if term.saturating_sub(reached) > REGISTRY_TERM_JUMP_MAX {
+                return Err(Refusal::Implausible { highest });
+            }
+            reached = reached.max(term);
+        }
+        Ok(())
     }
 
     /// The earlier terms that are not known yet.
@@ -233,7 +287,7 @@ mod tests {
             term: Term::new(term),
             node: NodeId::new(node).unwrap(),
             address: format!("127.0.0.1:710{node}"),
-            time: Timestamp::new(term * 1000),
+            time: Timestamp::new(term.saturating_mul(1000)),
         }
     }
 
@@ -295,6 +349,34 @@ mod tests {
         // A history is hearsay: refused as a whole, not recorded.
         let verdict = table.judge(CLUSTER, &announcement(5, 3), &[announcement(2, 2)]);
         assert_eq!(verdict, Verdict { rows: vec![], answer: Err(taken(2, 1)) });
+    }
+
+    #[test]
+    fn a_term_that_was_made_up_is_refused_and_one_that_got_in_is_forgotten() {
+        let mut table = Table::default();
+        announce(&mut table, &announcement(4, 2), &[]).unwrap();
+        let implausible = Err(Refusal::Implausible { highest: Term::new(4) });
+        assert_eq!(announce(&mut table, &announcement(u64::MAX, 1), &[]), implausible);
+        let beyond = 5 + REGISTRY_TERM_JUMP_MAX;
+        assert_eq!(announce(&mut table, &announcement(beyond, 1), &[]), implausible);
+        // A history that leads there in steps makes it plausible.
+        announce(&mut table, &announcement(beyond, 1), &[announcement(5, 1)]).unwrap();
+        let lower = Err(Refusal::LowerTerm { highest: Term::new(beyond) });
+        assert_eq!(announce(&mut table, &announcement(7, 2), &[]), lower);
+
+        let rows = table.forget(CLUSTER, Term::new(beyond), false);
+        assert_eq!(rows, [Row::Forgotten(CLUSTER, Term::new(beyond))]);
+        for row in rows {
+            let (key, value) = row.encode();
+            // The same key: what is written over it is not read again at the next start.
+            assert_eq!(key, Row::Term(CLUSTER, announcement(beyond, 1)).encode().0);
+            assert_eq!(Row::decode(&key, &value), Ok(row.clone()));
+            table.insert(row);
+        }
+        announce(&mut table, &announcement(7, 2), &[]).unwrap();
+        assert_eq!(known(&table), [4, 5, 7]);
+        assert_eq!(table.forget(CLUSTER, Term::new(5), true).len(), 2);
+        assert_eq!(table.forget(CLUSTER, Term::new(6), false), []);
     }
 
     #[test]
@@ -383,9 +465,12 @@ mod tests {
         for length in 0..key.len() {
             assert_eq!(Row::decode(&key[..length], &value), Err(TableError));
         }
-        for length in 0..value.len() {
+        // The version alone says that the term was forgotten.
+        assert!(Row::decode(&key, &value[..1]).is_ok());
+        for length in (0..value.len()).filter(|length| *length != 1) {
             assert_eq!(Row::decode(&key, &value[..length]), Err(TableError));
         }
+        assert_eq!(Row::decode(&key[..24], &value[..1]), Err(TableError));
         let (other_key, _) = Row::Term(CLUSTER, announcement(5, 2)).encode();
         assert_eq!(Row::decode(&other_key, &value), Err(TableError));
     }

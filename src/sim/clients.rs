@@ -262,7 +262,7 @@ impl World {
                     self.customers[client].on_announcement(announcement);
                 }
             }
-            (_, Some(Answer::Known(_) | Answer::Terms(_)))
+            (_, Some(Answer::Known(_) | Answer::Terms(_) | Answer::Forgotten(_)))
             | (Asker::Client(_), Some(Answer::Announced | Answer::Refused(_))) => {}
             (_, None) => {
                 self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());

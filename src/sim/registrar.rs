@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::queue::Asker;
 use crate::registry::{Row, Table};
 use crate::types::ClusterId;
-use crate::wire::registry::{Announcement, Answer, Question};
+use crate::wire::registry::{Announcement, Answer, Question, Refusal};
 
 /// An announcement that waits.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ impl Registrar {
             Question::Leader { cluster } => {
                 (Some(Answer::Terms(table.leader(cluster).cloned().into_iter().collect())), false)
             }
+            // No admin is simulated.
+            Question::Forget { .. } => (Some(Answer::Refused(Refusal::NotAllowed)), false),
             Question::Announce { cluster, current, history } => {
                 self.pending.push_back((asker, Pending { cluster, current, history }));
                 (None, true)

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::{header_only, kind};
+use crate::bounded;
+use crate::limits::{REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
 use crate::types::{ClusterId, NodeId, Term, Timestamp};
 
 /// A question to a registry.
@@ -23,6 +25,7 @@ pub enum Question {
         /// The term that begins, led by the sender.
         current: Announcement,
         /// Terms before it, oldest first, at most 1,000 at a time.
+        #[serde(deserialize_with = "bounded::list::<_, _, REGISTRY_PAGE_MAX>")]
         history: Vec<Announcement>,
     },
     /// Who led last? Answered by [`Answer::Terms`] with at most one.
@@ -36,6 +39,16 @@ pub enum Question {
         cluster: ClusterId,
         /// Only terms after this one.
         after: Term,
+    },
+    /// Forget who led a term (admins only): what was announced is not so. Answered by
+    /// [`Answer::Forgotten`] once that is on disk.
+    Forget {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The term.
+        term: Term,
+        /// All later terms as well.
+        and_later: bool,
     },
 }
 
@@ -63,13 +76,17 @@ impl Announcement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The terms known, in order.
-    Known(Vec<Term>),
+    Known(#[serde(deserialize_with = "bounded::list::<_, _, REGISTRY_TERMS_MAX>")] Vec<Term>),
     /// It is on disk.
     Announced,
     /// Announcements.
-    Terms(Vec<Announcement>),
+    Terms(
+        #[serde(deserialize_with = "bounded::list::<_, _, REGISTRY_PAGE_MAX>")] Vec<Announcement>,
+    ),
     /// Refused.
     Refused(Refusal),
+    /// So many terms are forgotten.
+    Forgotten(u32),
 }
 
 /// Why a registry refused.
@@ -92,6 +109,11 @@ pub enum Refusal {
     NotAllowed,
     /// The question breaks a limit.
     Invalid,
+    /// The term is too far above what is known: it was made up.
+    Implausible {
+        /// The highest that is known.
+        highest: Term,
+    },
 }
 
 header_only!(Question, kind::QUESTION);
@@ -125,6 +147,10 @@ mod tests {
             ),
             (Question::Leader { cluster }, format!("13000000012002{of}")),
             (Question::Terms { cluster, after: Term::new(7) }, format!("14000000012003{of}07")),
+            (
+                Question::Forget { cluster, term: Term::new(7), and_later: true },
+                format!("15000000012004{of}0701"),
+            ),
         ] {
             assert_eq!(hex(&question.to_frame()), bytes);
             assert_eq!(Question::from_frame(&received(&question.to_frame())).unwrap(), question);
@@ -138,6 +164,8 @@ mod tests {
             (Answer::Refused(taken), "06000000012103010402"),
             (Answer::Refused(Refusal::NotAllowed), "0400000001210302"),
             (Answer::Refused(Refusal::Invalid), "0400000001210303"),
+            (Answer::Refused(Refusal::Implausible { highest: Term::new(9) }), "050000000121030409"),
+            (Answer::Forgotten(300), "05000000012104ac02"),
         ] {
             assert_eq!(hex(&answer.to_frame()), bytes);
             assert_eq!(Answer::from_frame(&received(&answer.to_frame())).unwrap(), answer);
