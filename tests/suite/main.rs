@@ -4,6 +4,7 @@
 mod architecture;
 mod cli;
 mod cluster;
+mod dependencies;
 mod node;
 mod power_cut;
 mod program;
