@@ -92,6 +92,9 @@ pub(super) struct Connections {
     registry: Option<Address>,
     /// Where the nodes listen: as configured, then as they themselves say.
     directory: Mutex<BTreeMap<NodeId, Address>>,
+    /// Where other nodes are connected with a node, if that is not where it is in the directory: its
+    /// own file may say another address than all the others do.
+    elsewhere: Mutex<BTreeMap<NodeId, Address>>,
     slots: Mutex<BTreeMap<NodeId, Arc<Slot>>>,
     /// Connections made so far.
     made: AtomicU64,
@@ -125,12 +128,23 @@ impl Connections {
         registry: Option<Address>,
     ) -> Self {
         let directory = Mutex::new(nodes.into_iter().collect());
-        Self { endpoint, registry, directory, slots: Mutex::default(), made: AtomicU64::new(0) }
+        let (elsewhere, slots) = (Mutex::default(), Mutex::default());
+        Self { endpoint, registry, directory, elsewhere, slots, made: AtomicU64::new(0) }
     }
 
     /// Every node of which an address is known.
     pub(super) fn nodes(&self) -> Vec<(NodeId, Address)> {
         lock(&self.directory).iter().map(|(node, at)| (*node, at.clone())).collect()
+    }
+
+    /// Where a node is, as far as is known by now.
+    pub(super) fn address(&self, node: NodeId) -> Option<Address> {
+        lock(&self.directory).get(&node).cloned()
+    }
+
+    /// Whether others are connected with a node where this client has not looked for it first.
+    pub(super) fn is_elsewhere(&self, node: NodeId) -> bool {
+        lock(&self.elsewhere).contains_key(&node)
     }
 
     /// Where the registry listens, if there is one.
@@ -154,17 +168,19 @@ impl Connections {
     /// A new connection to a node, kept from now on instead of the one before. Whoever uses that one
     /// may go on using it.
     async fn dial(&self, node: NodeId, slot: &Slot, limit: Duration) -> Result<Link, AskError> {
-        let address = lock(&self.directory).get(&node).cloned();
-        let address = address.ok_or(AskError::NoAddress { node })?;
+        let address = self.address(node).ok_or(AskError::NoAddress { node })?;
+        let elsewhere = lock(&self.elsewhere).get(&node).cloned();
+        let addresses: Vec<_> = [address.clone()].into_iter().chain(elsewhere).collect();
         // Which node it is, its certificate says: addresses may have been given without names.
         let expect = Expect { role: CertificateRole::Node, name: None };
-        let dialling = self.endpoint.reach_within(limit, &address, &expect, Protocol::Client);
+        let dialling = self.endpoint.reach_any(limit, &addresses, &expect, Protocol::Client);
         let connection = dialling.await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
         if found != node {
             self.relabel(&address, node, found);
             return Err(AskError::OtherNode { address, expected: node, found });
         }
+        self.found_at(node, &connection.remote_address().into());
         let number = LinkNumber::new(self.made.fetch_add(1, Ordering::Relaxed));
         let link = Link { connection, number };
         *lock(&slot.kept) = Some(link.clone());
@@ -274,8 +290,22 @@ impl Connections {
     }
 
     fn add(&self, node: NodeId, address: &str) {
-        if let Ok(address) = address.parse() {
-            lock(&self.directory).entry(node).or_insert(address);
+        let Ok(address) = address.parse::<Address>() else { return };
+        let mut directory = lock(&self.directory);
+        let known = directory.entry(node).or_insert_with(|| address.clone());
+        if *known != address && matches!((&*known, &address), (Address::Ip(_), Address::Ip(_))) {
+            lock(&self.elsewhere).insert(node, address);
+        }
+    }
+
+    /// A node has answered at an address. If that is where others are connected with it, it is
+    /// looked for there first from now on.
+    fn found_at(&self, node: NodeId, address: &Address) {
+        let mut elsewhere = lock(&self.elsewhere);
+        if elsewhere.get(&node) == Some(address)
+            && let Some(before) = lock(&self.directory).insert(node, address.clone())
+        {
+            elsewhere.insert(node, before);
         }
     }
 

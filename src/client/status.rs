@@ -82,10 +82,12 @@ fn leading(node: &NodeStatus) -> Option<Leading> {
 }
 
 async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
-    let until = Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
     let mut nodes: Vec<NodeStatus> = vec![];
     // What the first say may name others; a node may not be who it was thought to be.
     for _ in 0..2 {
+        let until = Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
+        // Who does not answer may be where the others have it.
+        nodes.retain(|known| known.said.is_ok() || !shared.connections.is_elsewhere(known.node));
         let mut tasks = JoinSet::new();
         for (node, address) in shared.connections.nodes() {
             if nodes.iter().all(|known| known.node != node) {
@@ -95,6 +97,7 @@ async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
                     let asked = shared.connections.hello(node, false, limit).await;
                     let said = asked.map(|(_, welcome)| welcome);
                     shared.on_word(node, said.as_ref());
+                    let address = shared.connections.address(node).unwrap_or(address);
                     NodeStatus { node, address, said }
                 });
             }

@@ -161,10 +161,23 @@ impl Endpoint {
         if let Address::Ip(address) = address {
             return self.connect_within(limit, *address, expect, protocol).await;
         }
-        let unresolved = |reason| ConnectError::Unresolved { address: address.clone(), reason };
-        let addresses = self.names().addresses(address).await.map_err(unresolved)?;
+        self.reach_any(limit, std::slice::from_ref(address), expect, protocol).await
+    }
+
+    /// The same for somebody who may be at any of some addresses, of which there is at least one.
+    ///
+    /// # Errors
+    /// As [`Self::reach`].
+    pub async fn reach_any(
+        &self,
+        limit: Duration,
+        addresses: &[Address],
+        expect: &Expect,
+        protocol: Protocol,
+    ) -> Result<Connection, ConnectError> {
+        let addresses = self.all_behind(addresses).await?;
         let mut attempts = JoinSet::new();
-        let mut last = unresolved(NO_ADDRESS.to_owned());
+        let mut last = ConnectError::Address { address: addresses[0] };
         for address in addresses {
             let (endpoint, expect) = (self.clone(), expect.clone());
             attempts.spawn(async move {
@@ -186,6 +199,24 @@ impl Endpoint {
             }
         }
         Err(last)
+    }
+
+    /// What is behind some addresses, without those whose names are not found; at least one.
+    async fn all_behind(&self, addresses: &[Address]) -> Result<Vec<SocketAddr>, ConnectError> {
+        let mut found = Vec::new();
+        let mut lost = None;
+        for address in addresses {
+            match self.names().addresses(address).await {
+                Ok(addresses) => found.extend(addresses),
+                Err(reason) => {
+                    lost = Some(ConnectError::Unresolved { address: address.clone(), reason });
+                }
+            }
+        }
+        match lost {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, pending};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,8 @@ struct Handle {
     outbox: Arc<Outbox>,
     offers: mpsc::Sender<Link>,
     state: watch::Receiver<Option<PeerConnection>>,
+    /// Where the peer is, as the connection in use has it.
+    seen_at: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Peers {
@@ -92,6 +95,7 @@ impl Peers {
         for (peer, address) in peers.iter().filter(|(peer, _)| **peer != me.node) {
             let (offers, offered) = mpsc::channel(PEER_OFFERS_MAX);
             let (state, state_receiver) = watch::channel(None);
+            let (seen_sender, seen_at) = watch::channel(None);
             let outbox = Arc::new(Outbox::default());
             let keeper = Keeper {
                 me,
@@ -102,6 +106,7 @@ impl Peers {
                 outbox: outbox.clone(),
                 offered,
                 state,
+                seen_sender,
                 current: None,
                 history: History::default(),
                 backoff: BACKOFF_MIN,
@@ -110,7 +115,7 @@ impl Peers {
                 last_failure: None,
             };
             tokio::spawn(keeper.run(stop.clone()));
-            handles.insert(*peer, Handle { outbox, offers, state: state_receiver });
+            handles.insert(*peer, Handle { outbox, offers, state: state_receiver, seen_at });
         }
         let guard = stop.clone().drop_guard();
         Self { shared: Arc::new(Shared { me, handles, stop, _stop_when_dropped: guard }) }
@@ -137,6 +142,11 @@ impl Peers {
     /// The connection to a peer as it stands now; `None` if there is none.
     pub fn connection(&self, peer: NodeId) -> Option<PeerConnection> {
         self.shared.handles.get(&peer).and_then(|handle| *handle.state.borrow())
+    }
+
+    /// Where a peer is, if there is a connection to it: where it was dialled, or came from.
+    pub fn address(&self, peer: NodeId) -> Option<SocketAddr> {
+        self.shared.handles.get(&peer).and_then(|handle| *handle.seen_at.borrow())
     }
 
     /// Waits until the connection to a peer is another than it was when this was called, and gives
@@ -194,6 +204,7 @@ struct Keeper {
     offered: mpsc::Receiver<Link>,
     /// What others may know of `current`.
     state: watch::Sender<Option<PeerConnection>>,
+    seen_sender: watch::Sender<Option<SocketAddr>>,
     current: Option<Current>,
     history: History,
     /// The pause after the next failure.
@@ -287,6 +298,8 @@ impl Keeper {
         let task = tokio::spawn(link.run(self.peer, self.outbox.clone(), self.inbound.clone()));
         let task = AbortOnDropHandle::new(task);
         self.current = Some(Current { is, connection, since: Instant::now(), task });
+        self.seen_sender
+            .send_replace(self.current.as_ref().map(|now| now.connection.remote_address()));
         self.state.send_replace(Some(is));
     }
 
@@ -294,6 +307,7 @@ impl Keeper {
         info!(peer = %self.peer, "connection lost: {error}");
         let lived = self.current.take().map(|current| current.since.elapsed());
         self.outbox.close();
+        self.seen_sender.send_replace(None);
         self.state.send_replace(None);
         // One that ends as soon as it begins must not be dialled without a pause.
         if lived.is_some_and(|lived| lived >= BACKOFF_MAX) {
@@ -390,7 +404,7 @@ impl History {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::UdpSocket;
 
     use proptest::prelude::*;
 

@@ -146,6 +146,7 @@ async fn serve(
         node: config.node,
         incarnation,
         members: config.members(),
+        peers: peers.clone(),
         fault_injection: config.fault_injection,
         published: watched,
         commands: command_sender,

@@ -5,6 +5,7 @@
 //! is a client that waits.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -34,6 +35,7 @@ pub(super) struct Service {
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
     pub(super) members: BTreeMap<NodeId, Address>,
+    pub(super) peers: Peers,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Published>,
     pub(super) commands: mpsc::Sender<Command>,
@@ -78,7 +80,6 @@ impl Service {
 
     fn welcome(&self) -> Welcome {
         let published = *self.published.borrow();
-        let nodes = self.members.iter().map(|(node, address)| (*node, address.to_string()));
         Welcome {
             cluster: self.cluster,
             node: self.node,
@@ -91,8 +92,21 @@ impl Service {
             commit_index: published.commit_index,
             next_offset: published.next_offset,
             disk_full: published.disk_full,
-            nodes: nodes.collect(),
+            nodes: self.addresses(),
         }
+    }
+
+    /// Where the members are: as the files say, and behind that where this node is connected with
+    /// them, if that is somewhere else.
+    fn addresses(&self) -> Vec<(NodeId, String)> {
+        let seen = self.members.keys().filter_map(|node| Some((*node, self.peers.address(*node)?)));
+        let is_news = |(node, at): &(NodeId, SocketAddr)| match self.members.get(node) {
+            Some(Address::Ip(known)) => known != at,
+            _ => false,
+        };
+        let as_text = |(node, at): (NodeId, SocketAddr)| (node, at.to_string());
+        let known = self.members.iter().map(|(node, address)| (*node, address.to_string()));
+        known.chain(seen.filter(is_news).map(as_text)).collect()
     }
 
     /// Two halves of one stream: requests go to the driver as they come, answers back as they come.

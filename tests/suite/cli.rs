@@ -351,6 +351,25 @@ fn an_append_that_nobody_can_have_taken_is_given_up_at_a_signal() {
     }
 }
 
+#[test]
+fn a_node_that_hangs_while_it_opens_its_folder_hears_signals() {
+    let folder = initialized();
+    // Nobody ever reads from it, so that whoever opens it to write waits for ever.
+    let lock = folder.path().join("data/n1/lock");
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let mut command = annal(folder.path());
+    command.args(["node", "start", "--data", "data/n1"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    wait_for("the node to listen to signals", || listens(child.id()).then_some(()));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("stopped while the store was being opened"), "{stderr}");
+}
+
 /// Whether a process handles SIGINT, SIGTERM and SIGHUP itself.
 fn listens(id: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::harness::{Cluster, Kind};
+use super::harness::{Cluster, Kind, free_ports, wait_for};
 
 /// A name that never has an address (RFC 6761).
 const NOBODY: &str = "nobody.invalid:7103";
@@ -16,6 +16,25 @@ impl Cluster {
             fs::write(path, text.replace(from, to)).unwrap();
         }
     }
+}
+
+#[test]
+fn a_node_whose_own_file_says_another_port_is_found_where_the_others_have_it() {
+    let mut cluster = Cluster::prepared(Kind::default());
+    let (told, port) = (cluster.base_port() + 3, free_ports(0));
+    cluster.change_config("n3", &format!("{told}"), &format!("{port}"));
+    for node in cluster.nodes() {
+        cluster.start(&node);
+    }
+    let address = format!("127.0.0.1:{port}");
+    wait_for("n3 to be found", || {
+        let status = cluster.status();
+        let node = &status["nodes"][2];
+        (node["reachable"] == true && node["address"] == *address).then_some(())
+    });
+    cluster.append(&["by all three"]);
+    cluster.wait_until_caught_up();
+    cluster.stop_all();
 }
 
 #[test]
