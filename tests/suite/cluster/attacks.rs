@@ -17,16 +17,18 @@ use annal::client::{Client, Settings};
 use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
-use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq};
+use annal::registry::{Leadership, LookupError};
+use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
 use annal::wire::Frame;
 use annal::wire::api::{AppendReplies, AppendRequest, Read, ReadFrom, Request};
 use annal::wire::frame::kind;
+use annal::wire::registry::{Announcement, Refusal};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::harness::{Cluster, Kind};
+use super::harness::{Cluster, Kind, wait_for};
 
 /// No node is ever larger than this, whatever one client does.
 const RESIDENT_BYTES_MAX: u64 = 512 << 20;
@@ -334,4 +336,42 @@ fn sessions_of_one_identity_do_not_push_out_those_of_others() {
     // Who has to begin one has to wait for a moment.
     cluster.append(&["late"]);
     expect_modest(&mut cluster, "new sessions");
+}
+
+#[test]
+fn a_made_up_term_is_refused_and_one_that_got_in_is_forgotten() {
+    let mut cluster = Cluster::started(Kind::default());
+    let credentials = Credentials::load(&cluster.path("certs"), "n1").unwrap();
+    let registry = format!("127.0.0.1:{}", cluster.base_port()).parse().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let announce = |term: u64| {
+        let current = Announcement {
+            term: Term::new(term),
+            node: NodeId::new(1).unwrap(),
+            address: "127.0.0.1:9".to_owned(),
+            time: Timestamp::new(1),
+        };
+        let cluster = credentials.identity().cluster;
+        let leadership = Leadership { cluster, current, history: vec![] };
+        runtime.block_on(async {
+            let endpoint = Endpoint::client(&credentials).unwrap();
+            annal::registry::announce(&endpoint, &registry, &leadership, PATIENCE).await
+        })
+    };
+    let refused = announce(u64::MAX).unwrap_err();
+    assert!(matches!(refused, LookupError::Refused(Refusal::Implausible { .. })), "{refused}");
+    // What cannot be told from elections gets in, and is in the way of the next real leader.
+    announce(1000).unwrap();
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    let successor = wait_for("another leader", || Some(cluster.leader()).filter(|l| *l != leader));
+    cluster.wait_for_line(&successor, "was refused");
+    let forget = ["registry", "forget", "--term", "1000", "--json"];
+    assert_eq!(cluster.run(forget).expect_code(0).json()[0]["terms"], 1);
+    assert_eq!(cluster.run(forget).expect_code(0).json()[0]["terms"], 0);
+    cluster.wait_for_line("registry", "admin/admin at 127.0.0.1");
+    wait_for("the real leader to be known", || {
+        let known = cluster.run(["registry", "leader", "--json"]).expect_code(0);
+        (known.json()[0]["node"] == successor.as_str()).then_some(())
+    });
 }
