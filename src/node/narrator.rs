@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::raft::{Message, Notice};
+use crate::raft::{DiskFull, Message, Notice};
 use crate::replica::Replica;
-use crate::types::{Index, NodeId};
+use crate::types::{ByteCount, Index, NodeId};
 use crate::wire::peer::PeerMessage;
 
 /// How often a lonely node says that it waits.
@@ -22,11 +22,14 @@ pub(super) struct Narrator {
     /// Until it has caught up: how far the leader said that the log is committed.
     catching_up: Option<Index>,
     caught_up: bool,
+    /// It has said that its disk is full.
+    is_full: bool,
 }
 
 impl Narrator {
     pub(super) fn new() -> Self {
-        Self { lonely_since: Instant::now(), said: false, catching_up: None, caught_up: false }
+        let (catching_up, caught_up, is_full) = (None, false, false);
+        Self { lonely_since: Instant::now(), said: false, catching_up, caught_up, is_full }
     }
 
     /// Tells what happened in the core.
@@ -62,6 +65,7 @@ impl Narrator {
 
     pub(super) fn on_tick(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
         self.tell_caught_up(replica);
+        self.tell_space(replica);
         if replica.raft().leader().is_some() {
             self.said = false;
             self.lonely_since = Instant::now();
@@ -79,6 +83,24 @@ impl Narrator {
             let node = replica.raft().id();
             tracing::info!(%node, "waiting for a majority ({} of {voters})", connected + 1);
         }
+    }
+
+    fn tell_space(&mut self, replica: &Replica) {
+        let (node, full) = (replica.raft().id(), replica.raft().disk_full());
+        if full.is_some() == self.is_full {
+            return;
+        }
+        self.is_full = full.is_some();
+        let Some(DiskFull { free_bytes, needed_bytes }) = full else {
+            tracing::info!(%node, "the disk has room again");
+            return;
+        };
+        let (free, needed) = (ByteCount(free_bytes), ByteCount(needed_bytes));
+        tracing::warn!(
+            %node,
+            "the disk is full ({free} free, {needed} needed): as leader this node takes no records \
+             until there is room"
+        );
     }
 
     fn tell_caught_up(&mut self, replica: &Replica) {

@@ -26,6 +26,7 @@
 //! crash n1 [kept=0] [hard=0]          keeps that many writes, then that many terms and votes
 //! restart n1 [head=INDEX]             `head`: the log up to there is in sealed segments
 //! transfer n1
+//! space n1 [free=BYTES needed=BYTES]   what is free on its disk, if that is too little
 //! configure n1 [voters="n1 n2"] [learners="n3"]
 //! log [n1…] · status [n1…] · network · disks
 //! ```
@@ -36,7 +37,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use annal::raft::{
-    Configuration, HardState, Input, Options, Progress, Raft, ReadToken, Role, State,
+    Configuration, DiskFull, HardState, Input, Options, Progress, Raft, ReadToken, Role, State,
 };
 use annal::types::{Index, NodeId, Term};
 use goldenscript::{Command, Runner};
@@ -119,6 +120,7 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         "transfer" => one_node(cluster, command, |cluster, node| {
             cluster.step(node, Input::Transfer, &[]);
         }),
+        "space" => space(cluster, command),
         "configure" => configure(cluster, command),
         "log" => each_node(cluster, command, say_log),
         "status" => each_node(cluster, command, say_status),
@@ -285,6 +287,17 @@ fn stabilize(cluster: &mut Cluster, command: &Command) -> Fallible {
         }
     }
     Err("the nodes never come to rest".into())
+}
+
+fn space(cluster: &mut Cluster, command: &Command) -> Fallible {
+    let mut args = command.consume_args();
+    let id = args.next_pos().ok_or("which node?")?.parse()?;
+    let free_bytes = args.lookup_parse("free")?;
+    let needed_bytes = args.lookup_parse("needed")?.unwrap_or_default();
+    args.reject_rest()?;
+    let disk_full = free_bytes.map(|free_bytes| DiskFull { free_bytes, needed_bytes });
+    cluster.step(id, Input::Space { disk_full }, &[]);
+    Ok(())
 }
 
 fn propose(cluster: &mut Cluster, command: &Command) -> Fallible {
@@ -491,6 +504,9 @@ fn status(id: NodeId, raft: &Raft) -> String {
     {
         write!(line, " leader={leader}").expect("a string takes all");
     }
+    if let Some((node, _)) = raft.full_node() {
+        write!(line, ", no room at {node}").expect("a string takes all");
+    }
     if let Some(leader) = raft.role().as_leader() {
         for (node, progress) in &leader.progress {
             write!(line, "\n  {node} {}", describe(progress)).expect("a string takes all");
@@ -506,7 +522,8 @@ fn describe(progress: &Progress) -> String {
         State::Replicate { in_flight } => format!("replicated, {} in flight", in_flight.len()),
     };
     let fetching = if progress.fetching.is_some() { ", fetching" } else { "" };
-    format!("{state}{fetching}, match={} next={}", progress.match_index, progress.next_index)
+    let full = if progress.disk_full.is_some() { ", full" } else { "" };
+    format!("{state}{fetching}{full}, match={} next={}", progress.match_index, progress.next_index)
 }
 
 fn say_network(cluster: &mut Cluster) {

@@ -105,8 +105,10 @@ fn a_full_disk_takes_no_records_and_everything_else_goes_on() {
     cluster.wait_for_line(&old, "recovered: ");
     cluster.client(["append", "--timeout", "2s", "three"]).expect_complaint(3, "'s disk is full");
 
+    cluster.wait_for_line(&old, "the disk is full (");
     small.make_room();
     cluster.append(&["three"]);
+    cluster.wait_for_line(&old, "the disk has room again");
     cluster.wait_until_caught_up();
     assert_eq!(cluster.records(), ["one", "two", "three"]);
     cluster.stop_all();
