@@ -469,9 +469,28 @@ pub const CLIENT_HEDGE_MAX: Duration = Duration::from_secs(1);
 /// connection whose process was killed says nothing; this ends the wait.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The same for a question to a node that has never answered: a connection has to be made first, and
+/// a crowd that makes each of them anew gets none.
+pub const CLIENT_DIAL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The longest that a question goes unanswered before another one is put beside it: each is given twice
 /// the time of the one before, so that a slow network and a dead connection both come to an end.
 pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(8);
+
+/// How long a client that looks for the leader tries to reach it itself, when others say who it is,
+/// before it goes by way of one of these: longer than they name one that is dead.
+pub const CLIENT_DETOUR_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a client that goes by way of another node sees whether it can reach the leader itself.
+pub const CLIENT_RECHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Streams of clients that a node hands on to the leader at once. Each holds a frame in each
+/// direction at most.
+pub const ONWARD_STREAMS_MAX: usize = 64;
+
+/// Sockets of one client: a new one is opened when connections of the last have fallen silent, and the
+/// others are closed when they carry nothing any more.
+pub const CLIENT_SOCKETS_MAX: usize = 4;
 
 /// Questions to one node that one search may have under way.
 pub const CLIENT_QUESTIONS_MAX: u32 = 4;

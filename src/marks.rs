@@ -138,6 +138,8 @@ marks! {
     Hedged,
     /// a client left a node for another that leads
     WentElsewhere,
+    /// a client that does not reach the leader went by way of another node
+    Detour,
     /// a client took a new name because the cluster had forgotten it
     Renewed,
     /// a client learned that an outcome is unknown

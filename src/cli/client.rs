@@ -4,11 +4,12 @@ use super::append;
 use super::args::{Client as Arguments, ClientVerb, Read, Tail};
 use super::connection::{Target, target};
 use super::failure::{Code, End, Failure};
-use super::output::Printer;
+use super::output::{Printer, talk};
 use super::rows::{CrashRow, NodeRow, RecordRow, RegistryRow, StatusRow};
 use super::runtime;
 use crate::client::{
     Client, Consistency, CrashError, Crashed, NodeStatus, ReadFrom, ReadOptions, Settings, Status,
+    Step,
 };
 use crate::types::Offset;
 
@@ -106,8 +107,16 @@ fn tail_options(args: &Tail) -> ReadOptions {
 async fn read(client: &Client, options: ReadOptions, printer: &mut Printer) -> Result<(), End> {
     let mut reader = client.read(options);
     loop {
-        let records = match reader.next().await {
-            Ok(Some(records)) => records,
+        let records = match reader.step().await {
+            Ok(Some(Step::Records(records))) => records,
+            Ok(Some(Step::Waits(error))) => {
+                talk(format_args!("waiting: {error}"));
+                continue;
+            }
+            Ok(Some(Step::GoesOn)) => {
+                talk("going on");
+                continue;
+            }
             Ok(None) => return Ok(()),
             Err(error) => return Err(Failure::of(error.outcome(), &error, error.hint()).into()),
         };

@@ -40,6 +40,11 @@ impl Jitter {
         if part <= CLIENT_ASK_EVERY { CLIENT_ASK_EVERY } else { self.shorten(part) }
     }
 
+    /// Which of several to go to first.
+    pub fn turn(&mut self) -> u32 {
+        u32::try_from(self.number() >> 32).unwrap_or_default()
+    }
+
     /// From half of a time to all of it.
     fn shorten(&mut self, longest: Duration) -> Duration {
         let half = longest / 2;

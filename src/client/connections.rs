@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::search::LinkNumber;
 use crate::address::Address;
+use crate::limits::CLIENT_SOCKETS_MAX;
 use crate::net::{
     CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Problem, Protocol, Stream,
     StreamError,
@@ -61,15 +62,7 @@ pub enum AskError {
 impl AskError {
     /// Why the other side and this one will not speak to each other, however often they try.
     pub fn refusal(&self) -> Option<&Problem> {
-        let (Self::Connect(ConnectError::Refused { problem, .. })
-        | Self::Stream(StreamError::Lost(problem))
-        | Self::Registry(
-            LookupError::Connect(ConnectError::Refused { problem, .. })
-            | LookupError::Stream(StreamError::Lost(problem)),
-        )) = self
-        else {
-            return None;
-        };
+        let problem = self.problem()?;
         let for_good = matches!(
             problem,
             Problem::OurCertificate(_)
@@ -80,6 +73,24 @@ impl AskError {
         );
         for_good.then_some(problem)
     }
+
+    /// Whether the other side has too many connections for now.
+    pub fn is_crowded(&self) -> bool {
+        self.problem().is_some_and(Problem::is_crowded)
+    }
+
+    fn problem(&self) -> Option<&Problem> {
+        let (Self::Connect(ConnectError::Refused { problem, .. })
+        | Self::Stream(StreamError::Lost(problem))
+        | Self::Registry(
+            LookupError::Connect(ConnectError::Refused { problem, .. })
+            | LookupError::Stream(StreamError::Lost(problem)),
+        )) = self
+        else {
+            return None;
+        };
+        Some(problem)
+    }
 }
 
 /// A stream and the connection that carries it, or why there is none.
@@ -88,7 +99,9 @@ pub(super) type Opened = Result<(LinkNumber, Stream), AskError>;
 /// One connection to each node, made when it is first needed.
 #[derive(Debug)]
 pub(super) struct Connections {
-    endpoint: Endpoint,
+    cluster: ClusterId,
+    /// The sockets that connections go out of; new ones out of the last.
+    sockets: Mutex<Vec<Endpoint>>,
     registry: Option<Address>,
     /// Where the nodes listen: as configured, then as they themselves say.
     directory: Mutex<BTreeMap<NodeId, Address>>,
@@ -119,6 +132,8 @@ impl Slot {
 struct Link {
     connection: Connection,
     number: LinkNumber,
+    /// The port of this side.
+    port: u16,
 }
 
 impl Connections {
@@ -128,8 +143,11 @@ impl Connections {
         registry: Option<Address>,
     ) -> Self {
         let directory = Mutex::new(nodes.into_iter().collect());
+        let cluster = endpoint.identity().cluster;
+        let sockets = Mutex::new(vec![endpoint]);
         let (elsewhere, slots) = (Mutex::default(), Mutex::default());
-        Self { endpoint, registry, directory, elsewhere, slots, made: AtomicU64::new(0) }
+        let made = AtomicU64::new(0);
+        Self { cluster, sockets, registry, directory, elsewhere, slots, made }
     }
 
     /// Every node of which an address is known.
@@ -173,8 +191,8 @@ impl Connections {
         let addresses: Vec<_> = [address.clone()].into_iter().chain(elsewhere).collect();
         // Which node it is, its certificate says: addresses may have been given without names.
         let expect = Expect { role: CertificateRole::Node, name: None };
-        let dialling = self.endpoint.reach_any(limit, &addresses, &expect, Protocol::Client);
-        let connection = dialling.await?;
+        let socket = self.socket();
+        let connection = socket.reach_any(limit, &addresses, &expect, Protocol::Client).await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
         if found != node {
             self.relabel(&address, node, found);
@@ -182,7 +200,7 @@ impl Connections {
         }
         self.found_at(node, &connection.remote_address().into());
         let number = LinkNumber::new(self.made.fetch_add(1, Ordering::Relaxed));
-        let link = Link { connection, number };
+        let link = Link { connection, number, port: socket.local_address().port() };
         *lock(&slot.kept) = Some(link.clone());
         Ok(link)
     }
@@ -197,9 +215,8 @@ impl Connections {
     ) -> Result<(LinkNumber, Welcome), AskError> {
         let asking = async {
             let link = if fresh {
-                // The one that is kept has been silent: nobody is to begin anything on it.
                 let slot = self.slot(node);
-                lock(&slot.kept).take();
+                self.abandon(&slot);
                 self.dial(node, &slot, limit).await?
             } else {
                 self.to(node, limit).await?
@@ -246,11 +263,33 @@ impl Connections {
         limit: Duration,
     ) -> Result<Option<Announcement>, AskError> {
         let Some(address) = &self.registry else { return Ok(None) };
-        let announcement = registry::leader(&self.endpoint, address, self.cluster(), limit).await?;
+        let announcement = registry::leader(&self.socket(), address, self.cluster, limit).await?;
         if let Some(announcement) = &announcement {
             self.add(announcement.node, &announcement.address);
         }
         Ok(announcement)
+    }
+
+    /// The kept connection has been silent: nobody is to begin anything on it. What a router between
+    /// here and there makes of its port says nothing of another one, which is used from now on.
+    fn abandon(&self, slot: &Slot) {
+        let silent = lock(&slot.kept).take();
+        let socket = self.socket();
+        if silent.is_some_and(|link| link.port == socket.local_address().port()) {
+            let mut sockets = lock(&self.sockets);
+            sockets.retain(Endpoint::is_in_use);
+            // Without another, the one that there is has to do.
+            match socket.sibling() {
+                Ok(sibling) if sockets.len() < CLIENT_SOCKETS_MAX => sockets.push(sibling),
+                _ if sockets.is_empty() => sockets.push(socket),
+                _ => {}
+            }
+        }
+    }
+
+    /// The socket that new connections go out of.
+    fn socket(&self) -> Endpoint {
+        lock(&self.sockets).last().expect("there is always one").clone()
     }
 
     /// Ceases to keep a connection, which whoever uses it may go on using.
@@ -265,13 +304,17 @@ impl Connections {
 
     /// Tells every node that this client is gone, as far as that can be done in `limit`.
     pub(super) async fn close(&self, limit: Duration) {
-        self.endpoint.close();
-        self.endpoint.closed(limit).await;
+        let sockets = lock(&self.sockets).clone();
+        sockets.iter().for_each(Endpoint::close);
+        let until = Instant::now() + limit;
+        for socket in &sockets {
+            socket.closed(until.saturating_duration_since(Instant::now())).await;
+        }
     }
 
     /// Whose nodes these are.
     pub(super) fn cluster(&self) -> ClusterId {
-        self.endpoint.identity().cluster
+        self.cluster
     }
 
     fn is_of(&self, welcome: &Welcome, node: NodeId) -> bool {

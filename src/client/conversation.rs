@@ -22,7 +22,7 @@ use super::token::Token;
 use crate::limits::{LANE_QUEUE_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
-use crate::wire::api::{AppendReplies, Appended, Request};
+use crate::wire::api::{AppendReplies, Appended, Onward, Request};
 
 /// Starts the task. It ends when every holder of the orders is gone and all is answered; with a
 /// token, or if it `ends_at_failure`, at the first failure as well.
@@ -123,10 +123,12 @@ impl Conversation {
         match action {
             Action::Ask(question) => self.questions.ask(question),
             Action::StopAsking => self.questions.stop(),
-            Action::Open { lane, node, limit } => {
+            Action::Open { lane, node, onward, limit } => {
                 let shared = self.shared.clone();
+                let request =
+                    if onward { Request::Onward(Onward::Appends) } else { Request::Appends };
                 self.opening.spawn(async move {
-                    (lane, shared.connections.open(node, &Request::Appends, limit).await)
+                    (lane, shared.connections.open(node, &request, limit).await)
                 });
             }
             Action::Close(lane) => drop(self.lanes.remove(&lane)),

@@ -12,12 +12,13 @@ use tokio::time::sleep;
 use super::connections::lock;
 use super::{Client, Settings};
 use crate::address::Address;
+use crate::net::testing::relay::Relay;
 use crate::net::testing::{Certificates, any_port};
-use crate::net::{Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
+use crate::net::{Close, Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
 use crate::types::{ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term, Timestamp};
 use crate::wire::api::{
-    AppendRefusal, AppendReplies, AppendReply, AppendRequest, Appended, CrashReply, Read, ReadFrom,
-    ReadRefusal, Records, Request, Role, Run, Welcome,
+    AppendRefusal, AppendReplies, AppendReply, AppendRequest, Appended, CrashReply, Onward, Read,
+    ReadFrom, ReadRefusal, Records, Request, Role, Run, Welcome,
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
@@ -46,6 +47,8 @@ pub(super) struct World {
     pub(super) commits_max: usize,
     /// Answers nothing, as a killed process.
     pub(super) silent: BTreeSet<NodeId>,
+    /// The nodes take no more connections.
+    pub(super) crowded: bool,
     /// The leader says that it leads and refuses appends all the same.
     pub(super) refuses: bool,
     /// Appends that the leader refuses as Busy.
@@ -63,22 +66,39 @@ pub(super) struct Fake {
     pub(super) certificates: Certificates,
     pub(super) world: Arc<Mutex<World>>,
     endpoints: Vec<Endpoint>,
+    /// What lies between the clients and each node, if anything does.
+    pub(super) relays: Vec<Relay>,
 }
 
 impl Fake {
     /// Three nodes, of which n1 leads term 1.
     pub(super) fn start() -> Self {
+        Self::build(None)
+    }
+
+    /// The same, each behind a network in which every datagram takes that long.
+    pub(super) fn behind(delay: Duration) -> Self {
+        Self::build(Some(delay))
+    }
+
+    fn build(delay: Option<Duration>) -> Self {
         let certificates = Certificates::of(CLUSTER.get());
         let world = World { term: 1, leader: Some(n(1)), ..World::default() };
         let world = Arc::new(Mutex::new(World { commits_max: usize::MAX, ..world }));
-        let mut endpoints = vec![];
+        let (mut endpoints, mut relays) = (vec![], vec![]);
         for number in 1..=3 {
             let endpoint = certificates.server(&format!("n{number}"), &[Protocol::Client]);
-            lock(&world).addresses.push((n(number), endpoint.local_address().into()));
+            let mut address = endpoint.local_address();
+            if let Some(delay) = delay {
+                let relay = Relay::new(address, delay);
+                address = relay.address();
+                relays.push(relay);
+            }
+            lock(&world).addresses.push((n(number), address.into()));
             tokio::spawn(serve(n(number), endpoint.clone(), world.clone()));
             endpoints.push(endpoint);
         }
-        Self { certificates, world, endpoints }
+        Self { certificates, world, endpoints, relays }
     }
 
     pub(super) fn nodes(&self) -> Vec<(NodeId, Address)> {
@@ -219,6 +239,10 @@ pub(super) fn incarnation(node: NodeId) -> Incarnation {
 
 async fn serve(node: NodeId, endpoint: Endpoint, world: Arc<Mutex<World>>) {
     while let Some(connection) = endpoint.accept().await {
+        if lock(&world).crowded {
+            connection.close(Close::Busy);
+            continue;
+        }
         tokio::spawn(serve_connection(node, connection, world.clone()));
     }
 }
@@ -256,6 +280,13 @@ impl Served {
             }
             Request::Appends => self.appends().await,
             Request::Read(read) => self.read(read).await,
+            Request::Onward(onward) => {
+                self.node = lock(&self.world).leader.unwrap_or(self.node);
+                match onward {
+                    Onward::Appends => self.appends().await,
+                    Onward::Read(read) => self.read(read).await,
+                }
+            }
             Request::CrashLeader { term } => self.crash(term).await,
         }
     }

@@ -30,6 +30,9 @@ pub enum Unavailable {
         /// Nodes of which an address is known.
         known: usize,
     },
+    /// The nodes have too many connections to take another one.
+    #[error("the nodes refuse: too many connections")]
+    Crowded,
     /// Fewer nodes answered than a leader needs.
     #[error("no quorum: {answered} of {known} nodes answer")]
     NoQuorum {
@@ -45,6 +48,14 @@ pub enum Unavailable {
         answered: usize,
         /// Nodes of which an address is known.
         known: usize,
+    },
+    /// Nodes that answer say who leads, and that one does not answer here.
+    #[error("{} say that {} leads (term {}), and it does not answer here", list(by), leading.node, leading.term)]
+    OutOfReach {
+        /// Who leads, as they say.
+        leading: Leading,
+        /// Who says so.
+        by: Vec<NodeId>,
     },
     /// The leader refused all the time because it had too much to do.
     #[error("the leader {node} has too much to do")]
@@ -92,13 +103,23 @@ impl Unavailable {
             Self::NoLeader { .. } => {
                 "an election may be under way: try again, or see `annal client status`"
             }
-            Self::Busy { .. } => "try again in a moment",
+            Self::OutOfReach { .. } => {
+                "appends and reads go by way of these nodes; check the way to the leader itself"
+            }
+            Self::Crowded | Self::Busy { .. } => {
+                "try again in a moment, or allow more time with --timeout"
+            }
             Self::DiskFull { .. } => {
                 "make room on that node's disk: appends go on by themselves, and reads never stopped"
             }
             Self::Refused { problem, .. } => problem.hint(),
         }
     }
+}
+
+/// Names side by side: `n1, n2`.
+fn list(nodes: &[NodeId]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What all parts of a client share: its connections, and what it believes.
@@ -160,16 +181,17 @@ impl Shared {
         self.count_nodes();
         // Slow is not dead: without an answer, nothing that was believed before falls.
         if let Ok(welcome) = said {
-            self.beliefs().route.on_welcome(welcome);
+            self.beliefs().on_welcome(welcome);
         }
         lock(&self.census).insert(node, said.err().cloned());
     }
 
     /// Finds the leader.
     pub(super) async fn find(self: &Arc<Self>, until: Instant) -> Result<Leading, Unavailable> {
-        let mut search = Search::new(self.now(), Wanted::Leader { word: false }, None);
-        let mut questions = Questions::new(self.clone());
         let mut jitter = draw_jitter();
+        let search = Search::new(self.now(), Wanted::Leader { word: false }, None);
+        let mut search = search.in_turn(jitter.turn());
+        let mut questions = Questions::new(self.clone());
         loop {
             let now = self.now();
             let asked = {
@@ -216,8 +238,11 @@ impl Shared {
             let problem = state(node).flatten().and_then(AskError::refusal)?;
             Some(Unavailable::Refused { node: *node, problem: problem.clone() })
         });
+        let is_crowded = |error: &AskError| error.is_crowded();
+        let crowded = nodes.iter().any(|(node, _)| state(node).flatten().is_some_and(is_crowded));
         match (answered, refusal) {
             (0, Some(refusal)) => refusal,
+            (0, None) if crowded => Unavailable::Crowded,
             (0, None) => Unavailable::Unreachable { known },
             _ if answered * 2 <= known => Unavailable::NoQuorum { answered, known },
             _ => Unavailable::NoLeader { answered, known },

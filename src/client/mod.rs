@@ -12,8 +12,8 @@
 //!    and kept.
 //! 2. What a client decides is two pure machines of events and time, [`pilot`] for appends and
 //!    [`read_pilot`] for reads; tasks drive them with sockets, the simulator with virtual time.
-//! 3. To find the leader everybody is asked at once, the registry too, each at its own pace: nobody
-//!    waits for one that is dead ([`search`]). What others say of the leader is a claim that tells
+//! 3. To find the leader everybody is asked at once, each at its own pace: nobody waits for one that
+//!    is dead ([`search`]). Only a client that is new asks one after the other, a moment apart. What others say of the leader is a claim that tells
 //!    whom to ask; only a node's own word makes it the leader, and the highest term wins ([`route`]).
 //! 4. Appends go over one long stream, many in flight. A [`session`] numbers them, keeps each until
 //!    its answer is there, and knows what to send again when a node refuses, steps down or falls
@@ -65,7 +65,7 @@ pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
 pub use leader::Unavailable;
 pub use outcome::Outcome;
-pub use read::{Consistency, ReadError, ReadOptions, Reader, Record};
+pub use read::{Consistency, ReadError, ReadOptions, Reader, Record, Step};
 pub use route::Leading;
 pub use status::{NodeStatus, RegistryStatus, Status};
 pub use token::{Token, TokenError};

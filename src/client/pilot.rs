@@ -27,7 +27,7 @@ use super::search::{
 };
 use super::session::{Advice, Failure, LaneNumber, Outgoing, Session};
 use super::token::Token;
-use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX};
+use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, CLIENT_RECHECK_EVERY};
 use crate::marks::{Mark, hit};
 use crate::mutants;
 use crate::raft::DiskFull;
@@ -49,6 +49,8 @@ pub enum Action {
         lane: LaneNumber,
         /// To whom.
         node: NodeId,
+        /// Whether that node is to hand it on to the leader.
+        onward: bool,
         /// How long somebody waits for it, at most.
         limit: Duration,
     },
@@ -143,6 +145,10 @@ pub struct Pilot {
     quiet_since: Moment,
     /// How long the leader may be quiet before everybody is asked.
     hedge_after: Duration,
+    /// Which of several to go to first: another for each client, and after each detour.
+    turn: u32,
+    /// When to see whether the leader can be reached itself, if that is not the way now.
+    recheck_at: Moment,
     actions: Vec<Action>,
 }
 
@@ -176,8 +182,10 @@ impl Pilot {
     }
 
     fn with_session(names: Names, session: Session) -> Self {
+        let mut jitter = names.jitter();
+        let turn = jitter.turn();
         Self {
-            jitter: names.jitter(),
+            jitter,
             names,
             session,
             deadlines: VecDeque::new(),
@@ -191,6 +199,8 @@ impl Pilot {
             troubles: 0,
             quiet_since: Moment::ORIGIN,
             hedge_after: CLIENT_HEDGE_AFTER,
+            turn,
+            recheck_at: Moment::ORIGIN,
             actions: vec![],
         }
     }
@@ -223,7 +233,9 @@ impl Pilot {
             (None, None) => Some(self.search_at),
             (None, Some(_)) => self.is_owed().then(|| self.quiet_since + self.hedge_after),
         };
-        [Some(deadline), next, self.paused_until].into_iter().flatten().min()
+        let recheck = self.is_on_detour().then_some(self.recheck_at);
+        let recheck = recheck.filter(|_| self.search.is_none());
+        [Some(deadline), next, recheck, self.paused_until].into_iter().flatten().min()
     }
 
     /// Something is to be appended, and waits until `deadline` at most. The window must not be full.
@@ -287,7 +299,7 @@ impl Pilot {
         link: LinkNumber,
         welcome: &Welcome,
     ) {
-        beliefs.route.on_welcome(welcome);
+        beliefs.on_welcome(welcome);
         if let Some(search) = &mut self.search {
             search.on_welcome(now, link, welcome, &mut self.jitter);
         }
@@ -327,9 +339,10 @@ impl Pilot {
         let Some(search) = &mut self.search else { return };
         match search.verdict(now, beliefs) {
             None => self.actions.extend(search.ask(now, beliefs).into_iter().map(Action::Ask)),
-            Some(Verdict::Found(way)) => self.open_lane(now, way),
+            Some(Verdict::Found(way)) => self.open_lane(now, beliefs, way),
             Some(Verdict::Confirmed) => {
                 self.quiet_since = now;
+                self.recheck_at = now + CLIENT_RECHECK_EVERY;
                 self.hedge_after = (self.hedge_after * 2).min(CLIENT_HEDGE_MAX);
                 self.stop_search();
             }
@@ -359,14 +372,24 @@ impl Pilot {
         });
         let due = match suspect {
             None => self.search_at <= now,
-            Some(_) => self.is_owed() && now.since(self.quiet_since) >= self.hedge_after,
+            Some(_) => self.is_overdue(now) || self.is_on_detour() && self.recheck_at <= now,
         };
         if due {
-            if suspect.is_some() {
+            if suspect.is_some() && self.is_overdue(now) {
                 hit(Mark::Hedged);
             }
-            self.search = Some(Search::new(now, wanted, suspect));
+            self.search = Some(Search::new(now, wanted, suspect).in_turn(self.turn));
         }
+    }
+
+    fn is_overdue(&self, now: Moment) -> bool {
+        self.is_owed() && now.since(self.quiet_since) >= self.hedge_after
+    }
+
+    /// Whether another node hands on what is sent to the leader.
+    fn is_on_detour(&self) -> bool {
+        let lane = self.current.and_then(|number| self.lanes.get(&number));
+        lane.is_some_and(|lane| lane.leading.node != lane.node)
     }
 
     /// Whether the lane to the leader owes something: an answer, or to be there at all.
@@ -382,8 +405,15 @@ impl Pilot {
         }
     }
 
-    fn open_lane(&mut self, now: Moment, way: Way) {
+    fn open_lane(&mut self, now: Moment, beliefs: &mut Beliefs, way: Way) {
         let leading = way.leading.expect("the leader was looked for");
+        if way.is_detour() {
+            // From here it cannot be reached, until its own word comes.
+            hit(Mark::Detour);
+            self.turn = self.turn.wrapping_add(1);
+            beliefs.route.on_failed(leading.node);
+            self.recheck_at = now + CLIENT_RECHECK_EVERY;
+        }
         if self.session.is_unborn() {
             let commit_index = way.commit_index.expect("its word was asked for");
             self.session.bear(commit_index);
@@ -401,7 +431,8 @@ impl Pilot {
             self.hedge_after = CLIENT_HEDGE_AFTER;
         }
         let limit = self.deadlines.front().map_or(Duration::ZERO, |deadline| deadline.since(now));
-        self.actions.push(Action::Open { lane, node: way.node, limit });
+        let onward = way.is_detour();
+        self.actions.push(Action::Open { lane, node: way.node, onward, limit });
     }
 
     fn follow(

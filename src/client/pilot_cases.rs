@@ -55,8 +55,10 @@ struct Flight {
 }
 
 impl Flight {
+    /// Of a client that has met everybody.
     fn new() -> Self {
-        let beliefs = Beliefs { nodes: (1..=3).map(n).collect(), ..Beliefs::default() };
+        let nodes: std::collections::BTreeSet<NodeId> = (1..=3).map(n).collect();
+        let beliefs = Beliefs { met: nodes.clone(), nodes, ..Beliefs::default() };
         Self { pilot: Pilot::new(Names::new(1)), beliefs }
     }
 
@@ -66,7 +68,8 @@ impl Flight {
         flight.order(0);
         flight.tick(0);
         flight.welcome(0, LINK, &welcome(1, Role::Leader, 1, Some(1)));
-        let open = Action::Open { lane: FIRST, node: n(1), limit: Duration::from_secs(5) };
+        let open =
+            Action::Open { lane: FIRST, node: n(1), onward: false, limit: Duration::from_secs(5) };
         assert_eq!(flight.tick(0), [Action::StopAsking, open]);
         assert!(flight.pilot.on_opened(ms(0), FIRST, LINK));
         assert_eq!(flight.sent(0), [1]);
@@ -103,7 +106,9 @@ impl Flight {
             Action::Ask(Question::Node { node, fresh, .. }) => Some((node.get(), fresh)),
             _ => None,
         };
-        self.tick(at).into_iter().filter_map(asked).collect()
+        let mut asked: Vec<_> = self.tick(at).into_iter().filter_map(asked).collect();
+        asked.sort_unstable();
+        asked
     }
 }
 
@@ -113,7 +118,28 @@ fn appended() -> Appended {
 }
 
 #[test]
-fn a_new_client_asks_everybody_at_once_and_goes_to_whoever_leads_by_its_own_word() {
+fn a_client_that_has_met_nobody_asks_one_after_the_other_and_the_leader_at_once() {
+    let mut flight = Flight::new();
+    flight.beliefs.met.clear();
+    flight.order(0);
+    let mut order = vec![];
+    for at in 0..1_000 {
+        order.extend(flight.asks(at).into_iter().map(|(node, fresh)| (at, node, fresh)));
+    }
+    let times: Vec<u64> = order.iter().map(|(at, ..)| *at).collect();
+    assert_eq!(times, [0, 150, 300], "nothing is begun anew within a second");
+
+    let mut flight = Flight::new();
+    flight.beliefs.met.clear();
+    flight.order(0);
+    let (first, _) = flight.asks(0)[0];
+    let leader = first % 3 + 1;
+    flight.welcome(5, LINK, &welcome(first, Role::Follower, 1, Some(leader)));
+    assert_eq!(flight.asks(5), [(leader, false)]);
+}
+
+#[test]
+fn a_client_asks_everybody_at_once_and_goes_to_whoever_leads_by_its_own_word() {
     let mut flight = Flight::new();
     assert_eq!(flight.asks(0), [], "there is nothing to do");
     flight.order(0);
@@ -122,7 +148,7 @@ fn a_new_client_asks_everybody_at_once_and_goes_to_whoever_leads_by_its_own_word
     assert!(flight.tick(1).is_empty(), "a claim is no word");
     flight.welcome(2, LINK, &welcome(1, Role::Leader, 1, Some(1)));
     let limit = Duration::from_millis(4_998);
-    let open = Action::Open { lane: FIRST, node: n(1), limit };
+    let open = Action::Open { lane: FIRST, node: n(1), onward: false, limit };
     assert_eq!(flight.tick(2), [Action::StopAsking, open]);
     assert!(flight.sent(2).is_empty(), "the stream is not there yet");
     assert!(flight.pilot.on_opened(ms(3), FIRST, LINK));
@@ -144,8 +170,9 @@ fn the_registry_is_asked_seldom_and_ever_more_seldom() {
             |action: &Action| matches!(action, Action::Ask(Question::Registry { .. }));
         asked.extend(flight.tick(at).iter().filter(|action| is_registry(action)).map(|_| at));
     }
+    let first = u64::try_from(CLIENT_HEDGE_AFTER.as_millis()).unwrap();
     let every = u64::try_from(REGISTRY_ASK_EVERY.as_millis()).unwrap();
-    assert_eq!(asked, [0, every, 3 * every]);
+    assert_eq!(asked, [first, first + every, first + 3 * every]);
 }
 
 /// The simulator's client once began with 40 ms.
@@ -228,6 +255,53 @@ fn a_lane_does_not_stay_on_a_connection_that_is_dead() {
     flight.reply(late + 7, SECOND, Ok(appended()));
     let closed = [Action::Acknowledge(appended()), Action::Close(FIRST)];
     assert_eq!(flight.tick(late + 7), closed, "it owes nothing any more");
+}
+
+#[test]
+fn a_leader_out_of_reach_is_reached_by_way_of_others_until_its_own_word_comes() {
+    let mut flight = Flight::new();
+    flight.order(0);
+    flight.tick(0);
+    for node in [2, 3] {
+        flight.welcome(1, LINK, &welcome(node, Role::Follower, 1, Some(1)));
+    }
+    let is_open = |action: &Action| matches!(action, Action::Open { .. });
+    assert!(!(2..1_000).any(|at| flight.tick(at).iter().any(is_open)), "it is tried itself first");
+    let actions = flight.tick(1_000);
+    let detour = |action: &Action| match action {
+        Action::Open { lane, node, onward: true, .. } => Some((*lane, *node)),
+        _ => None,
+    };
+    let (lane, first) = actions.iter().find_map(detour).unwrap();
+    assert_eq!(flight.beliefs.route.leader(), None);
+    assert!(flight.pilot.on_opened(ms(1_001), lane, LINK));
+    assert_eq!(flight.sent(1_001), [1]);
+    // That one does not hand it on: the next time another is asked to.
+    flight.reply(1_010, lane, Err(AppendRefusal::NotLeader { leader: Some(n(1)) }));
+    let mut opened = None;
+    for at in 1_010..4_000 {
+        for action in flight.tick(at) {
+            if let Action::Ask(Question::Node { node, .. }) = action
+                && node != n(1)
+            {
+                flight.welcome(at, LINK, &welcome(node.get(), Role::Follower, 1, Some(1)));
+            }
+            opened = opened.or(detour(&action).map(|(lane, node)| (at, lane, node)));
+        }
+        if opened.is_some() {
+            break;
+        }
+    }
+    let (at, lane, second) = opened.unwrap();
+    assert_ne!(first, second);
+    assert!(flight.pilot.on_opened(ms(at), lane, LINK));
+    assert_eq!(flight.sent(at), [1]);
+    // It is quiet, and everybody is asked again: the leader itself answers now.
+    assert!(flight.asks(at + 200).iter().any(|(node, _)| *node == 1));
+    flight.welcome(at + 201, OTHER_LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    let actions = flight.tick(at + 201);
+    let direct = |action: &Action| matches!(action, Action::Open { node, onward: false, .. } if *node == n(1));
+    assert!(actions.iter().any(direct), "{actions:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reading: batches of records, in order, without gaps and without repetitions.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
 use crate::net::{FrameReceiver, FrameSender, Stream};
 use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
-use crate::wire::api::{ReadFrom, Records, Request};
+use crate::wire::api::{Onward, ReadFrom, Records, Request};
 
 /// What to read, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +149,28 @@ pub struct Reader {
     source: Option<Source>,
     opening: JoinSet<(SourceNumber, Opened)>,
     questions: Questions,
+    /// What is still to be told.
+    notes: VecDeque<Turn>,
+}
+
+/// What comes of a read that is to outlive any time without a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The next records, at least one.
+    Records(Vec<Record>),
+    /// Nobody has served it for as long as the settings' timeout; it goes on trying.
+    Waits(ReadError),
+    /// Somebody serves it again.
+    GoesOn,
+}
+
+/// What a read comes to next.
+#[derive(Debug)]
+enum Turn {
+    Records(Vec<Record>),
+    Failed(Trouble),
+    GoesOn,
+    Done,
 }
 
 /// The stream that the records come on.
@@ -168,6 +191,7 @@ impl Reader {
             shared,
             source: None,
             opening: JoinSet::new(),
+            notes: VecDeque::new(),
         }
     }
 
@@ -180,22 +204,57 @@ impl Reader {
     ///
     /// If a node fails, the read goes on at another where it was. A read that does not follow waits
     /// for each batch at most the settings' timeout; one that follows waits for records as long as
-    /// there is a leader to send them. May be dropped before it is done: nothing is lost.
+    /// there is a leader to send them, and without one as long as that timeout. May be dropped before
+    /// it is done: nothing is lost.
     ///
     /// # Errors
     /// [`ReadError`]. Calling it again tries again where it was.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
         self.pilot.on_wait(self.shared.now());
         loop {
-            self.advance()?;
+            match self.turn().await? {
+                Turn::Records(records) => return Ok(Some(records)),
+                Turn::Failed(trouble) => return Err(self.error(trouble)),
+                Turn::GoesOn => {}
+                Turn::Done => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`Self::next`], for a read that follows and is to outlive any time without a leader: that
+    /// nobody serves it is told once, and that somebody does again.
+    ///
+    /// # Errors
+    /// As [`Self::next`], if waiting is of no use. A read that does not follow fails as there.
+    pub async fn step(&mut self) -> Result<Option<Step>, ReadError> {
+        self.pilot.on_look(self.shared.now());
+        Ok(match self.turn().await? {
+            Turn::Records(records) => Some(Step::Records(records)),
+            Turn::Failed(trouble) if self.pilot.waits_out(trouble) => {
+                Some(Step::Waits(self.error(trouble)))
+            }
+            Turn::Failed(trouble) => return Err(self.error(trouble)),
+            Turn::GoesOn => Some(Step::GoesOn),
+            Turn::Done => None,
+        })
+    }
+
+    async fn turn(&mut self) -> Result<Turn, ReadError> {
+        loop {
+            self.advance();
+            if let Some(note) = self.notes.pop_front() {
+                return Ok(note);
+            }
             if self.pilot.is_done() {
-                return Ok(None);
+                return Ok(Turn::Done);
             }
             let wake_at = self.wake_at();
             tokio::select! {
                 frame = next_frame(&mut self.source) => {
                     if let Some(records) = self.on_frame(frame)? {
-                        return Ok(Some(records));
+                        // That it goes on is told before what comes.
+                        self.advance();
+                        self.notes.push_back(Turn::Records(records));
                     }
                 }
                 word = self.questions.next() => self.on_word(word),
@@ -208,28 +267,30 @@ impl Reader {
     }
 
     /// Does all that can be done now.
-    fn advance(&mut self) -> Result<(), ReadError> {
+    fn advance(&mut self) {
         self.pilot.on_time(self.shared.now(), &mut self.shared.beliefs());
-        let mut outcome = Ok(());
         for action in self.pilot.take_actions() {
             match action {
                 ReadAction::Ask(question) => self.questions.ask(question),
                 ReadAction::StopAsking => self.questions.stop(),
-                ReadAction::Open { source, node, read, limit } => {
+                ReadAction::Open { source, node, read, onward, limit } => {
                     let shared = self.shared.clone();
                     self.opening.spawn(async move {
-                        let request = Request::Read(read);
+                        let request = if onward {
+                            Request::Onward(Onward::Read(read))
+                        } else {
+                            Request::Read(read)
+                        };
                         (source, shared.connections.open(node, &request, limit).await)
                     });
                 }
                 ReadAction::Close(number) => {
                     self.source.take_if(|source| source.number == number);
                 }
-                ReadAction::Fail(trouble) => outcome = Err(self.error(trouble)),
-                ReadAction::GoesOn => {}
+                ReadAction::Fail(trouble) => self.notes.push_back(Turn::Failed(trouble)),
+                ReadAction::GoesOn => self.notes.push_back(Turn::GoesOn),
             }
         }
-        outcome
     }
 
     fn wake_at(&self) -> Instant {

@@ -41,6 +41,8 @@ pub enum ReadAction {
         node: NodeId,
         /// What to ask for.
         read: Read,
+        /// Whether that node is to hand it on to the leader.
+        onward: bool,
         /// How long somebody waits for it, at most.
         limit: Duration,
     },
@@ -106,6 +108,8 @@ pub struct ReadPilot {
     search_at: Moment,
     /// Failures since a node last served this read.
     troubles: u32,
+    /// Which of several to go to first: another for each client, and after each detour.
+    turn: u32,
     /// Since when it has not been served; `None` while it is.
     unserved_since: Option<Moment>,
     /// What the last failure was, if it has a name.
@@ -132,7 +136,8 @@ struct Source {
 
 impl ReadPilot {
     /// A read that waits for each batch at most `timeout`.
-    pub fn new(options: ReadOptions, timeout: Duration, jitter: Jitter) -> Self {
+    pub fn new(options: ReadOptions, timeout: Duration, mut jitter: Jitter) -> Self {
+        let turn = jitter.turn();
         let position = match options.from {
             ReadFrom::Offset(offset) => Some(offset),
             ReadFrom::Last(_) => None,
@@ -148,6 +153,7 @@ impl ReadPilot {
             search: None,
             search_at: Moment::ORIGIN,
             troubles: 0,
+            turn,
             unserved_since: None,
             trouble: None,
             has_complained: false,
@@ -166,6 +172,11 @@ impl ReadPilot {
         self.done
     }
 
+    /// Whether the read goes on in spite of that.
+    pub fn waits_out(&self, trouble: Trouble) -> bool {
+        self.options.follow && trouble != Trouble::Refused
+    }
+
     /// What is to be done, in this order. Empty after.
     pub fn take_actions(&mut self) -> Vec<ReadAction> {
         std::mem::take(&mut self.actions)
@@ -181,15 +192,22 @@ impl ReadPilot {
         [self.deadline(), next].into_iter().flatten().min()
     }
 
-    /// Somebody waits for the next records from now on.
+    /// Somebody waits for the next records from now on, with fresh patience.
     pub fn on_wait(&mut self, now: Moment) {
+        if self.has_complained {
+            self.unserved_since = Some(now);
+            self.has_complained = false;
+        }
+        self.on_look(now);
+    }
+
+    /// Somebody looks for the next records from now on, and has been told if it is not served.
+    pub fn on_look(&mut self, now: Moment) {
         if !self.options.follow {
             self.unserved_since = Some(now);
             self.has_complained = false;
-        } else if self.has_complained || self.source.is_none() && self.unserved_since.is_none() {
-            // Whoever asks again begins with fresh patience.
-            self.unserved_since = Some(now);
-            self.has_complained = false;
+        } else if self.source.is_none() {
+            self.unserved_since.get_or_insert(now);
         }
         if let Some(source) = &mut self.source {
             // What came while nobody looked is still to be heard.
@@ -228,7 +246,7 @@ impl ReadPilot {
         link: LinkNumber,
         welcome: &Welcome,
     ) {
-        beliefs.route.on_welcome(welcome);
+        beliefs.on_welcome(welcome);
         if let Some(search) = &mut self.search {
             search.on_welcome(now, link, welcome, &mut self.jitter);
         }
@@ -332,7 +350,7 @@ impl ReadPilot {
             }
         }
         if self.search.is_none() {
-            self.begin(now);
+            self.begin(now, beliefs);
         }
         let Some(search) = &mut self.search else { return };
         match search.verdict(now, beliefs) {
@@ -341,7 +359,7 @@ impl ReadPilot {
                 if self.source.is_some() {
                     self.lose(now);
                 }
-                self.open(now, way);
+                self.open(now, beliefs, way);
             }
             Some(Verdict::Confirmed) => self.confirmed(now),
             Some(Verdict::Refused) => {
@@ -352,10 +370,10 @@ impl ReadPilot {
     }
 
     /// Looks for whom to read from, or whether the one who is quiet still serves.
-    fn begin(&mut self, now: Moment) {
+    fn begin(&mut self, now: Moment, beliefs: &mut Beliefs) {
         let Some(source) = self.source else {
             if self.search_at <= now {
-                self.look(now);
+                self.look(now, beliefs);
             }
             return;
         };
@@ -367,23 +385,31 @@ impl ReadPilot {
             Some(_) => Wanted::Leader { word: false },
             None => Wanted::Node(node),
         };
-        self.search = Some(Search::new(now, wanted, Some(Suspect { node, leading, link })));
+        let search = Search::new(now, wanted, Some(Suspect { node, leading, link }));
+        self.search = Some(search.in_turn(self.turn));
     }
 
-    fn look(&mut self, now: Moment) {
+    fn look(&mut self, now: Moment, beliefs: &mut Beliefs) {
         let wanted = match self.options.consistency {
             Consistency::Linearizable => Wanted::Leader { word: false },
             Consistency::Stale { node: None } => Wanted::Anybody,
             Consistency::Stale { node: Some(node) } => {
                 // There is nothing to look for.
-                return self.open(now, Way { node, leading: None, commit_index: None });
+                let way = Way { node, leading: None, commit_index: None };
+                return self.open(now, beliefs, way);
             }
         };
-        self.search = Some(Search::new(now, wanted, None));
+        self.search = Some(Search::new(now, wanted, None).in_turn(self.turn));
     }
 
-    fn open(&mut self, now: Moment, way: Way) {
+    fn open(&mut self, now: Moment, beliefs: &mut Beliefs, way: Way) {
         self.stop_search();
+        let onward = way.is_detour();
+        if let Some(leading) = way.leading.filter(|_| onward) {
+            // From here it cannot be reached, until its own word comes.
+            self.turn = self.turn.wrapping_add(1);
+            beliefs.route.on_failed(leading.node);
+        }
         self.sources_opened += 1;
         let Way { node, leading, .. } = way;
         let number = SourceNumber(self.sources_opened);
@@ -392,7 +418,7 @@ impl ReadPilot {
             Some(Source { number, node, leading, link: None, quiet_since: now, patience });
         let limit = self.deadline().map_or(self.timeout, |deadline| deadline.since(now));
         let read = self.rest();
-        self.actions.push(ReadAction::Open { source: number, node, read, limit });
+        self.actions.push(ReadAction::Open { source: number, node, read, onward, limit });
     }
 
     /// The rest of the read. A followed read that begins at the end first asks, reading nothing,

@@ -2,8 +2,11 @@
 //!
 //! Everything here is a function of what was heard and of the time; sockets and timers are the
 //! driver's. A search begins with what is known and the hints that were given, each of which has a
-//! moment to itself; then everybody is asked at once, the registry too, each again and again at its
-//! own pace, so that none waits for one that is dead:
+//! moment to itself; then everybody is asked at once, each again and again at its own pace, so that
+//! none waits for one that is dead. Only a client that has met nobody yet asks one after the other, a
+//! moment apart, and whoever is named as the leader at once: a handshake costs a node a hundred times
+//! what an answer does, and of a crowd that has just come each would make three. The registry is asked
+//! when the nodes have not said who leads for a moment.
 //!
 //! ```text
 //!   hint ──── answers: it leads ────────────────────────────► a way
@@ -11,6 +14,9 @@
 //!     ▼                                                        │
 //!   everybody ── the leader's own word, of the highest term ───┘
 //! ```
+//!
+//! If the leader itself cannot be reached, and others that can be say who it is, one of these is the
+//! way: it hands on what it is sent ([`Way::is_detour`]). The leader's own word ends that.
 //!
 //! A question that is not answered is not begun anew: another one is put beside it, each given twice
 //! the time of the one before, so that neither a slow network nor a dead connection is waited for in
@@ -23,8 +29,8 @@ use super::backoff::Jitter;
 use super::moment::Moment;
 use super::route::{Leading, Next, Route};
 use crate::limits::{
-    CLIENT_ANSWER_TIMEOUT, CLIENT_HEDGE_AFTER, CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX,
-    REGISTRY_ASK_EVERY, REGISTRY_ASK_EVERY_MAX,
+    CLIENT_ANSWER_TIMEOUT, CLIENT_DETOUR_AFTER, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER,
+    CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX, REGISTRY_ASK_EVERY, REGISTRY_ASK_EVERY_MAX,
 };
 use crate::types::{Index, NodeId};
 use crate::wire::api::{Role, Welcome};
@@ -52,8 +58,18 @@ pub struct Beliefs {
     pub route: Route,
     /// Every node of which an address is known.
     pub nodes: BTreeSet<NodeId>,
+    /// Those that have answered this client.
+    pub met: BTreeSet<NodeId>,
     /// Whether there is a registry to ask.
     pub has_registry: bool,
+}
+
+impl Beliefs {
+    /// A node gave an account of itself.
+    pub fn on_welcome(&mut self, welcome: &Welcome) {
+        self.met.insert(welcome.node);
+        self.route.on_welcome(welcome);
+    }
 }
 
 /// Something to ask.
@@ -130,6 +146,13 @@ pub struct Way {
     pub commit_index: Option<Index>,
 }
 
+impl Way {
+    /// Whether it leads to the leader by way of another node.
+    pub fn is_detour(&self) -> bool {
+        self.leading.is_some_and(|leading| leading.node != self.node)
+    }
+}
+
 /// What a search has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -153,6 +176,10 @@ pub struct Search {
     asks_all: bool,
     /// The suspect has said that it still is what it was.
     confirmed: Option<Confirmed>,
+    /// Another number, another order: of those who are asked one after the other, and of detours.
+    turn: u32,
+    /// Whether the client had met nobody when it first asked.
+    is_first_contact: Option<bool>,
     asked: BTreeMap<NodeId, Asked>,
     registry_at: Moment,
     registry_pause: Duration,
@@ -172,12 +199,14 @@ struct Asked {
     open: Vec<Moment>,
     next_at: Moment,
     /// How long the next question may go unanswered before another one is put beside it.
-    patience: Duration,
+    patience: Option<Duration>,
     /// Questions in a row that failed.
     failures: u32,
     silence: Option<Silence>,
     heard: bool,
     commit_index: Option<Index>,
+    /// Whom else it named as the leader.
+    names: Option<Leading>,
 }
 
 impl Search {
@@ -193,10 +222,18 @@ impl Search {
             hints_left: 2,
             asks_all: suspect.is_some() || !matches!(wanted, Wanted::Leader { .. }),
             confirmed: None,
+            turn: 0,
+            is_first_contact: None,
             asked: BTreeMap::new(),
-            registry_at: now,
+            registry_at: now + CLIENT_HEDGE_AFTER,
             registry_pause: REGISTRY_ASK_EVERY,
         }
+    }
+
+    /// The same in another order: see the field.
+    #[must_use]
+    pub fn in_turn(self, turn: u32) -> Self {
+        Self { turn, ..self }
     }
 
     /// What is to be asked now. Extra calls are harmless.
@@ -209,13 +246,16 @@ impl Search {
             return questions;
         }
         self.asked.retain(|node, _| beliefs.nodes.contains(node));
-        let wanted = self.wanted;
-        for node in beliefs.nodes.iter().copied().filter(|node| wanted.concerns(*node)) {
-            let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
-            questions.extend(asked.question(now, node));
+        let is_first_contact = *self.is_first_contact.get_or_insert(beliefs.met.is_empty());
+        for (place, node) in (0..).zip(self.in_order(beliefs)) {
+            let wait = if is_first_contact { CLIENT_HEDGE_AFTER * place } else { Duration::ZERO };
+            let first_at = if is_first_contact { self.began + wait } else { now };
+            let asked = self.asked.entry(node).or_insert_with(|| Asked::new(first_at));
+            questions.extend(asked.question(now, node, beliefs));
         }
         let wants_leader = matches!(self.wanted, Wanted::Leader { .. });
-        if beliefs.has_registry && wants_leader && self.registry_at <= now {
+        let registry_is_due = self.registry_at <= now || beliefs.nodes.is_empty();
+        if beliefs.has_registry && wants_leader && registry_is_due {
             let limit = self.registry_pause;
             self.registry_at = now + limit;
             self.registry_pause = (limit * 2).min(REGISTRY_ASK_EVERY_MAX);
@@ -228,7 +268,7 @@ impl Search {
     pub fn wake_at(&self) -> Option<Moment> {
         let hint = self.hint.map(|(_, until)| until);
         let nodes = self.asked.values().filter_map(Asked::wake_at).min();
-        let confirmed = self.confirmed.map(|_| self.began + CLIENT_HEDGE_AFTER);
+        let confirmed = self.confirmed.map(|_| self.began + self.patience());
         let registry = self.asks_all.then_some(self.registry_at);
         [hint, nodes.filter(|_| self.asks_all), confirmed, registry].into_iter().flatten().min()
     }
@@ -245,7 +285,11 @@ impl Search {
         self.hint = self.hint.filter(|(hinted, _)| *hinted != node);
         let pause = jitter.between_questions(now.since(self.began));
         let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
-        asked.on_answer(now + pause, welcome.commit_index);
+        asked.on_answer(now + pause, welcome);
+        if let Some(leader) = welcome.leader.filter(|leader| *leader != node) {
+            let asked = self.asked.entry(leader).or_insert_with(|| Asked::new(now));
+            asked.hasten(now);
+        }
         if let Some(suspect) = self.suspect.filter(|suspect| suspect.is_confirmed_by(welcome)) {
             let own = suspect.link == Some(link);
             let before = self.confirmed == Some(Confirmed::ByItsOwn);
@@ -290,9 +334,13 @@ impl Search {
     fn found(&self, now: Moment, beliefs: &Beliefs) -> Option<Verdict> {
         let way = match self.wanted {
             Wanted::Leader { word } => {
-                let leading = beliefs.route.leader()?;
-                let known = !word || self.commit_of(leading.node).is_some();
-                known.then(|| self.way(leading.node, Some(leading)))?
+                let believed = beliefs.route.leader();
+                let leader =
+                    believed.filter(|leading| !word || self.commit_of(leading.node).is_some());
+                let direct = leader.map(|leading| self.way(leading.node, Some(leading)));
+                return direct
+                    .and_then(|way| self.judge(now, way, beliefs))
+                    .or_else(|| self.judge(now, self.detour(now)?, beliefs));
             }
             Wanted::Anybody | Wanted::Node(_) => {
                 let heard = self
@@ -302,17 +350,49 @@ impl Search {
                 self.way(*heard.0, None)
             }
         };
+        self.judge(now, way, beliefs)
+    }
+
+    /// What it amounts to that this is the way.
+    fn judge(&self, now: Moment, way: Way, beliefs: &Beliefs) -> Option<Verdict> {
         match self.suspect {
             Some(suspect) if suspect.is_on(&way) => self.after_confirmation(now, way, beliefs),
             _ => Some(Verdict::Found(way)),
         }
     }
 
+    /// The way by another node: that of the highest term among those who name a leader that has
+    /// itself been silent for long enough.
+    fn detour(&self, now: Moment) -> Option<Way> {
+        if !self.is_on_detour() && now.since(self.began) < CLIENT_DETOUR_AFTER {
+            return None;
+        }
+        let heard = || self.asked.iter().filter(|(_, asked)| asked.silence.is_none());
+        let named = || heard().filter_map(|(node, asked)| Some((asked.names?, *node)));
+        let is_silent = |leading: &Leading| self.commit_of(leading.node).is_none();
+        let leading = named().map(|(leading, _)| leading).filter(is_silent).max()?;
+        let nodes: Vec<NodeId> =
+            named().filter(|(named, _)| *named == leading).map(|(_, node)| node).collect();
+        let suspected = self.suspect.map(|suspect| suspect.node);
+        let next = nodes.get(self.turn as usize % nodes.len()).copied();
+        let node = suspected.filter(|suspected| nodes.contains(suspected)).or(next)?;
+        Some(self.way(node, Some(leading)))
+    }
+
+    fn is_on_detour(&self) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.is_detour())
+    }
+
+    /// How long others are given to say better. A leader that could not be reached gets more.
+    fn patience(&self) -> Duration {
+        if self.is_on_detour() { CLIENT_DETOUR_AFTER } else { CLIENT_HEDGE_AFTER }
+    }
+
     /// The suspect is still the one. Others are given a moment to claim that they lead; then, if its
     /// word came only over another connection than the one it is silent on, that one is dead.
     fn after_confirmation(&self, now: Moment, way: Way, beliefs: &Beliefs) -> Option<Verdict> {
         let confirmed = self.confirmed?;
-        let patient = now.since(self.began) >= CLIENT_HEDGE_AFTER;
+        let patient = now.since(self.began) >= self.patience();
         let heard = |node: &NodeId| self.asked.get(node).is_some_and(|asked| asked.heard);
         let enough = patient || beliefs.nodes.iter().all(heard);
         enough.then_some(match confirmed {
@@ -341,10 +421,19 @@ impl Search {
                 self.hint = Some((node, now + CLIENT_HEDGE_AFTER));
                 let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
                 asked.next_at = asked.next_at.min(now);
-                questions.extend(asked.question(now, node));
+                questions.extend(asked.question(now, node, beliefs));
             }
             Next::AskAll => self.asks_all = true,
         }
+    }
+
+    /// Those to ask, each client beginning with another.
+    fn in_order(&self, beliefs: &Beliefs) -> Vec<NodeId> {
+        let concerned = beliefs.nodes.iter().copied();
+        let mut nodes: Vec<NodeId> = concerned.filter(|node| self.wanted.concerns(*node)).collect();
+        let turn = self.turn as usize % nodes.len().max(1);
+        nodes.rotate_left(turn);
+        nodes
     }
 
     fn way(&self, node: NodeId, leading: Option<Leading>) -> Way {
@@ -366,12 +455,17 @@ impl Suspect {
         self.node == way.node && self.leading == way.leading
     }
 
+    fn is_detour(&self) -> bool {
+        self.leading.is_some_and(|leading| leading.node != self.node)
+    }
+
     fn is_confirmed_by(&self, welcome: &Welcome) -> bool {
-        let leads = |leading: Leading| {
-            let same = welcome.node == leading.node && welcome.term == leading.term;
-            same && welcome.role == Role::Leader && welcome.ready
+        let still = |leading: Leading| {
+            let leads = welcome.role == Role::Leader && welcome.ready;
+            let follows = welcome.leader == Some(leading.node);
+            welcome.term == leading.term && if self.is_detour() { follows } else { leads }
         };
-        self.leading.map_or(welcome.node == self.node, leads)
+        welcome.node == self.node && self.leading.is_none_or(still)
     }
 }
 
@@ -380,39 +474,53 @@ impl Asked {
         Self {
             open: vec![],
             next_at: now,
-            patience: CLIENT_ANSWER_TIMEOUT,
+            patience: None,
             failures: 0,
             silence: None,
             heard: false,
             commit_index: None,
+            names: None,
         }
     }
 
     /// The next question, if its time has come.
-    fn question(&mut self, now: Moment, node: NodeId) -> Option<Question> {
+    fn question(&mut self, now: Moment, node: NodeId, beliefs: &Beliefs) -> Option<Question> {
         if self.next_at > now || self.silence == Some(Silence::Gone) {
             return None;
         }
         self.open.retain(|until| *until > now);
         let fresh = !self.open.is_empty();
-        let limit = self.patience * CLIENT_QUESTIONS_MAX;
+        // With one whom nobody has met a connection is being made, which goes on trying by itself.
+        let met = beliefs.met.contains(&node);
+        let first = if met { CLIENT_ANSWER_TIMEOUT } else { CLIENT_DIAL_PATIENCE };
+        let patience = self.patience.unwrap_or(first);
+        let limit = patience * CLIENT_QUESTIONS_MAX;
         self.open.push(now + limit);
-        self.next_at = now + self.patience;
-        self.patience = (self.patience * 2).min(CLIENT_PATIENCE_MAX);
+        self.next_at = now + patience;
+        self.patience = Some((patience * 2).min(CLIENT_PATIENCE_MAX));
         Some(Question::Node { node, fresh, limit })
+    }
+
+    /// Asks it now, if it is not being asked.
+    fn hasten(&mut self, now: Moment) {
+        if self.open.is_empty() && !self.heard {
+            self.next_at = self.next_at.min(now);
+        }
     }
 
     fn wake_at(&self) -> Option<Moment> {
         (self.silence != Some(Silence::Gone)).then_some(self.next_at)
     }
 
-    fn on_answer(&mut self, next_at: Moment, commit_index: Index) {
+    fn on_answer(&mut self, next_at: Moment, welcome: &Welcome) {
         self.open.clear();
         self.next_at = next_at;
         self.failures = 0;
         self.silence = None;
         self.heard = true;
-        self.commit_index = Some(commit_index);
+        self.commit_index = Some(welcome.commit_index);
+        let named = welcome.leader.filter(|node| *node != welcome.node);
+        self.names = named.map(|node| Leading { term: welcome.term, node });
     }
 
     fn on_silence(&mut self, now: Moment, silence: Silence, jitter: &mut Jitter) {

@@ -389,6 +389,89 @@ async fn a_tail_without_a_leader_ends_after_its_timeout() {
 }
 
 #[tokio::test]
+async fn a_tail_outlives_any_time_without_a_leader_and_says_so_once() {
+    let fake = Fake::start();
+    let client = fake.client_for(SHORT);
+    let mut tail = client.read(ReadOptions { follow: true, ..ReadOptions::default() });
+    assert!(tokio::time::timeout(SHORT * 2, tail.step()).await.is_err(), "idle is no trouble");
+    fake.change(|world| world.leader = None);
+    let said = soon(tail.step()).await.unwrap().unwrap();
+    let unavailable = Unavailable::NoLeader { answered: 3, known: 3 };
+    assert_eq!(said, Step::Waits(ReadError::Unavailable(unavailable)));
+    assert!(tokio::time::timeout(SHORT * 3, tail.step()).await.is_err(), "it is said once");
+    fake.elect(3);
+    assert_eq!(soon(tail.step()).await.unwrap(), Some(Step::GoesOn));
+    soon(client.append(records("0"))).await.unwrap();
+    let Some(Step::Records(read)) = soon(tail.step()).await.unwrap() else { panic!("no records") };
+    assert_eq!(read.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_far_away_needs_time_and_nothing_else() {
+    // A round trip takes longer than the first attempt may.
+    let fake = Fake::behind(Duration::from_millis(270));
+    let client = fake.client();
+    let appended = soon(client.append(records("a"))).await.unwrap();
+    assert_eq!((appended.offset, appended.leader), (Offset::ZERO, n(1)));
+    let mut reader = client.read(ReadOptions::default());
+    assert_eq!(read_all(&mut reader, 1).await.len(), 1);
+    assert_eq!(soon(reader.next()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_without_a_word_holds_nobody() {
+    let fake = Fake::behind(Duration::ZERO);
+    let client = fake.client();
+    let mut tail = client.read(ReadOptions { follow: true, ..ReadOptions::default() });
+    soon(client.append(records("a"))).await.unwrap();
+    assert_eq!(read_all(&mut tail, 1).await.len(), 1);
+    for relay in &fake.relays {
+        relay.shut_out();
+    }
+    // The leader never changes: it is reached over another connection, from another port.
+    soon(client.append(records("b"))).await.unwrap();
+    assert_eq!(read_all(&mut tail, 1).await.len(), 1);
+    assert_eq!(fake.texts(), ["a", "b"]);
+    let handed = fake.change(|world| world.handed.clone());
+    assert!(handed.iter().all(|(node, client, _)| (*node, *client) == (n(1), handed[0].1)));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_reach_the_leader_goes_by_way_of_the_others() {
+    let fake = Fake::behind(Duration::ZERO);
+    let to_the_leader = &fake.relays[0];
+    to_the_leader.set_silent(true);
+    let client = fake.client();
+    let appended = soon(client.append(records("a"))).await.unwrap();
+    assert_eq!(appended.leader, n(1));
+    let mut tail = client.read(ReadOptions { follow: true, ..ReadOptions::default() });
+    assert_eq!(read_all(&mut tail, 1).await.len(), 1);
+    let status = soon(client.status()).await;
+    assert_eq!(status.leader, None);
+    let leading = Leading { term: Term::new(1), node: n(1) };
+    let by = vec![n(2), n(3)];
+    assert_eq!(status.unavailable, Some(Unavailable::OutOfReach { leading, by }));
+    // It is reached, and then not any more, with a request on its way.
+    to_the_leader.set_silent(false);
+    let other = fake.client();
+    soon(other.append(records("b"))).await.unwrap();
+    to_the_leader.set_silent(true);
+    soon(other.append(records("c"))).await.unwrap();
+    assert_eq!(read_all(&mut tail, 2).await.len(), 2);
+    assert_eq!(fake.texts(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn nodes_that_take_no_more_connections_are_said_to_refuse() {
+    let fake = Fake::start();
+    fake.change(|world| world.crowded = true);
+    let error = soon(fake.client_for(SHORT).append(records("a"))).await.unwrap_err();
+    assert_eq!(error, AppendError::Unavailable(Unavailable::Crowded));
+    assert_eq!(error.to_string(), "the nodes refuse: too many connections");
+    assert_eq!(error.outcome().exit_code(), 3);
+}
+
+#[tokio::test]
 async fn reads_end_when_nobody_serves_them() {
     let fake = Fake::start();
     fake.change(|world| world.leader = None);

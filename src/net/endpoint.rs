@@ -14,7 +14,7 @@ use rustix::net::sockopt;
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tracing::debug;
 
 use super::guests::{Guest, Guests, Width};
@@ -182,8 +182,9 @@ impl Endpoint {
         let mut config = ServerConfig::with_crypto(credentials.server_crypto(accepts));
         config
             .transport_config(Arc::new(server_transport()))
-            // The address of a node does not change while it is connected.
-            .migration(false)
+            // A client's may change while it is connected: routers forget it and give it another, it
+            // goes from one network to the next. A node's does not, see `Connection::moved`.
+            .migration(true)
             .max_incoming(HANDSHAKES_WAITING_MAX + HANDSHAKES_MAX)
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(4 << 20);
@@ -220,6 +221,21 @@ impl Endpoint {
         let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
         let names = Names::default();
         Ok(Self { inner, credentials: credentials.clone(), names, listener: None })
+    }
+
+    /// Another socket that only dials, with the same credentials: what a router between here and
+    /// there remembers of this one says nothing of that one. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn sibling(&self) -> Result<Self, BindError> {
+        let other = Self::client(&self.credentials)?;
+        Ok(Self { names: self.names.clone(), ..other })
+    }
+
+    /// Whether any connection of this socket is open, or being made.
+    pub fn is_in_use(&self) -> bool {
+        self.inner.open_connections() > 0
     }
 
     /// Where it listens.
@@ -375,7 +391,7 @@ fn client_transport(protocol: Protocol) -> TransportConfig {
             let transport = transport(PEER_IDLE_TIMEOUT, Some(PEER_KEEP_ALIVE));
             (transport, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
         }
-        Protocol::Client | Protocol::Registry => {
+        Protocol::Client | Protocol::Registry | Protocol::Onward => {
             let transport = transport(CLIENT_IDLE_TIMEOUT, Some(CLIENT_KEEP_ALIVE));
             (transport, CLIENT_STREAM_WINDOW_BYTES, CLIENT_CONNECTION_WINDOW_BYTES)
         }
@@ -492,6 +508,8 @@ pub struct Connection {
     protocol: Protocol,
     /// The place that it has at a server; `None` on the side that dialled.
     guest: Option<Arc<Guest>>,
+    /// Where the other side was when the connection was made.
+    origin: SocketAddr,
 }
 
 impl Connection {
@@ -506,7 +524,8 @@ impl Connection {
         let protocol = protocol.ok_or_else(|| refuse(Problem::Protocol))?;
         let identity = identity
             .map_err(|_| refuse(Problem::TheirCertificate(CertificateProblem::NoIdentity)))?;
-        Ok(Self { inner, identity: Arc::new(identity), protocol, guest: None })
+        let origin = inner.remote_address();
+        Ok(Self { inner, identity: Arc::new(identity), protocol, guest: None, origin })
     }
 
     /// The connection of somebody who has a place here.
@@ -539,6 +558,15 @@ impl Connection {
     /// Where the other side is.
     pub fn remote_address(&self) -> SocketAddr {
         canonical(self.inner.remote_address())
+    }
+
+    /// Resolves when the other side speaks from another address than at first, which only one that
+    /// has dialled can. Clients may; between nodes it is not to be trusted: whoever sits in between
+    /// could lead a link wherever he likes. Noticed within [`PEER_KEEP_ALIVE`].
+    pub async fn moved(&self) {
+        while self.inner.remote_address() == self.origin {
+            sleep(PEER_KEEP_ALIVE).await;
+        }
     }
 
     /// Opens a stream; only the side that dialled may. The other side learns of it with the first
@@ -590,6 +618,7 @@ mod tests {
 
     use tokio::runtime::Builder;
 
+    use super::super::testing::relay::Relay;
     use super::super::testing::{
         Certificates, a_node, any_port, connect, echo, number, number_in, refused, soon, successor,
     };
@@ -819,6 +848,25 @@ mod tests {
         let _successor = successor(address, &credentials, Protocol::Client).await;
         // Long before it would be gone as silent.
         assert_eq!(soon(first_answer(&kept)).await, lost(Problem::Restarted));
+    }
+
+    #[tokio::test]
+    async fn a_clients_connection_outlives_its_address_and_the_node_notices() {
+        let certificates = Certificates::of(1);
+        let server = certificates.server("n1", &[Protocol::Client]);
+        let relay = Relay::new(server.local_address(), Duration::ZERO);
+        let client = certificates.client("client");
+        let expect = a_node();
+        let dialling = client.connect(relay.address(), &expect, Protocol::Client);
+        let dialled = soon(dialling).await.unwrap();
+        let accepted = soon(server.accept()).await.unwrap();
+        tokio::spawn(echo(accepted.clone()));
+        assert_eq!(soon(first_answer(&dialled)).await, Ok(7));
+        let still = timeout(Duration::ZERO, accepted.moved()).await;
+        assert!(still.is_err(), "it is where it was");
+        relay.forget();
+        assert_eq!(soon(first_answer(&dialled)).await, Ok(7));
+        soon(accepted.moved()).await;
     }
 
     #[tokio::test]

@@ -56,6 +56,8 @@ pub(super) enum LinkError {
     WrongHello,
     #[error("no hello came in time")]
     NoHello,
+    #[error("it speaks from another address than at first")]
+    Moved,
     #[error("this node is being stopped")]
     Stopped,
 }
@@ -67,7 +69,7 @@ impl LinkError {
             Self::Frame(_) | Self::WrongLane | Self::Stream(StreamError::Frame(_)) => {
                 Close::Malformed
             }
-            Self::Impostor => Close::NotAllowed,
+            Self::Impostor | Self::Moved => Close::NotAllowed,
             Self::WrongHello => Close::WrongHello,
             Self::NoHello | Self::Stream(StreamError::TimedOut { .. }) => Close::TimedOut,
             Self::Stopped => Close::Stopping,
@@ -168,10 +170,13 @@ impl Link {
         tasks.spawn(receive(entries.receiver, Lane::Entries, from, inbound));
         tasks.spawn(send(entries.sender, Lane::Entries, outbox.clone(), None));
         tasks.spawn(send(urgent.sender, Lane::Urgent, outbox, welcome));
-        let error = match tasks.join_next().await {
-            Some(Ok(error)) => error,
-            // A task of ours was ended from outside: only the runtime's end does that.
-            Some(Err(_)) | None => LinkError::Stopped,
+        let error = tokio::select! {
+            ended = tasks.join_next() => match ended {
+                Some(Ok(error)) => error,
+                // A task of ours was ended from outside: only the runtime's end does that.
+                Some(Err(_)) | None => LinkError::Stopped,
+            },
+            () = connection.moved() => LinkError::Moved,
         };
         connection.close(error.close());
         error

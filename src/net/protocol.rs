@@ -1,4 +1,4 @@
-//! The three protocols, and who may speak them.
+//! The four protocols, and who may speak them.
 
 use super::tls::CertificateRole;
 
@@ -11,11 +11,13 @@ pub enum Protocol {
     Client,
     /// Questions to a registry.
     Registry,
+    /// What a node hands on to the leader for a client that does not reach it.
+    Onward,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 3] = [Self::Peer, Self::Client, Self::Registry];
+    pub const ALL: [Self; 4] = [Self::Peer, Self::Client, Self::Registry, Self::Onward];
 
     /// Its name in the handshake. A change that old programs would misread takes a new number.
     pub const fn alpn(self) -> &'static [u8] {
@@ -23,6 +25,7 @@ impl Protocol {
             Self::Peer => b"annal-peer/1",
             Self::Client => b"annal-client/1",
             Self::Registry => b"annal-registry/1",
+            Self::Onward => b"annal-onward/1",
         }
     }
 
@@ -36,10 +39,11 @@ impl Protocol {
     pub const fn is_open_to(self, role: CertificateRole) -> bool {
         use CertificateRole::{Admin, Client, Node, Registry};
         match (self, role) {
-            (Self::Peer, Node)
+            (Self::Peer | Self::Onward, Node)
             | (Self::Client, Client | Admin)
             | (Self::Registry, Node | Client | Admin | Registry) => true,
-            (Self::Peer, Client | Admin | Registry) | (Self::Client, Node | Registry) => false,
+            (Self::Peer | Self::Onward, Client | Admin | Registry)
+            | (Self::Client, Node | Registry) => false,
         }
     }
 }

@@ -61,19 +61,29 @@ impl Shares {
     /// The part of a new connection.
     pub(super) fn open(&self, connection: &Connection) -> Caller {
         let identity = connection.identity().to_string();
+        // One connection carries what a node hands on for many clients.
+        let streams_max = match connection.identity().role {
+            CertificateRole::Node => limits::ONWARD_STREAMS_MAX,
+            _ => limits::APPEND_STREAMS_PER_CONNECTION_MAX,
+        };
         Caller {
             role: connection.identity().role,
             address: connection.remote_address(),
             inbound: self.inbound.open(&identity),
             loaded: self.loaded.open(&identity),
             sent: self.sent.open(&identity),
-            append_streams: Semaphore::new(limits::APPEND_STREAMS_PER_CONNECTION_MAX),
+            append_streams: Semaphore::new(streams_max),
             identity,
         }
     }
 }
 
 impl Caller {
+    /// Room for so many bytes of requests, once there is some.
+    pub(super) async fn hold(&self, bytes: usize) -> Held {
+        self.inbound.take(bytes).await
+    }
+
     /// Takes a request out of its frame, once there is room for what it comes to. `None` if it is
     /// none.
     pub(super) async fn take_request(

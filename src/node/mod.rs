@@ -22,6 +22,7 @@ pub mod config;
 mod driver;
 pub mod init;
 mod narrator;
+mod onward;
 pub mod ports;
 pub mod privacy;
 mod process;

@@ -16,6 +16,7 @@ use super::config::NodeConfig;
 use super::driver::{self, Driver, Inputs, Outputs};
 use super::init::NEW_FILE;
 use super::narrator::Narrator;
+use super::onward::Ways;
 use super::published::Published;
 use super::service::{self, Service};
 use crate::limits;
@@ -95,7 +96,7 @@ impl RunError {
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
     let Settings { data, config, credentials } = settings;
     let (folder, found) = (data.clone(), config.clone());
-    let protocols = [Protocol::Peer, Protocol::Client];
+    let protocols = [Protocol::Peer, Protocol::Client, Protocol::Onward];
     // Taken before the store is opened and after its lock: a second process of one folder is told of
     // the folder.
     let Some(lock) = unless_stopped(&stop, move || Ok(store::lock(&folder)?)).await? else {
@@ -153,6 +154,7 @@ async fn serve(
         shares: Shares::new(),
         births: Births::default(),
         reader: reader.clone(),
+        ways: Ways::new(endpoint.clone()),
     };
     let registry = config.registry.clone().map(|address| Registry {
         endpoint: endpoint.clone(),

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::births::Births;
 use super::caller::{Caller, Shares};
 use super::driver::{Answer, Command};
+use super::onward::{self, Ways};
 use super::published::Published;
 use super::reading;
 use crate::address::Address;
@@ -25,7 +26,8 @@ use crate::net::{
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId, Seq, Term};
 use crate::wire::api::{
-    AppendRefusal, AppendReplies, AppendReply, AppendRequest, CrashReply, Request, Role, Welcome,
+    AppendRefusal, AppendReplies, AppendReply, AppendRequest, CrashReply, Onward, Request, Role,
+    Welcome,
 };
 
 /// What serving a client takes.
@@ -44,13 +46,21 @@ pub(super) struct Service {
     /// How fast they may begin sessions.
     pub(super) births: Births,
     pub(super) reader: Reader,
+    /// Where streams are handed on to the leader.
+    pub(super) ways: Ways,
 }
 
 impl Service {
     /// Serves a connection until it ends.
     pub(super) async fn serve(self: Arc<Self>, connection: Connection) {
         let role = connection.identity().role;
-        if !matches!(role, CertificateRole::Client | CertificateRole::Admin) {
+        let is_open = match connection.protocol() {
+            // What another node hands on.
+            Protocol::Onward => role == CertificateRole::Node,
+            Protocol::Client => matches!(role, CertificateRole::Client | CertificateRole::Admin),
+            Protocol::Peer | Protocol::Registry => false,
+        };
+        if !is_open {
             connection.close(Close::NotAllowed);
             return;
         }
@@ -72,9 +82,27 @@ impl Service {
                 let welcome = self.welcome().to_frame();
                 let _ = caller.send(&mut stream.sender, &welcome, || {}).await;
             }
-            Request::Appends => self.serve_appends(stream, &caller).await,
-            Request::Read(read) => reading::serve(&self, &caller, stream, read).await,
+            Request::Appends => self.serve_request(stream, &caller, Onward::Appends).await,
+            Request::Read(read) => self.serve_request(stream, &caller, Onward::Read(read)).await,
+            // One hop, and no more.
+            Request::Onward(onward) if caller.role == CertificateRole::Node => {
+                self.serve_request(stream, &caller, onward).await;
+            }
+            Request::Onward(onward) => onward::serve(&self, stream, &caller, onward).await,
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
+        }
+    }
+
+    /// Serves here what may also be handed on.
+    pub(super) async fn serve_request(
+        &self,
+        stream: Stream,
+        caller: &Arc<Caller>,
+        request: Onward,
+    ) {
+        match request {
+            Onward::Appends => self.serve_appends(stream, caller).await,
+            Onward::Read(read) => reading::serve(self, caller, stream, read).await,
         }
     }
 
@@ -210,7 +238,9 @@ pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Servic
     while let Some(connection) = endpoint.accept().await {
         match connection.protocol() {
             Protocol::Peer => peers.accept(connection),
-            Protocol::Client => drop(tokio::spawn(Arc::clone(&service).serve(connection))),
+            Protocol::Client | Protocol::Onward => {
+                drop(tokio::spawn(Arc::clone(&service).serve(connection)));
+            }
             Protocol::Registry => connection.close(Close::NotAllowed),
         }
     }

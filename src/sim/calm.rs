@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::customer::Customer;
 use super::faults::all_nodes;
 use super::laws::Platter as _;
+use super::options::Class;
 use super::queue::Event;
 use super::random::{Purpose, Random};
 use super::templates::Template;
@@ -31,6 +32,9 @@ const TIMEOUTS_TO_SERVE: u64 = 20;
 
 /// And so much longer for what clients and resent messages take.
 const SLACK: Time = Time::from_secs(8);
+
+/// Ways to and fro that a client needs at most to be served, when it is far away.
+const ROUND_TRIPS_TO_SERVE: u64 = 40;
 
 /// How often it is looked whether all is well.
 const LOOK_EVERY: Time = Time::from_millis(50);
@@ -88,7 +92,8 @@ impl World {
     }
 
     fn bound(&self) -> Time {
-        self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + SLACK
+        let far = self.options.distance.times(ROUND_TRIPS_TO_SERVE);
+        self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + SLACK + far
     }
 
     fn choose_core(&mut self, able: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
@@ -167,6 +172,9 @@ impl World {
     /// Lets time pass until the core serves; says whether it did in time.
     fn must_serve(&mut self, core: &BTreeSet<NodeId>) -> bool {
         let probe = self.add_probe();
+        if self.options.classes.contains(&Class::Reach) {
+            self.part_probe(probe, core);
+        }
         let end = self.now + self.bound();
         let served = |world: &Self| {
             let customer = &world.customers[probe];
@@ -238,6 +246,20 @@ impl World {
         }
         // A law that broke meanwhile says more than that it took too long.
         !self.violations.is_empty()
+    }
+
+    /// The client whose requests must succeed reaches only others than the leader, or has connections
+    /// that are dead.
+    fn part_probe(&mut self, probe: usize, core: &BTreeSet<NodeId>) {
+        if self.chance.coin() {
+            self.kill_flows(probe);
+        }
+        let members: Vec<NodeId> = core.iter().copied().collect();
+        if members.len() > 1 {
+            let leader = self.leader().filter(|leader| core.contains(leader));
+            let node = leader.unwrap_or_else(|| self.chance.one_of(&members));
+            self.network.cut_client(FOR_EVER, probe, node);
+        }
     }
 
     /// A client whose requests must succeed.

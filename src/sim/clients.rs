@@ -10,8 +10,7 @@ use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
-use crate::types::NodeId;
-use crate::wire::api::{AppendReplies, Records, Request, Welcome};
+use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::{Answer, Question};
 
 /// The law of clients that wait for whoever will not answer.
@@ -59,11 +58,15 @@ impl World {
     fn grant(&mut self, client: usize, wish: Wish) {
         let life = self.customers[client].life;
         match wish {
-            Wish::Hello(node) => {
-                self.ask(Caller { client, life, question: 0 }, node, &Request::Hello);
+            Wish::Hello(node, link) => {
+                let caller = Caller { client, life, question: 0, node, link };
+                self.ask(caller, &Request::Hello);
             }
-            Wish::Read(node, question, read) => {
-                self.ask(Caller { client, life, question }, node, &Request::Read(read));
+            Wish::Read { node, link, question, read, onward } => {
+                let caller = Caller { client, life, question, node, link };
+                let request =
+                    if onward { Request::Onward(Onward::Read(read)) } else { Request::Read(read) };
+                self.ask(caller, &request);
             }
             Wish::AskRegistry => {
                 let at = self.now + self.network.delay();
@@ -71,13 +74,14 @@ impl World {
                 let asker = Asker::Client(client);
                 self.queue.push(at, Event::AskRegistry { asker, bytes });
             }
-            Wish::OpenLane(node, lane) => {
+            Wish::OpenLane { node, link, lane, onward } => {
                 let machine = &self.machines[Self::place(node)];
                 let incarnation = machine.process.as_ref().map(|process| process.incarnation);
                 let stream = incarnation.map(|incarnation| {
-                    self.network.open(self.now, (client, life), (node, incarnation))
+                    let place = (node, incarnation);
+                    self.network.open(self.now, (client, life), place, (link, onward))
                 });
-                self.customers[client].lane_opened(self.now, lane, stream);
+                self.customers[client].lane_opened(self.now, (lane, link), stream);
             }
             Wish::Send(stream, bytes) => self.pass(stream, bytes, true),
             Wish::CloseLane(stream) => self.network.close(stream),
@@ -91,9 +95,11 @@ impl World {
         }
     }
 
-    fn ask(&mut self, caller: Caller, node: NodeId, request: &Request) {
+    fn ask(&mut self, caller: Caller, request: &Request) {
         let at = self.now + self.network.delay();
-        if !self.network.question_is_lost() {
+        let Caller { client, node, link, .. } = caller;
+        let reaches = self.network.reaches(client, node, link);
+        if !self.network.question_is_lost() && reaches {
             let bytes = bytes_of(&request.to_frame());
             self.queue.push(at, Event::Question { caller, node, bytes });
         }
@@ -155,7 +161,7 @@ impl World {
 
     /// An answer to a question arrives at a client.
     pub(super) fn on_answer(&mut self, caller: Caller, bytes: &Bytes) {
-        let Caller { client, life, question } = caller;
+        let Caller { client, life, question, link, .. } = caller;
         if self.customers[client].life != life {
             return;
         }
@@ -163,7 +169,7 @@ impl World {
             return self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
         };
         if let Ok(welcome) = Welcome::from_frame(&frame) {
-            self.customers[client].on_welcome(self.now, &welcome);
+            self.customers[client].on_welcome(self.now, link, &welcome);
         } else if let Ok((header, records)) = Records::from_frame(&frame) {
             self.on_records((client, question), &header, &records);
         } else {

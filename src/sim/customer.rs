@@ -27,18 +27,18 @@ use crate::wire::registry::Announcement;
 /// What a client wants done.
 #[derive(Clone, Debug)]
 pub(super) enum Wish {
-    /// Ask a node who it is and who leads.
-    Hello(NodeId),
+    /// Ask a node who it is and who leads, over this connection.
+    Hello(NodeId, u64),
     /// Ask the registry who leads.
     AskRegistry,
     /// Open a long stream to a node, for a lane.
-    OpenLane(NodeId, LaneNumber),
+    OpenLane { node: NodeId, link: u64, lane: LaneNumber, onward: bool },
     /// Send a request on a lane.
     Send(StreamNumber, Bytes),
     /// The stream of a lane is of no more use.
     CloseLane(StreamNumber),
     /// Read from a node; the number names the question.
-    Read(NodeId, u64, Read),
+    Read { node: NodeId, link: u64, question: u64, read: Read, onward: bool },
     /// Tell the laws and the history.
     Told(Told),
     /// A leader that is new has been quiet for so long, and nobody was asked who leads.
@@ -92,9 +92,6 @@ const READ_PATIENCE: Time = Time::from_secs(2);
 /// How much later than it is due a client asks who leads: it looks at the time now and then.
 const LATE_MAX: Time = Time::from_millis(25);
 
-/// The connection that a simulated client has to each node.
-const LINK: LinkNumber = LinkNumber::new(1);
-
 /// See the module.
 pub(super) struct Customer {
     pub(super) number: usize,
@@ -111,6 +108,8 @@ pub(super) struct Customer {
     pilots: u64,
     waiting: VecDeque<Waiting>,
     streams: BTreeMap<LaneNumber, StreamNumber>,
+    /// The newest connection to each node.
+    links: BTreeMap<NodeId, u64>,
     /// The last lane that anything was sent on.
     newest: Option<LaneNumber>,
     /// Since when the newest lane owes an answer, if it has given none and nobody was asked since.
@@ -131,6 +130,8 @@ pub(super) struct Customer {
     in_flight_max: u64,
     record_bytes_max: u64,
     patience: Time,
+    /// How far away the nodes are.
+    distance: Time,
     wishes: Vec<Wish>,
 }
 
@@ -149,6 +150,7 @@ impl Customer {
             pilots: 0,
             waiting: VecDeque::new(),
             streams: BTreeMap::new(),
+            links: BTreeMap::new(),
             newest: None,
             owed_since: None,
             doubt: None,
@@ -165,6 +167,7 @@ impl Customer {
             in_flight_max: options.in_flight_max,
             record_bytes_max: options.record_bytes_max,
             patience: options.patience,
+            distance: options.distance,
             wishes: vec![],
         }
     }
@@ -289,7 +292,7 @@ impl Customer {
             return;
         }
         let options = ReadOptions { from, limit: Some(200), consistency, follow: false };
-        let patience = self.patience.min(READ_PATIENCE).length();
+        let patience = self.patience.min(READ_PATIENCE + self.distance.times(10)).length();
         let mut pilot = ReadPilot::new(options, patience, Jitter::new(self.random.number()));
         pilot.on_wait(now.moment());
         let mut read = pilot.rest();
@@ -313,7 +316,10 @@ impl Customer {
                 }
                 // What still comes does no harm.
                 Action::StopAsking => {}
-                Action::Open { lane, node, .. } => self.wishes.push(Wish::OpenLane(node, lane)),
+                Action::Open { lane, node, onward, .. } => {
+                    let link = self.link(node);
+                    self.wishes.push(Wish::OpenLane { node, link, lane, onward });
+                }
                 Action::Close(lane) => self.close_lane(lane),
                 Action::Acknowledge(appended) => self.acknowledge(appended),
                 Action::Fail(fate) => self.fail(fate),
@@ -328,11 +334,20 @@ impl Customer {
         debug_assert!(self.pilot.take_actions().is_empty(), "at {now} more is to be done");
     }
 
+    /// The connection to a node that is kept.
+    pub(super) fn link(&self, node: NodeId) -> u64 {
+        self.links.get(&node).copied().unwrap_or(1)
+    }
+
     fn ask(&mut self, question: Question) {
-        self.wishes.push(match question {
-            Question::Node { node, .. } => Wish::Hello(node),
-            Question::Registry { .. } => Wish::AskRegistry,
-        });
+        match question {
+            Question::Node { node, fresh, .. } => {
+                let link = self.link(node) + u64::from(fresh);
+                self.links.insert(node, link);
+                self.wishes.push(Wish::Hello(node, link));
+            }
+            Question::Registry { .. } => self.wishes.push(Wish::AskRegistry),
+        }
     }
 
     fn send(&mut self, now: Time) {
@@ -411,14 +426,14 @@ impl Customer {
     pub(super) fn lane_opened(
         &mut self,
         now: Time,
-        lane: LaneNumber,
+        (lane, link): (LaneNumber, u64),
         stream: Option<StreamNumber>,
     ) {
         let Some(stream) = stream else {
             self.pilot.on_closed(now.moment(), &mut self.beliefs, lane);
             return self.advance(now);
         };
-        if self.pilot.on_opened(now.moment(), lane, LINK) {
+        if self.pilot.on_opened(now.moment(), lane, LinkNumber::new(link)) {
             self.streams.insert(lane, stream);
         } else {
             self.wishes.push(Wish::CloseLane(stream));
@@ -447,11 +462,12 @@ impl Customer {
     }
 
     /// A node said who it is.
-    pub(super) fn on_welcome(&mut self, now: Time, welcome: &Welcome) {
+    pub(super) fn on_welcome(&mut self, now: Time, link: u64, welcome: &Welcome) {
         let (moment, beliefs) = (now.moment(), &mut self.beliefs);
-        self.pilot.on_welcome(moment, beliefs, LINK, welcome);
+        let link = LinkNumber::new(link);
+        self.pilot.on_welcome(moment, beliefs, link, welcome);
         if let Some(reading) = &mut self.reading {
-            reading.pilot.on_welcome(moment, beliefs, LINK, welcome);
+            reading.pilot.on_welcome(moment, beliefs, link, welcome);
         }
         self.advance(now);
     }
@@ -465,30 +481,35 @@ impl Customer {
     fn advance_read(&mut self, now: Time) {
         let Some(reading) = &mut self.reading else { return };
         reading.pilot.on_time(now.moment(), &mut self.beliefs);
-        let mut failed = false;
         for action in reading.pilot.take_actions() {
-            match action {
-                ReadAction::Ask(Question::Node { node, .. }) => {
-                    self.wishes.push(Wish::Hello(node));
-                }
-                ReadAction::Ask(Question::Registry { .. }) => self.wishes.push(Wish::AskRegistry),
-                ReadAction::Open { source, node, mut read, .. } => {
-                    read.linearizable |= reading.is_blind;
-                    self.questions += 1;
-                    reading.source = Some((self.questions, source));
-                    reading.pilot.on_opened(now.moment(), source, LINK);
-                    self.wishes.push(Wish::Read(node, self.questions, read));
-                }
-                ReadAction::Close(number) => {
+            self.perform_read(now, action);
+        }
+    }
+
+    fn perform_read(&mut self, now: Time, action: ReadAction) {
+        match action {
+            ReadAction::Ask(question) => self.ask(question),
+            ReadAction::Open { source, node, read, onward, .. } => {
+                let link = self.link(node);
+                let Some(reading) = &mut self.reading else { return };
+                let linearizable = read.linearizable || reading.is_blind;
+                let read = Read { linearizable, ..read };
+                self.questions += 1;
+                let question = self.questions;
+                reading.source = Some((question, source));
+                reading.pilot.on_opened(now.moment(), source, LinkNumber::new(link));
+                self.wishes.push(Wish::Read { node, link, question, read, onward });
+            }
+            ReadAction::Close(number) => {
+                if let Some(reading) = &mut self.reading {
                     reading.source.take_if(|(_, source)| *source == number);
                 }
-                ReadAction::Fail(_) => failed = true,
-                ReadAction::StopAsking | ReadAction::GoesOn => {}
             }
-        }
-        if failed {
-            self.reading = None;
-            self.read_after = now + Time::of(limits::CLIENT_ASK_EVERY);
+            ReadAction::Fail(_) => {
+                self.reading = None;
+                self.read_after = now + Time::of(limits::CLIENT_ASK_EVERY);
+            }
+            ReadAction::StopAsking | ReadAction::GoesOn => {}
         }
     }
 
@@ -543,6 +564,10 @@ impl Customer {
         self.doubt = None;
         self.reading = None;
         self.beliefs = beliefs(&self.nodes);
+        for node in &self.nodes {
+            // Its connections are others.
+            *self.links.entry(*node).or_insert(1) += 1;
+        }
         self.start_anew();
     }
 }

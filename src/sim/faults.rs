@@ -149,6 +149,20 @@ pub enum FaultKind {
         /// Which.
         client: usize,
     },
+    /// A client's connections pass nothing any more, and nobody is told: others that it makes do.
+    FlowsDie {
+        /// Which.
+        client: usize,
+    },
+    /// A client does not reach a node for a while.
+    ClientCut {
+        /// Which.
+        client: usize,
+        /// Whom; `None`: whoever leads.
+        node: Option<NodeId>,
+        /// How long.
+        length: Time,
+    },
     /// A client stands still.
     ClientPause {
         /// Which.
@@ -171,6 +185,10 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Fault> {
             faults.push(Fault { at, kind });
         }
         at = at + Time::from_micros(1) + random.around(options.fault_every);
+    }
+    if options.classes.contains(&Class::Reach) {
+        faults.extend(draw_reach(seed, options));
+        faults.sort_by_key(|fault| fault.at);
     }
     if let Some(template) = options.template {
         faults.extend(template.faults(random, options));
@@ -241,10 +259,32 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         Class::Clients if random.coin() => FaultKind::ClientDies { client },
         Class::Clients => FaultKind::ClientPause { client, length },
         // These are rates, not events.
-        Class::Loss | Class::Repeat | Class::Reorder | Class::Corrupt | Class::Streams => {
-            unreachable!("not scheduled")
-        }
+        Class::Loss
+        | Class::Repeat
+        | Class::Reorder
+        | Class::Corrupt
+        | Class::Streams
+        | Class::Reach => unreachable!("not scheduled"),
     })
+}
+
+/// What goes wrong between clients and nodes.
+fn draw_reach(seed: u64, options: &Options) -> Vec<Fault> {
+    let random = &mut Random::new(seed, Purpose::Reach);
+    let mut faults = vec![];
+    let mut at = Time::from_millis(random.below(1_000));
+    while at < options.storm && faults.len() < FAULTS_MAX {
+        let client = usize::try_from(random.below(options.clients as u64)).expect("small");
+        let length = Time::from_millis(random.spread(50, 10_000));
+        let kind = match random.below(3) {
+            0 => FaultKind::FlowsDie { client },
+            1 => FaultKind::ClientCut { client, node: None, length },
+            _ => FaultKind::ClientCut { client, node: Some(any_node(random, options)), length },
+        };
+        faults.push(Fault { at, kind });
+        at = at + Time::from_millis(1) + random.around(Time::from_secs(2));
+    }
+    faults
 }
 
 /// A partition: two halves, one node alone, a bridge, or a ring; symmetric or one-way.
@@ -308,6 +348,7 @@ impl FaultKind {
             Self::Handover { .. } => Class::Handover,
             Self::RegistryCrash { .. } => Class::Registry,
             Self::ClientDies { .. } | Self::ClientPause { .. } => Class::Clients,
+            Self::FlowsDie { .. } | Self::ClientCut { .. } => Class::Reach,
         }
     }
 }
@@ -371,6 +412,13 @@ impl fmt::Display for FaultKind {
             Self::Handover { node } => write!(f, "{node} is asked to hand over"),
             Self::RegistryCrash { down } => {
                 write!(f, "the registry crashes for {} ms", down.millis())
+            }
+            Self::FlowsDie { client } => {
+                write!(f, "the connections of client {client} die without a word")
+            }
+            Self::ClientCut { client, node, length } => {
+                let whom = node.map_or("whoever leads".to_owned(), |node| node.to_string());
+                write!(f, "client {client} does not reach {whom} for {} ms", length.millis())
             }
             Self::ClientDies { client } => write!(f, "client {client} dies"),
             Self::ClientPause { client, length } => {

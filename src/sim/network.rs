@@ -31,11 +31,39 @@ pub(super) struct Stream {
     pub(super) life: u64,
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
+    /// The client's connection that carries it.
+    link: u64,
+    pub(super) hop: Hop,
     /// When the newest frame in each direction arrives: the next one does so later.
     to_node: Time,
     to_client: Time,
+    to_leader: Time,
     /// It broke; the client may not know yet.
     pub(super) broken: bool,
+    /// Nothing passes any more, and nobody is told.
+    silent: bool,
+}
+
+/// Where the frames of a stream are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// By the node that it was opened to.
+    None,
+    /// They are to be handed on to the leader; nothing has come yet.
+    Wanted,
+    /// They are handed on to this node's process.
+    To(NodeId, Incarnation),
+}
+
+/// What becomes of a frame on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    Arrives(Time),
+    /// The stream is over, or now breaks.
+    Broken,
+    /// From this one on nothing passes, and nobody is told.
+    FallsSilent,
+    Lost,
 }
 
 /// Messages that go from some nodes to some others are lost.
@@ -130,6 +158,12 @@ pub(super) struct Network {
     arrived: BTreeMap<(NodeId, NodeId, bool), Time>,
     streams: BTreeMap<StreamNumber, Stream>,
     opened: u64,
+    /// How far clients and the registry are away from the nodes, in time.
+    distance: Time,
+    /// Clients that do not reach a node, by the fault that is the reason.
+    client_cuts: Vec<(usize, usize, NodeId)>,
+    /// Up to which of its connections those of a client to a node pass nothing any more.
+    dead_links: BTreeMap<(usize, NodeId), u64>,
     random: Random,
     pub(super) traffic: Traffic,
 }
@@ -151,6 +185,9 @@ impl Network {
             arrived: BTreeMap::new(),
             streams: BTreeMap::new(),
             opened: 0,
+            distance: options.distance,
+            client_cuts: vec![],
+            dead_links: BTreeMap::new(),
             random,
             traffic: Traffic::default(),
         }
@@ -165,6 +202,7 @@ impl Network {
         self.stream_break = 0;
         self.cuts.clear();
         self.clogs.clear();
+        self.client_cuts.clear();
     }
 
     /// From now on so many of a million messages between nodes are lost, repeated and overtaken.
@@ -185,13 +223,31 @@ impl Network {
 
     pub(super) fn heal(&mut self, fault: usize) {
         self.cuts.retain(|cut| cut.fault != fault);
+        self.client_cuts.retain(|(by, ..)| *by != fault);
+    }
+
+    /// A client reaches a node no more.
+    pub(super) fn cut_client(&mut self, fault: usize, client: usize, node: NodeId) {
+        self.client_cuts.push((fault, client, node));
+    }
+
+    /// A client's connections to a node, up to this one, pass nothing any more. Nobody is told.
+    pub(super) fn kill_links(&mut self, client: usize, node: NodeId, through: u64) {
+        self.dead_links.insert((client, node), through);
+    }
+
+    /// Whether anything passes between a client and a node on this connection.
+    pub(super) fn reaches(&self, client: usize, node: NodeId, link: u64) -> bool {
+        let is_cut = self.client_cuts.iter().any(|(_, who, from)| (*who, *from) == (client, node));
+        let dead = self.dead_links.get(&(client, node)).is_some_and(|through| link <= *through);
+        !is_cut && !dead
     }
 
     pub(super) fn clog(&mut self, from: NodeId, to: NodeId, until: Time) {
         self.clogs.insert((from, to), until);
     }
 
-    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+    pub(super) fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         self.cuts.iter().any(|cut| {
             cut.from.contains(&from) && cut.to.contains(&to)
                 || cut.both_ways && cut.from.contains(&to) && cut.to.contains(&from)
@@ -250,7 +306,34 @@ impl Network {
 
     /// How long something takes between a client, or the registry, and a node.
     pub(super) fn delay(&mut self) -> Time {
-        Time::from_micros(1) + self.random.around(self.latency)
+        self.distance + Time::from_micros(1) + self.random.around(self.latency)
+    }
+
+    /// When a frame that a node hands on to the leader arrives there; `None` if the two do not reach
+    /// each other.
+    pub(super) fn hand_on(&mut self, now: Time, number: StreamNumber) -> Option<Time> {
+        let delay = Time::from_micros(1) + self.random.around(self.latency);
+        let stream = self.streams.get(&number)?;
+        let Hop::To(leader, _) = stream.hop else { return None };
+        if self.is_cut(stream.node, leader) || self.is_cut(leader, stream.node) {
+            return None;
+        }
+        let stream = self.streams.get_mut(&number)?;
+        stream.to_leader = (now + delay).max(stream.to_leader + Time::from_micros(1));
+        Some(stream.to_leader)
+    }
+
+    /// Where the frames of a stream are handled is settled.
+    pub(super) fn settle(&mut self, number: StreamNumber, hop: Hop) {
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.hop = hop;
+        }
+    }
+
+    /// A stream breaks. Says whether it was whole.
+    pub(super) fn break_stream(&mut self, number: StreamNumber) -> bool {
+        let stream = self.streams.get_mut(&number);
+        stream.is_some_and(|stream| !std::mem::replace(&mut stream.broken, true))
     }
 
     /// How long something takes to the registry: now and then it comes from another age.
@@ -270,11 +353,23 @@ impl Network {
         now: Time,
         (client, life): (usize, u64),
         (node, incarnation): (NodeId, Incarnation),
+        (link, onward): (u64, bool),
     ) -> StreamNumber {
         self.opened += 1;
         let number = StreamNumber(self.opened);
-        let stream =
-            Stream { client, life, node, incarnation, to_node: now, to_client: now, broken: false };
+        let stream = Stream {
+            client,
+            life,
+            node,
+            incarnation,
+            link,
+            hop: if onward { Hop::Wanted } else { Hop::None },
+            to_node: now,
+            to_client: now,
+            to_leader: now,
+            broken: false,
+            silent: false,
+        };
         self.streams.insert(number, stream);
         number
     }
@@ -287,27 +382,39 @@ impl Network {
         self.streams.remove(&number);
     }
 
-    /// When a frame on a stream arrives; `None` if the stream is over, or now breaks.
-    pub(super) fn pass(&mut self, now: Time, number: StreamNumber, to_node: bool) -> Option<Time> {
+    /// What becomes of a frame on a stream, and when it arrives.
+    pub(super) fn pass(&mut self, now: Time, number: StreamNumber, to_node: bool) -> Passage {
         let delay = self.delay();
         let breaks = self.random.happens(self.stream_break);
-        let stream = self.streams.get_mut(&number)?;
+        let Some(stream) = self.streams.get(&number) else { return Passage::Broken };
+        let reaches = self.reaches(stream.client, stream.node, stream.link);
+        let is_parted =
+            matches!(stream.hop, Hop::To(leader, _) if self.is_cut(leader, stream.node));
+        let Some(stream) = self.streams.get_mut(&number) else { return Passage::Broken };
         if stream.broken {
-            return None;
+            return Passage::Broken;
         }
-        if breaks {
+        if breaks || is_parted {
             stream.broken = true;
             self.traffic.broken += 1;
-            return None;
+            return Passage::Broken;
+        }
+        if !reaches || stream.silent {
+            // Nothing of a stream is ever missing in its middle.
+            let before = std::mem::replace(&mut stream.silent, true);
+            return if before { Passage::Lost } else { Passage::FallsSilent };
         }
         let last = if to_node { &mut stream.to_node } else { &mut stream.to_client };
         *last = (now + delay).max(*last + Time::from_micros(1));
-        Some(*last)
+        Passage::Arrives(*last)
     }
 
     /// The streams to a process that is no more: they are broken from now on.
     pub(super) fn break_streams_to(&mut self, node: NodeId) -> Vec<StreamNumber> {
-        let to_it = self.streams.iter_mut().filter(|(_, s)| s.node == node && !s.broken);
+        let is_on_it = |stream: &Stream| {
+            stream.node == node || matches!(stream.hop, Hop::To(leader, _) if leader == node)
+        };
+        let to_it = self.streams.iter_mut().filter(|(_, s)| is_on_it(s) && !s.broken);
         to_it
             .map(|(number, stream)| {
                 stream.broken = true;

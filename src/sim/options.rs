@@ -52,10 +52,12 @@ pub enum Class {
     Registry,
     /// Clients die with requests on their way, or stand still.
     Clients,
+    /// Clients are far away, lose their connections without being told, or do not reach a node.
+    Reach,
 }
 
 /// All classes, with their names.
-pub const CLASSES: [(Class, &str); 19] = [
+pub const CLASSES: [(Class, &str); 20] = [
     (Class::Loss, "loss"),
     (Class::Repeat, "repeat"),
     (Class::Reorder, "reorder"),
@@ -75,6 +77,31 @@ pub const CLASSES: [(Class, &str); 19] = [
     (Class::Handover, "handover"),
     (Class::Registry, "registry"),
     (Class::Clients, "clients"),
+    (Class::Reach, "reach"),
+];
+
+/// Those that a coin decides. The others have a chance and a stream of random numbers of their own, so
+/// that what a seed meant before them it means still.
+const DRAWN: [Class; 19] = [
+    Class::Loss,
+    Class::Repeat,
+    Class::Reorder,
+    Class::Corrupt,
+    Class::Partition,
+    Class::Clog,
+    Class::Streams,
+    Class::Crash,
+    Class::MidWrite,
+    Class::Power,
+    Class::Pause,
+    Class::Stall,
+    Class::Full,
+    Class::Io,
+    Class::Rot,
+    Class::Clock,
+    Class::Handover,
+    Class::Registry,
+    Class::Clients,
 ];
 
 impl fmt::Display for Class {
@@ -134,6 +161,8 @@ pub struct Options {
     pub(super) disk_latency: Time,
     /// How long a message takes.
     pub(super) network_latency: Time,
+    /// What it takes longer between clients and nodes, always.
+    pub(super) distance: Time,
     /// How long a process lets inputs gather before it handles them.
     pub(super) turn: Time,
     /// Chances in a million, for each message between nodes.
@@ -160,6 +189,9 @@ pub struct Options {
 /// One in so many runs begins with a scenario.
 const TEMPLATE_ONE_IN: u64 = 5;
 
+/// In one of so many runs something is between clients and nodes.
+const REACH_ONE_IN: u64 = 4;
+
 impl Options {
     /// The options of a seed.
     pub fn draw(seed: u64) -> Self {
@@ -167,14 +199,24 @@ impl Options {
         if let Some(template) = options.template {
             template.prepare(&mut options);
         }
+        options.part_clients(seed);
         options
+    }
+
+    /// Puts something between clients and nodes, in some runs.
+    fn part_clients(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Reach);
+        if random.below(REACH_ONE_IN) == 0 {
+            self.classes.insert(Class::Reach);
+            let distance = Time::from_millis(random.spread(20, 700));
+            self.distance = if random.coin() { distance } else { Time::ZERO };
+        }
     }
 
     fn draw_freely(seed: u64) -> Self {
         let random = &mut Random::new(seed, Purpose::Options);
         let template = (random.below(TEMPLATE_ONE_IN) == 0).then(|| Template::draw(random));
-        let classes: BTreeSet<Class> =
-            CLASSES.iter().map(|(class, _)| *class).filter(|_| random.coin()).collect();
+        let classes: BTreeSet<Class> = DRAWN.iter().copied().filter(|_| random.coin()).collect();
         let rate = |random: &mut Random, class, most| {
             let drawn = u32::try_from(random.spread(100, most)).expect("at most a million");
             if classes.contains(&class) { drawn } else { 0 }
@@ -208,6 +250,7 @@ impl Options {
             uncommitted_bytes_max: random.one_of(&[2 << 10, 64 << 10, 64 << 20]),
             disk_latency: Time::from_micros(random.spread(100, 20_000)),
             network_latency: Time::from_micros(random.spread(50, 10_000)),
+            distance: Time::ZERO,
             turn: Time::from_micros(random.spread(1, 2_000)),
             loss,
             repeat,
@@ -249,6 +292,7 @@ impl Options {
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
             disk_latency: Time::from_micros(500),
             network_latency: Time::from_micros(200),
+            distance: Time::ZERO,
             turn: Time::from_micros(50),
             loss: 0,
             repeat: 0,
@@ -274,6 +318,7 @@ impl Options {
             Class::Corrupt => self.corrupt = 0,
             Class::Streams => self.stream_break = 0,
             Class::Clock => self.drift = 0,
+            Class::Reach => self.distance = Time::ZERO,
             // These strike by schedule alone.
             Class::Partition
             | Class::Clog

@@ -22,6 +22,9 @@ pub(super) struct Caller {
     pub(super) client: usize,
     pub(super) life: u64,
     pub(super) question: u64,
+    /// Whom it asked, over which of its connections.
+    pub(super) node: NodeId,
+    pub(super) link: u64,
 }
 
 /// Something that happens at a time.
@@ -45,6 +48,8 @@ pub(super) enum Event {
     Answer { caller: Caller, bytes: Bytes },
     /// A frame on a long stream arrives at its node.
     ToNode { stream: StreamNumber, bytes: Bytes },
+    /// A frame on a long stream, handed on by the node that it was opened to, arrives at the leader.
+    ToLeader { stream: StreamNumber, bytes: Bytes },
     /// A frame on a long stream arrives at its client.
     ToClient { stream: StreamNumber, bytes: Bytes },
     /// A client notices that a stream is over.

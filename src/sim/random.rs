@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Disk,
     /// What clients do.
     Workload,
+    /// What lies between clients and nodes.
+    Reach,
     /// The entropy of a node.
     Node(u16),
 }
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Network => 3,
             Self::Disk => 4,
             Self::Workload => 5,
+            Self::Reach => 20,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

@@ -81,9 +81,24 @@ impl World {
                 self.schedule_poll(client);
                 self.grant_wishes(client);
             }
+            FaultKind::FlowsDie { client } => self.kill_flows(client),
+            FaultKind::ClientCut { client, node, length } => {
+                if let Some(node) = node.or_else(|| self.leader()) {
+                    self.network.cut_client(number, client, node);
+                    self.queue.push(now + length, Event::Heal { number });
+                }
+            }
             FaultKind::ClientPause { client, length } => {
                 self.customers[client].paused_until = now + length;
             }
+        }
+    }
+
+    /// What a client has by way of connections passes nothing any more.
+    pub(super) fn kill_flows(&mut self, client: usize) {
+        for node in all_nodes(&self.options) {
+            let through = self.customers[client].link(node);
+            self.network.kill_links(client, node, through);
         }
     }
 

@@ -60,7 +60,9 @@ impl Trace {
                 self.number(8 + caller.question);
                 self.bytes(bytes);
             }
-            Event::ToNode { stream, bytes } | Event::ToClient { stream, bytes } => {
+            Event::ToNode { stream, bytes }
+            | Event::ToLeader { stream, bytes }
+            | Event::ToClient { stream, bytes } => {
                 self.number(stream.0);
                 self.bytes(bytes);
             }

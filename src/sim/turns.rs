@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::laws::What;
 use super::machine::Process;
-use super::network::StreamNumber;
+use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Asker, Caller, Event};
 use super::reading::{Walk, WalkError};
 use super::time::Time;
@@ -17,7 +17,7 @@ use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId};
 use crate::wire::Frame;
 use crate::wire::api::{
-    self, AppendReplies, AppendReply, AppendRequest, ReadRefusal, Request, Welcome,
+    self, AppendReplies, AppendReply, AppendRequest, Onward, Read, ReadRefusal, Request, Welcome,
 };
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::{Announcement, Question};
@@ -215,18 +215,78 @@ impl World {
     pub(super) fn pass(&mut self, stream: StreamNumber, bytes: Bytes, to_node: bool) {
         let now = self.now;
         match self.network.pass(now, stream, to_node) {
-            Some(at) if to_node => self.queue.push(at, Event::ToNode { stream, bytes }),
-            Some(at) => self.queue.push(at, Event::ToClient { stream, bytes }),
-            None => {
-                let at = now + self.network.delay();
+            Passage::Arrives(at) if to_node => {
+                self.queue.push(at, Event::ToNode { stream, bytes });
+            }
+            Passage::Arrives(at) => self.queue.push(at, Event::ToClient { stream, bytes }),
+            Passage::Broken => self.end_stream(stream),
+            Passage::FallsSilent => {
+                // At last QUIC says so.
+                let at = now + Time::of(limits::CLIENT_IDLE_TIMEOUT);
                 self.queue.push(at, Event::StreamEnds { stream });
             }
+            Passage::Lost => {}
         }
+    }
+
+    /// A client is about to notice that a stream is over.
+    fn end_stream(&mut self, stream: StreamNumber) {
+        let at = self.now + self.network.delay();
+        self.queue.push(at, Event::StreamEnds { stream });
     }
 
     pub(super) fn on_frame_to_node(&mut self, number: StreamNumber, bytes: &Bytes) {
         let Some(stream) = self.network.stream(number) else { return };
         let (node, incarnation) = (stream.node, stream.incarnation);
+        if stream.hop == Hop::Wanted {
+            let hop = self.hop_from(node, incarnation);
+            self.network.settle(number, hop);
+        }
+        let Some(stream) = self.network.stream(number) else { return };
+        if let Hop::To(..) = stream.hop {
+            let (stream, bytes) = (number, bytes.clone());
+            match self.network.hand_on(self.now, number) {
+                Some(at) => self.queue.push(at, Event::ToLeader { stream, bytes }),
+                None if self.network.break_stream(number) => self.end_stream(number),
+                None => {}
+            }
+            return;
+        }
+        self.take_append((node, incarnation), number, bytes);
+    }
+
+    /// Where a node hands on what is meant for the leader: nowhere, if it does not reach one.
+    fn hop_from(&mut self, node: NodeId, incarnation: Incarnation) -> Hop {
+        let process = self.machine(node).process_of(incarnation);
+        let leader = process.and_then(|process| process.replica.raft().leader());
+        let Some(leader) = leader.filter(|leader| self.hands_on(node, *leader)) else {
+            return Hop::None;
+        };
+        let process = self.machine(leader).process.as_ref();
+        process.map_or(Hop::None, |process| Hop::To(leader, process.incarnation))
+    }
+
+    fn hands_on(&self, node: NodeId, leader: NodeId) -> bool {
+        let parted = self.network.is_cut(node, leader) || self.network.is_cut(leader, node);
+        leader != node && !parted
+    }
+
+    pub(super) fn on_frame_to_leader(&mut self, number: StreamNumber, bytes: &Bytes) {
+        let Some(stream) = self.network.stream(number).filter(|stream| !stream.broken) else {
+            return;
+        };
+        if let Hop::To(leader, incarnation) = stream.hop {
+            self.take_append((leader, incarnation), number, bytes);
+        }
+    }
+
+    /// An append arrives where it is handled.
+    fn take_append(
+        &mut self,
+        (node, incarnation): (NodeId, Incarnation),
+        number: StreamNumber,
+        bytes: &Bytes,
+    ) {
         let request = frame_of(bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
         let Some((request, records)) = request else {
             return self.violate("codec", "an append cannot be cut from its own bytes".to_owned());
@@ -252,7 +312,12 @@ impl World {
                 let welcome = welcome(node, process);
                 self.answer(caller, &welcome.to_frame());
             }
-            Some(Request::Read(read)) => {
+            Some(Request::Onward(Onward::Read(read)))
+                if process.replica.raft().leader().is_some_and(|l| l != node) =>
+            {
+                self.hand_on_read(caller, node, read);
+            }
+            Some(Request::Read(read) | Request::Onward(Onward::Read(read))) => {
                 let linearizable = read.linearizable;
                 let must_see = Index::ZERO;
                 let walk = Walk { caller, read, since: now, must_see, end: None };
@@ -265,15 +330,32 @@ impl World {
                     self.wake(node);
                 }
             }
-            Some(Request::Appends | Request::CrashLeader { .. }) | None => {
+            Some(
+                Request::Appends | Request::CrashLeader { .. } | Request::Onward(Onward::Appends),
+            )
+            | None => {
                 self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
             }
         }
     }
 
+    /// A read that is meant for the leader is handed on to it, once.
+    fn hand_on_read(&mut self, caller: Caller, node: NodeId, read: Read) {
+        let process = self.machine(node).process.as_ref();
+        let leader = process.and_then(|process| process.replica.raft().leader());
+        if let Some(leader) = leader.filter(|leader| self.hands_on(node, *leader)) {
+            let at = self.now + self.network.delay();
+            let bytes = bytes_of(&Request::Read(read).to_frame());
+            self.queue.push(at, Event::Question { caller, node: leader, bytes });
+        } else {
+            self.answer(caller, &Walk::refused(ReadRefusal::NotLeader { leader }));
+        }
+    }
+
     fn answer(&mut self, caller: Caller, frame: &Frame) {
         let at = self.now + self.network.delay();
-        if !self.network.question_is_lost() {
+        let reaches = self.network.reaches(caller.client, caller.node, caller.link);
+        if !self.network.question_is_lost() && reaches {
             let bytes = bytes_of(frame);
             self.queue.push(at, Event::Answer { caller, bytes });
         }

@@ -147,6 +147,7 @@ impl World {
             Event::Question { caller, node, bytes } => self.on_question(caller, node, &bytes),
             Event::Answer { caller, bytes } => self.on_answer(caller, &bytes),
             Event::ToNode { stream, bytes } => self.on_frame_to_node(stream, &bytes),
+            Event::ToLeader { stream, bytes } => self.on_frame_to_leader(stream, &bytes),
             Event::ToClient { stream, bytes } => self.on_frame_to_client(stream, &bytes),
             Event::StreamEnds { stream } => self.on_stream_ends(stream),
             Event::AskRegistry { asker, bytes } => self.on_ask_registry(asker, &bytes),

@@ -31,6 +31,28 @@ pub enum Request {
         /// The term that the client believes the node leads.
         term: Term,
     },
+    /// For the leader, whom the client does not reach: the node that is asked hands the stream on to
+    /// it, if it follows one, and its answers back. One hop: what a node hands on is served where it
+    /// arrives. A node that cannot hand it on answers for itself.
+    Onward(Onward),
+}
+
+/// What may be handed on to the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Onward {
+    /// As [`Request::Appends`].
+    Appends,
+    /// As [`Request::Read`].
+    Read(Read),
+}
+
+impl From<Onward> for Request {
+    fn from(onward: Onward) -> Self {
+        match onward {
+            Onward::Appends => Self::Appends,
+            Onward::Read(read) => Self::Read(read),
+        }
+    }
 }
 
 /// A node's account of itself.
@@ -377,6 +399,7 @@ mod tests {
                 "0a00000001100200000501020100",
             ),
             (Request::CrashLeader { term: Term::new(3) }, "0400000001100303"),
+            (Request::Onward(Onward::Appends), "0400000001100400"),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);

@@ -5,7 +5,7 @@
 //! does. It has threads and no runtime, since it serves the tests of the library (which take this
 //! file in by its path) and those of real processes alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +36,8 @@ struct Shared {
     is_over: AtomicBool,
     /// The socket towards the target of each sender.
     backs: Mutex<BTreeMap<SocketAddr, Arc<UdpSocket>>>,
+    /// Senders that are not heard any more.
+    shut_out: Mutex<BTreeSet<SocketAddr>>,
 }
 
 impl Relay {
@@ -50,10 +52,14 @@ impl Relay {
             is_silent: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             backs: Mutex::default(),
+            shut_out: Mutex::default(),
         });
         let (relayed, line) = (shared.clone(), Shared::line(&shared));
         thread::spawn(move || {
             relayed.pass(&relayed.front, |shared, from, datagram| {
+                if shared.shut_out.lock().unwrap().contains(&from) {
+                    return;
+                }
                 let back = Shared::back(&shared, from);
                 let _ = line.send((shared.due(), back, shared.target, datagram));
             });
@@ -83,6 +89,17 @@ impl Relay {
     #[allow(dead_code, reason = "not every test that takes this file in needs it")]
     pub(crate) fn forget(&self) {
         self.shared.backs.lock().unwrap().clear();
+    }
+}
+
+impl Relay {
+    /// Loses all that those send, and are sent, who have sent anything so far: for ever, and nobody
+    /// is told. Others pass, be they the same process at another port.
+    #[allow(dead_code, reason = "not every test that takes this file in needs it")]
+    pub(crate) fn shut_out(&self) {
+        let mut backs = self.shared.backs.lock().unwrap();
+        self.shared.shut_out.lock().unwrap().extend(backs.keys());
+        backs.clear();
     }
 }
 

@@ -420,7 +420,7 @@ impl Lab {
         let hashes = RecordHash::of_all(&records);
         world.history.append(now.micros(), (client, Seq::FIRST), hashes);
         let life = world.customers[Self::CLERK].life;
-        let stream = world.network.open(now, (Self::CLERK, life), (node, incarnation));
+        let stream = world.network.open(now, (Self::CLERK, life), (node, incarnation), (1, false));
         world.pass(stream, bytes_of(&request.to_frame(&records)), true);
     }
 

@@ -6,6 +6,7 @@ mod crashes;
 mod full_disk;
 pub(crate) mod harness;
 mod names;
+mod reach;
 mod refusals;
 mod service;
 mod terminal;

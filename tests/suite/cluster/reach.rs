@@ -1,0 +1,60 @@
+//! Clients that do not reach the leader, and readers of a cluster that has none for a while.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Stdio;
+
+use super::harness::{Cluster, Kind, wait_for};
+use crate::program::annal;
+
+/// `--nodes` with the addresses of all, but for one that nobody answers at.
+fn without(cluster: &Cluster, lost: &str, nowhere: &UdpSocket) -> String {
+    let address = |(number, node): (u16, String)| {
+        let port = cluster.base_port() + number;
+        let dead = nowhere.local_addr().unwrap();
+        if node == lost { format!("{node}={dead}") } else { format!("{node}=127.0.0.1:{port}") }
+    };
+    (1..).zip(cluster.nodes()).map(address).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_client_that_has_a_dead_address_of_the_leader_is_served_all_the_same() {
+    let cluster = Cluster::started(Kind::default());
+    cluster.append(&["before"]);
+    let leader = cluster.leader();
+    let nowhere = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let nodes = without(&cluster, &leader, &nowhere);
+    let line = ["append", "--nodes", &nodes, "--timeout", "30s", "--json", "by way of others"];
+    let answer = cluster.client(line).expect_code(0).json().swap_remove(0);
+    assert_eq!((&answer["offset"], &answer["leader"]), (&1.into(), &leader.clone().into()));
+    let read = cluster.client(["read", "--nodes", &nodes, "--timeout", "30s"]).expect_code(0);
+    assert_eq!(read.text(), "before\nby way of others\n");
+    assert_eq!(cluster.records(), ["before", "by way of others"]);
+}
+
+#[test]
+fn a_tail_outlives_a_cluster_without_a_leader_and_says_so_once() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.append(&["one"]);
+    let (out, err) = (cluster.path("followed"), cluster.path("said"));
+    let mut follow = annal(cluster.folder());
+    follow.args(["client", "tail", "-f", "-n", "1", "--timeout", "1s"]);
+    follow.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
+    let mut following = follow.stdin(Stdio::null()).spawn().unwrap();
+    let text = |path| fs::read_to_string(path).unwrap();
+    wait_for("the first record", || (text(&out) == "one\n").then_some(()));
+    for node in ["n1", "n2"] {
+        cluster.kill(node);
+    }
+    wait_for("a word of it", || text(&err).contains("waiting: ").then_some(()));
+    for node in ["n1", "n2"] {
+        cluster.start(node);
+    }
+    cluster.append(&["two"]);
+    wait_for("what came later", || (text(&out) == "one\ntwo\n").then_some(()));
+    let said = text(&err);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(matches!(lines[..], [first, "going on"] if first.starts_with("waiting: ")), "{said}");
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
