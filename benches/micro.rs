@@ -18,7 +18,8 @@ use annal::raft::{
 };
 use annal::store::{self, Done, Identity, Options as StoreOptions, Write, Writer};
 use annal::types::{
-    ClientId, ClusterId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+    ClientId, ClusterId, Incarnation, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket,
+    Timestamp,
 };
 use annal::wire::Frame;
 use annal::wire::api::AppendRequest;
@@ -216,6 +217,7 @@ fn store_options() -> StoreOptions {
     StoreOptions {
         segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
         sled_cache_bytes: limits::SLED_CACHE_BYTES_DEFAULT,
+        start: Incarnation::new(5),
     }
 }
 

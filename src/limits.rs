@@ -165,6 +165,18 @@ pub const PEER_OFFERS_MAX: usize = 8;
 /// the newest.
 pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
 
+/// Starts of a store that it shows to its peers. One that has missed more of them than this cannot
+/// tell by them whether the folder is another's; term and log still say.
+pub const LINEAGE_STARTS_MAX: usize = 32;
+
+/// A peer's start is held against other starts of the same folder once it has stood for so long, or
+/// has voted, led or followed: longer than it takes a peer that knows better to end it.
+pub const PEER_COUNTS_AFTER: Duration = Duration::from_secs(2);
+
+/// A process that is told for so long that another with its name runs at its configured address is
+/// a copy. A former process of its own is gone for its peers after their idle timeout.
+pub const TWIN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Bytes received from peers that the node has not handled yet, and as many from clients: those of
 /// requests that are not answered yet, and what is kept of each and of its records in memory.
 pub const INBOUND_BYTES_MAX: usize = 64 << 20;
@@ -649,6 +661,7 @@ const _: () = {
             < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
     );
     assert!(READ_STALL.as_millis() >= 5 * SEGMENT_WAIT.as_millis());
+    assert!(TWIN_PATIENCE.as_millis() >= 2 * PEER_IDLE_TIMEOUT.as_millis());
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
     // Who is dialled never gives up before who dials does.

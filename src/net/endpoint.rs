@@ -601,6 +601,23 @@ impl Connection {
         self.inner.close(VarInt::from_u32(why.code()), &[]);
     }
 
+    /// Closes the connection because the other side is not what it should be, and says how.
+    pub(super) fn refuse(&self, how: &[u8]) {
+        self.inner.close(VarInt::from_u32(Close::Refused.code()), how);
+    }
+
+    /// What the other side said with [`Self::refuse`], if it did.
+    pub(super) fn refusal(&self) -> Option<bytes::Bytes> {
+        match self.inner.close_reason()? {
+            quinn::ConnectionError::ApplicationClosed(close)
+                if close.error_code == VarInt::from_u32(Close::Refused.code()) =>
+            {
+                Some(close.reason)
+            }
+            _ => None,
+        }
+    }
+
     /// Waits for the end of the connection and says why.
     pub async fn closed(&self) -> Problem {
         self.inner.closed().await.into()

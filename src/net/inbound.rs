@@ -6,8 +6,17 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{INBOUND_BYTES_MAX, INBOUND_MESSAGES_MAX};
-use crate::types::NodeId;
+use crate::types::{Incarnation, NodeId};
 use crate::wire::PeerMessage;
+
+/// A process of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProcess {
+    /// Whose.
+    pub node: NodeId,
+    /// Which: what a former one said counts for nothing once a newer one has come.
+    pub start: Incarnation,
+}
 
 /// Where messages from peers go in. Clones lead to the same [`InboundReceiver`].
 ///
@@ -29,7 +38,7 @@ pub struct InboundReceiver {
 
 #[derive(Debug)]
 struct Received {
-    from: NodeId,
+    from: PeerProcess,
     message: PeerMessage,
     /// Its bytes, given back when the message is taken.
     _bytes: Option<OwnedSemaphorePermit>,
@@ -54,13 +63,21 @@ impl Inbound {
     }
 
     /// Puts an urgent message in. Waits only behind [`INBOUND_MESSAGES_MAX`] others like it.
-    pub(super) async fn put_urgent(&self, from: NodeId, message: PeerMessage) -> Result<(), Gone> {
+    pub(super) async fn put_urgent(
+        &self,
+        from: PeerProcess,
+        message: PeerMessage,
+    ) -> Result<(), Gone> {
         let received = Received { from, message, _bytes: None };
         self.urgent.send(received).await.map_err(|_| Gone)
     }
 
     /// Puts a message with entries in. Waits while too many bytes have not been handled yet.
-    pub(super) async fn put_entries(&self, from: NodeId, message: PeerMessage) -> Result<(), Gone> {
+    pub(super) async fn put_entries(
+        &self,
+        from: PeerProcess,
+        message: PeerMessage,
+    ) -> Result<(), Gone> {
         let bytes = u32::try_from(message.queue_bytes()).expect("a message fits into a frame");
         let permit = self.bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Gone)?;
         let received = Received { from, message, _bytes: Some(permit) };
@@ -72,7 +89,7 @@ impl InboundReceiver {
     /// The next message and who sent it; urgent ones first. `None` when every [`Inbound`] is gone.
     ///
     /// May be dropped before it is done: nothing is lost.
-    pub async fn recv(&mut self) -> Option<(NodeId, PeerMessage)> {
+    pub async fn recv(&mut self) -> Option<(PeerProcess, PeerMessage)> {
         let received = tokio::select! {
             biased;
             Some(received) = self.urgent.recv() => received,
@@ -83,7 +100,7 @@ impl InboundReceiver {
     }
 
     /// The next message if there is one already; urgent ones first.
-    pub fn try_recv(&mut self) -> Option<(NodeId, PeerMessage)> {
+    pub fn try_recv(&mut self) -> Option<(PeerProcess, PeerMessage)> {
         let received = self.urgent.try_recv().or_else(|_| self.entries.try_recv()).ok()?;
         Some((received.from, received.message))
     }
@@ -96,18 +113,18 @@ impl InboundReceiver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::tests::{entries, heartbeat, node, round_of};
+    use super::super::peer::tests::{entries, heartbeat, process, round_of};
     use super::super::testing::soon;
     use super::*;
 
     #[tokio::test]
     async fn urgent_messages_come_out_first() {
         let (inbound, mut receiver) = Inbound::new();
-        inbound.put_entries(node(2), entries(1, 100)).await.unwrap();
-        inbound.put_urgent(node(3), heartbeat(2)).await.unwrap();
-        inbound.put_urgent(node(2), heartbeat(3)).await.unwrap();
+        inbound.put_entries(process(2), entries(1, 100)).await.unwrap();
+        inbound.put_urgent(process(3), heartbeat(2)).await.unwrap();
+        inbound.put_urgent(process(2), heartbeat(3)).await.unwrap();
         let (from, first) = soon(receiver.recv()).await.unwrap();
-        assert_eq!((from, round_of(&first)), (node(3), 2));
+        assert_eq!((from, round_of(&first)), (process(3), 2));
         assert_eq!(receiver.try_recv().map(|(_, message)| round_of(&message)), Some(3));
         assert_eq!(receiver.try_recv().map(|(_, message)| round_of(&message)), Some(1));
         assert_eq!(receiver.try_recv(), None);
@@ -120,13 +137,13 @@ mod tests {
         let message = entries(1, 1000);
         let (inbound, mut receiver) = Inbound::with_bytes(2 * message.queue_bytes());
         for _ in 0..2 {
-            soon(inbound.put_entries(node(2), message.clone())).await.unwrap();
+            soon(inbound.put_entries(process(2), message.clone())).await.unwrap();
         }
         let third = tokio::spawn({
             let inbound = inbound.clone();
-            async move { inbound.put_entries(node(2), message).await }
+            async move { inbound.put_entries(process(2), message).await }
         });
-        soon(inbound.put_urgent(node(2), heartbeat(2))).await.unwrap();
+        soon(inbound.put_urgent(process(2), heartbeat(2))).await.unwrap();
         assert_eq!(soon(receiver.recv()).await.map(|(_, m)| round_of(&m)), Some(2));
         assert!(!third.is_finished());
         assert_eq!(soon(receiver.recv()).await.map(|(_, m)| round_of(&m)), Some(1));

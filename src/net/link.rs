@@ -1,8 +1,9 @@
 //! One connection between two nodes, from its hello to its end.
 //!
 //! The node that dials opens two streams, each beginning with its hello: first the one for urgent
-//! messages, then the one for entries. The other answers on the first. Then four tasks carry
-//! messages, one for each direction of each stream, so that nothing urgent waits for entries.
+//! messages, then the one for entries. The other answers on the first, if it has nothing against the
+//! one that dialled; nor does that one send anything before it has judged the answer. Then four tasks
+//! carry messages, one for each direction of each stream, so that nothing urgent waits for entries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::endpoint::{ConnectError, Connection, Endpoint, Expect};
-use super::inbound::Inbound;
+use super::inbound::{Inbound, PeerProcess};
 use super::outbox::{Lane, Outbox};
 use super::peer::LocalNode;
 use super::problem::Close;
@@ -21,8 +22,8 @@ use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
 use super::tls::CertificateRole;
 use crate::address::Address;
 use crate::limits::HANDSHAKE_TIMEOUT;
-use crate::types::{Incarnation, NodeId};
-use crate::wire::{Frame, FrameError, PeerHello, PeerMessage, PeerWelcome};
+use crate::types::NodeId;
+use crate::wire::{Frame, FrameError, Introduction, PeerHello, PeerMessage, PeerWelcome, Refusal};
 
 /// The priority of the stream for urgent messages; the other has QUIC's 0.
 const URGENT_PRIORITY: i32 = 1;
@@ -31,8 +32,8 @@ const URGENT_PRIORITY: i32 = 1;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: Connection,
-    /// The process at the other end.
-    pub(super) incarnation: Incarnation,
+    /// What the other end says of itself.
+    pub(super) introduction: Introduction,
     urgent: Stream,
     entries: Stream,
     /// What the other side still waits for, if it dialled.
@@ -58,6 +59,8 @@ pub(super) enum LinkError {
     NoHello,
     #[error("it speaks from another address than at first")]
     Moved,
+    #[error("it refuses this node: {0}")]
+    Refused(Refusal),
     #[error("this node is being stopped")]
     Stopped,
 }
@@ -73,7 +76,7 @@ impl LinkError {
             Self::WrongHello => Close::WrongHello,
             Self::NoHello | Self::Stream(StreamError::TimedOut { .. }) => Close::TimedOut,
             Self::Stopped => Close::Stopping,
-            Self::Connect(_) | Self::Stream(_) => Close::Done,
+            Self::Connect(_) | Self::Stream(_) | Self::Refused(_) => Close::Done,
         }
     }
 
@@ -90,14 +93,30 @@ impl LinkError {
 /// Dials a peer and says hello. Bounded by `limit` for each step.
 pub(super) async fn dial(
     endpoint: Endpoint,
-    me: LocalNode,
+    me: Arc<LocalNode>,
     (peer, address): (NodeId, Address),
     limit: Duration,
 ) -> Result<Link, LinkError> {
     let expect = Expect { role: CertificateRole::Node, name: Some(peer.to_string()) };
     let connection = endpoint.reach_within(limit, &address, &expect, Protocol::Peer).await?;
-    let hello =
-        PeerHello { cluster: me.cluster, from: me.node, to: peer, incarnation: me.incarnation };
+    let introduced = introduce(connection.clone(), &me, peer, limit).await;
+    introduced.map_err(|error| why(&connection, error))
+}
+
+/// What the other side said when it closed the connection tells more than that it broke.
+fn why(connection: &Connection, error: LinkError) -> LinkError {
+    let said = connection.refusal().and_then(|bytes| Refusal::from_bytes(&bytes));
+    said.map_or(error, LinkError::Refused)
+}
+
+async fn introduce(
+    connection: Connection,
+    me: &LocalNode,
+    peer: NodeId,
+    limit: Duration,
+) -> Result<Link, LinkError> {
+    let introduction = me.introduction.clone();
+    let hello = PeerHello { cluster: me.cluster, from: me.node, to: peer, introduction };
     let mut urgent = open(&connection, &hello).await?;
     urgent.sender.set_priority(URGENT_PRIORITY);
     let entries = open(&connection, &hello).await?;
@@ -107,8 +126,8 @@ pub(super) async fn dial(
         connection.close(Close::WrongHello);
         return Err(LinkError::WrongHello);
     }
-    let incarnation = welcome.incarnation;
-    Ok(Link { connection, incarnation, urgent, entries, welcome: None })
+    let introduction = welcome.introduction;
+    Ok(Link { connection, introduction, urgent, entries, welcome: None })
 }
 
 async fn open(connection: &Connection, hello: &PeerHello) -> Result<Stream, StreamError> {
@@ -121,7 +140,7 @@ async fn open(connection: &Connection, hello: &PeerHello) -> Result<Stream, Stre
 /// link runs. Gives the peer's name, which is that in its certificate.
 pub(super) async fn greet(
     connection: Connection,
-    me: LocalNode,
+    me: &LocalNode,
 ) -> Result<(NodeId, Link), LinkError> {
     let hellos = async {
         let urgent = hear(&connection).await?;
@@ -135,9 +154,9 @@ pub(super) async fn greet(
         return Err(LinkError::WrongHello);
     }
     urgent.sender.set_priority(URGENT_PRIORITY);
-    let welcome = Some(PeerWelcome { node: me.node, incarnation: me.incarnation });
-    let incarnation = hello.incarnation;
-    Ok((hello.from, Link { connection, incarnation, urgent, entries, welcome }))
+    let welcome = Some(PeerWelcome { node: me.node, introduction: me.introduction.clone() });
+    let introduction = hello.introduction;
+    Ok((hello.from, Link { connection, introduction, urgent, entries, welcome }))
 }
 
 async fn hear(connection: &Connection) -> Result<(PeerHello, Stream), LinkError> {
@@ -146,7 +165,7 @@ async fn hear(connection: &Connection) -> Result<(PeerHello, Stream), LinkError>
     Ok((PeerHello::from_frame(&frame)?, stream))
 }
 
-fn check(hello: &PeerHello, certificate: Option<NodeId>, me: LocalNode) -> Result<(), LinkError> {
+fn check(hello: &PeerHello, certificate: Option<NodeId>, me: &LocalNode) -> Result<(), LinkError> {
     if certificate != Some(hello.from) {
         return Err(LinkError::Impostor);
     }
@@ -160,7 +179,7 @@ impl Link {
     /// Carries messages until something fails, and says what. Dropped, it closes the connection.
     pub(super) async fn run(
         self,
-        from: NodeId,
+        from: PeerProcess,
         outbox: Arc<Outbox>,
         inbound: Inbound,
     ) -> LinkError {
@@ -178,6 +197,7 @@ impl Link {
             },
             () = connection.moved() => LinkError::Moved,
         };
+        let error = why(&connection, error);
         connection.close(error.close());
         error
     }
@@ -206,7 +226,7 @@ async fn send(
 async fn receive(
     mut receiver: FrameReceiver,
     lane: Lane,
-    from: NodeId,
+    from: PeerProcess,
     inbound: Inbound,
 ) -> LinkError {
     loop {
@@ -219,7 +239,7 @@ async fn receive(
 async fn receive_one(
     receiver: &mut FrameReceiver,
     lane: Lane,
-    from: NodeId,
+    from: PeerProcess,
     inbound: &Inbound,
 ) -> Result<(), LinkError> {
     let frame = receiver.next().await?.ok_or(StreamError::Abandoned)?;

@@ -31,6 +31,7 @@
 //! It does not understand messages beyond the hello between nodes. It never resumes a TLS session
 //! and sends nothing before the handshake is over (0-RTT), since that could be replayed. A
 //! certificate that expires while its connection lives is noticed at the next connection.
+mod acquaintance;
 mod audit;
 mod budget;
 mod endpoint;
@@ -50,10 +51,11 @@ mod stream;
 pub(crate) mod testing;
 pub mod tls;
 
+pub use acquaintance::{Expelled, SharedMemory};
 pub use audit::audit;
 pub use budget::{Account, Budget, Held, Shares};
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
-pub use inbound::{Inbound, InboundReceiver};
+pub use inbound::{Inbound, InboundReceiver, PeerProcess};
 pub use names::listen;
 pub use peer::{LocalNode, PeerConnection, Peers};
 pub use problem::{CertificateProblem, Close, Problem};

@@ -4,6 +4,8 @@
 //! nothing of what was meant for it. So every node dials all its peers, again and again, and each hello
 //! carries the *incarnation* of the process that says it:
 //!
+//! - Before anything else both sides judge whether the other is what they remember: see
+//!   `acquaintance`.
 //! - A new incarnation ends the connection with the old one at once.
 //! - Of two connections with one incarnation, that dialled by the node with the smaller number is
 //!   kept. Both sides come to that by themselves.
@@ -21,8 +23,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
+use super::acquaintance::{Acquaintance, Connected, Expelled, SharedMemory};
 use super::endpoint::{Connection, Endpoint};
-use super::inbound::Inbound;
+use super::inbound::{Inbound, PeerProcess};
 use super::link::{self, Link, LinkError};
 use super::outbox::Outbox;
 use super::problem::Close;
@@ -32,17 +35,17 @@ use crate::limits::{
     PEER_OFFERS_MAX,
 };
 use crate::types::{ClusterId, Incarnation, NodeId};
-use crate::wire::PeerMessage;
+use crate::wire::{Introduction, PeerMessage};
 
 /// Who this process is to its peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNode {
     /// The cluster that it belongs to.
     pub cluster: ClusterId,
     /// Its name.
     pub node: NodeId,
-    /// This start of its process.
-    pub incarnation: Incarnation,
+    /// What it says of itself.
+    pub introduction: Introduction,
 }
 
 /// A connection to a peer, as it stands now.
@@ -62,8 +65,9 @@ pub struct Peers {
 
 #[derive(Debug)]
 struct Shared {
-    me: LocalNode,
+    me: Arc<LocalNode>,
     handles: BTreeMap<NodeId, Handle>,
+    expelled: watch::Receiver<Option<Expelled>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
@@ -88,17 +92,21 @@ impl Peers {
         endpoint: &Endpoint,
         me: LocalNode,
         peers: &BTreeMap<NodeId, Address>,
-        inbound: &Inbound,
+        (inbound, memory): (&Inbound, &SharedMemory),
     ) -> Self {
         let stop = CancellationToken::new();
+        let me = Arc::new(me);
+        let (expel, expelled) = watch::channel(None);
         let mut handles = BTreeMap::new();
         for (peer, address) in peers.iter().filter(|(peer, _)| **peer != me.node) {
             let (offers, offered) = mpsc::channel(PEER_OFFERS_MAX);
             let (state, state_receiver) = watch::channel(None);
             let (seen_sender, seen_at) = watch::channel(None);
             let outbox = Arc::new(Outbox::default());
+            let acquaintance =
+                Acquaintance::new(me.clone(), (*peer, address), memory.clone(), expel.clone());
             let keeper = Keeper {
-                me,
+                me: me.clone(),
                 peer: *peer,
                 address: address.clone(),
                 endpoint: endpoint.clone(),
@@ -108,6 +116,7 @@ impl Peers {
                 state,
                 seen_sender,
                 current: None,
+                acquaintance,
                 history: History::default(),
                 backoff: BACKOFF_MIN,
                 dial_at: Instant::now(),
@@ -118,7 +127,7 @@ impl Peers {
             handles.insert(*peer, Handle { outbox, offers, state: state_receiver, seen_at });
         }
         let guard = stop.clone().drop_guard();
-        Self { shared: Arc::new(Shared { me, handles, stop, _stop_when_dropped: guard }) }
+        Self { shared: Arc::new(Shared { me, handles, expelled, stop, _stop_when_dropped: guard }) }
     }
 
     /// Sends a message, if there is a connection and room; else it is lost. Never waits.
@@ -161,6 +170,11 @@ impl Peers {
         }
     }
 
+    /// Set once a peer refuses this node for good: it must not take part any more.
+    pub fn expelled(&self) -> watch::Receiver<Option<Expelled>> {
+        self.shared.expelled.clone()
+    }
+
     /// Ends all connections and dials no more. Extra calls are harmless.
     pub fn close(&self) {
         self.shared.stop.cancel();
@@ -169,7 +183,7 @@ impl Peers {
 
 impl Shared {
     async fn greet(&self, connection: Connection) {
-        match link::greet(connection.clone(), self.me).await {
+        match link::greet(connection.clone(), &self.me).await {
             Ok((peer, link)) => match self.handles.get(&peer) {
                 Some(handle) if handle.offers.try_send(link).is_ok() => {}
                 Some(_) => connection.close(Close::Busy),
@@ -194,7 +208,7 @@ fn refuse(connection: &Connection, error: &LinkError) {
 
 /// The task of one peer: the only one that decides which connection to it is used.
 struct Keeper {
-    me: LocalNode,
+    me: Arc<LocalNode>,
     peer: NodeId,
     address: Address,
     endpoint: Endpoint,
@@ -206,6 +220,7 @@ struct Keeper {
     state: watch::Sender<Option<PeerConnection>>,
     seen_sender: watch::Sender<Option<SocketAddr>>,
     current: Option<Current>,
+    acquaintance: Acquaintance,
     history: History,
     /// The pause after the next failure.
     backoff: Duration,
@@ -224,6 +239,13 @@ struct Current {
     since: Instant,
     /// Carries the messages. Dropped, it ends.
     task: AbortOnDropHandle<LinkError>,
+}
+
+impl Current {
+    fn connected(&self) -> Connected {
+        let address = self.connection.remote_address();
+        Connected { incarnation: self.is.incarnation, address }
+    }
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
@@ -254,13 +276,19 @@ impl Keeper {
                 dialled = finished(&mut dial) => {
                     dial = None;
                     match dialled {
-                        Ok(link) => { self.consider(link, self.me.node); }
+                        Ok(link) => {
+                            // One that is refused must not be dialled again without a pause.
+                            if !self.consider(link, self.me.node) {
+                                self.back_off();
+                            }
+                        }
                         Err(error) => self.on_failed(error),
                     }
                 }
                 () = sleep_until(self.dial_at), if may_dial => {
                     let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address.clone()));
-                    dial = Some(Box::pin(link::dial(endpoint, self.me, to, self.patience)));
+                    let me = self.me.clone();
+                    dial = Some(Box::pin(link::dial(endpoint, me, to, self.patience)));
                 }
             }
         }
@@ -271,7 +299,14 @@ impl Keeper {
 
     /// Takes a new connection into use, or closes it. Says which.
     fn consider(&mut self, link: Link, dialled_by: NodeId) -> bool {
-        let offer = PeerConnection { incarnation: link.incarnation, dialled_by };
+        let from = link.connection.remote_address();
+        let from = (from, dialled_by == self.me.node);
+        let connected = self.current.as_ref().map(Current::connected);
+        if let Err(refusal) = self.acquaintance.judge(&link.introduction, from, connected) {
+            link.connection.refuse(&refusal.to_bytes());
+            return false;
+        }
+        let offer = PeerConnection { incarnation: link.introduction.incarnation(), dialled_by };
         let current = self.current.as_ref().map(|current| current.is);
         match self.history.judge(current, offer) {
             Verdict::Take { instead } => {
@@ -291,11 +326,13 @@ impl Keeper {
 
     fn take(&mut self, link: Link, is: PeerConnection) {
         info!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
+        self.acquaintance.meet(&link.introduction);
         self.outbox.open();
         self.last_failure = None;
         self.patience = CONNECT_TIMEOUT;
         let connection = link.connection.clone();
-        let task = tokio::spawn(link.run(self.peer, self.outbox.clone(), self.inbound.clone()));
+        let from = PeerProcess { node: self.peer, start: is.incarnation };
+        let task = tokio::spawn(link.run(from, self.outbox.clone(), self.inbound.clone()));
         let task = AbortOnDropHandle::new(task);
         self.current = Some(Current { is, connection, since: Instant::now(), task });
         self.seen_sender
@@ -305,6 +342,7 @@ impl Keeper {
 
     fn on_ended(&mut self, error: &LinkError) {
         info!(peer = %self.peer, "connection lost: {error}");
+        self.note_refusal(error);
         let lived = self.current.take().map(|current| current.since.elapsed());
         self.outbox.close();
         self.seen_sender.send_replace(None);
@@ -316,7 +354,14 @@ impl Keeper {
         self.back_off();
     }
 
+    fn note_refusal(&mut self, error: &LinkError) {
+        if let LinkError::Refused(refusal) = error {
+            self.acquaintance.refused(refusal);
+        }
+    }
+
     fn on_failed(&mut self, error: LinkError) {
+        self.note_refusal(&error);
         if error.is_late() {
             // It may be far away: the next attempt gets the time of more round trips.
             self.patience = (self.patience * 2).min(CONNECT_TIMEOUT_MAX);
@@ -405,6 +450,7 @@ impl History {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::UdpSocket;
+    use std::sync::Mutex;
 
     use proptest::prelude::*;
 
@@ -416,11 +462,27 @@ pub(super) mod tests {
     use crate::entry::{Chain, HEADER_BYTES};
     use crate::limits::{PEER_IDLE_TIMEOUT, STREAM_WINDOW_BYTES};
     use crate::raft::{AppendEntries, Message};
+    use crate::raft::{HardState, Lineage, Memory, Standing};
     use crate::types::{Index, LogId, Term};
     use crate::wire::{Frame, PeerHello, PeerWelcome};
 
     pub(in super::super) fn node(number: u16) -> NodeId {
         NodeId::new(number).unwrap()
+    }
+
+    pub(in super::super) fn process(number: u16) -> PeerProcess {
+        PeerProcess { node: node(number), start: Incarnation::new(1) }
+    }
+
+    /// What the start with this number says of itself; of two, the larger is the later.
+    fn introduction(start: u64) -> Introduction {
+        let lineage = (1..=start)
+            .map(Incarnation::new)
+            .fold(Lineage::new(Incarnation::new(1)), |lineage, start| lineage.started(start));
+        let hard_state = HardState::default();
+        let standing = Standing { lineage, hard_state, last: LogId::ZERO };
+        let members = [1, 2].map(|number| (node(number), format!("n{number}:7100")));
+        Introduction { standing, members: members.into() }
     }
 
     fn append(round: u64, heartbeat: bool) -> Message {
@@ -526,11 +588,13 @@ pub(super) mod tests {
         let me = LocalNode {
             cluster: identity.cluster,
             node: identity.node().unwrap(),
-            incarnation: Incarnation::new(incarnation),
+            introduction: introduction(incarnation),
         };
+        let memory = Memory::new(me.node, &BTreeMap::new(), u32::MAX);
         let addresses = BTreeMap::from([(node(other.0), other.1), (me.node, any_port())]);
         let addresses = addresses.into_iter().map(|(node, at)| (node, at.into())).collect();
-        let peers = Peers::start(&endpoint, me, &addresses, &inbound);
+        let memory = Arc::new(Mutex::new(memory));
+        let peers = Peers::start(&endpoint, me, &addresses, (&inbound, &memory));
         let (accepting, accepted) = (peers.clone(), endpoint.clone());
         tokio::spawn(async move {
             while let Some(connection) = accepted.accept().await {
@@ -563,7 +627,7 @@ pub(super) mod tests {
 
     async fn received(running: &mut Running) -> (NodeId, u64) {
         let (from, message) = soon(running.receiver.recv()).await.unwrap();
-        (from, round_of(&message))
+        (from.node, round_of(&message))
     }
 
     #[tokio::test]
@@ -757,7 +821,7 @@ pub(super) mod tests {
             cluster: ClusterId::new(1),
             from: node(from),
             to: node(1),
-            incarnation: Incarnation::new(7),
+            introduction: introduction(7),
         }
     }
 
@@ -767,7 +831,7 @@ pub(super) mod tests {
         let (first, _nobody) = lonely(&certificates);
         let other_cluster = PeerHello { cluster: ClusterId::new(2), ..hello(2) };
         let other_target = PeerHello { to: node(3), ..hello(2) };
-        let other_process = PeerHello { incarnation: Incarnation::new(8), ..hello(2) };
+        let other_process = PeerHello { introduction: introduction(8), ..hello(2) };
         for (name, hellos, close) in [
             ("n2", [hello(3), hello(3)], Close::NotAllowed),
             ("n3", [hello(2), hello(2)], Close::NotAllowed),
@@ -806,7 +870,7 @@ pub(super) mod tests {
         let certificates = Certificates::of(1);
         let (first, _nobody) = lonely(&certificates);
         let of = |incarnation| {
-            let hello = PeerHello { incarnation: Incarnation::new(incarnation), ..hello(2) };
+            let hello = PeerHello { introduction: introduction(incarnation), ..hello(2) };
             [hello.clone(), hello]
         };
         let (old, _old_stream) = say(&certificates, &first, "n2", &of(21)).await;

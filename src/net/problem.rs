@@ -113,10 +113,13 @@ pub enum Close {
     /// Nothing was asked on the connection, and its place was needed.
     #[error("the other side needed the place of this idle connection")]
     Idle = 10,
+    /// The other node is not what is remembered of it, or of another cluster than it believes.
+    #[error("the other side refuses this node")]
+    Refused = 11,
 }
 
 impl Close {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Done,
         Self::Malformed,
         Self::NotAllowed,
@@ -128,6 +131,7 @@ impl Close {
         Self::TimedOut,
         Self::Share,
         Self::Idle,
+        Self::Refused,
     ];
 
     /// The number that travels.

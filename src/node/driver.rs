@@ -6,6 +6,7 @@
 //! run for a while first hears what its leader had to say.
 
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,9 +19,9 @@ use super::narrator::Narrator;
 use super::published::{self, Published};
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::net::{Held, InboundReceiver, Peers};
-use crate::raft::ReadToken;
-use crate::replica::{Action, AppendToken, Event, ReadAnswer, Replica};
+use crate::net::{Expelled, Held, InboundReceiver, PeerProcess, Peers, SharedMemory};
+use crate::raft::{Heard, Memory, ReadToken};
+use crate::replica::{Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
 use crate::types::{ClientId, Index, LogId, NodeId, Seq, Ticket, Timestamp};
 use crate::wire::api::{AppendReply, AppendRequest};
@@ -62,6 +63,8 @@ struct Fetched {
 pub(super) struct Inputs {
     pub(super) peers: InboundReceiver,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Set once a peer refuses this node for good.
+    pub(super) expelled: watch::Receiver<Option<Expelled>>,
     /// The newest ticket that is on disk; set by the writer's thread.
     pub(super) persisted: watch::Receiver<Ticket>,
     /// Asks for an orderly stop.
@@ -71,11 +74,24 @@ pub(super) struct Inputs {
 /// What the driver acts on.
 pub(super) struct Outputs {
     pub(super) peers: Peers,
+    /// What is remembered of the peers.
+    pub(super) memory: SharedMemory,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) published: watch::Sender<Published>,
     pub(super) announcer: Announcer,
     pub(super) narrator: Narrator,
+}
+
+/// How a driver ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was asked to stop.
+    Stopped,
+    /// A peer knows that this node is not what it was: it must not take part.
+    Expelled(Expelled),
+    /// Another node's log and this one's cannot both be right.
+    Contradicted(Contradiction),
 }
 
 /// Where the answer to an append request goes.
@@ -99,6 +115,8 @@ pub(super) struct Driver {
     fetched: (mpsc::Sender<Fetched>, mpsc::Receiver<Fetched>),
     /// Set once a stop was asked for: when to give up the handover.
     stopping: Option<Instant>,
+    /// Set once this node must not go on.
+    end: Option<End>,
 }
 
 impl Driver {
@@ -115,25 +133,32 @@ impl Driver {
             // One fetch at a time for each follower.
             fetched: mpsc::channel(limits::NODES_MAX),
             stopping: None,
+            end: None,
         }
     }
 
-    /// Runs until an orderly stop is done. Returns the writer, whose store is to be closed.
-    pub(super) async fn run(mut self) -> Writer {
+    /// Runs until an orderly stop is done, or until this node must not go on. Returns the writer,
+    /// whose store is to be closed.
+    pub(super) async fn run(mut self) -> (Writer, End) {
         while !self.has_stopped() {
             self.wait().await;
             self.gather();
             self.replica.flush();
             self.perform();
+            if let Some(end) = self.end {
+                return (self.outputs.writer, end);
+            }
         }
+        self.write_down_memory();
         // Whoever still waits gets no answer, which says what is true: the outcome is unknown.
-        self.outputs.writer
+        (self.outputs.writer, End::Stopped)
     }
 
     /// Waits until there is anything to do.
     async fn wait(&mut self) {
         tokio::select! {
             biased;
+            Ok(()) = self.inputs.expelled.changed() => self.on_expelled(),
             () = self.inputs.stop.cancelled(), if self.stopping.is_none() => self.begin_stop(),
             Ok(()) = self.inputs.persisted.changed() => self.on_persisted(),
             Some((from, message)) = self.inputs.peers.recv() => self.on_peer(from, message),
@@ -166,9 +191,15 @@ impl Driver {
             self.next_tick = (self.next_tick + self.tick).max(now);
             self.handle(Event::Space { free_bytes: self.outputs.writer.free_bytes() });
             self.handle(Event::Tick { random: random() });
+            self.tick_memory();
             let peers = &self.outputs.peers;
             self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
         }
+    }
+
+    fn on_expelled(&mut self) {
+        let expelled = self.inputs.expelled.borrow_and_update().clone();
+        self.end = expelled.map(End::Expelled);
     }
 
     fn on_persisted(&mut self) {
@@ -176,7 +207,29 @@ impl Driver {
         self.handle(Event::Persisted(ticket));
     }
 
-    fn on_peer(&mut self, from: NodeId, message: PeerMessage) {
+    fn tick_memory(&mut self) {
+        let peers = &self.outputs.peers;
+        let stands = |node, start| {
+            peers.connection(node).is_some_and(|connection| connection.incarnation == start)
+        };
+        self.memory().tick(stands);
+        self.write_down_memory();
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.outputs.memory.lock().expect("a panic ends the process")
+    }
+
+    fn write_down_memory(&self) {
+        self.outputs.writer.remember(self.memory().take_changes());
+    }
+
+    fn on_peer(&mut self, from: PeerProcess, message: PeerMessage) {
+        let PeerProcess { node: from, start } = from;
+        match self.memory().hear(from, start, &message.message) {
+            Heard::Former => return,
+            Heard::First | Heard::Again => {}
+        }
         self.outputs.narrator.on_peer(&message);
         self.handle(Event::Peer { from, message });
     }
@@ -209,6 +262,9 @@ impl Driver {
 
     fn perform(&mut self) {
         for action in self.replica.take_actions() {
+            if self.end.is_some() {
+                return; // What it was about to say is not said.
+            }
             match action {
                 Action::Write(write) => self.outputs.writer.write(write),
                 Action::Send { to, message } => self.outputs.peers.send(to, message),
@@ -228,6 +284,7 @@ impl Driver {
                     let _ = reply.map(|reply| reply.send(answer));
                 }
                 Action::Committed(through) => self.outputs.writer.committed(through),
+                Action::Contradiction(found) => self.end = Some(End::Contradicted(found)),
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
                 }

@@ -5,6 +5,7 @@
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
+//! - `refused`: the mark of a folder whose node was refused by its peers;
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
 //! - `service` and `reading`: what is done for clients, a task a stream; `caller` and `births`: what
 //!   each may make the node hold;
@@ -28,6 +29,7 @@ pub mod privacy;
 mod process;
 mod published;
 mod reading;
+mod refused;
 mod service;
 pub mod start;
 

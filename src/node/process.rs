@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,19 +13,24 @@ use super::announce::{Announcer, Registry};
 use super::births::Births;
 use super::caller::Shares;
 use super::config::NodeConfig;
-use super::driver::{self, Driver, Inputs, Outputs};
+use super::driver::{self, Driver, End, Inputs, Outputs};
 use super::init::NEW_FILE;
 use super::narrator::Narrator;
 use super::onward::Ways;
 use super::published::Published;
+use super::refused;
 use super::service::{self, Service};
 use crate::limits;
-use crate::net::{self, BindError, Credentials, Endpoint, Inbound, LocalNode, Peers, Protocol};
-use crate::raft::{self, Configuration, HardState};
+use crate::net::{
+    self, BindError, Credentials, Endpoint, Expelled, Inbound, LocalNode, Peers, Protocol,
+    SharedMemory,
+};
+use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
-use crate::replica::{self, RecoverError, Replica};
+use crate::replica::{self, Contradiction, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
-use crate::types::{Incarnation, LogId, LogNumber, Ticket};
+use crate::types::{Incarnation, LogId, LogNumber, NodeId, Ticket};
+use crate::wire::Introduction;
 
 /// What a node needs to run.
 #[derive(Debug)]
@@ -64,6 +69,30 @@ pub enum RunError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A peer knows that the node is not what it was.
+    #[error("{node} is not what {by} remembers of it: {loss}")]
+    Expelled {
+        /// The node.
+        node: NodeId,
+        /// Who refused it.
+        by: NodeId,
+        /// Why.
+        loss: Loss,
+    },
+    /// Another node's log and this one's cannot both be right.
+    #[error("{node} and another node contradict each other: {found}")]
+    Contradicted {
+        /// The node.
+        node: NodeId,
+        /// How.
+        found: Contradiction,
+    },
+    /// An earlier start with this folder was refused by a peer.
+    #[error("an earlier start was refused: {sentence}")]
+    RefusedBefore {
+        /// What was said then.
+        sentence: String,
+    },
 }
 
 impl RunError {
@@ -76,6 +105,16 @@ impl RunError {
                 "another version of annal may have written it; keep the folder".to_owned()
             }
             Self::NewFile { error, .. } => remedy::of(error, "look into the folder").to_owned(),
+            Self::Expelled { loss: Loss::Twin, .. } => {
+                "stop one of the two: a copy of a node's folder must not run beside it".to_owned()
+            }
+            Self::Contradicted { .. } => {
+                "one of the two was put back from an older copy, or was started twice; nothing was \
+                 changed: keep both folders, look at them with `annal node inspect --at`, and let \
+                 those that agree carry on"
+                    .to_owned()
+            }
+            Self::Expelled { .. } | Self::RefusedBefore { .. } => refused::HINT.to_owned(),
         }
     }
 
@@ -83,7 +122,10 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(error) if error.is_damage() => 6,
-            Self::Recover { .. } => 6,
+            Self::Recover { .. }
+            | Self::Expelled { .. }
+            | Self::Contradicted { .. }
+            | Self::RefusedBefore { .. } => 6,
             Self::Bind(_) | Self::Store(_) | Self::NewFile { .. } => 1,
         }
     }
@@ -103,33 +145,72 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
         return Ok(());
     };
     let endpoint = net::listen(&config.listen, &credentials, &protocols).await?;
-    let folder = data.clone();
-    let opening = unless_stopped(&stop, move || open_store(&folder, &found, lock));
+    if let Some(sentence) = refused::earlier(&data) {
+        return Err(RunError::RefusedBefore { sentence });
+    }
+    let (folder, start) = (data.clone(), Incarnation::new(driver::random()));
+    let opening = unless_stopped(&stop, move || open_store(&folder, &found, start, lock));
     let Some((store, recovered)) = opening.await? else { return Ok(()) };
     report(&config, &recovered, &endpoint);
 
     let replica = Replica::recover(options(&config), &recovered, driver::random())
         .map_err(|error| RunError::Recover { data: data.clone(), error })?;
+    let introduction = introduction(&config, &store, &recovered);
     drop(recovered);
-    let writer = serve(&config, endpoint.clone(), store, replica, stop).await;
+    let stores = (store, introduction);
+    let (writer, end) = serve(&config, endpoint.clone(), stores, replica, stop).await;
 
     endpoint.close();
     endpoint.closed(limits::CONNECT_TIMEOUT).await;
     let closed = tokio::task::spawn_blocking(move || writer.close()).await;
     closed.expect("a panic ends the process")?;
-    tracing::info!(node = %config.node, "stopped");
-    Ok(())
+    let node = config.node;
+    match end {
+        End::Stopped => {
+            tracing::info!(%node, "stopped");
+            Ok(())
+        }
+        End::Contradicted(found) => Err(RunError::Contradicted { node, found }),
+        End::Expelled(Expelled { by, loss }) => {
+            // A twin may go on alone, and by itself it has lost nothing.
+            let is_for_good = loss != Loss::Twin;
+            let error = RunError::Expelled { node, by, loss };
+            if is_for_good {
+                refused::write(&data, &error.to_string());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What this node says of itself to others.
+fn introduction(config: &NodeConfig, store: &Store, recovered: &Recovered) -> Introduction {
+    let standing = Standing {
+        lineage: store.lineage().clone(),
+        hard_state: recovered.hard_state,
+        last: recovered.report.last,
+    };
+    let members = config.members().into_iter();
+    let members = members.map(|(node, address)| (node, address.to_string())).collect();
+    Introduction { standing, members }
+}
+
+/// What it remembers of them.
+fn memory(config: &NodeConfig, store: &Store) -> SharedMemory {
+    let count_after = ticks(config, limits::PEER_COUNTS_AFTER);
+    Arc::new(Mutex::new(Memory::new(config.node, store.remembered(), count_after)))
 }
 
 /// Wires the tasks together and runs the driver to its end.
 async fn serve(
     config: &NodeConfig,
     endpoint: Endpoint,
-    store: Store,
+    (store, introduction): (Store, Introduction),
     replica: Replica,
     stop: CancellationToken,
-) -> Writer {
-    let incarnation = Incarnation::new(driver::random());
+) -> (Writer, End) {
+    let incarnation = introduction.incarnation();
+    let memory = memory(config, &store);
     let (inbound, peer_messages) = Inbound::new();
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
@@ -140,8 +221,8 @@ async fn serve(
         // Without a driver nobody is promised anything any more.
         let _ = persisted_sender.send(ticket);
     });
-    let me = LocalNode { cluster: config.cluster, node: config.node, incarnation };
-    let peers = Peers::start(&endpoint, me, &config.peers, &inbound);
+    let me = LocalNode { cluster: config.cluster, node: config.node, introduction };
+    let peers = Peers::start(&endpoint, me, &config.peers, (&inbound, &memory));
     let service = Service {
         cluster: config.cluster,
         node: config.node,
@@ -165,9 +246,10 @@ async fn serve(
     let announcer = Announcer::start(registry, stop.clone());
     tokio::spawn(service::accept(endpoint, peers.clone(), Arc::new(service)));
 
-    let inputs = Inputs { peers: peer_messages, commands, persisted, stop };
+    let expelled = peers.expelled();
+    let inputs = Inputs { peers: peer_messages, commands, expelled, persisted, stop };
     let narrator = Narrator::new();
-    let outputs = Outputs { peers, writer, reader, published, announcer, narrator };
+    let outputs = Outputs { peers, memory, writer, reader, published, announcer, narrator };
     Driver::new(replica, inputs, outputs, tick(config)).run().await
 }
 
@@ -189,10 +271,12 @@ async fn unless_stopped<T: Send + 'static>(
 fn open_store(
     data: &std::path::Path,
     config: &NodeConfig,
+    start: Incarnation,
     lock: store::FolderLock,
 ) -> Result<(Store, Recovered), RunError> {
     let identity = Identity { cluster: config.cluster, node: config.node };
-    let options = store::Options { segment_bytes: config.segment_bytes, ..Default::default() };
+    let segment_bytes = config.segment_bytes;
+    let options = store::Options { segment_bytes, start, ..Default::default() };
     let new = data.join(NEW_FILE);
     let is_new =
         new.try_exists().map_err(|error| RunError::NewFile { file: new.clone(), error })?;
@@ -241,11 +325,13 @@ fn tick(config: &NodeConfig) -> Duration {
     config.heartbeat / limits::TICKS_PER_HEARTBEAT
 }
 
+fn ticks(config: &NodeConfig, time: Duration) -> u32 {
+    let ticks = time.as_micros().div_ceil(tick(config).as_micros().max(1));
+    u32::try_from(ticks).expect("the configuration's times are bounded")
+}
+
 fn options(config: &NodeConfig) -> replica::Options {
-    let ticks = |time: Duration| {
-        let ticks = time.as_micros().div_ceil(tick(config).as_micros().max(1));
-        u32::try_from(ticks).expect("the configuration's times are bounded")
-    };
+    let ticks = |time| ticks(config, time);
     let timeouts = (ticks(config.election_timeout_min), ticks(config.election_timeout_max));
     let mut raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
     raft.read_stall_ticks = ticks(limits::READ_STALL);

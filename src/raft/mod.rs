@@ -14,6 +14,7 @@
 //! - `space`: what a node with a full disk still takes;
 //! - `outbox`: how nothing is promised before it is on disk;
 //! - `configuration` and `quorum`: who votes, and how many are enough;
+//! - `standing` and `memory`: whether a peer still is what is remembered of it;
 //! - `display`: how all of it reads in logs, traces and scripts;
 //! - `invariants`: the laws, checked after every step in debug builds.
 //!
@@ -33,6 +34,7 @@ mod election;
 pub mod invariants;
 mod log;
 mod machine;
+mod memory;
 pub mod message;
 mod outbox;
 mod progress;
@@ -41,11 +43,13 @@ mod reads;
 mod replication;
 mod role;
 mod space;
+mod standing;
 
 pub use border::{Content, Effect, HardState, Input, Notice, Persist, ReadToken, StepDownReason};
 pub use configuration::Configuration;
 pub use log::{RaftLog, RecoveredLog};
 pub use machine::{Options, Raft};
+pub use memory::{Heard, Memory};
 pub use message::{
     Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, PreVote,
     PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
@@ -56,3 +60,4 @@ pub use role::{
     Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, PreCandidate, Role,
 };
 pub use space::DiskFull;
+pub use standing::{Lineage, Loss, Remembered, Standing};

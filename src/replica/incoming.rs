@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use super::window::Window;
 use crate::entry::{EntryError, EntryKind, SealedEntry};
-use crate::raft::{AppendEntries, Configuration, EntryInfo};
-use crate::types::{LogId, Term};
+use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
+use crate::types::{LogId, NodeId, Term};
 use crate::wire::peer::PeerMessage;
 
 /// Entries that were not taken. Nothing of their message was.
@@ -71,21 +71,104 @@ pub(super) fn check(
     }
 }
 
+/// What another node says and what this one has cannot both be right. One of the two has lost what it
+/// had promised, and to go on would be to choose whose acknowledged records are lost: so this node
+/// ends, with its folder as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Contradiction {
+    /// Two entries of one index and one term.
+    #[error(
+        "{from} has another entry {id} than this node: their histories differ from there on, or from \
+         before it"
+    )]
+    TwoHistories {
+        /// The other node.
+        from: NodeId,
+        /// The first entry that is known to differ.
+        id: LogId,
+    },
+    /// A leader without an entry that is committed.
+    #[error("{from} leads, and has entry {id} where this node has {ours}, which is committed")]
+    NotCommitted {
+        /// The leader.
+        from: NodeId,
+        /// What it has there.
+        id: LogId,
+        /// What this node has there.
+        ours: LogId,
+    },
+    /// Two leaders of one term: somebody has voted twice.
+    #[error("{from} and {leader} both lead term {term}: somebody has voted twice in it")]
+    TwoLeaders {
+        /// The one that was heard now.
+        from: NodeId,
+        /// The one that this node knows.
+        leader: NodeId,
+        /// The term.
+        term: Term,
+    },
+}
+
+/// The leader of a term is one, and has all that was committed (thesis 3.4, 3.6.3).
+pub(super) fn check_leader(
+    raft: &Raft,
+    from: NodeId,
+    message: &Message,
+    entries: &[SealedEntry],
+) -> Result<(), Contradiction> {
+    let Some(term) = led_term(message).filter(|term| *term >= raft.current_term()) else {
+        return Ok(());
+    };
+    let known = raft.leader().filter(|leader| *leader != from);
+    if let Some(leader) = known.filter(|_| term == raft.current_term()) {
+        return Err(Contradiction::TwoLeaders { from, leader, term });
+    }
+    let previous = match message {
+        Message::AppendEntries(header) => Some(header.prev_log_id),
+        _ => None,
+    };
+    let log = raft.log();
+    let theirs = previous.into_iter().chain(entries.iter().map(SealedEntry::id));
+    for id in theirs.take_while(|id| id.index <= log.commit_index()) {
+        let ours = log.id_at(id.index);
+        if ours != id {
+            return Err(Contradiction::NotCommitted { from, id, ours });
+        }
+    }
+    Ok(())
+}
+
+/// The term that the sender of such a message leads.
+fn led_term(message: &Message) -> Option<Term> {
+    match message {
+        Message::AppendEntries(_) | Message::TimeoutNow(_) => Some(message.term()),
+        Message::PreVote(_)
+        | Message::PreVoteResponse(_)
+        | Message::RequestVote(_)
+        | Message::RequestVoteResponse(_)
+        | Message::AppendEntriesResponse(_) => None,
+    }
+}
+
 /// Where both logs have the same entry, the histories before it must be the same as well.
 ///
 /// Invariant (Log Matching, thesis 3.5): equal ids mean equal chains.
-pub(super) fn assert_same_history(
+pub(super) fn check_history(
     window: &Window,
-    header: &AppendEntries,
+    (from, header): (NodeId, &AppendEntries),
     message: &PeerMessage,
     entries: &[SealedEntry],
-) {
+) -> Result<(), Contradiction> {
     let claimed = message.previous_chain.map(|chain| (header.prev_log_id, chain));
     let sent = entries.iter().map(|entry| (entry.id(), entry.chain()));
     for (id, chain) in claimed.into_iter().chain(sent) {
         let Some(tip) = window.tip_at(id.index).filter(|tip| tip.id == id) else { continue };
-        assert_eq!(tip.chain, chain, "broken law: two histories with the same entry {id}");
+        if tip.chain != chain {
+            return Err(Contradiction::TwoHistories { from, id });
+        }
     }
+    Ok(())
 }
 
 /// What the core is told of an entry.

@@ -23,6 +23,6 @@ mod sessions;
 mod tail;
 mod window;
 
-pub use incoming::BadEntries;
+pub use incoming::{BadEntries, Contradiction};
 pub use replica::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError, Replica};
 pub use sessions::{Answer, Table, Verdict};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::incoming::{self, BadEntries};
+use super::incoming::{self, BadEntries, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::sessions::{Table, Verdict};
 use super::tail::Tail;
@@ -133,6 +133,8 @@ pub enum Action {
         /// What is wrong with them.
         error: BadEntries,
     },
+    /// Another node's log and this one's cannot both be right. This node ends: nothing more is done.
+    Contradiction(Contradiction),
     /// Something worth telling.
     Notice(Notice),
 }
@@ -533,31 +535,52 @@ impl Replica {
     }
 }
 
+/// Why a message was not given to the core.
+enum Refused {
+    Bad(BadEntries),
+    Contradiction(Contradiction),
+}
+
+impl From<BadEntries> for Refused {
+    fn from(error: BadEntries) -> Self {
+        Self::Bad(error)
+    }
+}
+
+impl From<Contradiction> for Refused {
+    fn from(found: Contradiction) -> Self {
+        Self::Contradiction(found)
+    }
+}
+
 /// Messages of other nodes.
 impl Replica {
     fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
-        match self.with_entries(message) {
+        match self.with_entries(from, message) {
             Ok(message) => self.step(Input::Receive { from, message }),
-            Err(error) => {
+            Err(Refused::Bad(error)) => {
                 hit(Mark::BadEntries);
                 self.actions.push(Action::BadEntries { from, error });
             }
+            Err(Refused::Contradiction(found)) => self.actions.push(Action::Contradiction(found)),
         }
         self.received.clear();
     }
 
     /// The message for the core, its entries checked and at hand.
-    fn with_entries(&mut self, message: &PeerMessage) -> Result<Message, BadEntries> {
+    fn with_entries(&mut self, from: NodeId, message: &PeerMessage) -> Result<Message, Refused> {
         let Message::AppendEntries(header) = &message.message else {
+            incoming::check_leader(&self.raft, from, &message.message, &[])?;
             return Ok(message.message.clone());
         };
         let entries = incoming::check(header, message)?;
         let infos: Vec<EntryInfo> = entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
         for entry in &entries {
-            Tail::requests_of(entry)?;
-            entry.no_op()?;
+            Tail::requests_of(entry).map_err(BadEntries::from)?;
+            entry.no_op().map_err(BadEntries::from)?;
         }
-        incoming::assert_same_history(&self.window, header, message, &entries);
+        incoming::check_history(&self.window, (from, header), message, &entries)?;
+        incoming::check_leader(&self.raft, from, &message.message, &entries)?;
         self.received = entries;
         let header = AppendEntries { entries: infos, ..header.clone() };
         Ok(Message::AppendEntries(header))

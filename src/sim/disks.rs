@@ -9,6 +9,7 @@ use super::time::Time;
 use super::world::{CLUSTER, World};
 use crate::limits;
 use crate::marks::{Mark, hit};
+use crate::raft::{Memory, Standing};
 use crate::replica::{self, Replica};
 use crate::store::{self, Done, Identity, StoreError};
 use crate::types::{Incarnation, NodeId};
@@ -66,6 +67,7 @@ impl World {
         let now = self.now;
         let machine = self.machine(node);
         let Some(process) = machine.process_of(incarnation) else { return };
+        process.stepper.remember(process.memory.take_changes());
         match process.stepper.raise_floor() {
             Ok(()) => self.queue.push(now + every, Event::RaiseFloor { node, incarnation }),
             Err(error) => self.on_store_error(node, &error),
@@ -114,6 +116,7 @@ impl World {
             process.disk_is_busy = false;
             closed = process.stepper.finish().map(drop);
         }
+        process.stepper.remember(process.memory.take_changes());
         // A stop that fails is a crash: the next start finds out what is there.
         if let Err(error) = closed.and_then(|()| process.stepper.close()) {
             self.trace.text(self.now, node, || format!("cannot stop in order: {error}"));
@@ -130,7 +133,7 @@ impl World {
     }
 
     /// What follows when a process is no more.
-    fn after_end(&mut self, node: NodeId, down: Option<Time>) {
+    pub(super) fn after_end(&mut self, node: NodeId, down: Option<Time>) {
         let now = self.now;
         for stream in self.network.break_streams_to(node) {
             // A dead process says nothing: the client notices by itself.
@@ -161,7 +164,7 @@ impl World {
     /// Starts a process on what its disk holds.
     pub(super) fn start(&mut self, place: usize) {
         let node = Self::at(place);
-        let options = self.store_options();
+        let options = self.store_options(place);
         let machine = &mut self.machines[place];
         machine.disk.memory.restart();
         machine.disk_fails = false;
@@ -202,9 +205,17 @@ impl World {
             }
         };
         let reader = store.reader();
+        let standing = Standing {
+            lineage: store.lineage().clone(),
+            hard_state: recovered.hard_state,
+            last: recovered.report.last,
+        };
+        let memory = Memory::new(node, store.remembered(), machine.count_after());
         machine.process = Some(Process {
             incarnation,
             replica,
+            standing,
+            memory,
             reader,
             stepper: store.into_stepper(),
             inbox: vec![],

@@ -9,7 +9,8 @@ use super::random::{Purpose, Random};
 use super::reading::Walk;
 use super::time::Time;
 use crate::entry::Chain;
-use crate::raft::{self, HardState, ReadToken};
+use crate::limits;
+use crate::raft::{self, HardState, Memory, ReadToken, Standing};
 use crate::replica::{self, AppendToken, Replica};
 use crate::sim::laws::Platter;
 use crate::store::{MemoryDisk, Reader, Stepper};
@@ -104,6 +105,10 @@ impl Platter for Disk {
 pub(super) struct Process {
     pub(super) incarnation: Incarnation,
     pub(super) replica: Replica,
+    /// What it shows of itself.
+    pub(super) standing: Standing,
+    /// What it remembers of the others.
+    pub(super) memory: Memory,
     pub(super) stepper: Stepper,
     pub(super) reader: Reader,
     /// What has gathered.
@@ -178,6 +183,12 @@ impl Machine {
     /// Whether a process runs, be it one that stands still.
     pub(super) fn is_up(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Ticks after which a peer's start counts.
+    pub(super) fn count_after(&self) -> u32 {
+        let ticks = Time::of(limits::PEER_COUNTS_AFTER).micros() / self.tick.micros();
+        u32::try_from(ticks).expect("a few hundred ticks")
     }
 
     /// How its replicas are set up.

@@ -35,6 +35,7 @@ mod clients;
 mod customer;
 mod disks;
 pub mod faults;
+mod hello;
 pub mod history;
 #[cfg(test)]
 mod lab;

@@ -41,7 +41,7 @@ pub(super) enum Event {
     /// A node's disk has read entries for a follower.
     Fetched { node: NodeId, incarnation: Incarnation, to: NodeId, prev_log_id: LogId, last: Index },
     /// A message between nodes arrives.
-    Peer { from: NodeId, to: NodeId, bytes: Bytes },
+    Peer { from: (NodeId, Incarnation), to: NodeId, bytes: Bytes },
     /// A client's question, on a stream of its own, arrives at a node.
     Question { caller: Caller, node: NodeId, bytes: Bytes },
     /// A node's answer to one arrives.

@@ -48,7 +48,7 @@ impl Trace {
                 self.number(last.get());
             }
             Event::Peer { from, to, bytes } => {
-                self.mark(6, *from);
+                self.mark(6, from.0);
                 self.mark(6, *to);
                 self.bytes(bytes);
             }

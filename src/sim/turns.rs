@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::hello::ProcessId;
 use super::laws::What;
 use super::machine::Process;
 use super::network::{Hop, Passage, StreamNumber};
@@ -89,13 +90,17 @@ impl World {
         for event in std::mem::take(&mut process.inbox) {
             replica.handle(wall_clock, event);
         }
-        if std::mem::take(&mut process.tick_is_due) {
+        let ticks = std::mem::take(&mut process.tick_is_due);
+        if ticks {
             let free_bytes = process.stepper.free_bytes();
             replica.handle(wall_clock, replica::Event::Space { free_bytes });
             replica.handle(wall_clock, replica::Event::Tick { random });
         }
         replica.flush();
         let actions = replica.take_actions();
+        if ticks {
+            self.tick_memory(node);
+        }
         let mut sent = vec![];
         for action in actions {
             self.perform(node, action, &mut sent);
@@ -153,6 +158,7 @@ impl World {
                     self.on_store_error(node, &error);
                 }
             }
+            Action::Contradiction(found) => self.on_contradiction(node, &found),
             Action::BadEntries { .. } => self.counts.bad_entries += 1,
             Action::Notice(notice) => self.trace.notice(self.now, node, &notice),
         }
@@ -174,20 +180,25 @@ impl World {
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
+        let Some(process) = &self.machines[Self::place(from)].process else { return };
+        let incarnation = process.incarnation;
         let frame = message.to_frame();
         for at in self.network.arrivals(self.now, (from, to), message) {
             let bytes = self.network.transmit(&frame, !message.entries.is_empty());
             self.trace.sent(self.now, (from, to), at, message);
-            self.queue.push(at, Event::Peer { from, to, bytes });
+            self.queue.push(at, Event::Peer { from: (from, incarnation), to, bytes });
         }
     }
 
-    pub(super) fn on_peer(&mut self, from: NodeId, to: NodeId, bytes: &Bytes) {
+    pub(super) fn on_peer(&mut self, from: ProcessId, to: NodeId, bytes: &Bytes) {
         let Some(frame) = frame_of(bytes) else {
             return self.violate("codec", "a frame cannot be cut from its own bytes".to_owned());
         };
         match PeerMessage::from_frame(&frame) {
-            Ok(message) => self.input(to, replica::Event::Peer { from, message }),
+            Ok(message) if self.hears(from, to, &message.message) => {
+                self.input(to, replica::Event::Peer { from: from.0, message });
+            }
+            Ok(_) => {}
             Err(_) => self.counts.bad_entries += 1,
         }
     }

@@ -17,7 +17,7 @@ use super::time::Time;
 use super::trace::Trace;
 use crate::raft::Configuration;
 use crate::store::{self, Identity, MemoryDisk};
-use crate::types::{ClusterId, NodeId};
+use crate::types::{ClusterId, Incarnation, NodeId};
 use crate::wire::Frame;
 #[cfg(test)]
 use crate::wire::api::AppendReply;
@@ -99,7 +99,7 @@ impl World {
         for place in 0..self.machines.len() {
             let machine = &self.machines[place];
             let identity = Identity { cluster: CLUSTER, node: machine.id };
-            let options = self.store_options();
+            let options = self.store_options(place);
             store::create_in(&machine.disk.memory, identity, &configuration, &options)
                 .expect("a new disk takes a new store");
             self.start(place);
@@ -113,8 +113,14 @@ impl World {
         }
     }
 
-    pub(super) fn store_options(&self) -> store::Options {
-        store::Options { segment_bytes: self.options.segment_bytes, ..store::Options::default() }
+    /// The options of the next start.
+    pub(super) fn store_options(&self, place: usize) -> store::Options {
+        let start = Incarnation::new(self.machines[place].starts + 1);
+        store::Options {
+            segment_bytes: self.options.segment_bytes,
+            start,
+            ..store::Options::default()
+        }
     }
 
     /// Lets time pass until `end`, or until a law is broken.

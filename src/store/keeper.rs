@@ -1,6 +1,7 @@
 //! What an append need not wait for: sealing, the floor, and what was given up. A running node has a
 //! thread for it; a simulated one does it on the spot.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -11,7 +12,8 @@ use super::error::StoreError;
 use super::layout::Layout;
 use super::meta::{CleanMark, Floor, Meta};
 use super::segments::Segments;
-use crate::types::Index;
+use crate::raft::Remembered;
+use crate::types::{Index, NodeId};
 
 pub(super) const UNPOISONED: &str = "a panic ends the process";
 
@@ -60,6 +62,8 @@ pub(super) struct Shared {
     commit_index: AtomicU64,
     /// Bytes that are free on its disk, as last looked at.
     free_bytes: AtomicU64,
+    /// What is to be remembered of peers, with the next raising of the floor.
+    remembered: Mutex<BTreeMap<NodeId, Remembered>>,
     /// Nothing more is to be written: the store is dropped without having been closed.
     pub(super) abandoned: AtomicBool,
 }
@@ -80,6 +84,7 @@ impl Shared {
             synced: Mutex::new(synced),
             commit_index: AtomicU64::new(commit_index.get()),
             free_bytes: AtomicU64::new(u64::MAX),
+            remembered: Mutex::default(),
             abandoned: AtomicBool::new(false),
         };
         shared.look_for_space();
@@ -109,15 +114,21 @@ impl Shared {
         self.commit_index.fetch_max(index.get(), Ordering::AcqRel);
     }
 
+    pub(super) fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
+        self.remembered.lock().expect(UNPOISONED).extend(rows);
+    }
+
+    /// Raises the floor, and writes down what is to be remembered.
     pub(super) fn raise_floor(&self) -> Result<(), StoreError> {
         self.look_for_space();
         let mut meta = self.meta.lock().expect(UNPOISONED);
         let synced = *self.synced.lock().expect(UNPOISONED);
-        if synced == meta.record().floor {
+        let remembered = std::mem::take(&mut *self.remembered.lock().expect(UNPOISONED));
+        if synced == meta.record().floor && remembered.is_empty() {
             return Ok(());
         }
         let commit_index = self.commit_index().min(synced.id.index);
-        meta.update(|record| {
+        meta.remember(&remembered, |record| {
             record.floor = synced;
             record.commit_index = commit_index;
         })

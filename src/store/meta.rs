@@ -8,6 +8,8 @@
 //!  3                         the record: see `Record`
 //!  4 | first index u64 BE    one sealed segment: see `SealedRow`
 //!  5 | first index u64 BE | part u32 BE    where each log ended that got a record in it, in parts
+//!  6                         the starts of this store: see `Lineage`
+//!  7 | node u16 BE           what is remembered of a peer: see `Remembered`
 //! ```
 //!
 //! The numbers are never used for anything else. All values but the first are postcard, followed by
@@ -29,8 +31,8 @@ use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use crate::entry::{Chain, Tip};
 use crate::limits::{LEDGER_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
-use crate::raft::HardState;
-use crate::types::{Index, LogId, LogNumber, Offset};
+use crate::raft::{HardState, Lineage, Remembered};
+use crate::types::{Index, LogId, LogNumber, NodeId, Offset};
 
 /// The format of all files of a store.
 pub(super) const FORMAT: u32 = 2;
@@ -40,6 +42,8 @@ const IDENTITY_KEY: &[u8] = &[2];
 const RECORD_KEY: &[u8] = &[3];
 const SEALED_KIND: u8 = 4;
 const ENDS_KIND: u8 = 5;
+const LINEAGE_KEY: &[u8] = &[6];
+const REMEMBERED_KIND: u8 = 7;
 
 /// Logs in one part: 15 bytes each at most.
 const ENDS_PER_PART: usize = 256;
@@ -142,6 +146,10 @@ pub(super) struct Contents {
     pub(super) sealed: BTreeMap<Index, SealedRow>,
     /// Which of them has what of each log.
     pub(super) offsets: OffsetIndex,
+    /// The starts so far.
+    pub(super) lineage: Lineage,
+    /// What is remembered of the other nodes.
+    pub(super) remembered: BTreeMap<NodeId, Remembered>,
 }
 
 impl Contents {
@@ -171,8 +179,23 @@ impl Contents {
             record: read_value(database, RECORD_KEY, "record")?,
             sealed,
             offsets,
+            lineage: read_value(database, LINEAGE_KEY, "list of starts")?,
+            remembered: read_remembered(database)?,
         })
     }
+}
+
+fn read_remembered(database: &Database) -> Result<BTreeMap<NodeId, Remembered>, StoreError> {
+    let mut remembered = BTreeMap::new();
+    for item in database.of_kind(REMEMBERED_KIND) {
+        let (key, value) = item?;
+        let node = key.get(1..).and_then(|number| number.try_into().ok());
+        let node = node.and_then(|number| NodeId::new(u16::from_be_bytes(number)));
+        let row = node.zip(decode(&value));
+        let (node, row) = row.ok_or_else(|| missing(database, "memory of its peers"))?;
+        remembered.insert(node, row);
+    }
+    Ok(remembered)
 }
 
 /// The open `meta`.
@@ -191,12 +214,14 @@ impl Meta {
         folder: &Path,
         identity: Identity,
         record: Record,
+        lineage: &Lineage,
     ) -> Result<Self, StoreError> {
         let database = Database::create(disk, folder, META_SHAPE)?;
         let mut batch = Batch::default();
         batch.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
         batch.insert(IDENTITY_KEY, encode(&identity));
         batch.insert(RECORD_KEY, encode(&record));
+        batch.insert(LINEAGE_KEY, encode(lineage));
         database.write(batch)?;
         Ok(Self::of(database, record))
     }
@@ -253,6 +278,30 @@ impl Meta {
             row.ends_parts += 1;
         }
         batch.insert(sealed_key(first), encode(&row));
+        self.change(batch, change)
+    }
+
+    /// Notes another start and changes the record, together, behind a barrier.
+    pub(super) fn start(
+        &mut self,
+        lineage: &Lineage,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.insert(LINEAGE_KEY, encode(lineage));
+        self.change(batch, change)
+    }
+
+    /// Notes what is remembered of peers and changes the record, together, behind a barrier.
+    pub(super) fn remember(
+        &mut self,
+        remembered: &BTreeMap<NodeId, Remembered>,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (node, row) in remembered {
+            batch.insert(remembered_key(*node), encode(row));
+        }
         self.change(batch, change)
     }
 
@@ -318,6 +367,12 @@ fn sealed_key(first: Index) -> Vec<u8> {
     key
 }
 
+fn remembered_key(node: NodeId) -> Vec<u8> {
+    let mut key = vec![REMEMBERED_KIND];
+    key.extend_from_slice(&node.get().to_be_bytes());
+    key
+}
+
 /// A value with its checksum.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = postcard::to_stdvec(value).expect("the store's values have no part refused");
@@ -340,7 +395,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 mod tests {
     use super::super::testing::{IDENTITY, hard_state, hex};
     use super::*;
-    use crate::types::Term;
+    use crate::types::{Incarnation, Term};
 
     #[test]
     fn golden_bytes() {
@@ -374,6 +429,24 @@ mod tests {
         assert_eq!(decode::<SealedRow>(&encode(&row)), Some(row));
         assert_eq!(hex(&sealed_key(Index::new(258))), "040000000000000102");
         assert_eq!(hex(&ends_key(Index::new(258), 3)), "05000000000000010200000003");
+        let lineage = lineage().started(Incarnation::new(7));
+        assert_eq!(hex(&encode(&lineage)), "ac020101077cee14c8");
+        let remembered = Remembered {
+            store: Incarnation::new(300),
+            starts: 4,
+            start: Incarnation::new(7),
+            term: Term::new(9),
+            voted_in: Term::new(8),
+            acknowledged_in: Term::new(5),
+            acknowledged: Index::new(299),
+        };
+        assert_eq!(hex(&encode(&remembered)), "ac020407090805ab02f28adadc");
+        assert_eq!(decode::<Remembered>(&encode(&remembered)), Some(remembered));
+        assert_eq!(hex(&remembered_key(NodeId::new(258).unwrap())), "070102");
+    }
+
+    fn lineage() -> Lineage {
+        Lineage::new(Incarnation::new(300))
     }
 
     #[test]
@@ -391,7 +464,7 @@ mod tests {
             discarded: None,
             clean: None,
         };
-        let mut meta = Meta::create(&Disk::Real, &folder, IDENTITY, record).unwrap();
+        let mut meta = Meta::create(&Disk::Real, &folder, IDENTITY, record, &lineage()).unwrap();
         let mut offsets = OffsetIndex::default();
         for first in 1..4 {
             let id = LogId::new(Index::new(first), Term::new(1));

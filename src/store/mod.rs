@@ -69,7 +69,8 @@
 //! 3. What was not synced may be there, or not, or in part, in any order.
 //! 4. Files may be replaced by older ones. An older `meta` is noticed by its generation, which the
 //!    active segment remembers, or by a segment that it does not know; an older segment by the floor
-//!    or by its hash. A whole folder put back to an earlier day is not noticed here.
+//!    or by its hash. A whole folder put back to an earlier day is not noticed
+//!    here: the peers remember its starts and what it promised ([`crate::raft::Lineage`]).
 //!
 //! # Limits
 //!

@@ -23,8 +23,8 @@ use crate::entry::{SealedEntry, Tip};
 use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT};
 use crate::marks::{Mark, hit};
 use crate::mutants;
-use crate::raft::{Configuration, HardState};
-use crate::types::{Index, LogId};
+use crate::raft::{Configuration, HardState, Lineage};
+use crate::types::{Incarnation, Index, LogId};
 
 /// What can be chosen for a store. It may differ from start to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,18 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes of pages that sled keeps in memory for each open segment.
     pub sled_cache_bytes: u64,
+    /// This start of the process, drawn at random: the store writes it down before anybody hears of
+    /// it. A store is known by the start that made it.
+    pub start: Incarnation,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, sled_cache_bytes: SLED_CACHE_BYTES_DEFAULT }
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            sled_cache_bytes: SLED_CACHE_BYTES_DEFAULT,
+            start: Incarnation::default(),
+        }
     }
 }
 
@@ -175,7 +182,8 @@ fn create_at(
         discarded: None,
         clean: None,
     };
-    drop(Meta::create(disk, &unfinished, identity, record)?);
+    let lineage = Lineage::new(options.start);
+    drop(Meta::create(disk, &unfinished, identity, record, &lineage)?);
     disk.rename(&unfinished, &layout.meta())?;
     disk.sync_folder(data)
 }
@@ -249,10 +257,9 @@ fn open_at(
     // So far everything was only read. From here on it is opened in place.
     layout.sync_names()?;
     let mut meta = open_meta(&layout, &contents)?;
-    if clean {
-        // Opening changes the files: they will not be those that were closed.
-        meta.update(|record| record.clean = None)?;
-    }
+    // Opening changes the files: they will not be those that were closed.
+    let lineage = contents.lineage.started(options.start);
+    meta.start(&lineage, |record| record.clean = None)?;
     let opened = OpenTail::open(&layout, &contents.record, shape)?;
     let tail = opened.load(examined)?;
     tail.check(&layout, &contents)?;
@@ -288,6 +295,8 @@ fn open_at(
         hard_state,
         commit_index,
         options,
+        lineage,
+        remembered: contents.remembered,
         lock,
     };
     Ok((store, recovered))

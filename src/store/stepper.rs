@@ -8,7 +8,8 @@ use super::keeper::{Errand, Keeper};
 use super::lock::FolderLock;
 use super::worker::Worker;
 use super::{Done, Store, Write};
-use crate::types::Index;
+use crate::raft::Remembered;
+use crate::types::{Index, NodeId};
 
 /// Performs the writes of a store step by step, in the thread of its caller.
 ///
@@ -80,6 +81,11 @@ impl Stepper {
             shared.perform(Errand::Seal)?;
         }
         Ok(())
+    }
+
+    /// As [`super::Writer::remember`]: written down when the floor is raised.
+    pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
+        self.worker.shared().remember(rows);
     }
 
     /// Raises the floor to what has been synced: what a running node does twice a second.

@@ -14,13 +14,16 @@ use super::meta::Meta;
 use super::*;
 use crate::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
 use crate::limits::SEGMENT_BYTES_MIN;
-use crate::types::{ClientId, Seq, Term, Timestamp};
+use crate::types::{ClientId, Incarnation, Seq, Term, Timestamp};
 
 pub(super) const IDENTITY: Identity =
     Identity { cluster: ClusterId::new(7), node: NodeId::new(1).unwrap() };
 
-pub(super) const SMALL: Options =
-    Options { segment_bytes: SEGMENT_BYTES_MIN, sled_cache_bytes: 1 << 20 };
+pub(super) const SMALL: Options = Options {
+    segment_bytes: SEGMENT_BYTES_MIN,
+    sled_cache_bytes: 1 << 20,
+    start: Incarnation::new(5),
+};
 
 pub(super) fn configuration() -> Configuration {
     Configuration::of([1, 2, 3].map(|number| NodeId::new(number).unwrap()))

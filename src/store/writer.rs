@@ -10,7 +10,7 @@
 //! Whatever the keeper does, an append does not wait for it; only a write that changes `meta` may,
 //! for the length of one barrier.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -31,8 +31,8 @@ use super::stepper::Stepper;
 use super::worker::Worker;
 use super::{Options, Write};
 use crate::limits::FLOOR_RAISE_INTERVAL;
-use crate::raft::HardState;
-use crate::types::{Index, Ticket};
+use crate::raft::{HardState, Lineage, Remembered};
+use crate::types::{Index, NodeId, Ticket};
 
 /// An open store, not yet written to.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Store {
     pub(super) hard_state: HardState,
     pub(super) commit_index: Index,
     pub(super) options: Options,
+    pub(super) lineage: Lineage,
+    pub(super) remembered: BTreeMap<NodeId, Remembered>,
     /// That of a real folder.
     pub(super) lock: Option<FolderLock>,
 }
@@ -57,6 +59,16 @@ pub enum Done {
 }
 
 impl Store {
+    /// Its starts, this one last: on the disk, and told to nobody yet.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// What this node remembers of the others.
+    pub fn remembered(&self) -> &BTreeMap<NodeId, Remembered> {
+        &self.remembered
+    }
+
     /// A reader of this store. It goes on reading while the writer writes.
     pub fn reader(&self) -> Reader {
         Reader::new(self.segments.clone())
@@ -139,6 +151,12 @@ impl Writer {
     /// Bytes that are free on the store's disk, as of its newest write, or of half a second ago.
     pub fn free_bytes(&self) -> u64 {
         self.shared.free_bytes()
+    }
+
+    /// Lets what is remembered of peers be written down: soon, and at the latest by [`Self::close`].
+    /// Nothing waits for it.
+    pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
+        self.shared.remember(rows);
     }
 
     /// Does what is queued, raises the floor, closes all files and marks the store as cleanly

@@ -34,4 +34,4 @@ pub mod peer;
 pub mod registry;
 
 pub use frame::{Frame, FrameError};
-pub use peer::{PeerHello, PeerMessage, PeerWelcome};
+pub use peer::{Introduction, PeerHello, PeerMessage, PeerWelcome, Refusal};

@@ -3,18 +3,22 @@
 //! A connection between two nodes has two streams, both opened by the node that dialled, each
 //! beginning with its [`PeerHello`]: first the one for urgent messages, then the one for entries.
 //! The other node answers the first with a [`PeerWelcome`]; after that [`PeerMessage`] frames flow
-//! both ways on both.
+//! both ways on both. Whoever finds the other to be less than it remembers of it closes the connection
+//! instead, with a [`Refusal`] as the reason.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::frame::{self, Frame, FrameError, header_only, kind};
+use super::frame::{self, Frame, FrameError, kind};
 use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
-use crate::limits::APPEND_ENTRIES_COUNT_MAX;
-use crate::raft::Message;
+use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, NODES_MAX};
+use crate::raft::{Loss, Message, Standing};
 use crate::types::{ClusterId, Incarnation, NodeId};
 
 /// The first frame of each stream between nodes.
@@ -26,22 +30,123 @@ pub struct PeerHello {
     pub from: NodeId,
     /// Whom it believes to be talking to.
     pub to: NodeId,
-    /// This start of the sender's process.
-    pub incarnation: Incarnation,
+    /// What it is.
+    pub introduction: Introduction,
 }
 
-header_only!(PeerHello, kind::PEER_HELLO);
+impl PeerHello {
+    /// The message in a frame.
+    pub fn to_frame(&self) -> Frame {
+        Frame::new(kind::PEER_HELLO, self, &[])
+    }
+
+    /// The message in a received frame.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the frame.
+    pub fn from_frame(frame: &Frame) -> Result<Self, FrameError> {
+        let hello: Self = frame.read_header(kind::PEER_HELLO)?;
+        hello.introduction.check(kind::PEER_HELLO)?;
+        Ok(hello)
+    }
+}
+
+/// What a node says of itself to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// Its store, as this start of its process found it.
+    pub standing: Standing,
+    /// The members that it is configured with, itself among them, and their addresses.
+    pub members: BTreeMap<NodeId, String>,
+}
+
+impl Introduction {
+    /// This start of the node's process.
+    pub fn incarnation(&self) -> Incarnation {
+        self.standing.lineage.newest()
+    }
+
+    fn check(&self, kind: u8) -> Result<(), FrameError> {
+        let is_short = |address: &String| address.len() <= ADDRESS_BYTES_MAX;
+        let is_bounded = self.members.len() <= NODES_MAX && self.members.values().all(is_short);
+        let is_ours = is_bounded && self.standing.lineage.is_well_formed();
+        if is_ours { Ok(()) } else { Err(FrameError::Message { kind }) }
+    }
+}
+
+/// Why a node has nothing to do with another, in the close of their connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum Refusal {
+    /// The other is less than is remembered of it. It takes no further part.
+    #[error("{0}")]
+    Lost(Loss),
+    /// Another process of the same name is connected from its configured address. It may be gone
+    /// soon: it may be the former process of the same node.
+    #[error("another process with this name is connected from the configured address")]
+    Twin,
+    /// The two are configured with different members.
+    #[error(
+        "their files name different members: {} here, {} there",
+        Names(refusing),
+        Names(refused)
+    )]
+    Members {
+        /// Those of the node that refuses.
+        refusing: Vec<NodeId>,
+        /// Those of the node that is refused.
+        refused: Vec<NodeId>,
+    },
+}
+
+/// Nodes side by side: `n1, n3`.
+struct Names<'a>(&'a [NodeId]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, node) in self.0.iter().enumerate() {
+            write!(f, "{}{node}", if place == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// Its bytes as the reason of a close. They fit into one packet.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a refusal is plain data")
+    }
+
+    /// What [`Self::to_bytes`] made, or `None`.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
 
 /// The answer to a [`PeerHello`]: from here on messages may flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerWelcome {
     /// Who answers.
     pub node: NodeId,
-    /// This start of its process.
-    pub incarnation: Incarnation,
+    /// What it is.
+    pub introduction: Introduction,
 }
 
-header_only!(PeerWelcome, kind::PEER_WELCOME);
+impl PeerWelcome {
+    /// The message in a frame.
+    pub fn to_frame(&self) -> Frame {
+        Frame::new(kind::PEER_WELCOME, self, &[])
+    }
+
+    /// The message in a received frame.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the frame.
+    pub fn from_frame(frame: &Frame) -> Result<Self, FrameError> {
+        let welcome: Self = frame.read_header(kind::PEER_WELCOME)?;
+        welcome.introduction.check(kind::PEER_WELCOME)?;
+        Ok(welcome)
+    }
+}
 
 /// A message of Raft with the sealed entries that it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +255,8 @@ mod tests {
     use super::frame::tests::{hex, received};
     use super::*;
     use crate::raft::{
-        AppendEntries, AppendEntriesResponse, AppendResult, DiskFull, EntryInfo, RequestVote,
+        AppendEntries, AppendEntriesResponse, AppendResult, DiskFull, EntryInfo, HardState,
+        Lineage, RequestVote,
     };
     use crate::types::{Index, LogId, Term};
 
@@ -175,13 +281,62 @@ mod tests {
             cluster: ClusterId::new(0xab),
             from: node(1),
             to: node(2),
-            incarnation: Incarnation::new(9),
+            introduction: introduction(),
         };
-        assert_eq!(hex(&hello.to_frame()), "150000000101ab000000000000000000000000000000010209");
+        let said = "0702020609".to_owned() + "030105" + "1102" + "02010161" + "02026262";
+        let hello_begins = "260000000101ab0000000000000000000000000000000102";
+        assert_eq!(hex(&hello.to_frame()), hello_begins.to_owned() + &said);
         assert_eq!(PeerHello::from_frame(&received(&hello.to_frame())).unwrap(), hello);
-        let welcome = PeerWelcome { node: node(2), incarnation: Incarnation::new(300) };
-        assert_eq!(hex(&welcome.to_frame()), "05000000010202ac02");
+        let welcome = PeerWelcome { node: node(2), introduction: introduction() };
+        assert_eq!(hex(&welcome.to_frame()), "15000000010202".to_owned() + &said);
         assert_eq!(PeerWelcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
+    }
+
+    fn introduction() -> Introduction {
+        let lineage = Lineage::new(Incarnation::new(7));
+        let lineage = lineage.started(Incarnation::new(6)).started(Incarnation::new(9));
+        let hard_state = HardState { current_term: Term::new(3), voted_for: Some(node(5)) };
+        let last = LogId::new(Index::new(17), Term::new(2));
+        let members = [(node(1), "a".to_owned()), (node(2), "bb".to_owned())];
+        let standing = Standing { lineage, hard_state, last };
+        Introduction { standing, members: members.into() }
+    }
+
+    #[test]
+    fn an_introduction_is_bounded() {
+        let refused = Err(FrameError::Message { kind: kind::PEER_WELCOME });
+        let read = |introduction| {
+            let welcome = PeerWelcome { node: node(2), introduction };
+            PeerWelcome::from_frame(&received(&welcome.to_frame()))
+        };
+        let mut long = introduction();
+        long.members.insert(node(3), "x".repeat(ADDRESS_BYTES_MAX + 1));
+        assert_eq!(read(long), refused);
+        let mut many = introduction();
+        many.members.extend((1..=16).map(|number| (node(number), String::new())));
+        assert_eq!(read(many), refused);
+        for starts in [0, 1, 3, u64::MAX] {
+            let mut crooked = introduction();
+            crooked.standing.lineage.starts = starts;
+            assert_eq!(read(crooked), refused);
+        }
+        assert!(read(introduction()).is_ok());
+    }
+
+    #[test]
+    fn refusals_survive_the_round_trip_and_fit_into_a_packet() {
+        let all: Vec<NodeId> = (1..=15).map(|number| node(u16::MAX - number)).collect();
+        let refusals = [
+            Refusal::Lost(Loss::OlderCopy { shown: u64::MAX, remembered: u64::MAX }),
+            Refusal::Twin,
+            Refusal::Members { refusing: all.clone(), refused: all },
+        ];
+        for refusal in refusals {
+            let bytes = refusal.to_bytes();
+            assert!(bytes.len() < 1000, "{} bytes", bytes.len());
+            assert_eq!(Refusal::from_bytes(&bytes), Some(refusal));
+        }
+        assert_eq!(Refusal::from_bytes(&[]), None);
     }
 
     #[test]

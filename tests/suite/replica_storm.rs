@@ -231,6 +231,7 @@ impl World {
             }
             Action::Fetch { to, prev_log_id, last } => self.fetch(at, to, prev_log_id, last),
             Action::Append { token, result } => self.on_answer(at, token, &result),
+            Action::Contradiction(found) => panic!("two logs that agree differ: {found}"),
             Action::BadEntries { error, .. } => panic!("intact entries were refused: {error}"),
             Action::Read { .. } | Action::Committed(_) | Action::Notice(_) => {}
         }

@@ -12,7 +12,8 @@ use annal::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
 use annal::raft::{Configuration, HardState};
 use annal::store::{self, Done, Head, Identity, Options, Recovered, StoreError, Write, Writer};
 use annal::types::{
-    ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+    ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Ticket,
+    Timestamp,
 };
 use bytes::Bytes;
 
@@ -21,7 +22,8 @@ const JOB: &str = "ANNAL_TEST_STORE_JOB";
 /// The folder that it works in.
 const FOLDER: &str = "ANNAL_TEST_STORE_FOLDER";
 
-pub(crate) const OPTIONS: Options = Options { segment_bytes: 64 << 10, sled_cache_bytes: 4 << 20 };
+pub(crate) const OPTIONS: Options =
+    Options { segment_bytes: 64 << 10, sled_cache_bytes: 4 << 20, start: Incarnation::new(5) };
 
 pub(crate) fn identity() -> Identity {
     Identity { cluster: ClusterId::new(7), node: node(1) }

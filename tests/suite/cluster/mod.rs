@@ -5,6 +5,7 @@ mod bench;
 mod crashes;
 mod full_disk;
 pub(crate) mod harness;
+mod identity;
 mod names;
 mod reach;
 mod refusals;

@@ -172,7 +172,7 @@ fn a_flipped_bit_and_a_cut_file_are_found_and_left_as_they_were() {
     assert_eq!(cluster.records().len(), 51);
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));

@@ -1,0 +1,164 @@
+//! Whether a peer's process is the one that this node knows, and what becomes of a node that is not.
+//!
+//! Both sides judge at the hello, before anything else is said. Whoever remembers more than the other
+//! shows refuses it; the one that is refused takes no further part.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::peer::LocalNode;
+use crate::address::Address;
+use crate::limits::TWIN_PATIENCE;
+use crate::raft::{Loss, Memory};
+use crate::types::{Incarnation, NodeId};
+use crate::wire::{Introduction, Refusal};
+
+/// What this node remembers of the others: the driver hears what they promise, connections ask.
+pub type SharedMemory = Arc<Mutex<Memory>>;
+
+pub(super) const UNPOISONED: &str = "a panic ends the process";
+
+/// A peer has refused this node for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expelled {
+    /// Who.
+    pub by: NodeId,
+    /// Why.
+    pub loss: Loss,
+}
+
+/// The process of a peer that is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connected {
+    pub(super) incarnation: Incarnation,
+    /// Where it is.
+    pub(super) address: SocketAddr,
+}
+
+/// What this node has with one peer.
+pub(super) struct Acquaintance {
+    me: Arc<LocalNode>,
+    peer: NodeId,
+    /// Where the peer is, by the configuration: if that has a name, where it was last reached.
+    home: Option<SocketAddr>,
+    memory: SharedMemory,
+    expelled: watch::Sender<Option<Expelled>>,
+    /// Since when the peer has been saying that this process has a twin.
+    twin_since: Option<Instant>,
+    /// Why the peer was last refused: the same is not said twice.
+    told: Option<Refusal>,
+    /// It was said that the two have different addresses in their files.
+    told_addresses: bool,
+}
+
+impl Acquaintance {
+    pub(super) fn new(
+        me: Arc<LocalNode>,
+        (peer, address): (NodeId, &Address),
+        memory: SharedMemory,
+        expelled: watch::Sender<Option<Expelled>>,
+    ) -> Self {
+        let (twin_since, told, told_addresses) = (None, None, false);
+        let home = match address {
+            Address::Ip(address) => Some(*address),
+            Address::Name { .. } => None,
+        };
+        Self { me, peer, home, memory, expelled, twin_since, told, told_addresses }
+    }
+
+    /// Whether a process is taken for the peer that is at this address, and whether it was dialled.
+    pub(super) fn judge(
+        &mut self,
+        introduction: &Introduction,
+        (address, dialled): (SocketAddr, bool),
+        current: Option<Connected>,
+    ) -> Result<(), Refusal> {
+        if dialled {
+            self.home = Some(address);
+        }
+        let judged = self.find_fault(introduction, address, current);
+        if let Err(refusal) = &judged
+            && self.told.as_ref() != Some(refusal)
+        {
+            self.told = Some(refusal.clone());
+            warn!(peer = %self.peer, %address, "{} is refused: {refusal}", self.peer);
+        }
+        judged
+    }
+
+    fn find_fault(
+        &self,
+        introduction: &Introduction,
+        address: SocketAddr,
+        current: Option<Connected>,
+    ) -> Result<(), Refusal> {
+        let names = |introduction: &Introduction| introduction.members.keys().copied().collect();
+        let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
+            (names(&self.me.introduction), names(introduction));
+        if ours != theirs {
+            let (refusing, refused) = (ours.into_iter().collect(), theirs.into_iter().collect());
+            return Err(Refusal::Members { refusing, refused });
+        }
+        let memory = self.memory.lock().expect(UNPOISONED);
+        memory.judge(self.peer, &introduction.standing).map_err(Refusal::Lost)?;
+        // NB: a node may well come from elsewhere than it is configured, through a NAT say. Only
+        // beside another process that is where it should be it is one too many.
+        let is_twin = current.is_some_and(|current| {
+            current.incarnation != introduction.incarnation()
+                && Some(current.address) == self.home
+                && Some(address) != self.home
+        });
+        if is_twin { Err(Refusal::Twin) } else { Ok(()) }
+    }
+
+    /// A connection with this process is now in use.
+    pub(super) fn meet(&mut self, introduction: &Introduction) {
+        self.twin_since = None;
+        let lineage = &introduction.standing.lineage;
+        self.memory.lock().expect(UNPOISONED).meet(self.peer, lineage);
+        self.compare_addresses(introduction);
+    }
+
+    fn compare_addresses(&mut self, introduction: &Introduction) {
+        if self.told_addresses {
+            return;
+        }
+        for (node, theirs) in &introduction.members {
+            let ours = self.me.introduction.members.get(node).filter(|ours| *ours != theirs);
+            if let Some(ours) = ours {
+                self.told_addresses = true;
+                let peer = self.peer;
+                warn!(%peer, "{peer} is configured with {node} at {theirs}, this node at {ours}");
+            }
+        }
+    }
+
+    /// The peer has refused this node.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Lost(loss) => self.expel(loss.clone()),
+            Refusal::Twin => {
+                let since = *self.twin_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= TWIN_PATIENCE {
+                    self.expel(Loss::Twin);
+                }
+            }
+            // Somebody corrects one of the files.
+            Refusal::Members { .. } => {}
+        }
+    }
+
+    fn expel(&self, loss: Loss) {
+        let by = self.peer;
+        self.expelled.send_if_modified(|expelled| {
+            let is_first = expelled.is_none();
+            expelled.get_or_insert(Expelled { by, loss });
+            is_first
+        });
+    }
+}

@@ -1,0 +1,106 @@
+//! What a node's connections do in production: two processes judge each other before either hears the
+//! other, and a node that is less than another remembers of it takes no further part.
+//!
+//! There are no connections here. The hello of two processes is where the first message between them
+//! arrives: at once, and for both.
+
+use super::laws::What;
+use super::machine::Process;
+use super::run::ASSERTION;
+use super::world::World;
+use crate::raft::{Heard, Loss, Message, Standing};
+use crate::replica::Contradiction;
+use crate::types::{Incarnation, NodeId};
+
+/// A process of a node.
+pub(super) type ProcessId = (NodeId, Incarnation);
+
+/// The law of nodes that are refused although they are what they were.
+const LAW: &str = "I19 identity";
+
+impl World {
+    /// Whether a message of `from` is heard by the process that runs at `to`.
+    pub(super) fn hears(&mut self, from: ProcessId, to: NodeId, message: &Message) -> bool {
+        if !self.have_met(from, to) {
+            return false;
+        }
+        let Some(receiver) = &mut self.machine(to).process else { return false };
+        match receiver.memory.hear(from.0, from.1, message) {
+            Heard::First | Heard::Again => true,
+            Heard::Former => false,
+        }
+    }
+
+    /// Whether two processes have met; now they do, unless one of them is refused.
+    fn have_met(&mut self, from: ProcessId, to: NodeId) -> bool {
+        let Some(receiver) = &self.machines[Self::place(to)].process else { return false };
+        if receiver.memory.has_met(from.0, from.1) {
+            return true;
+        }
+        // What a dead process left behind is heard by those who knew it.
+        let sender = self.machines[Self::place(from.0)].process.as_ref();
+        let Some(sender) = sender.filter(|process| process.incarnation == from.1) else {
+            return false;
+        };
+        let judged = judge(receiver, from.0, sender).map_err(|loss| (from.0, to, loss));
+        let judged =
+            judged.and_then(|()| judge(sender, to, receiver).map_err(|loss| (to, from.0, loss)));
+        if let Err((refused, by, loss)) = judged {
+            self.expel(refused, by, &loss);
+            return false;
+        }
+        let (first, second) = (sender.standing.clone(), receiver.standing.clone());
+        self.meet(to, from.0, &first);
+        self.meet(from.0, to, &second);
+        true
+    }
+
+    fn meet(&mut self, node: NodeId, other: NodeId, shown: &Standing) {
+        if let Some(process) = &mut self.machine(node).process {
+            process.memory.meet(other, &shown.lineage);
+        }
+    }
+
+    /// A node is told that it is not what it was, and ends (exit 6).
+    fn expel(&mut self, node: NodeId, by: NodeId, loss: &Loss) {
+        self.trace.text(self.now, node, || format!("is not what {by} remembers of it: {loss}"));
+        let machine = self.machine(node);
+        if !machine.lost {
+            let what = format!("{node} is refused by {by}, and has lost nothing: {loss}");
+            self.violate(LAW, what);
+        }
+        self.end_refused(node);
+    }
+
+    /// A node hears what contradicts what it has, and ends (exit 6). Nothing here may lead to that.
+    pub(super) fn on_contradiction(&mut self, node: NodeId, found: &Contradiction) {
+        self.violate(ASSERTION, format!("{node} and another node contradict each other: {found}"));
+        self.end_refused(node);
+    }
+
+    fn end_refused(&mut self, node: NodeId) {
+        let machine = self.machine(node);
+        machine.process = None;
+        machine.refused = true;
+        self.counts.refusals += 1;
+        self.look(What::Refused { node });
+        self.after_end(node, None);
+    }
+
+    /// The memory's share of a tick.
+    pub(super) fn tick_memory(&mut self, node: NodeId) {
+        let running: Vec<ProcessId> = self
+            .machines
+            .iter()
+            .filter_map(|machine| Some((machine.id, machine.process.as_ref()?.incarnation)))
+            .collect();
+        if let Some(process) = &mut self.machine(node).process {
+            process.memory.tick(|other, start| running.contains(&(other, start)));
+        }
+    }
+}
+
+/// Whether `judge` takes the process `shown` for the node that it remembers.
+fn judge(judge: &Process, node: NodeId, shown: &Process) -> Result<(), Loss> {
+    judge.memory.judge(node, &shown.standing)
+}
