@@ -78,6 +78,8 @@ marks! {
     HandedOver,
     /// a handover was given up
     HandoverGivenUp,
+    /// a leader heard that a follower's process is a new one
+    FollowerRestarted,
     /// an index that is overwritten had a write under way
     OverwrittenUnderWay,
     /// entries were not taken because there is no room for them

@@ -226,9 +226,11 @@ impl Driver {
 
     fn on_peer(&mut self, from: PeerProcess, message: PeerMessage) {
         let PeerProcess { node: from, start } = from;
-        match self.memory().hear(from, start, &message.message) {
+        let heard = self.memory().hear(from, start, &message.message);
+        match heard {
             Heard::Former => return,
-            Heard::First | Heard::Again => {}
+            Heard::First => self.handle(Event::Restarted { peer: from }),
+            Heard::Again => {}
         }
         self.outputs.narrator.on_peer(&message);
         self.handle(Event::Peer { from, message });

@@ -37,6 +37,9 @@ impl Narrator {
         let raft = replica.raft();
         let (node, term, last) = (raft.id(), raft.current_term(), raft.log().last());
         match notice {
+            Notice::Forgot { .. } => {
+                tracing::error!(%node, %term, index = %last.index, "{notice}");
+            }
             Notice::BecameLeader { .. } | Notice::SteppedDown { .. } | Notice::Truncated { .. } => {
                 tracing::warn!(%node, %term, index = %last.index, "{notice}");
             }

@@ -72,6 +72,12 @@ pub enum Input {
     /// Hand over leadership to the most advanced follower (thesis 3.10), if there is a choice to
     /// one whose disk is not full.
     Transfer,
+    /// The next message of this node comes from a new start of it: what was believed of the one before
+    /// is to be heard again.
+    Restarted {
+        /// The node.
+        peer: NodeId,
+    },
 }
 
 /// What the driver has to do.
@@ -190,6 +196,15 @@ pub enum Notice {
     Truncated {
         /// The first entry removed.
         from: LogId,
+    },
+    /// A follower started again without entries that it had acknowledged to this leader.
+    Forgot {
+        /// The follower.
+        follower: NodeId,
+        /// The first entry that it cannot have any more.
+        from: Index,
+        /// The last that it had acknowledged.
+        acknowledged: Index,
     },
     /// The leader hands over.
     TransferStarted {

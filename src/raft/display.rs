@@ -213,6 +213,10 @@ impl Display for Notice {
             Self::Truncated { from } => {
                 write!(f, "drops its entries from {from} on, which the leader does not have")
             }
+            Self::Forgot { follower, from, acknowledged } => write!(
+                f,
+                "{follower} has forgotten entries {from} to {acknowledged}, which it had acknowledged"
+            ),
             Self::TransferStarted { to } => write!(f, "hands over to {to}"),
         }
     }

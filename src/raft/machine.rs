@@ -122,6 +122,7 @@ impl Raft {
             }
             Input::Space { disk_full } => self.on_space(disk_full),
             Input::Transfer => self.on_transfer(),
+            Input::Restarted { peer } => self.on_restarted(peer),
         }
         self.log.trim_window(self.options.window_bytes_max);
         let effects = self.outbox.finish(self.log.persisted(), self.current_term());

@@ -37,8 +37,11 @@ pub enum State {
 pub struct Progress {
     /// How entries are sent.
     pub state: State,
-    /// The follower has everything up to here on disk. Never goes down.
+    /// The follower has everything up to here on disk. Goes down only when its process is a new one,
+    /// which has to say so again.
     pub match_index: Index,
+    /// What a former process of the follower had acknowledged, until this one has as much.
+    pub owed: Index,
     /// The next entry to send. Always above `match_index`.
     pub next_index: Index,
     /// Entries after this one were asked of the disk.
@@ -60,6 +63,7 @@ impl Progress {
         Self {
             state: State::Probe { outstanding: None },
             match_index: Index::ZERO,
+            owed: Index::ZERO,
             next_index,
             fetching: None,
             acked_round: 0,
@@ -111,6 +115,9 @@ impl Progress {
             self.match_index = match_index;
             self.waiting_ticks = 0;
         }
+        if match_index >= self.owed {
+            self.owed = Index::ZERO;
+        }
         match &mut self.state {
             State::Probe { outstanding } => {
                 // NB: the answer to a heartbeat vouches for less than the message on its way. With a
@@ -142,8 +149,30 @@ impl Progress {
             return;
         }
         assert!(agree_at_most < prev.index, "{agree_at_most} after a refusal of {prev}");
+        let before = self.next_index;
         self.become_probe();
         self.next_index = agree_at_most.max(self.match_index).next();
+        if self.next_index >= before {
+            // It refuses what it has acknowledged. The same question gets the same answer: it is asked
+            // again after a while, not at once, or the two would do nothing else.
+            self.state = State::Probe { outstanding: Some(self.next_index.previous()) };
+        }
+    }
+
+    /// Notes that the follower's process is a new one: nothing is known of it, but that it owes what
+    /// the former had acknowledged.
+    pub fn on_restarted(&mut self, next_index: Index) {
+        let owed = self.owed.max(self.match_index);
+        *self = Self { owed, ..Self::new(next_index) };
+    }
+
+    /// Notes that the follower's log can agree with the leader's at most up to `agree_at_most`. Gives
+    /// what it had acknowledged, if that is more: said once.
+    pub fn forgot(&mut self, agree_at_most: Index) -> Option<Index> {
+        if agree_at_most >= self.owed {
+            return None;
+        }
+        Some(std::mem::take(&mut self.owed))
     }
 
     /// A tick has passed. After `retry_ticks` without an answer what was sent counts as lost.
@@ -224,6 +253,35 @@ mod tests {
         assert!(matches!(progress.state, State::Probe { .. }));
         progress.on_accepted(Index::new(4));
         assert!(matches!(progress.state, State::Replicate { .. }));
+    }
+
+    #[test]
+    fn a_refusal_of_what_was_acknowledged_is_not_answered_at_once() {
+        let mut progress = Progress::new(Index::new(5));
+        progress.on_accepted(Index::new(4));
+        progress.on_sent(Index::new(7));
+        (0..3).for_each(|_| progress.on_tick(3));
+        progress.on_sent(Index::new(7));
+        progress.on_rejected(id(4), Index::new(2));
+        assert_eq!((progress.match_index, progress.next_index), (Index::new(4), Index::new(5)));
+        assert!(!progress.may_send(), "the same question would be asked without end");
+        (0..3).for_each(|_| progress.on_tick(3));
+        assert!(progress.may_send());
+    }
+
+    #[test]
+    fn a_new_process_owes_what_the_former_had_acknowledged() {
+        let mut progress = Progress::new(Index::new(5));
+        progress.on_accepted(Index::new(4));
+        progress.on_restarted(Index::new(9));
+        assert_eq!((progress.match_index, progress.next_index), (Index::ZERO, Index::new(9)));
+        assert_eq!(progress.forgot(Index::new(4)), None);
+        let mut again = progress.clone();
+        again.on_restarted(Index::new(9));
+        assert_eq!(again.forgot(Index::new(3)), Some(Index::new(4)), "two starts forgave it");
+        assert_eq!(again.forgot(Index::new(2)), None, "it was said twice");
+        progress.on_accepted(Index::new(4));
+        assert_eq!(progress.forgot(Index::new(3)), None, "it has shown what it owed");
     }
 
     #[test]

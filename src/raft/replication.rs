@@ -205,6 +205,7 @@ impl Raft {
                 progress.on_accepted(match_index.min(last));
             }
             AppendResult::Rejected { prev_log_id, hint } => {
+                self.note_forgotten(from, hint);
                 let agree = self.log.last_possible_match(hint).index;
                 let agree = agree.min(prev_log_id.index.previous());
                 if agree < prev_log_id.index.previous() {
@@ -220,6 +221,29 @@ impl Raft {
         if self.role.as_leader().is_some() {
             self.send_entries(from);
             self.maybe_hand_over();
+        }
+    }
+
+    /// A follower's process is a new one. What it vouched for before it has to vouch for again: only so
+    /// is nothing counted that its disk has lost.
+    pub(super) fn on_restarted(&mut self, peer: NodeId) {
+        let next = self.log.last().index.next();
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        let Some(progress) = leader.progress.get_mut(&peer) else { return };
+        hit(Mark::FollowerRestarted);
+        progress.on_restarted(next);
+        self.send_entries(peer);
+    }
+
+    /// A refusal by a process whose predecessor acknowledged more than it can have proves a loss.
+    ///
+    /// NB: `hint` is the last entry of the follower that this log may share. One that has all that was
+    /// acknowledged in this term has nothing before that to be taken back.
+    fn note_forgotten(&mut self, follower: NodeId, hint: LogId) {
+        let progress = self.leader_mut().progress.get_mut(&follower).expect("a member");
+        if let Some(acknowledged) = progress.forgot(hint.index) {
+            let from = hint.index.next();
+            self.notice(Notice::Forgot { follower, from, acknowledged });
         }
     }
 

@@ -86,6 +86,11 @@ pub enum Event {
     },
     /// Hand over leadership, if this node leads.
     Transfer,
+    /// The next message of a node comes from a new process of it.
+    Restarted {
+        /// The node.
+        peer: NodeId,
+    },
 }
 
 /// What the driver has to do.
@@ -274,6 +279,7 @@ impl Replica {
             }
             Event::Space { free_bytes } => self.on_space(free_bytes),
             Event::Transfer => self.step(Input::Transfer),
+            Event::Restarted { peer } => self.step(Input::Restarted { peer }),
         }
     }
 

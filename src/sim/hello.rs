@@ -9,7 +9,7 @@ use super::machine::Process;
 use super::run::ASSERTION;
 use super::world::World;
 use crate::raft::{Heard, Loss, Message, Standing};
-use crate::replica::Contradiction;
+use crate::replica::{self, Contradiction};
 use crate::types::{Incarnation, NodeId};
 
 /// A process of a node.
@@ -26,7 +26,11 @@ impl World {
         }
         let Some(receiver) = &mut self.machine(to).process else { return false };
         match receiver.memory.hear(from.0, from.1, message) {
-            Heard::First | Heard::Again => true,
+            Heard::First => {
+                self.input(to, replica::Event::Restarted { peer: from.0 });
+                true
+            }
+            Heard::Again => true,
             Heard::Former => false,
         }
     }

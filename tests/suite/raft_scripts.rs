@@ -25,6 +25,7 @@
 //! heal
 //! crash n1 [kept=0] [hard=0]          keeps that many writes, then that many terms and votes
 //! restart n1 [head=INDEX]             `head`: the log up to there is in sealed segments
+//! restarted n1 peer=n2                n1 hears that n2's process is a new one
 //! transfer n1
 //! space n1 [free=BYTES needed=BYTES]   what is free on its disk, if that is too little
 //! configure n1 [voters="n1 n2"] [learners="n3"]
@@ -117,6 +118,7 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         }
         "crash" => crash(cluster, command),
         "restart" => restart(cluster, command),
+        "restarted" => restarted(cluster, command),
         "transfer" => one_node(cluster, command, |cluster, node| {
             cluster.step(node, Input::Transfer, &[]);
         }),
@@ -356,6 +358,15 @@ fn restart(cluster: &mut Cluster, command: &Command) -> Fallible {
     for id in nodes_of(cluster, &mut args)? {
         cluster.restart(id, head, 0);
         say_status(cluster, id);
+    }
+    Ok(())
+}
+
+fn restarted(cluster: &mut Cluster, command: &Command) -> Fallible {
+    let mut args = command.consume_args();
+    let peer: NodeId = args.lookup_parse("peer")?.ok_or("of which peer?")?;
+    for id in nodes_of(cluster, &mut args)? {
+        cluster.step(id, Input::Restarted { peer }, &[]);
     }
     Ok(())
 }
