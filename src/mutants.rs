@@ -26,6 +26,7 @@ pub const MUTANTS: &[(u8, &str)] = &[
     (30, "a client repeats its request under a new number"),
     (32, "a pre-vote is always granted"),
     (33, "a leader that hears no quorum goes on leading"),
+    (40, "a start believes the page cache after a sync that failed"),
     (50, "a client's patience is kept for the next leader"),
 ];
 

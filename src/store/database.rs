@@ -195,7 +195,7 @@ impl Database {
     }
 
     /// Returns when everything written so far is on the disk. An error is final.
-    fn pass_barrier(&self) -> Result<(), StoreError> {
+    pub(super) fn pass_barrier(&self) -> Result<(), StoreError> {
         match self.sync() {
             Err(_) if mutants::is_on(23) => self.sync(),
             outcome => outcome,
@@ -373,6 +373,17 @@ pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreErro
     Ok(FilesHash(*hasher.finalize().as_bytes()))
 }
 
+/// Makes sure that what is read of the files of a closed database is what is on the disk.
+///
+/// # Errors
+/// [`StoreError::Io`] if what is not written yet cannot be written.
+pub(super) fn forget_cached(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    if mutants::is_on(40) {
+        return Ok(());
+    }
+    files_of(disk, folder)?.iter().try_for_each(|name| disk.forget_cached(&folder.join(name)))
+}
+
 /// Waits until sled's threads have let go of a database that was dropped.
 ///
 /// # Errors
@@ -382,7 +393,8 @@ pub(super) fn wait_until_released(disk: &Disk, folder: &Path) -> Result<(), Stor
     disk.wait_until_released(&folder.join(DB_FILE))
 }
 
-/// Opens a copy of a database that may be damaged, and looks at it. The original is only read.
+/// Opens a copy of a database that may be damaged, and looks at it: at what is on the disk, whatever
+/// the page cache shows. The original is only read.
 ///
 /// The copy is made at `copy` and is gone afterwards. Damage found in the copy is reported as damage
 /// of the original, also when sled panics over it.
@@ -398,6 +410,7 @@ pub(super) fn on_copy<T>(
     check_room(disk, folder, copy, shape)?;
     let look = || {
         let _guard = disk.opening(|| Opened::Copy);
+        forget_cached(disk, folder)?;
         disk.copy_files(&files_of(disk, folder)?, folder, copy)?;
         remove_snapshot_leftovers(disk, copy)?;
         let database = Database::start(disk, copy, shape)?;

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::barrier::{BLOBS_FOLDER, sync_path};
+use super::cache;
 use super::error::StoreError;
 use super::guard::{Opened, OpeningGuard, opening};
 use super::memory::Mount;
@@ -158,7 +159,19 @@ impl Disk {
         }
     }
 
-    /// Copies the files of a database that nobody writes to, into a folder that is made for them.
+    /// Makes sure that what is read of a file from now on is what is on the disk, and not what the
+    /// page cache has kept of a write that failed. What was not written yet is written first; if that
+    /// fails, nothing may be said of the file.
+    pub(super) fn forget_cached(&self, path: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::Real => cache::forget(path),
+            Self::Memory(mount) => mount.forget_cached(path),
+        }
+        .map_err(StoreError::io("sync", path))
+    }
+
+    /// Copies the files of a database that nobody writes to, into a folder that is made for them:
+    /// what is on the disk of them, if they were [forgotten](Self::forget_cached) before.
     pub(super) fn copy_files(
         &self,
         names: &[String],
@@ -171,11 +184,14 @@ impl Disk {
         }
         for name in names {
             let (source, target) = (from.join(name), to.join(name));
-            match self {
-                Self::Real => fs::copy(&source, &target).map(drop),
-                Self::Memory(mount) => mount.copy(&source, &target),
+            let is_as_shown = match self {
+                Self::Real => cache::copy(&source, &target),
+                Self::Memory(mount) => mount.copy(&source, &target).map(|()| true),
             }
             .map_err(StoreError::io("copy", &source))?;
+            if !is_as_shown {
+                return Err(StoreError::Cached { path: source });
+            }
         }
         Ok(())
     }

@@ -84,6 +84,12 @@ pub enum StoreError {
         /// Bytes that it takes.
         needed_bytes: u64,
     },
+    /// The page cache holds on to what is not on the disk.
+    #[error("the page cache shows other bytes of {} than the disk holds", path.display())]
+    Cached {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -237,6 +243,10 @@ impl StoreError {
             }
             Self::Failed { .. } => "check the disk, and start again",
             Self::NoRoom { .. } => unreachable!("it is about a full disk"),
+            Self::Cached { .. } => {
+                "another process keeps its pages in memory; end that, or restart the machine, and \
+                 start again"
+            }
             Self::Io { source, .. } => remedy::of(source, "check the disk"),
             Self::Sled { .. } => "check the disk",
         }

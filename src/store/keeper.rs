@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-use super::database::{hash_of, wait_until_released};
+use super::database::{forget_cached, hash_of, wait_until_released};
 use super::error::StoreError;
 use super::layout::Layout;
 use super::meta::{CleanMark, Floor, Meta};
@@ -155,10 +155,13 @@ impl Shared {
         let mut folders = self.segments.close()?.into_iter();
         let mut meta = self.meta.lock().expect(UNPOISONED);
         let active = folders.next().expect("an open store has an active segment");
-        let mark = CleanMark {
-            active: hash_of(disk, &active)?,
-            closing: folders.next().map(|closing| hash_of(disk, &closing)).transpose()?,
+        // The next start goes by the hash alone: it is that of what is on the disk.
+        let hash = |folder: PathBuf| {
+            forget_cached(disk, &folder)?;
+            hash_of(disk, &folder)
         };
+        let mark =
+            CleanMark { active: hash(active)?, closing: folders.next().map(hash).transpose()? };
         let commit_index = self.commit_index().min(meta.record().floor.id.index);
         meta.update(|record| {
             record.clean = Some(mark);

@@ -8,6 +8,7 @@
 //!  data/n1/log/00000000000000000002.unfinished    a segment that is being made
 //!  data/n1/log/trash-…                     given up, deleted soon
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
+//!  data/n1/syncing, data/n1/log/syncing    there for a moment: see `sync_names`
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::types::Index;
 const TRASH: &str = "trash-";
 const TRIAL: &str = "trial-";
 const UNFINISHED: &str = ".unfinished";
+const SYNCING: &str = "syncing";
 
 /// The paths in a node's folder, and the disk that it is on.
 #[derive(Clone, Debug)]
@@ -54,10 +56,16 @@ impl Layout {
 
     /// Returns when the names that a start has found are on the disk. A process that was killed
     /// between a change of a name and its sync left it in the page cache alone, and what is done next
-    /// rests on it.
+    /// rests on it. Where the sync failed, a folder would have nothing to write any more: so a name is
+    /// made and removed first.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
-        self.disk.sync_folder(&self.data)?;
-        self.disk.sync_folder(&self.log())
+        for folder in [&self.data, &self.log()] {
+            let mark = folder.join(SYNCING);
+            self.disk.create_mark(&mark)?;
+            self.disk.remove_file(&mark)?;
+            self.disk.sync_folder(folder)?;
+        }
+        Ok(())
     }
 
     /// Notes, on the disk, that a segment is about to be made: until [`Self::made`], what is in its

@@ -16,7 +16,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,10 +161,11 @@ fn read_count(database: &Database) -> Result<u64, StoreError> {
 fn read_floor(folder: &Path) -> Result<u64, StoreError> {
     let path = folder.join(FLOOR_FILE);
     let damage = || StoreError::damage(&path, Fault::Value { what: "count of writes" });
-    let bytes = fs::read(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => damage(),
-        _ => StoreError::io("read", &path)(error),
-    })?;
+    if !Disk::Real.exists(&path)? {
+        return Err(damage());
+    }
+    Disk::Real.forget_cached(&path)?;
+    let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
     decode(&bytes).ok_or_else(damage)
 }
 

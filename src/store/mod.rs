@@ -60,10 +60,16 @@
 //! 3. A damaged folder is left exactly as it was found. sled writes when it opens, so everything is
 //!    examined on copies (`trial-…`) or on files whose hash is known, and only then opened.
 //! 4. A crash at any moment, also during a start, leaves something that the next start understands.
+//! 5. What a start vouches for is on the disk. A page whose writing failed can still be read and
+//!    counts as clean; the next process would find it good, sync without an error, and acknowledge
+//!    what follows behind a hole. So before a file is examined it is synced (an error refuses the
+//!    start, and is no damage), the page cache is made to forget it, and the copy is read from the
+//!    disk itself where the file system lets us: see `cache`.
 //!
 //! # What is assumed of the disk
 //!
-//! 1. `fdatasync` and `fsync` tell the truth. One that fails is never tried again: the process ends.
+//! 1. `fdatasync` and `fsync` tell the truth, once. One that fails is never tried again: the process
+//!    ends, and what it should have synced may be read from the page cache until the power fails.
 //! 2. What was synced may rot. Every entry has its checksum and its place in a chain, every other
 //!    value a checksum, every closed file a hash.
 //! 3. What was not synced may be there, or not, or in part, in any order.
@@ -77,8 +83,12 @@
 //! - Rot that strikes within a second of a crash (longer while a segment is being sealed), in entries
 //!   above the floor, looks like a torn end and is cut like one. The report says how many bytes were
 //!   cut.
-//! - A start reads the whole of the active segment, and copies it first unless the stop was clean: a
-//!   fraction of a second with segments of 64 MiB.
+//! - A start reads the whole of the active segment, and unless the stop was clean it copies it first,
+//!   past the page cache, and reads it a second time to compare: a fraction of a second with segments
+//!   of 64 MiB. A log of our own form, which can be checked where it stands, will need no copy.
+//! - Past the page cache goes what is *in* files. That a name whose sync failed is not on the disk
+//!   cannot be asked: a start makes and syncs another in the same folder instead. File systems with a
+//!   journal stop when that cannot be written.
 //! - sled never gives space back; a segment's folder is deleted as a whole or not at all. Nothing is
 //!   trimmed yet, and nothing is refilled from peers yet.
 //! - All sled databases of a process share one lock: long reads are done in small steps, and are best
@@ -87,6 +97,7 @@
 //!   megabytes for each.
 
 mod barrier;
+mod cache;
 mod database;
 mod disk;
 mod error;

@@ -235,11 +235,18 @@ impl Segment {
         Ok(found)
     }
 
+    /// Returns when what sled does when it is read is on the disk, too. To be called before a close:
+    /// a sync that fails then is told to nobody.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.database.pass_barrier()
+    }
+
     /// Lets sled finish what it has put off, so that reading changes nothing any more.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         // Twice: the pages that point to those which are split get longer, and are split likewise.
         self.database.settle()?;
-        self.database.settle()
+        self.database.settle()?;
+        self.sync()
     }
 
     /// The state.

@@ -395,6 +395,7 @@ impl Segments {
         }
         let closed = |live: Live| {
             let folder = live.segment.folder().to_owned();
+            live.segment.sync()?;
             close(&self.layout.disk, live.segment).map(|()| folder)
         };
         let active = active.map(closed).transpose()?;

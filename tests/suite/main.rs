@@ -21,3 +21,4 @@ mod starved;
 mod stateright_model;
 mod store_crash;
 mod store_rig;
+mod thin_volume;

@@ -14,15 +14,19 @@ const HISTORY_MAX: usize = 512;
 
 /// The file of one database.
 ///
-/// Invariant: as long as nothing is cut off, `now` is `platter` and then the `unsynced` batches.
+/// Invariants: as long as nothing is cut off, `now` is `platter` and then the `unsynced` batches. Of
+/// these no more are `failed` than there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Data {
     /// What whoever has it open sees.
     now: Map,
     /// What an open would find if all that is not synced were lost.
     platter: Map,
-    /// Batches that an open would find behind it, in order.
+    /// Batches that an open would find behind it, in order, as long as the page cache has them.
     unsynced: Vec<Batch>,
+    /// The first so many of them are not on the platter, and never will be: their sync failed. The
+    /// page cache calls them clean, and goes on showing them.
+    failed: usize,
     /// How to take back the newest batches of `platter`, oldest first: keys with what they had.
     history: VecDeque<Vec<(IVec, Option<IVec>)>>,
     /// Behind `unsynced` stands something that no open can read, so that nothing behind it will ever
@@ -110,8 +114,12 @@ impl Data {
         }
     }
 
-    /// Everything in the page cache is on the platter afterwards.
+    /// Everything in the page cache is on the platter afterwards, unless an earlier sync failed: no
+    /// open would find what is behind that on the platter.
     pub(super) fn sync(&mut self) {
+        if self.failed > 0 {
+            return;
+        }
         for batch in std::mem::take(&mut self.unsynced) {
             self.sync_one(&batch);
         }
@@ -129,16 +137,32 @@ impl Data {
         }
     }
 
-    /// A sync that failed: what it should have synced will never be, whatever later syncs say, and
-    /// so nothing behind it will ever be found.
+    /// A sync that failed: what it should have synced will never be, whatever later syncs say. But
+    /// it can be read, by later processes too, until the power fails.
     pub(super) fn fail_to_sync(&mut self) {
-        if !self.unsynced.is_empty() {
-            self.unsynced.clear();
-            self.is_cut_off = true;
+        if self.failed == 0 {
+            self.failed = self.unsynced.len();
         }
     }
 
     // ---- between two processes ----
+
+    /// The page cache forgets the file: what is read from now on is what the platter has.
+    pub(super) fn forget_cached(&mut self) {
+        if self.failed > 0 {
+            self.lose_from(0);
+            self.settle();
+        }
+    }
+
+    /// Loses the unsynced batches from this place on, of the first perhaps not all.
+    fn lose_from(&mut self, place: usize) -> Vec<Batch> {
+        let lost = self.unsynced.split_off(place);
+        self.failed = 0;
+        self.is_cut_off |= !lost.is_empty();
+        self.torn = lost.first().map_or(self.torn, half_of);
+        lost
+    }
 
     /// What an open finds from now on is what is seen.
     fn settle(&mut self) {
@@ -166,22 +190,18 @@ impl Data {
     /// of the next one perhaps a half.
     pub(super) fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> Cut {
         self.holder = None;
-        let mut unsynced = std::mem::take(&mut self.unsynced);
         let mut cut = Cut::default();
-        if !unsynced.is_empty() {
-            let bound = unsynced.len() as u64 + 1;
-            let keep = usize::try_from(choose(bound).min(bound - 1)).expect("less than a length");
-            let lost = unsynced.split_off(keep);
-            self.torn = 0;
-            if let Some(next) = lost.first() {
-                cut.is_torn = choose(2) == 1;
-                self.torn = if cut.is_torn { half_of(next) } else { 0 };
+        if !self.unsynced.is_empty() {
+            // Of what a sync failed for, something is missing.
+            let most = if self.failed > 0 { self.failed - 1 } else { self.unsynced.len() };
+            let keep = usize::try_from(choose(most as u64 + 1)).map_or(most, |keep| keep.min(most));
+            let lost = self.lose_from(keep);
+            cut.is_torn = !lost.is_empty() && choose(2) == 1;
+            if !cut.is_torn {
+                self.torn = 0;
             }
-            (cut.batches_kept, cut.batches_lost) = (unsynced.len() as u64, lost.len() as u64);
-            for batch in &unsynced {
-                self.sync_one(batch);
-            }
-            self.is_cut_off |= cut.batches_lost > 0;
+            (cut.batches_kept, cut.batches_lost) = (keep as u64, lost.len() as u64);
+            self.sync();
         }
         self.settle();
         cut
@@ -243,6 +263,7 @@ impl Data {
         self.synced = self.synced.saturating_sub(batches as u64);
         self.opened_at = self.opened_at.min(self.synced);
         self.unsynced.clear();
+        self.failed = 0;
         self.is_cut_off = true;
     }
 

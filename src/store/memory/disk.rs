@@ -123,8 +123,9 @@ impl MemoryDisk {
         state.process += 1;
     }
 
-    /// Lets the next sync fail. What it should have synced will never be, whatever later syncs say,
-    /// and is gone at the next start.
+    /// Lets the next sync fail. What it should have synced will never be, whatever later syncs say;
+    /// but it can be read, by the next process too, until that lets the page cache forget the file or
+    /// the power fails.
     pub fn fail_sync_once(&self) {
         self.state().faults.sync_fails = true;
     }

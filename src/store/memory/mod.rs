@@ -25,7 +25,7 @@
 //! |----------------------|-----------------------------------------------------------------------|
 //! | `fail_after`         | the process is killed between two operations; what is written stays   |
 //! | `power_cut`          | what is not synced is kept, lost or torn, as the caller chooses       |
-//! | `fail_sync_once`     | a sync fails, and what it should have synced will never be            |
+//! | `fail_sync_once`     | a sync fails; what it should have synced is seen and will never be    |
 //! | `fail_from_now_on`   | every read, or every write, is an error                               |
 //! | `leave_room`         | so many more bytes fit, and then none                                 |
 //! | `rot`                | what was synced long ago is damaged                                   |
@@ -42,8 +42,9 @@
 //!
 //! - A batch is whole or gone. That sled moves old values to new places is not modelled, nor is any
 //!   of its own damage: its checksums turn that into the end of the log.
-//! - After a sync that failed, what it should have synced is gone at the next start. A real page
-//!   cache may go on showing it, even to the next process, until the machine is restarted.
+//! - A sync fails as a whole. As with a real page cache, what it should have synced can be read on,
+//!   by the next process too, until the cache is made to forget the file or the power fails. Names
+//!   last if another name in their folder is changed and synced.
 //! - Syncs of different files do not order each other, and there is no time: whoever simulates says
 //!   how long an operation takes.
 

@@ -157,7 +157,7 @@ impl Mount {
         self.perform(Operation::Write, |state| {
             let copy = match state.tree.node(from)? {
                 Node::Data(data) => Node::Data(Box::new(data.copy())),
-                Node::File(file) => Node::File(File { is_synced: false, is_lost: file.is_lost }),
+                Node::File(file) => Node::File(File { is_lost: file.is_lost, ..File::default() }),
                 Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             };
             state.tree.create(to, copy).map(drop)
@@ -189,6 +189,12 @@ impl Mount {
         self.attempt(Operation::Sync, |state, fails| {
             if fails { state.tree.fail_to_sync(path) } else { state.tree.sync(path) }
         })
+    }
+
+    /// Writes what is not written yet of a file, and then lets the page cache forget it.
+    pub(in super::super) fn forget_cached(&self, path: &Path) -> io::Result<()> {
+        self.sync(path)?;
+        self.perform(Operation::Read, |state| state.tree.forget_cached(path))
     }
 
     /// Opens the database in a folder, or makes an empty one there, as sled does.

@@ -28,11 +28,35 @@ pub(super) enum Node {
 pub(super) struct File {
     /// Its contents are on the platter.
     pub(super) is_synced: bool,
+    /// A sync failed: its contents will never be on the platter. The page cache has them.
+    pub(super) is_failed: bool,
     /// Its contents were lost.
     pub(super) is_lost: bool,
 }
 
 type Names = BTreeMap<String, NodeNumber>;
+
+impl File {
+    fn sync(&mut self) {
+        self.is_synced |= !self.is_failed;
+    }
+
+    /// What the page cache alone had is gone.
+    fn forget_cached(&mut self) {
+        if std::mem::take(&mut self.is_failed) {
+            self.is_lost = true;
+            self.is_synced = true;
+        }
+    }
+
+    fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
+        self.forget_cached();
+        if !self.is_synced {
+            self.is_lost = choose(2) == 0;
+            self.is_synced = true;
+        }
+    }
+}
 
 /// The names in a folder.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +64,8 @@ pub(super) struct Folder {
     now: Names,
     platter: Names,
     unsynced: Vec<NameChange>,
-    /// A sync failed: what it should have synced is gone at the next start.
-    is_cut_off: bool,
+    /// Those whose sync failed: a later sync has nothing to write, unless a name is changed again.
+    failed: Vec<NameChange>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +100,9 @@ fn remove_if(names: &mut Names, name: &str, node: NodeNumber) {
 impl Folder {
     fn change(&mut self, change: NameChange) {
         change.apply(&mut self.now);
+        // The names of a folder are written side by side.
+        let failed = std::mem::take(&mut self.failed);
+        self.unsynced.splice(0..0, failed);
         self.unsynced.push(change);
     }
 
@@ -86,13 +113,12 @@ impl Folder {
     }
 
     fn fail_to_sync(&mut self) {
-        self.is_cut_off |= !self.unsynced.is_empty();
-        self.unsynced.clear();
+        self.failed.append(&mut self.unsynced);
     }
 
     /// Returns how many changes were kept and lost.
     fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> (u64, u64) {
-        let (mut kept, mut lost) = (0, 0);
+        let (mut kept, mut lost) = (0, std::mem::take(&mut self.failed).len() as u64);
         for change in std::mem::take(&mut self.unsynced) {
             if choose(2) == 1 {
                 change.apply(&mut self.platter);
@@ -102,16 +128,7 @@ impl Folder {
             }
         }
         self.now = self.platter.clone();
-        self.is_cut_off = false;
         (kept, lost)
-    }
-
-    fn restart(&mut self) {
-        if self.is_cut_off {
-            self.is_cut_off = false;
-            self.now = self.platter.clone();
-            self.unsynced.iter().for_each(|change| change.apply(&mut self.now));
-        }
     }
 }
 
@@ -245,7 +262,7 @@ impl Tree {
     pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
         match self.node_mut(path)? {
             Node::Folder(folder) => folder.sync(),
-            Node::File(file) => file.is_synced = true,
+            Node::File(file) => file.sync(),
             Node::Data(data) => data.sync(),
         }
         Ok(())
@@ -254,8 +271,18 @@ impl Tree {
     pub(super) fn fail_to_sync(&mut self, path: &Path) -> io::Result<()> {
         match self.node_mut(path)? {
             Node::Folder(folder) => folder.fail_to_sync(),
-            Node::File(_) => (),
+            Node::File(file) => file.is_failed |= !file.is_synced,
             Node::Data(data) => data.fail_to_sync(),
+        }
+        Ok(())
+    }
+
+    /// The page cache forgets a file.
+    pub(super) fn forget_cached(&mut self, path: &Path) -> io::Result<()> {
+        match self.node_mut(path)? {
+            Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
+            Node::File(file) => file.forget_cached(),
+            Node::Data(data) => data.forget_cached(),
         }
         Ok(())
     }
@@ -282,11 +309,7 @@ impl Tree {
                     let (more_kept, more_lost) = folder.power_cut(choose);
                     (kept, lost) = (kept + more_kept, lost + more_lost);
                 }
-                Node::File(file) if !file.is_synced => {
-                    file.is_lost = choose(2) == 0;
-                    file.is_synced = true;
-                }
-                Node::File(_) => (),
+                Node::File(file) => file.power_cut(choose),
                 Node::Data(data) => cuts.push(data.power_cut(choose)),
             }
         }
@@ -297,10 +320,8 @@ impl Tree {
     /// The process is gone, the machine is not.
     pub(super) fn restart(&mut self) {
         for node in self.nodes.values_mut() {
-            match node {
-                Node::Folder(folder) => folder.restart(),
-                Node::File(_) => (),
-                Node::Data(data) => data.restart(),
+            if let Node::Data(data) = node {
+                data.restart();
             }
         }
         self.forget_nameless();
@@ -323,11 +344,12 @@ impl Tree {
                 continue;
             }
             if let Some(Node::Folder(folder)) = self.nodes.get(&number) {
-                let changes = folder.unsynced.iter().map(|change| match change {
-                    NameChange::Create { node, .. }
-                    | NameChange::Remove { node, .. }
-                    | NameChange::Rename { node, .. } => node,
-                });
+                let changes =
+                    folder.failed.iter().chain(&folder.unsynced).map(|change| match change {
+                        NameChange::Create { node, .. }
+                        | NameChange::Remove { node, .. }
+                        | NameChange::Rename { node, .. } => node,
+                    });
                 let named = folder.now.values().chain(folder.platter.values());
                 open.extend(named.chain(changes).copied());
             }

@@ -134,9 +134,37 @@ fn a_sync_that_failed_is_not_made_good_by_the_next() {
     database.sync().unwrap();
     assert!(database.get(&[1]).unwrap().is_some(), "the page cache says that all is well");
     disk.restart();
-    let database = disk.mount().open(&segment).unwrap();
-    assert_eq!(database.get(&[1]).unwrap(), None);
-    assert_eq!(database.get(&[2]).unwrap(), None, "sled's log ends before the gap");
+    let found = |disk: &MemoryDisk| {
+        let database = disk.mount().open(&segment).unwrap();
+        [1, 2].map(|key| database.get(&[key]).unwrap().is_some())
+    };
+    assert_eq!(found(&disk.duplicate()), [true; 2], "and so it does to the next process");
+    let cut = disk.duplicate();
+    cut.power_cut(&mut |bound| bound - 1);
+    assert_eq!(found(&cut), [false; 2], "sled's log ends before the gap");
+    disk.mount().forget_cached(&segment.join(DB_FILE)).unwrap();
+    assert_eq!(found(&disk), [false; 2], "the platter was asked");
+}
+
+#[test]
+fn names_whose_sync_failed_last_only_if_another_is_changed() {
+    for changed in [false, true] {
+        let (disk, files, layout) = bare_disk();
+        let path = |name: &str| layout.log().join(name);
+        files.create_mark(&path("a")).unwrap();
+        disk.fail_sync_once();
+        files.sync_folder(&layout.log()).unwrap_err();
+        disk.restart();
+        let files = Layout::in_memory(disk.mount()).disk;
+        assert!(files.exists(&path("a")).unwrap(), "the next process sees it");
+        if changed {
+            files.create_mark(&path("b")).unwrap();
+        }
+        files.sync_folder(&layout.log()).unwrap();
+        disk.power_cut(&mut lose_all);
+        let files = Layout::in_memory(disk.mount()).disk;
+        assert_eq!(files.exists(&path("a")).unwrap(), changed);
+    }
 }
 
 #[test]
@@ -235,6 +263,86 @@ fn a_failed_sync_ends_the_writer_and_what_it_wrote_was_never_promised() {
     disk.restart();
     assert_eq!(all(&disk), log.entries);
     assert_eq!(disk.durable_last(), index(1));
+}
+
+#[test]
+fn a_start_that_cannot_write_what_the_cache_holds_is_refused_and_finds_no_damage() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = stepper(&disk);
+    append(&mut running, &mut log, 10).unwrap();
+    // A place, the entry and the state are written, their sync does not come.
+    disk.fail_after(3);
+    append(&mut running, &mut log.clone(), 20).unwrap_err();
+    disk.restart();
+    disk.fail_sync_once();
+    let error = try_open(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Io { action: "sync", .. }), "{error}");
+    disk.restart();
+    let found = all(&disk);
+    disk.power_cut(&mut lose_all);
+    assert_eq!(all(&disk), found);
+}
+
+/// Whatever sync fails in whatever history, and whether the power fails afterwards or not: what a
+/// start hands on would survive.
+#[test]
+fn a_start_after_a_failed_sync_does_not_believe_the_page_cache() {
+    for (number, then_cut) in (1..30).flat_map(|number| [(number, false), (number, true)]) {
+        let disk = disk_with_store();
+        let mut log = Log::new();
+        let mut running = stepper(&disk);
+        append(&mut running, &mut log, 10).unwrap();
+        let mut syncs = number;
+        let mut witness = Log::of(&log.entries);
+        let outcome = busy(&mut running, &mut witness, || {
+            syncs -= 1;
+            if syncs == 0 {
+                disk.fail_sync_once();
+            }
+        });
+        drop(running);
+        disk.restart();
+        let found = all(&disk);
+        assert!(found.len() >= log.entries.len());
+        if then_cut {
+            disk.power_cut(&mut lose_all);
+            assert_eq!(all(&disk), found, "step {number}: {outcome:?}");
+        }
+        let mut running = stepper(&disk);
+        let mut log = Log::of(&found);
+        append(&mut running, &mut log, 20).unwrap();
+        drop(running);
+        disk.power_cut(&mut lose_all);
+        assert_eq!(all(&disk), log.entries, "step {number}: {outcome:?}");
+    }
+}
+
+/// Appends, a vote, a new segment, a truncation into the one before; says before each step that it
+/// comes. Ends at the first error.
+fn busy(running: &mut Stepper, log: &mut Log, mut comes: impl FnMut()) -> Result<(), StoreError> {
+    for round in 1..=3_u16 {
+        let term = u64::from(round);
+        comes();
+        append(running, log, 500)?;
+        comes();
+        let roll = Some(Box::new(log.head()));
+        write(running, Write { roll, ..nothing() })?;
+        comes();
+        append(running, log, 30)?;
+        comes();
+        running.raise_floor()?;
+        comes();
+        let last = log.tip().id.index;
+        log.truncate(index(last.get() - 1));
+        let (truncate_from, hard_state) =
+            (Some(index(last.get() - 1)), Some(hard_state(term, Some(round))));
+        let entries = vec![log.add_to(0, term, 40)];
+        write(running, Write { hard_state, truncate_from, entries, ..nothing() })?;
+        comes();
+        running.committed(log.tip().id.index)?;
+    }
+    Ok(())
 }
 
 #[test]
