@@ -112,6 +112,10 @@ marks! {
     RollWaited,
     /// a segment was sealed
     Sealed,
+    /// somebody wanted to read a segment that was being sealed
+    SegmentBusy,
+    /// a floor was raised late: more than a second after it could have been
+    FloorLate,
     /// the floor was lowered for a truncation
     FloorLowered,
     /// a write went to disk in several batches

@@ -59,6 +59,7 @@ const HUNTS: &[Hunt] = &[
     hunt_in(32, &["I18"], 300, Template::Isolated),
     hunt_in(33, &["I18"], 100, Template::DeafLeader),
     hunt(40, &["I14"], 50),
+    hunt(41, &["reads"], 50),
     hunt(50, &["I20"], 100),
 ];
 

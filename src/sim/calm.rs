@@ -163,6 +163,11 @@ impl World {
             self.queue.push(now, Event::DiskDone { node, incarnation, write });
         }
         let machine = self.machine(node);
+        if let Some(process) = machine.process.as_ref().filter(|process| process.keeper.is_busy) {
+            let (incarnation, errand) = (process.incarnation, process.keeper.errands);
+            self.queue.push(now, Event::KeeperDone { node, incarnation, errand });
+        }
+        let machine = self.machine(node);
         if !machine.is_up() {
             machine.start_at = Some(now);
             self.queue.push(now, Event::Start { node });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::laws::What;
-use super::machine::{Announcing, Process};
+use super::machine::{Announcing, Keeping, Process};
 use super::queue::Event;
 use super::time::Time;
 use super::world::{CLUSTER, World};
@@ -56,6 +56,7 @@ impl World {
                     self.input(node, replica::Event::Persisted(ticket));
                 }
                 self.begin_write(node);
+                self.begin_errand(node);
                 self.look(What::Disk { node });
             }
             Err(error) => self.on_store_error(node, &error),
@@ -63,13 +64,53 @@ impl World {
     }
 
     pub(super) fn on_raise_floor(&mut self, node: NodeId, incarnation: Incarnation) {
+        let now = self.now;
+        let Some(process) = self.machine(node).process_of(incarnation) else { return };
+        process.keeper.floor_due = Some(now);
+        self.begin_errand(node);
+    }
+
+    /// If the keeper has nothing to do, it takes what waits: a segment to be sealed, and if there is
+    /// none the floor. That takes as long as a disk takes, and a segment is long.
+    pub(super) fn begin_errand(&mut self, node: NodeId) {
+        let Some(process) = &mut self.machine(node).process else { return };
+        if process.keeper.is_busy {
+            return;
+        }
+        let seals = process.stepper.begin_errand();
+        if !seals && process.keeper.floor_due.is_none() {
+            return;
+        }
+        process.keeper.is_busy = true;
+        process.keeper.errands += 1;
+        let (incarnation, errand) = (process.incarnation, process.keeper.errands);
+        let length = if seals { self.chance.around(self.options.sealing) } else { Time::ZERO };
+        let at = self.now + self.disk_time(node) + length;
+        self.queue.push(at, Event::KeeperDone { node, incarnation, errand });
+    }
+
+    pub(super) fn on_keeper_done(&mut self, node: NodeId, incarnation: Incarnation, errand: u64) {
         let every = Time::of(limits::FLOOR_RAISE_INTERVAL);
         let now = self.now;
-        let machine = self.machine(node);
-        let Some(process) = machine.process_of(incarnation) else { return };
-        process.stepper.remember(process.memory.take_changes());
-        match process.stepper.raise_floor() {
-            Ok(()) => self.queue.push(now + every, Event::RaiseFloor { node, incarnation }),
+        let Some(process) = self.machine(node).process_of(incarnation) else { return };
+        if !process.keeper.is_busy || process.keeper.errands != errand {
+            return; // A disk that was stuck was repaired, and is done already.
+        }
+        process.keeper.is_busy = false;
+        let mut outcome = process.stepper.finish_errand();
+        if let Some(due) = process.keeper.floor_due.take_if(|_| outcome.is_ok()) {
+            if now.since(due) > Time::from_secs(1) {
+                hit(Mark::FloorLate);
+            }
+            process.stepper.remember(process.memory.take_changes());
+            outcome = process.stepper.raise_floor();
+            self.queue.push(now + every, Event::RaiseFloor { node, incarnation });
+        }
+        match outcome {
+            Ok(()) => {
+                self.begin_errand(node);
+                self.look(What::Disk { node });
+            }
             Err(error) => self.on_store_error(node, &error),
         }
     }
@@ -95,10 +136,16 @@ impl World {
         let operations = self.chance.below(16);
         let machine = self.machine(node);
         if let Some(mut process) = machine.process.take() {
-            if process.disk_is_busy {
+            let Process { disk_is_busy, keeper, stepper, .. } = &mut process;
+            if *disk_is_busy || keeper.is_busy {
                 machine.disk.memory.fail_after(operations);
-                // However far it got, nobody is left to hear of it.
-                let _ = process.stepper.finish();
+            }
+            // However far they got, nobody is left to hear of it.
+            if keeper.is_busy {
+                let _ = stepper.finish_errand();
+            }
+            if *disk_is_busy {
+                let _ = stepper.finish();
             }
             self.counts.crashes += 1;
         }
@@ -223,6 +270,7 @@ impl World {
             wakes: false,
             disk_is_busy: false,
             writes: 0,
+            keeper: Keeping::default(),
             appends: BTreeMap::new(),
             reads: BTreeMap::new(),
             walks: vec![],

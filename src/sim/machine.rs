@@ -120,6 +120,8 @@ pub(super) struct Process {
     pub(super) disk_is_busy: bool,
     /// Groups of writes that it has begun.
     pub(super) writes: u64,
+    /// Its keeper, which does what no append waits for: one thing at a time.
+    pub(super) keeper: Keeping,
     /// Where the answers to appends go.
     pub(super) appends: BTreeMap<AppendToken, (StreamNumber, ClientId, Seq)>,
     /// Reads that wait to learn how far they must see.
@@ -131,6 +133,17 @@ pub(super) struct Process {
     /// The process dies within its disk's next operations; whether the power fails then, and for
     /// how long it is down.
     pub(super) dies_mid_write: Option<(bool, Time)>,
+}
+
+/// What a process's keeper is about.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// It seals, deletes, or raises the floor.
+    pub(super) is_busy: bool,
+    /// Things that it has begun.
+    pub(super) errands: u64,
+    /// Since when the floor is to be raised.
+    pub(super) floor_due: Option<Time>,
 }
 
 /// What the registry is to be told.

@@ -159,6 +159,8 @@ pub struct Options {
     pub(super) uncommitted_bytes_max: u64,
     /// How long a disk takes for one group of writes.
     pub(super) disk_latency: Time,
+    /// How long a segment takes to be sealed, about.
+    pub(super) sealing: Time,
     /// How long a message takes.
     pub(super) network_latency: Time,
     /// What it takes longer between clients and nodes, always.
@@ -263,6 +265,7 @@ impl Options {
             in_flight_max: random.one_of(&[1, 2, 8, 64]),
             record_bytes_max: random.one_of(&[16, 100, 100, 2_000]),
             patience: Time::from_millis(random.one_of(&[300, 2_000, 5_000])),
+            sealing: Time::from_micros(random.spread(100, 3_000_000)),
             classes,
         }
     }
@@ -291,6 +294,7 @@ impl Options {
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
             disk_latency: Time::from_micros(500),
+            sealing: Time::from_millis(1),
             network_latency: Time::from_micros(200),
             distance: Time::ZERO,
             turn: Time::from_micros(50),

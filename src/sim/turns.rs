@@ -153,11 +153,10 @@ impl World {
                     }
                 }
             }
-            Action::Committed(through) => {
-                if let Err(error) = process.stepper.committed(through) {
-                    self.on_store_error(node, &error);
-                }
-            }
+            Action::Committed(through) => match process.stepper.committed(through) {
+                Ok(()) => self.begin_errand(node),
+                Err(error) => self.on_store_error(node, &error),
+            },
             Action::Contradiction(found) => self.on_contradiction(node, &found),
             Action::BadEntries { .. } => self.counts.bad_entries += 1,
             Action::Notice(notice) => self.trace.notice(self.now, node, &notice),
@@ -384,6 +383,8 @@ impl World {
             } else if walk.is_ready(process) {
                 match walk.serve(process) {
                     Ok(frame) => self.answer(walk.caller, &frame),
+                    // It waits, as a reader's thread would.
+                    Err(WalkError::Store(ReadError::Busy { .. })) => process.walks.push(walk),
                     Err(WalkError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);
                     }

@@ -146,6 +146,9 @@ impl World {
                 self.on_disk_done(node, incarnation, write);
             }
             Event::RaiseFloor { node, incarnation } => self.on_raise_floor(node, incarnation),
+            Event::KeeperDone { node, incarnation, errand } => {
+                self.on_keeper_done(node, incarnation, errand);
+            }
             Event::Fetched { node, incarnation, to, prev_log_id, last } => {
                 self.on_fetched((node, incarnation), to, prev_log_id, last);
             }

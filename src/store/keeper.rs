@@ -1,7 +1,8 @@
 //! What an append need not wait for: sealing, the floor, and what was given up. A running node has a
-//! thread for it; a simulated one does it on the spot.
+//! thread for it; for a simulated one somebody says when each errand begins and when it is done.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -11,7 +12,7 @@ use super::database::{forget_cached, hash_of, wait_until_released};
 use super::error::StoreError;
 use super::layout::Layout;
 use super::meta::{CleanMark, Floor, Meta};
-use super::segments::Segments;
+use super::segments::{Sealing, Segments};
 use crate::raft::Remembered;
 use crate::types::{Index, NodeId};
 
@@ -26,25 +27,75 @@ pub(super) enum Errand {
     Delete(PathBuf),
 }
 
+/// An errand that is under way.
+#[derive(Debug)]
+enum Begun {
+    Seal(Option<Sealing>),
+    Delete(PathBuf),
+}
+
+/// Errands that are run step by step.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    waiting: VecDeque<Errand>,
+    begun: Option<Begun>,
+}
+
 /// Who runs errands.
 #[derive(Debug)]
 pub(super) enum Keeper {
     /// A thread. `None` ends it.
     Thread(Sender<Option<Errand>>),
-    /// Whoever has one to be run.
-    Here,
+    /// Whoever says when.
+    Steps(RefCell<Errands>),
 }
 
 impl Keeper {
-    pub(super) fn run(&self, errand: Errand, shared: &Shared) -> Result<(), StoreError> {
+    pub(super) fn run(&self, errand: Errand) {
         match self {
             Self::Thread(errands) => {
                 // The keeper is gone only when the process is about to end.
                 let _ = errands.send(Some(errand));
-                Ok(())
             }
-            Self::Here => shared.perform(errand),
+            Self::Steps(errands) => errands.borrow_mut().waiting.push_back(errand),
         }
+    }
+
+    /// Returns when the closing segment, all of which is committed, is sealed.
+    pub(super) fn seal_now(&self, shared: &Shared) -> Result<(), StoreError> {
+        self.run(Errand::Seal);
+        match self {
+            Self::Thread(_) => shared.segments.wait_until_sealed(),
+            Self::Steps(_) => self.run_all(shared)?,
+        }
+        Ok(())
+    }
+
+    // ---- step by step ----
+
+    /// Takes the next errand, unless one is under way. Says whether there is one to finish.
+    pub(super) fn begin(&self, shared: &Shared) -> bool {
+        let Self::Steps(errands) = self else { return false };
+        let Errands { waiting, begun } = &mut *errands.borrow_mut();
+        if begun.is_none() {
+            *begun = waiting.pop_front().map(|errand| shared.begin(errand));
+        }
+        begun.is_some()
+    }
+
+    /// Does what was begun.
+    pub(super) fn finish(&self, shared: &Shared) -> Result<(), StoreError> {
+        let Self::Steps(errands) = self else { return Ok(()) };
+        let begun = errands.borrow_mut().begun.take();
+        begun.map_or(Ok(()), |begun| shared.finish(begun))
+    }
+
+    /// Does all there is.
+    pub(super) fn run_all(&self, shared: &Shared) -> Result<(), StoreError> {
+        while self.begin(shared) {
+            self.finish(shared)?;
+        }
+        Ok(())
     }
 }
 
@@ -136,9 +187,23 @@ impl Shared {
 
     /// Runs an errand.
     pub(super) fn perform(&self, errand: Errand) -> Result<(), StoreError> {
+        self.finish(self.begin(errand))
+    }
+
+    /// From now on readers wait for a segment that is to be sealed.
+    fn begin(&self, errand: Errand) -> Begun {
         match errand {
-            Errand::Seal => self.segments.seal(self.commit_index(), &self.meta),
-            Errand::Delete(folder) => {
+            Errand::Seal => Begun::Seal(self.segments.begin_seal(self.commit_index())),
+            Errand::Delete(folder) => Begun::Delete(folder),
+        }
+    }
+
+    fn finish(&self, begun: Begun) -> Result<(), StoreError> {
+        match begun {
+            Begun::Seal(sealing) => {
+                sealing.map_or(Ok(()), |sealing| self.segments.seal(sealing, &self.meta))
+            }
+            Begun::Delete(folder) => {
                 // The next start tries again.
                 if let Err(error) = self.layout.disk.remove_folder(&folder) {
                     tracing::warn!(%error, "a segment that was given up stays behind");

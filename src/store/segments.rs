@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use super::segment::{Segment, State};
 use crate::entry::Tip;
 use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
 use crate::marks::{Mark, hit};
+use crate::mutants;
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment waits to be sealed.
@@ -50,6 +51,8 @@ pub(super) struct Segments {
     seal_at: AtomicU64,
     /// How many times the files of a sealed segment were hashed.
     verified: AtomicU64,
+    /// Whoever reads does not wait for a segment that is being sealed, and is told at once.
+    is_stepped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +85,16 @@ pub(super) struct Closing {
     pub(super) tip: Tip,
     /// Bytes of its entries.
     pub(super) bytes: u64,
+}
+
+/// A segment that is being sealed: nobody can read it until it is.
+#[derive(Debug)]
+pub(super) struct Sealing {
+    segment: Arc<Segment>,
+    /// Its last entry.
+    last: Floor,
+    /// Where the logs end of which it has records.
+    ends: Ends,
 }
 
 #[derive(Debug)]
@@ -142,7 +155,13 @@ impl Segments {
             sealed_one: Condvar::new(),
             seal_at: AtomicU64::new(seal_at),
             verified: AtomicU64::new(0),
+            is_stepped: AtomicBool::new(false),
         }
+    }
+
+    /// For a simulation, which waits in its own time.
+    pub(super) fn never_wait(&self) {
+        self.is_stepped.store(true, Ordering::Release);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -166,7 +185,8 @@ impl Segments {
     }
 
     fn wait_for(&self, place: impl Fn(&Table) -> Place) -> Result<Option<Found>, ReadError> {
-        let give_up = Instant::now() + SEGMENT_WAIT;
+        let is_stepped = self.is_stepped.load(Ordering::Acquire);
+        let give_up = Instant::now() + if is_stepped { Duration::ZERO } else { SEGMENT_WAIT };
         let mut table = self.table();
         loop {
             if table.active.is_none() {
@@ -183,7 +203,9 @@ impl Segments {
                     }
                     return Ok(Some(self.open_sealed(&sealed)?));
                 }
+                Place::Busy(_) if mutants::is_on(41) => return Ok(None),
                 Place::Busy(first) => {
+                    hit(Mark::SegmentBusy);
                     let left = give_up.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(ReadError::Busy { first });
@@ -329,9 +351,26 @@ impl Segments {
                 .is_ok()
     }
 
-    /// Seals the closing segment, if all of it is committed.
-    pub(super) fn seal(&self, committed: Index, meta: &Mutex<Meta>) -> Result<(), StoreError> {
-        let Some((segment, last, ends)) = self.take_closing(committed) else { return Ok(()) };
+    /// Takes the closing segment away from its readers, if all of it is committed and it is not taken
+    /// yet.
+    pub(super) fn begin_seal(&self, committed: Index) -> Option<Sealing> {
+        let mut table = self.table();
+        let Table { closing, active, .. } = &mut *table;
+        let closing = closing.as_mut()?;
+        if closing.tip.id.index > committed {
+            return None;
+        }
+        let behind = &active.as_ref()?.next_offsets;
+        let Live { segment, next_offsets } = closing.live.take()?;
+        let before: BTreeMap<_, _> = next_offsets.into_iter().collect();
+        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
+        let ends = behind.iter().filter(has_records).copied().collect();
+        Some(Sealing { segment, last: Floor::from(&closing.tip), ends })
+    }
+
+    /// Seals it.
+    pub(super) fn seal(&self, sealing: Sealing, meta: &Mutex<Meta>) -> Result<(), StoreError> {
+        let Sealing { segment, last, ends } = sealing;
         let first = segment.first();
         let entry = segment
             .entry(first)?
@@ -354,22 +393,6 @@ impl Segments {
         table.closing = None;
         self.sealed_one.notify_all();
         Ok(())
-    }
-
-    /// The closing segment, its last entry, and where the logs end of which it has records.
-    fn take_closing(&self, committed: Index) -> Option<(Arc<Segment>, Floor, Ends)> {
-        let mut table = self.table();
-        let Table { closing, active, .. } = &mut *table;
-        let closing = closing.as_mut()?;
-        if closing.tip.id.index > committed {
-            return None;
-        }
-        let behind = &active.as_ref()?.next_offsets;
-        let Live { segment, next_offsets } = closing.live.take()?;
-        let before: BTreeMap<_, _> = next_offsets.into_iter().collect();
-        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
-        let ends = behind.iter().filter(has_records).copied().collect();
-        Some((segment, Floor::from(&closing.tip), ends))
     }
 
     /// Closes a segment, opens and closes it once more, and hashes its files: sled writes a

@@ -1,5 +1,6 @@
 //! The writer and the keeper without threads: for whoever simulates, and so says what happens when.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::error::StoreError;
@@ -29,7 +30,8 @@ pub struct Stepper {
 impl Stepper {
     pub(super) fn new(mut store: Store) -> Self {
         let lock = store.lock.take();
-        let worker = Worker::new(store, Keeper::Here);
+        store.segments.never_wait();
+        let worker = Worker::new(store, Keeper::Steps(RefCell::default()));
         Self { worker, queue: VecDeque::new(), begun: None, failed: None, _lock: lock }
     }
 
@@ -69,7 +71,7 @@ impl Stepper {
         Ok(done)
     }
 
-    /// As [`super::Writer::committed`]: a full segment of nothing else is sealed at once.
+    /// As [`super::Writer::committed`]: a full segment of nothing else is to be sealed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -78,7 +80,7 @@ impl Stepper {
         let shared = self.worker.shared();
         shared.note_committed(index);
         if shared.segments.is_due(index) {
-            shared.perform(Errand::Seal)?;
+            self.worker.keeper().run(Errand::Seal);
         }
         Ok(())
     }
@@ -86,6 +88,22 @@ impl Stepper {
     /// As [`super::Writer::remember`]: written down when the floor is raised.
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.worker.shared().remember(rows);
+    }
+
+    /// Begins the next thing that the keeper of a running node would do beside the writer: sealing a
+    /// segment, which nobody can read from then on until it is sealed, or deleting a folder. Says
+    /// whether there is one to finish.
+    pub fn begin_errand(&mut self) -> bool {
+        self.worker.keeper().begin(self.worker.shared())
+    }
+
+    /// Does what [`Self::begin_errand`] has begun, if it has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn finish_errand(&mut self) -> Result<(), StoreError> {
+        self.check()?;
+        self.worker.keeper().finish(self.worker.shared())
     }
 
     /// Raises the floor to what has been synced: what a running node does twice a second.
@@ -112,6 +130,7 @@ impl Stepper {
         }
         self.check()?;
         let Self { worker, _lock, .. } = self;
+        worker.keeper().run_all(worker.shared())?;
         worker.into_shared().close()
     }
 

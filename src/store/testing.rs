@@ -301,6 +301,14 @@ pub(super) fn nothing() -> Write {
     }
 }
 
+/// Lets the keeper do all that it has to do.
+pub(super) fn run_errands(stepper: &mut Stepper) -> Result<(), StoreError> {
+    while stepper.begin_errand() {
+        stepper.finish_errand()?;
+    }
+    Ok(())
+}
+
 pub(super) fn hard_state(term: u64, vote: Option<u16>) -> HardState {
     HardState { current_term: Term::new(term), voted_for: vote.and_then(NodeId::new) }
 }

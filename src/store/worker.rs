@@ -40,6 +40,10 @@ impl Worker {
         &self.shared
     }
 
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
     /// The end of the work: the segment that was written to can be closed.
     pub(super) fn into_shared(self) -> Arc<Shared> {
         self.shared
@@ -132,7 +136,8 @@ impl Worker {
         };
         let trash = segments.give_up_active(floor, &self.shared.meta)?;
         self.appender = appender;
-        self.keeper.run(Errand::Delete(trash), &self.shared)
+        self.keeper.run(Errand::Delete(trash));
+        Ok(())
     }
 
     /// Takes a new segment, unless another is still closing: then this one grows on, and the next
@@ -147,8 +152,7 @@ impl Worker {
                 hit(Mark::RollWaited);
                 return Ok(());
             }
-            self.keeper.run(Errand::Seal, &self.shared)?;
-            segments.wait_until_sealed();
+            self.keeper.seal_now(&self.shared)?;
         }
         if self.appender.bytes() == 0 {
             return Ok(());
@@ -158,7 +162,7 @@ impl Worker {
         let segment = segments.roll(head, &state, self.appender.bytes(), &self.shared.meta)?;
         self.appender = Appender::new(segment, head.tip, 0)?;
         if segments.is_due(self.shared.commit_index()) {
-            self.keeper.run(Errand::Seal, &self.shared)?;
+            self.keeper.run(Errand::Seal);
         }
         Ok(())
     }

@@ -87,6 +87,7 @@ impl Home {
         self.stepper().write(Write { ticket, ..write });
         assert!(self.stepper().begin());
         assert_eq!(self.stepper().finish().unwrap(), Some(Done::Persisted(ticket)));
+        run_errands(self.stepper()).unwrap();
     }
 }
 
@@ -144,7 +145,10 @@ impl Both {
             Step::Commit(back) => {
                 self.committed = self.committed.max(index(last.get().saturating_sub(back)));
                 let committed = self.committed;
-                self.homes.iter_mut().for_each(|home| home.stepper().committed(committed).unwrap());
+                for home in &mut self.homes {
+                    home.stepper().committed(committed).unwrap();
+                    run_errands(home.stepper()).unwrap();
+                }
             }
             Step::Vote(vote) => {
                 self.hard_state.current_term = self.hard_state.current_term.next();

@@ -124,6 +124,7 @@ fn run(disk: &MemoryDisk, history: &History, witness: &mut Witness) -> Result<()
                 stepper = start(disk)?.0;
             }
         }
+        run_errands(&mut stepper)?;
     }
     Ok(())
 }

@@ -341,6 +341,7 @@ fn busy(running: &mut Stepper, log: &mut Log, mut comes: impl FnMut()) -> Result
         write(running, Write { hard_state, truncate_from, entries, ..nothing() })?;
         comes();
         running.committed(log.tip().id.index)?;
+        run_errands(running)?;
     }
     Ok(())
 }
@@ -358,6 +359,37 @@ fn what_fails_after_the_answer_is_told_by_the_next_call() {
     assert_eq!(running.finish().unwrap(), Some(Done::Persisted(Ticket::new(1))));
     assert!(disk.is_killed());
     running.committed(index(1)).unwrap_err();
+}
+
+#[test]
+fn a_segment_that_is_being_sealed_is_busy_and_a_crash_leaves_it_as_it_was() {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    for is_killed in [true, false] {
+        let (store, _) = try_open(&disk).unwrap();
+        let (reader, mut running) = (store.reader(), store.into_stepper());
+        let read = || reader.entries(index(1), index(u64::MAX), usize::MAX);
+        if is_killed {
+            append(&mut running, &mut log, 100).unwrap();
+            roll(&mut running, &log);
+            append(&mut running, &mut log, 100).unwrap();
+        }
+        assert!(!running.begin_errand());
+        running.committed(index(2)).unwrap();
+        assert_eq!(read().unwrap(), log.entries);
+        assert!(running.begin_errand());
+        assert!(matches!(read(), Err(ReadError::Busy { .. })));
+        // The end of the log can be written to and read meanwhile.
+        append(&mut running, &mut log, 100).unwrap();
+        assert_eq!(reader.entries(index(2), index(9), usize::MAX).unwrap(), log.entries[1..]);
+        if !is_killed {
+            running.finish_errand().unwrap();
+            assert_eq!(read().unwrap(), log.entries);
+        }
+        drop(running);
+        disk.restart();
+    }
+    assert_eq!(all(&disk), log.entries);
 }
 
 #[test]
@@ -393,6 +425,7 @@ fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
         roll(&mut running, &log);
         if round < 4 {
             running.committed(log.tip().id.index).unwrap();
+            run_errands(&mut running).unwrap();
         }
     }
     append(&mut running, &mut log, 70).unwrap();

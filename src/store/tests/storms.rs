@@ -82,8 +82,10 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
 
     fn work(&mut self, mut stepper: Stepper) -> Result<(), StoreError> {
         for _ in 0..(self.choose)(40) {
-            match (self.choose)(10) {
+            match (self.choose)(12) {
                 0 => stepper.raise_floor()?,
+                10 => drop(stepper.begin_errand()),
+                11 => stepper.finish_errand()?,
                 1 => {
                     let known = self.common().min(self.witness.log.len());
                     stepper.committed(index(known as u64))?;
