@@ -138,6 +138,8 @@ marks! {
     SyncFailed,
     /// the registry refused a lower term
     RegistryLowerTerm,
+    /// the registry's disk failed it
+    RegistryFailed,
     /// the registry learned of a term that it had missed
     RegistryHistory,
     /// a client asked another node because the leader did not answer

@@ -28,6 +28,7 @@ pub const MUTANTS: &[(u8, &str)] = &[
     (33, "a leader that hears no quorum goes on leading"),
     (40, "a start believes the page cache after a sync that failed"),
     (41, "a segment that is being sealed is taken for the end of the log"),
+    (42, "the registry answers before its disk has what it was told"),
     (50, "a client's patience is kept for the next leader"),
 ];
 

@@ -60,6 +60,7 @@ const HUNTS: &[Hunt] = &[
     hunt_in(33, &["I18"], 100, Template::DeafLeader),
     hunt(40, &["I14"], 50),
     hunt(41, &["reads"], 50),
+    hunt(42, &["I11", "I15"], 100),
     hunt(50, &["I20"], 100),
 ];
 

@@ -10,6 +10,8 @@ use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
+use crate::marks::{Mark, hit};
+use crate::store::StoreError;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::{Answer, Question};
 
@@ -21,6 +23,9 @@ const POLL: Time = Time::from_millis(10);
 
 /// How long the registry's disk takes.
 const REGISTRY_SYNC: Time = Time::from_millis(2);
+
+/// A registry that its disk ended is started again after so long.
+const REGISTRY_RESTART: Time = Time::from_millis(500);
 
 impl World {
     pub(super) fn schedule_poll(&mut self, client: usize) {
@@ -236,11 +241,51 @@ impl World {
         if self.registrar.start != start {
             return;
         }
-        if let Some((asker, answer)) = self.registrar.synced() {
-            self.answer_from_registry(asker, &answer);
-            let leader = self.registrar.leader(CLUSTER).cloned();
-            self.look(What::Announced { leader: leader.as_ref() });
+        match self.registrar.store_next() {
+            Ok(Some((asker, answer))) => {
+                self.answer_from_registry(asker, &answer);
+                let leader = self.registrar.leader(CLUSTER).cloned();
+                self.look(What::Announced { leader: leader.as_ref() });
+            }
+            Ok(None) => {}
+            Err(error) => self.on_registry_error(&error),
         }
+    }
+
+    /// It starts, and says what it knows: what it has once said it says again.
+    pub(super) fn start_registry(&mut self) {
+        if self.registrar.is_up() {
+            return;
+        }
+        match self.registrar.start() {
+            Ok(()) => {
+                let leader = self.registrar.leader(CLUSTER).cloned();
+                self.look(What::Announced { leader: leader.as_ref() });
+            }
+            Err(error) => self.on_registry_error(&error),
+        }
+    }
+
+    /// It cannot go on. Whoever runs it starts it again; but damage was done by nobody.
+    fn on_registry_error(&mut self, error: &StoreError) {
+        self.trace.note(self.now, || format!("the registry cannot go on: {error}"));
+        hit(Mark::RegistryFailed);
+        if error.is_damage() {
+            let what = format!("the registry finds damage where none was done: {error}");
+            self.violate("I15 no silent repair", what);
+        }
+        self.queue.push(self.now + REGISTRY_RESTART, Event::RegistryStarts);
+    }
+
+    /// It is killed, perhaps with the power.
+    pub(super) fn kill_registry(&mut self, power: bool, down: Time) {
+        let operations = self.chance.below(16);
+        self.registrar.kill(operations);
+        if power {
+            let chance = &mut self.chance;
+            self.registrar.disk.power_cut(&mut |bound| chance.below(bound));
+        }
+        self.queue.push(self.now + down, Event::RegistryStarts);
     }
 
     fn answer_from_registry(&mut self, asker: Asker, answer: &Answer) {

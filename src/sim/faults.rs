@@ -139,10 +139,17 @@ pub enum FaultKind {
         /// Who.
         node: NodeId,
     },
-    /// The registry is killed.
+    /// The registry is killed, in the middle of what its disk does.
     RegistryCrash {
+        /// Whether the power fails with it.
+        power: bool,
         /// Until it is started.
         down: Time,
+    },
+    /// The registry's disk fails.
+    RegistryDisk {
+        /// How.
+        failing: RegistryFailing,
     },
     /// A client dies and another takes its place.
     ClientDies {
@@ -167,6 +174,20 @@ pub enum FaultKind {
     ClientPause {
         /// Which.
         client: usize,
+        /// How long.
+        length: Time,
+    },
+}
+
+/// What the registry's disk fails to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryFailing {
+    /// The next sync, once; what it should have kept is lost.
+    Sync,
+    /// Every write, until it is started again.
+    Writes,
+    /// It has no space left.
+    Full {
         /// How long.
         length: Time,
     },
@@ -255,7 +276,12 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         Class::Rot => FaultKind::Rot { node },
         Class::Clock => FaultKind::ClockJump { node, ahead_ms: random.spread(1, 1 << 40) },
         Class::Handover => FaultKind::Handover { node },
-        Class::Registry => FaultKind::RegistryCrash { down },
+        Class::Registry if random.coin() => FaultKind::RegistryCrash { power: random.coin(), down },
+        Class::Registry => {
+            let full = RegistryFailing::Full { length };
+            let all = [RegistryFailing::Sync, RegistryFailing::Sync, RegistryFailing::Writes, full];
+            FaultKind::RegistryDisk { failing: random.one_of(&all) }
+        }
         Class::Clients if random.coin() => FaultKind::ClientDies { client },
         Class::Clients => FaultKind::ClientPause { client, length },
         // These are rates, not events.
@@ -346,7 +372,7 @@ impl FaultKind {
             Self::Rot { .. } => Class::Rot,
             Self::ClockJump { .. } => Class::Clock,
             Self::Handover { .. } => Class::Handover,
-            Self::RegistryCrash { .. } => Class::Registry,
+            Self::RegistryCrash { .. } | Self::RegistryDisk { .. } => Class::Registry,
             Self::ClientDies { .. } | Self::ClientPause { .. } => Class::Clients,
             Self::FlowsDie { .. } | Self::ClientCut { .. } => Class::Reach,
         }
@@ -410,8 +436,18 @@ impl fmt::Display for FaultKind {
                 write!(f, "the wall clock of {node} jumps {ahead_ms} ms ahead")
             }
             Self::Handover { node } => write!(f, "{node} is asked to hand over"),
-            Self::RegistryCrash { down } => {
-                write!(f, "the registry crashes for {} ms", down.millis())
+            Self::RegistryCrash { power, down } => {
+                let how = if *power { "loses power" } else { "crashes" };
+                write!(f, "the registry {how} for {} ms", down.millis())
+            }
+            Self::RegistryDisk { failing: RegistryFailing::Sync } => {
+                f.write_str("a sync of the registry fails")
+            }
+            Self::RegistryDisk { failing: RegistryFailing::Writes } => {
+                f.write_str("writes of the registry fail")
+            }
+            Self::RegistryDisk { failing: RegistryFailing::Full { length } } => {
+                write!(f, "the disk of the registry is full for {} ms", length.millis())
             }
             Self::FlowsDie { client } => {
                 write!(f, "the connections of client {client} die without a word")

@@ -48,7 +48,7 @@ pub enum Class {
     Clock,
     /// Leaders are asked to hand over.
     Handover,
-    /// The registry crashes.
+    /// The registry crashes, and its disk fails.
     Registry,
     /// Clients die with requests on their way, or stand still.
     Clients,

@@ -1,9 +1,11 @@
-//! The registry of the simulation: the production table, and a disk that takes a moment.
+//! The registry of the simulation: the production table and the production ledger, on a disk that
+//! takes a moment, loses, tears and fails.
 
 use std::collections::VecDeque;
 
 use super::queue::Asker;
 use crate::registry::{Row, Table};
+use crate::store::{Ledger, MemoryDisk, StoreError};
 use crate::types::ClusterId;
 use crate::wire::registry::{Announcement, Answer, Question, Refusal};
 
@@ -15,38 +17,59 @@ struct Pending {
     history: Vec<Announcement>,
 }
 
+/// What its process has.
+#[derive(Debug)]
+struct Process {
+    ledger: Ledger,
+    /// What it knows: what is on its disk, and nothing else.
+    table: Table,
+    /// Announcements whose turn has not come, in order: one at a time is judged and stored.
+    pending: VecDeque<(Asker, Pending)>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Registrar {
-    /// What would survive a power cut.
-    durable: Vec<Row>,
-    /// What it knows; `None` while it is down.
-    table: Option<Table>,
-    /// Announcements whose turn has not come, in order: one at a time is judged and stored.
-    pending: VecDeque<(Asker, Pending)>,
+    pub(super) disk: MemoryDisk,
+    /// `None` while it is down.
+    process: Option<Process>,
     /// Counts its starts.
     pub(super) start: u64,
 }
 
 impl Registrar {
     /// Starts with what is on its disk.
-    pub(super) fn start(&mut self) {
-        let mut table = Table::default();
-        self.durable.iter().cloned().for_each(|row| table.insert(row));
-        self.table = Some(table);
+    ///
+    /// # Errors
+    /// Its disk refuses, or does not hold what it promised.
+    pub(super) fn start(&mut self) -> Result<(), StoreError> {
         self.start += 1;
+        self.disk.restart();
+        let ledger = Ledger::open_in(&self.disk)?;
+        let mut table = Table::default();
+        for (key, value) in ledger.scan()? {
+            table.insert(Row::decode(&key, &value).expect("a row of this program"));
+        }
+        self.process = Some(Process { ledger, table, pending: VecDeque::new() });
+        Ok(())
     }
 
-    /// It is killed, and the power fails: what was not synced is gone.
-    pub(super) fn crash(&mut self) {
-        self.table = None;
-        self.pending.clear();
+    pub(super) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Its process is killed. What its disk was doing is done in part: so many operations of it.
+    pub(super) fn kill(&mut self, operations: u64) {
+        self.disk.fail_after(operations);
+        // However far it got, nobody is left to hear of it.
+        let _ = self.store_next();
+        self.process = None;
     }
 
     /// Answers a question at once, or, where its disk comes first, notes it down. Says whether the
     /// disk has something to do.
     pub(super) fn ask(&mut self, asker: Asker, question: Question) -> (Option<Answer>, bool) {
-        let Some(table) = &self.table else { return (None, false) };
+        let Some(Process { table, pending, .. }) = &mut self.process else { return (None, false) };
         match question {
             Question::Known { cluster } => (Some(Answer::Known(table.known(cluster))), false),
             Question::Terms { cluster, after } => {
@@ -58,30 +81,35 @@ impl Registrar {
             // No admin is simulated.
             Question::Forget { .. } => (Some(Answer::Refused(Refusal::NotAllowed)), false),
             Question::Announce { cluster, current, history } => {
-                self.pending.push_back((asker, Pending { cluster, current, history }));
+                pending.push_back((asker, Pending { cluster, current, history }));
                 (None, true)
             }
         }
     }
 
-    /// The disk is done with the oldest announcement: who is to be answered what.
-    pub(super) fn synced(&mut self) -> Option<(Asker, Answer)> {
-        let table = self.table.as_mut()?;
-        let (asker, Pending { cluster, current, history }) = self.pending.pop_front()?;
+    /// The disk does what the oldest announcement asks of it: who is to be answered what.
+    ///
+    /// # Errors
+    /// It cannot. Then nothing is answered, and the process ends, as in production.
+    pub(super) fn store_next(&mut self) -> Result<Option<(Asker, Answer)>, StoreError> {
+        let Some(Process { ledger, table, pending }) = &mut self.process else { return Ok(None) };
+        let Some((asker, announced)) = pending.pop_front() else { return Ok(None) };
+        let Pending { cluster, current, history } = announced;
         let verdict = table.judge(cluster, &current, &history);
-        for row in verdict.rows {
-            // As it stands on the disk: what cannot be read back is a bug of the table.
-            let (key, value) = row.encode();
-            let row = Row::decode(&key, &value).expect("a row that was just encoded");
-            self.durable.push(row.clone());
-            table.insert(row);
+        if !verdict.rows.is_empty() {
+            let rows: Vec<_> = verdict.rows.iter().map(Row::encode).collect();
+            if let Err(error) = ledger.put_all(&rows) {
+                self.process = None;
+                return Err(error);
+            }
+            verdict.rows.into_iter().for_each(|row| table.insert(row));
         }
         let answer = verdict.answer.map_or_else(Answer::Refused, |()| Answer::Announced);
-        Some((asker, answer))
+        Ok(Some((asker, answer)))
     }
 
     /// Who led last, as it says.
     pub(super) fn leader(&self, cluster: ClusterId) -> Option<&Announcement> {
-        self.table.as_ref()?.leader(cluster)
+        self.process.as_ref()?.table.leader(cluster)
     }
 }

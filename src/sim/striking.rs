@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{FaultKind, all_nodes};
+use super::faults::{FaultKind, RegistryFailing, all_nodes};
 use super::laws::What;
 use super::queue::Event;
 use super::time::Time;
@@ -71,10 +71,17 @@ impl World {
             FaultKind::Rot { node } => self.rot(node),
             FaultKind::ClockJump { node, ahead_ms } => self.machine(node).clock_ahead_ms = ahead_ms,
             FaultKind::Handover { node } => self.input(node, replica::Event::Transfer),
-            FaultKind::RegistryCrash { down } => {
-                self.registrar.crash();
-                self.queue.push(now + down, Event::RegistryStarts);
-            }
+            FaultKind::RegistryCrash { power, down } => self.kill_registry(power, down),
+            FaultKind::RegistryDisk { failing } => match failing {
+                RegistryFailing::Sync => self.registrar.disk.fail_sync_once(),
+                RegistryFailing::Writes => {
+                    self.registrar.disk.fail_from_now_on(Failing::Writes);
+                }
+                RegistryFailing::Full { length } => {
+                    self.registrar.disk.leave_room(0);
+                    self.queue.push(now + length, Event::Heal { number });
+                }
+            },
             FaultKind::ClientDies { client } => {
                 self.network.close_streams_of(client);
                 self.customers[client].die();
@@ -113,8 +120,10 @@ impl World {
 
     /// A fault that lasts is over.
     pub(super) fn heal(&mut self, number: usize) {
-        if let FaultKind::Full { node, .. } = self.faults[number].kind {
-            self.machine(node).disk.memory.make_room();
+        match self.faults[number].kind {
+            FaultKind::Full { node, .. } => self.machine(node).disk.memory.make_room(),
+            FaultKind::RegistryDisk { .. } => self.registrar.disk.make_room(),
+            _ => {}
         }
         self.network.heal(number);
     }

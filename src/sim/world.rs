@@ -104,7 +104,7 @@ impl World {
                 .expect("a new disk takes a new store");
             self.start(place);
         }
-        self.registrar.start();
+        self.start_registry();
         for customer in 0..self.customers.len() {
             self.schedule_poll(customer);
         }
@@ -162,7 +162,7 @@ impl World {
             Event::AskRegistry { asker, bytes } => self.on_ask_registry(asker, &bytes),
             Event::RegistrySynced { start } => self.on_registry_synced(start),
             Event::RegistryAnswers { asker, bytes } => self.on_registry_answers(asker, &bytes),
-            Event::RegistryStarts => self.registrar.start(),
+            Event::RegistryStarts => self.start_registry(),
             Event::Poll { client, life } => self.on_poll(client, life),
             Event::Fault { number } => self.strike(number),
             Event::Start { node } => self.on_start(node),

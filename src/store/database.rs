@@ -168,12 +168,17 @@ impl Database {
 
     /// Writes a batch: all of it or nothing survives a crash, and all of it once this returns.
     pub(super) fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        self.apply(batch)?;
+        self.pass_barrier()
+    }
+
+    /// Writes a batch that a crash may lose.
+    pub(super) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sled { db, .. } => db.apply_batch(batch.into_sled()),
             Engine::Memory(memory) => memory.apply(batch).map_err(sled::Error::Io),
         }
-        .map_err(|error| self.error("write to", error))?;
-        self.pass_barrier()
+        .map_err(|error| self.error("write to", error))
     }
 
     /// Writes the pairs of a batch, which removes nothing, one after the other: all of them survive a

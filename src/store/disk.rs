@@ -98,7 +98,25 @@ impl Disk {
         .map_err(StoreError::io("read", path))
     }
 
-    /// Gives a file or folder another name in the same folder.
+    /// What a small file holds.
+    pub(super) fn read_file(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        match self {
+            Self::Real => fs::read(path),
+            Self::Memory(mount) => mount.read_file(path),
+        }
+        .map_err(StoreError::io("read", path))
+    }
+
+    /// Makes a small file, or writes it anew. Neither its name nor what it holds is synced.
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        match self {
+            Self::Real => fs::write(path, bytes),
+            Self::Memory(mount) => mount.write_file(path, bytes),
+        }
+        .map_err(StoreError::io("write", path))
+    }
+
+    /// Gives a file or folder another name in the same folder; a file takes the place of another.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         match self {
             Self::Real => fs::rename(from, to),

@@ -16,17 +16,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::database::{Batch, Database, Shape, on_copy};
-use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::{FolderLock, lock};
+use super::memory::MemoryDisk;
 use super::meta::{META_SHAPE, decode, encode};
 use crate::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_VALUE_BYTES_MAX};
+use crate::mutants;
 
 const SHAPE: Shape = META_SHAPE;
 
@@ -47,12 +48,13 @@ const FLOOR_FILE: &str = "floor";
 #[derive(Debug)]
 pub struct Ledger {
     database: Database,
-    folder: PathBuf,
+    layout: Layout,
     /// How many writes there were.
     count: Mutex<u64>,
     /// A barrier failed: nothing is promised any more.
     failed: AtomicBool,
-    _lock: FolderLock,
+    /// That of a real folder.
+    _lock: Option<FolderLock>,
 }
 
 impl Ledger {
@@ -63,22 +65,32 @@ impl Ledger {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let lock = lock(folder)?;
-        let place = folder.join(FOLDER);
-        if !Disk::Real.exists(&place)? {
-            make(folder)?;
+        Self::open_at(Layout::of(folder), Some(lock))
+    }
+
+    /// As [`Self::open`], on a simulated disk. Nothing else may have the ledger open.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(disk: &MemoryDisk) -> Result<Self, StoreError> {
+        Self::open_at(Layout::in_memory(disk.mount()), None)
+    }
+
+    fn open_at(layout: Layout, lock: Option<FolderLock>) -> Result<Self, StoreError> {
+        let (disk, place) = (&layout.disk, layout.data.join(FOLDER));
+        if !disk.exists(&place)? {
+            make(&layout)?;
         }
-        let layout = Layout::of(folder);
         layout.check_mark(&place)?;
-        let floor = read_floor(folder)?;
-        let count = on_copy(&Disk::Real, &place, &layout.trial(&place), SHAPE, |copy| {
+        let floor = read_floor(&layout)?;
+        let count = on_copy(disk, &place, &layout.trial(&place), SHAPE, |copy| {
             read(copy)?;
             let count = read_count(copy)?;
             if count < floor { Err(bad(copy, "newest write")) } else { Ok(count) }
         })?;
-        let database = Database::open(&Disk::Real, &place, SHAPE)?;
+        let database = Database::open(disk, &place, SHAPE)?;
         let failed = AtomicBool::new(false);
-        let folder = folder.to_owned();
-        Ok(Self { database, folder, count: Mutex::new(count), failed, _lock: lock })
+        Ok(Self { database, layout, count: Mutex::new(count), failed, _lock: lock })
     }
 
     /// Puts pairs in, over those with the same keys. All of them are on the disk when this returns,
@@ -116,12 +128,15 @@ impl Ledger {
             bytes += size;
         }
         self.commit(batch, &mut count)?;
-        write_floor(&self.folder, *count)
+        write_floor(&self.layout, *count)
     }
 
     fn commit(&self, mut batch: Batch, count: &mut u64) -> Result<(), StoreError> {
         *count += 1;
         batch.insert(COUNT_KEY, encode(&*count));
+        if mutants::is_on(42) {
+            return self.database.apply(batch);
+        }
         self.database.write(batch)
     }
 
@@ -135,18 +150,18 @@ impl Ledger {
     }
 }
 
-fn make(folder: &Path) -> Result<(), StoreError> {
-    let unfinished = folder.join(UNFINISHED);
-    Disk::Real.remove_folder(&unfinished)?;
-    let database = Database::create(&Disk::Real, &unfinished, SHAPE)?;
+fn make(layout: &Layout) -> Result<(), StoreError> {
+    let (disk, unfinished) = (&layout.disk, layout.data.join(UNFINISHED));
+    disk.remove_folder(&unfinished)?;
+    let database = Database::create(disk, &unfinished, SHAPE)?;
     let mut batch = Batch::default();
     batch.insert(FORMAT_KEY, &FORMAT.to_le_bytes());
     batch.insert(COUNT_KEY, encode(&0_u64));
     database.write(batch)?;
     drop(database);
-    write_floor(folder, 0)?;
-    fs::rename(&unfinished, folder.join(FOLDER)).map_err(StoreError::io("rename", &unfinished))?;
-    Disk::Real.sync_folder(folder)
+    write_floor(layout, 0)?;
+    disk.rename(&unfinished, &layout.data.join(FOLDER))?;
+    disk.sync_folder(&layout.data)
 }
 
 fn bad(database: &Database, what: &'static str) -> StoreError {
@@ -158,25 +173,24 @@ fn read_count(database: &Database) -> Result<u64, StoreError> {
     count.ok_or_else(|| bad(database, "count of writes"))
 }
 
-fn read_floor(folder: &Path) -> Result<u64, StoreError> {
-    let path = folder.join(FLOOR_FILE);
+fn read_floor(layout: &Layout) -> Result<u64, StoreError> {
+    let (disk, path) = (&layout.disk, layout.data.join(FLOOR_FILE));
     let damage = || StoreError::damage(&path, Fault::Value { what: "count of writes" });
-    if !Disk::Real.exists(&path)? {
+    if !disk.exists(&path)? {
         return Err(damage());
     }
-    Disk::Real.forget_cached(&path)?;
-    let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-    decode(&bytes).ok_or_else(damage)
+    disk.forget_cached(&path)?;
+    decode(&disk.read_file(&path)?).ok_or_else(damage)
 }
 
 /// The old file or the new one is there, whenever a crash comes.
-fn write_floor(folder: &Path, count: u64) -> Result<(), StoreError> {
-    let path = folder.join(FLOOR_FILE);
-    let unfinished = folder.join("floor-unfinished");
-    fs::write(&unfinished, encode(&count)).map_err(StoreError::io("write", &unfinished))?;
-    Disk::Real.sync_file(&unfinished)?;
-    fs::rename(&unfinished, &path).map_err(StoreError::io("rename", &unfinished))?;
-    Disk::Real.sync_folder(folder)
+fn write_floor(layout: &Layout, count: u64) -> Result<(), StoreError> {
+    let (disk, path) = (&layout.disk, layout.data.join(FLOOR_FILE));
+    let unfinished = layout.data.join("floor-unfinished");
+    disk.write_file(&unfinished, &encode(&count))?;
+    disk.sync_file(&unfinished)?;
+    disk.rename(&unfinished, &path)?;
+    disk.sync_folder(&layout.data)
 }
 
 fn read(database: &Database) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {

@@ -112,7 +112,7 @@ impl Mount {
             match state.tree.node(path)? {
                 Node::Data(data) => data.hash(hasher),
                 Node::File(file) => {
-                    hasher.update(&[u8::from(file.is_lost)]);
+                    hasher.update(&[u8::from(file.is_lost)]).update(&file.contents);
                 }
                 Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             }
@@ -149,6 +149,26 @@ impl Mount {
         }
     }
 
+    pub(in super::super) fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.perform(Operation::Read, |state| match state.tree.node(path)? {
+            Node::File(file) => Ok(file.contents.clone()),
+            Node::Folder(_) | Node::Data(_) => Err(ErrorKind::InvalidInput.into()),
+        })
+    }
+
+    pub(in super::super) fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.perform(Operation::Write, |state| {
+            if state.tree.find(View::Now, path).is_none() {
+                return state.tree.create(path, Node::File(File::of(bytes))).map(drop);
+            }
+            match state.tree.node_mut(path)? {
+                Node::File(file) => *file = File::of(bytes),
+                Node::Folder(_) | Node::Data(_) => return Err(ErrorKind::InvalidInput.into()),
+            }
+            Ok(())
+        })
+    }
+
     fn create(&self, path: &Path, node: Node) -> io::Result<()> {
         self.perform(Operation::Write, |state| state.tree.create(path, node).map(drop))
     }
@@ -157,7 +177,9 @@ impl Mount {
         self.perform(Operation::Write, |state| {
             let copy = match state.tree.node(from)? {
                 Node::Data(data) => Node::Data(Box::new(data.copy())),
-                Node::File(file) => Node::File(File { is_lost: file.is_lost, ..File::default() }),
+                Node::File(file) => {
+                    Node::File(File { is_lost: file.is_lost, ..File::of(&file.contents) })
+                }
                 Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             };
             state.tree.create(to, copy).map(drop)

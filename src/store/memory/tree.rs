@@ -18,14 +18,15 @@ pub(super) const ROOT_NUMBER: NodeNumber = NodeNumber(0);
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Folder(Folder),
-    /// A file of no interest: a mark, or sled's settings.
+    /// A small file: a mark, sled's settings, a number.
     File(File),
     Data(Box<Data>),
 }
 
-/// A file of no interest.
+/// A small file, which is written as a whole.
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
+    pub(super) contents: Vec<u8>,
     /// Its contents are on the platter.
     pub(super) is_synced: bool,
     /// A sync failed: its contents will never be on the platter. The page cache has them.
@@ -37,6 +38,16 @@ pub(super) struct File {
 type Names = BTreeMap<String, NodeNumber>;
 
 impl File {
+    pub(super) fn of(contents: &[u8]) -> Self {
+        Self { contents: contents.to_vec(), ..Self::default() }
+    }
+
+    /// Of contents that were lost a part is there.
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.contents.truncate(self.contents.len() / 2);
+    }
+
     fn sync(&mut self) {
         self.is_synced |= !self.is_failed;
     }
@@ -44,7 +55,7 @@ impl File {
     /// What the page cache alone had is gone.
     fn forget_cached(&mut self) {
         if std::mem::take(&mut self.is_failed) {
-            self.is_lost = true;
+            self.lose();
             self.is_synced = true;
         }
     }
@@ -52,8 +63,10 @@ impl File {
     fn power_cut(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
         self.forget_cached();
         if !self.is_synced {
-            self.is_lost = choose(2) == 0;
             self.is_synced = true;
+            if choose(2) == 0 {
+                self.lose();
+            }
         }
     }
 }
@@ -236,9 +249,10 @@ impl Tree {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let ((parent, old), (new_parent, new)) = (split(from)?, split(to)?);
         assert_eq!(parent, new_parent, "the store renames within a folder");
+        let are_files = [from, to].iter().all(|path| matches!(self.node(path), Ok(Node::File(_))));
         let folder = self.folder_mut(parent)?;
         let node = *folder.now.get(old).ok_or(ErrorKind::NotFound)?;
-        if folder.now.contains_key(new) {
+        if folder.now.contains_key(new) && !are_files {
             return Err(ErrorKind::AlreadyExists.into());
         }
         folder.change(NameChange::Rename { from: old.to_owned(), to: new.to_owned(), node });
