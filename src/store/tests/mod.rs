@@ -9,6 +9,7 @@ mod memory;
 mod refusals;
 mod rolling;
 mod storms;
+mod tearing;
 mod witness;
 mod writing;
 
