@@ -15,10 +15,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annal::store;
+use annal::entry::SealedEntry;
+use annal::store::{self, Write};
+use annal::types::Index;
 
-use crate::store_crash::{Promise, check_log, write_for_ever};
-use crate::store_rig::{Worker, create, job, open, tell};
+use crate::store_crash::{Promise, bytes_of, check_log, write_for_ever};
+use crate::store_rig::{Worker, create, entry_after, job, open, start, tell, write};
 
 /// A file system in an image, mounted. Both are gone at the end.
 struct Disk {
@@ -141,6 +143,48 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
         println!("{job}: {promise:?}; {}", recovered.report);
         let term = recovered.hard_state.current_term.get();
         promise.check(recovered.report.last.index.get(), term);
+        check_log(&opened, &recovered);
+    }
+}
+
+/// Writes, reads, which makes sled do what it has put off, and stops in order.
+fn write_and_stop(folder: &Path) -> ! {
+    let (opened, recovered) = open(folder).unwrap();
+    let reader = opened.reader();
+    let mut tip = recovered.entries.last().map_or(recovered.head.tip, SealedEntry::tip);
+    let (writer, done) = start(opened);
+    for ticket in 1..=300 {
+        let entry = entry_after(&tip, bytes_of);
+        tip = entry.tip();
+        writer.write(Write { entries: vec![entry], ..write(ticket) });
+        while done.recv().unwrap() < ticket {}
+    }
+    reader.entries(Index::new(1), tip.id.index, usize::MAX).unwrap();
+    writer.close().unwrap();
+    tell(format_args!("stopped: {}", tip.id.index));
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+#[ignore = "needs root and a loop device"]
+fn a_clean_stop_outlives_a_power_cut() {
+    if let Some((_, folder)) = job() {
+        write_and_stop(&folder);
+    }
+    let name = "power_cut::a_clean_stop_outlives_a_power_cut";
+    let mut disk = Disk::new();
+    create(&disk.place());
+    for _ in 0..3 {
+        let child = Worker::start(name, "stop", &disk.place());
+        let last: u64 = child.next("stopped:").unwrap().parse().unwrap();
+        let copy = disk.copy();
+        drop(child);
+        let place = disk.mount(&copy);
+        let (opened, recovered) = open(&place).unwrap();
+        assert!(recovered.report.clean);
+        assert_eq!(recovered.report.last.index.get(), last);
         check_log(&opened, &recovered);
     }
 }

@@ -24,7 +24,7 @@ const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
 /// Mostly small, now and then large; a segment is full after some dozens.
-fn bytes_of(index: u64) -> usize {
+pub(crate) fn bytes_of(index: u64) -> usize {
     if index.is_multiple_of(37) { 150_000 } else { usize::try_from(index * 31 % 3000).unwrap() }
 }
 

@@ -15,9 +15,12 @@
 //!      └ unsynced changes, ─── sync of the folder ──> each for itself
 //! ```
 //!
-//! sled writes one log, so of the batches that were not synced a power cut leaves the first few, and
-//! perhaps half of the next, which the next open cuts off. Names are worse: of those made, changed and
-//! removed since their folder was synced, each is kept or lost by itself.
+//! A disk may keep any of the sectors that were not synced, in any order. sled writes one log and opens
+//! it up to the first message that is not whole; so whichever sectors are kept, of the batches that were
+//! not synced the first few are left, and perhaps half of the next, which the next open cuts off. That
+//! this is so is asked of sled itself, on real files (`tests/tearing`). Files lose each for itself, in
+//! no order. Names are worse: of those made, changed and removed since their folder was synced, each is
+//! kept or lost by itself.
 //!
 //! # What can go wrong
 //!
