@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings};
+use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
 use annal::net::Credentials;
 use annal::net::tls::{self, CertificateRole};
 use annal::node::config::NodeConfig;
@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::relay::Relay;
+
 const CLUSTER: ClusterId = ClusterId::new(0xa11a);
 
 fn id(number: u16) -> NodeId {
@@ -28,6 +30,8 @@ fn id(number: u16) -> NodeId {
 struct Nodes {
     folder: TempDir,
     addresses: BTreeMap<NodeId, SocketAddr>,
+    /// What lies before each node, if anything does.
+    relays: BTreeMap<NodeId, Relay>,
     running: BTreeMap<NodeId, (CancellationToken, JoinHandle<Result<(), RunError>>)>,
 }
 
@@ -53,7 +57,19 @@ impl Nodes {
             fs::create_dir(&data).unwrap();
             fs::write(data.join("new"), "").unwrap();
         }
-        Self { folder, addresses, running: BTreeMap::new() }
+        Self { folder, addresses, relays: BTreeMap::new(), running: BTreeMap::new() }
+    }
+
+    /// Puts a relay before each node: whoever is to reach it goes through that.
+    fn behind_relays(mut self) -> Self {
+        let relay = |(node, at): (&NodeId, &SocketAddr)| (*node, Relay::new(*at, Duration::ZERO));
+        self.relays = self.addresses.iter().map(relay).collect();
+        self
+    }
+
+    /// Where others reach a node.
+    fn reached_at(&self, node: NodeId) -> SocketAddr {
+        self.relays.get(&node).map_or(self.addresses[&node], Relay::address)
     }
 
     fn path(&self) -> &Path {
@@ -62,13 +78,14 @@ impl Nodes {
 
     fn start(&mut self, node: NodeId) {
         let address = self.addresses[&node];
-        let mut peers = self.addresses.clone();
-        peers.remove(&node);
+        let others = self.addresses.keys().filter(|other| **other != node);
+        let peers: BTreeMap<NodeId, SocketAddr> =
+            others.map(|other| (*other, self.reached_at(*other))).collect();
         let config = NodeConfig {
             cluster: CLUSTER,
             node,
             listen: address.into(),
-            address: address.into(),
+            address: self.reached_at(node).into(),
             peers: peers.into_iter().map(|(peer, at)| (peer, at.into())).collect(),
             registry: None,
             heartbeat: Duration::from_millis(100),
@@ -103,7 +120,7 @@ impl Nodes {
         Client::connect(ClientSettings {
             certs: self.path().join("certs"),
             name: "client".to_owned(),
-            nodes: self.addresses.iter().map(|(node, at)| (*node, (*at).into())).collect(),
+            nodes: self.addresses.keys().map(|n| (*n, self.reached_at(*n).into())).collect(),
             registry: None,
             cluster: Some(CLUSTER),
             timeout: Duration::from_mins(1),
@@ -150,4 +167,23 @@ async fn three_nodes_append_hand_over_restart_and_catch_up() {
     }
     (1..=3).for_each(|n| nodes.start(id(n)));
     assert_eq!(read_all(&client, Consistency::Linearizable).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_reach_the_leader_is_served_by_way_of_the_others() {
+    let mut nodes = Nodes::prepare(3).behind_relays();
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let appended = nodes.client().append(vec![Bytes::from_static(b"direct")]).await.unwrap();
+    // The others talk to the leader; who comes now does not reach it.
+    nodes.relays[&appended.leader].admit_only(nodes.addresses.values().copied());
+    let client = nodes.client();
+    let onward = client.append(vec![Bytes::from_static(b"onward")]).await.unwrap();
+    assert_eq!((onward.offset, onward.leader), (Offset::new(1), appended.leader));
+    assert_eq!(read_all(&client, Consistency::Linearizable).await, ["direct", "onward"]);
+    let status = client.status().await;
+    let said = status.unavailable.unwrap();
+    assert!(
+        matches!(&said, Unavailable::OutOfReach { leading, .. } if leading.node == appended.leader)
+    );
+    assert!(said.to_string().contains("does not answer here"), "{said}");
 }

@@ -36,6 +36,8 @@ struct Shared {
     is_over: AtomicBool,
     /// The socket towards the target of each sender.
     backs: Mutex<BTreeMap<SocketAddr, Arc<UdpSocket>>>,
+    /// Who else is still heard, once it is closed to others.
+    guests: Mutex<Option<BTreeSet<SocketAddr>>>,
     /// Senders that are not heard any more.
     shut_out: Mutex<BTreeSet<SocketAddr>>,
 }
@@ -52,12 +54,15 @@ impl Relay {
             is_silent: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             backs: Mutex::default(),
+            guests: Mutex::default(),
             shut_out: Mutex::default(),
         });
         let (relayed, line) = (shared.clone(), Shared::line(&shared));
         thread::spawn(move || {
             relayed.pass(&relayed.front, |shared, from, datagram| {
-                if shared.shut_out.lock().unwrap().contains(&from) {
+                let guests = shared.guests.lock().unwrap().clone();
+                let is_closed = guests.is_some_and(|guests| !guests.contains(&from));
+                if is_closed || shared.shut_out.lock().unwrap().contains(&from) {
                     return;
                 }
                 let back = Shared::back(&shared, from);
@@ -93,6 +98,12 @@ impl Relay {
 }
 
 impl Relay {
+    /// Hears only these from now on.
+    #[allow(dead_code, reason = "not every test that takes this file in needs it")]
+    pub(crate) fn admit_only(&self, guests: impl IntoIterator<Item = SocketAddr>) {
+        *self.shared.guests.lock().unwrap() = Some(guests.into_iter().collect());
+    }
+
     /// Loses all that those send, and are sent, who have sent anything so far: for ever, and nobody
     /// is told. Others pass, be they the same process at another port.
     #[allow(dead_code, reason = "not every test that takes this file in needs it")]
