@@ -4,8 +4,8 @@
 //! The registry is a hint: a wrong one costs a redirection. But it is also the witness of who led
 //! when, and a witness that changes its story is none.
 //!
-//! Judged by each answer of the registry, over its restarts too, against the last one and against
-//! who was seen to lead.
+//! Judged by each answer of the registry, and by what it knows at each of its starts, against the
+//! last one and against who was seen to lead. Its disk loses, tears and fails meanwhile.
 
 use super::{ElectionSafety, Law, Moment, What};
 use crate::types::{NodeId, Term};
