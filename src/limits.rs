@@ -580,15 +580,55 @@ pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// Longest election timeout that can be configured: nobody waits longer for a leader.
 pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_mins(1);
 
+/// Longest election timeout after campaigns that came to nothing, unless a longer one is configured:
+/// each doubles it, for something (a disk, a network) takes longer than was configured. Long enough
+/// for a round trip or two syncs of seconds, short enough that nobody takes the cluster for dead.
+pub const ELECTION_TIMEOUT_WIDEST: Duration = Duration::from_secs(5);
+
+/// The same as a factor of the longest election timeout, for who counts in ticks alone.
+pub const ELECTION_TIMEOUT_WIDENED: u32 = 16;
+
+/// How far a message's term may lie ahead of one's own. At an election every 150 ms, none of which comes
+/// to anything, a cluster needs 20 years for so many terms; and whoever has a node's key needs as many
+/// messages again to bring the others to the last term that there is.
+pub const TERM_JUMP_MAX: u64 = 1 << 32;
+
+/// The lowest term that a repair sets lies so far beyond that of the node's last entry: no cluster has
+/// had so many elections since, so that no vote is taken back that this node can really have given.
+pub const TERM_REPAIR_MARGIN: u64 = 1 << 31;
+
+/// A wall clock that is further ahead of the others' than this is wrong: clocks that anybody sets keep to
+/// a second, and the time of each record is the clock of its leader.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// So many longest election timeouts long the latest of what a peer said of its clock counts: a message
+/// that was seconds on its way makes a clock seem to be behind.
+pub const CLOCK_RENEWED_ELECTION_TIMEOUTS: u32 = 2;
+
+/// What a peer said of its clock counts for this many longest election timeouts.
+pub const CLOCK_REMEMBERED_ELECTION_TIMEOUTS: u32 = 10;
+
+/// A node whose clock is wrong lets so many longest election timeouts more pass before it stands for
+/// election, so that every other node comes first; and a leader tries to hand over that often.
+pub const CLOCK_RELUCTANCE_ELECTION_TIMEOUTS: u32 = 5;
+
+/// How often a node says that its log's time is ahead of its clock.
+pub const CLOCK_COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Heartbeats that the shortest election timeout must hold, so that one lost is no election.
 pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
 
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
-/// A leader whose oldest write has waited this many longest election timeouts steps down: its disk
-/// is stuck, and another may do better.
+/// A leader whose disk has owed something for this many longest election timeouts steps down if
+/// others' disks were faster with it: its own is stuck, and another does better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;
+
+/// How many times longer than the fastest other a leader's disk takes before it counts as stuck. A
+/// write may have to wait for the one before it, so that one of two equal disks takes up to twice as
+/// long as the other; with less than that, leaders on slow disks would step down in turn for ever.
+pub const DISK_STALL_FACTOR: u32 = 3;
 
 /// A leader whose disk owes for this long what it was asked for a follower steps down. More than
 /// for a write: a read may first open a segment and hash all of it.
@@ -610,6 +650,8 @@ pub const BASE_PORT_DEFAULT: u16 = 7100;
 pub const NODES_MAX: usize = 15;
 
 const _: () = {
+    // Nodes that are repaired one after the other believe each other's terms.
+    assert!(TERM_REPAIR_MARGIN < TERM_JUMP_MAX);
     assert!(RECORD_BYTES_MAX <= REQUEST_BYTES_MAX);
     // A request is one run in one entry: it must fit with the list of its records' lengths.
     assert!(REQUEST_BYTES_MAX + REQUEST_RECORDS_MAX * 4 + 128 <= ENTRY_PAYLOAD_BYTES_MAX);

@@ -48,6 +48,10 @@ marks! {
     PreVoteRefusedLeader,
     /// an election ran out of time
     ElectionTimedOut,
+    /// a pre-candidate voted for another, and gave up standing itself
+    StoodBack,
+    /// a vote came when the candidate's time had run out, and counted
+    LateVote,
     /// a leader stepped down because it heard no quorum
     QuorumLost,
     /// a leader stepped down because its disk was stuck
@@ -74,6 +78,8 @@ marks! {
     ProbedSilent,
     /// the messages to a follower reached their bound
     InFlightFull,
+    /// a node learned that its wall clock is far ahead of the others'
+    Reluctant,
     /// a leader handed over
     HandedOver,
     /// a handover was given up

@@ -78,10 +78,13 @@ impl Term {
     /// Before any election.
     pub const ZERO: Self = Self(0);
 
-    /// The term after this one.
+    /// The term after this one, unless it is the last that there is.
     #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
     }
 }
 

@@ -355,6 +355,14 @@ pub(super) enum Node {
     Start(NodeStart),
     /// Look into a stopped node's data, on a copy
     Inspect(NodeInspect),
+    /// Give a stopped node another term, after one that nobody can have reached got onto its disk
+    ///
+    /// A term that was made up (by whoever has a node's key) leaves a cluster without elections. Stop
+    /// all nodes. Run this on each of them, without --term. If it refuses on one because that node's
+    /// term is plausible beside its last entry, the entries of that term are real: give the others a
+    /// higher one with --term instead, as `annal node inspect` shows it. Issue new certificates before
+    /// the nodes start again. Never run it while another node of the cluster runs.
+    SetTerm(NodeSetTerm),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -388,6 +396,21 @@ pub(super) struct NodeInspect {
     /// Verify the chain up to this entry [default: the last]
     #[arg(long, env = "ANNAL_AT", value_name = "INDEX", value_parser = index)]
     pub(super) at: Option<Index>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeSetTerm {
+    /// The node's folder
+    #[arg(long, env = "ANNAL_DATA", value_name = "FOLDER")]
+    pub(super) data: PathBuf,
+
+    /// The term [default: the lowest that is safe]
+    #[arg(long, env = "ANNAL_TERM", value_name = "TERM")]
+    pub(super) term: Option<u64>,
+
+    /// That no node of the cluster runs: what this takes back, none may rely on
+    #[arg(value_name = "all-nodes-are-stopped", value_parser = ["all-nodes-are-stopped"])]
+    pub(super) confirmation: String,
 }
 
 #[derive(Debug, Subcommand)]

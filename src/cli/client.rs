@@ -173,6 +173,7 @@ fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
         lag: status.lag(node),
         reachable: said.is_some(),
         disk_full: said.and_then(|welcome| welcome.disk_full),
+        log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),
     }
 }
 

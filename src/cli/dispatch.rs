@@ -48,6 +48,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Bench(args) => bench::run(&args, &mut printer),
         Command::Sim(args) => sim::run(&args, &mut printer),
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
+        Command::Node(Node::SetTerm(args)) => node::set_term(&args, &mut printer),
         Command::Client(args) => client::run(args, &mut printer),
         Command::Registry(Registry::Leader(args)) => registry::leader(&args, &mut printer),
         Command::Registry(Registry::Terms(args)) => registry::terms(&args, &mut printer),

@@ -1,10 +1,10 @@
-//! `annal node start` and `annal node inspect`.
+//! `annal node start`, `annal node inspect` and `annal node set-term`.
 
-use super::args::{NodeInspect, NodeStart, Shared};
+use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
 use super::failure::{Code, End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
-use super::rows::InspectRow;
+use super::rows::{InspectRow, SetTermRow};
 use super::{parent, runtime};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::config::NODE_FILE;
@@ -12,8 +12,8 @@ use crate::node::init::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
-use crate::store::{self, StoreError};
-use crate::types::Index;
+use crate::store::{self, SetTermError, StoreError};
+use crate::types::{Index, Term};
 
 /// Runs a node until it is stopped.
 pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
@@ -123,4 +123,24 @@ fn no_inspection(args: &NodeInspect, error: &StoreError) -> Failure {
     }
     let code = if error.is_damage() { Code::Damage } else { Code::Failed };
     Failure::new(code, error, error.hint())
+}
+
+/// Gives a stopped node another term.
+pub(super) fn set_term(args: &NodeSetTerm, printer: &mut Printer) -> Result<(), End> {
+    let opened = || {
+        let identity = store::inspect(&args.data, None)?.identity;
+        let lock = store::lock(&args.data)?;
+        store::open(&args.data, identity, store::Options::default(), lock)
+    };
+    let failed = |error: &StoreError| {
+        let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+        Failure::new(code, error, error.hint())
+    };
+    let (store, _) = opened().map_err(|error| failed(&error))?;
+    let (before, now) = store.set_term(args.term.map(Term::new)).map_err(|error| match error {
+        SetTermError::Store(error) => failed(&error),
+        error => Failure::new(Code::Failed, error, "see `annal node set-term --help`"),
+    })?;
+    printer.print_now(&SetTermRow { before, now })?;
+    Ok(())
 }

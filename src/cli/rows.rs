@@ -1,6 +1,7 @@
 //! What commands print: the JSON objects with their fixed field names, and the forms for people.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::ser::SerializeStruct as _;
@@ -9,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::output::Row;
+use crate::limits;
 use crate::raft::DiskFull;
 use crate::types::{ByteCount, ClusterId, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::{Appended, Role};
@@ -81,6 +83,21 @@ impl Row for RecordRow {
     }
 }
 
+/// A node's term, before and after it was set.
+#[derive(Serialize)]
+pub(super) struct SetTermRow {
+    /// Before.
+    pub(super) before: Term,
+    /// Now.
+    pub(super) now: Term,
+}
+
+impl Row for SetTermRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "the node's term was {} and is {}, with no vote", self.before, self.now)
+    }
+}
+
 /// The state of a cluster.
 #[derive(Serialize)]
 pub(super) struct StatusRow {
@@ -119,6 +136,8 @@ pub(super) struct NodeRow {
     pub(super) reachable: bool,
     /// What its disk has and needs, if that is too little.
     pub(super) disk_full: Option<DiskFull>,
+    /// How far the time of its log is ahead of its clock, in ms.
+    pub(super) log_ahead_ms: Option<u64>,
 }
 
 /// What the registry says, in a [`StatusRow`].
@@ -156,6 +175,11 @@ impl Row for StatusRow {
             if let Some(full) = node.disk_full {
                 let (free, needed) = (ByteCount(full.free_bytes), ByteCount(full.needed_bytes));
                 writeln!(out, "      {}'s disk is full: {free} free, {needed} needed", node.node)?;
+            }
+            let ahead = Duration::from_millis(node.log_ahead_ms.unwrap_or(0));
+            if ahead > limits::CLOCK_AHEAD_MAX {
+                let seconds = ahead.as_secs();
+                writeln!(out, "      {}'s log is {seconds} s ahead of its clock", node.node)?;
             }
         }
         let registry = &self.registry;
@@ -474,6 +498,7 @@ mod tests {
                 lag: None,
                 reachable: false,
                 disk_full: None,
+                log_ahead_ms: None,
             }],
             registry: RegistryRow {
                 reachable: true,
@@ -481,7 +506,7 @@ mod tests {
                 term: Some(Term::new(1)),
             },
         };
-        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
+        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null,"log_ahead_ms":null}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
         assert_eq!(json(&status), expected);
         assert!(human(&status).contains("n1    unreachable"));
     }

@@ -184,6 +184,7 @@ impl World {
             commit_index: Index::new(self.committed() as u64),
             next_offset: Offset::new(self.records().len() as u64),
             disk_full: None,
+            log_ahead_ms: 0,
             nodes: self.addresses.iter().map(|(node, at)| (*node, at.to_string())).collect(),
         }
     }

@@ -44,6 +44,7 @@ fn welcome(node: u16, role: Role, term: u64, leader: Option<u16>) -> Welcome {
         commit_index: Index::new(5),
         next_offset: Offset::ZERO,
         disk_full: None,
+        log_ahead_ms: 0,
         nodes: vec![],
     }
 }

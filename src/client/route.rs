@@ -173,6 +173,7 @@ mod tests {
             commit_index: Index::ZERO,
             next_offset: Offset::ZERO,
             disk_full: None,
+            log_ahead_ms: 0,
             nodes: vec![],
         }
     }

@@ -505,6 +505,7 @@ pub(super) mod tests {
             message: append(round, false),
             previous_chain: Some(Chain::START),
             entries: vec![vec![7; HEADER_BYTES.max(bytes)].into()],
+            clock: crate::types::Timestamp::new(1),
         }
     }
 

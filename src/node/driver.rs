@@ -290,7 +290,7 @@ impl Driver {
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
                 }
-                Action::Notice(notice) => Narrator::tell(&notice, &self.replica),
+                Action::Notice(notice) => self.outputs.narrator.tell(&notice, &self.replica),
             }
         }
         published::publish(&self.outputs.published, &self.replica);

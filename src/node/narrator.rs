@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits;
 use crate::raft::{DiskFull, Message, Notice};
 use crate::replica::Replica;
 use crate::types::{ByteCount, Index, NodeId};
@@ -12,7 +13,11 @@ use crate::wire::peer::PeerMessage;
 /// How often a lonely node says that it waits.
 const LONELY_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often a node complains of the same thing.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 #[derive(Debug)]
 pub(super) struct Narrator {
     /// When it last said that it waits, or began to.
@@ -22,18 +27,62 @@ pub(super) struct Narrator {
     /// Until it has caught up: how far the leader said that the log is committed.
     catching_up: Option<Index>,
     caught_up: bool,
+    /// The core's unit of time.
+    tick: Duration,
+    slow_disk: Complaint,
+    /// The longest write of a slow disk since that was last said.
+    longest: Duration,
+    refused: Complaint,
+    no_term: Complaint,
+    /// When it last said that the log's time is ahead of the clock.
+    log_ahead: Option<Instant>,
+    /// Its clock is wrong, as it was last said.
+    is_reluctant: bool,
     /// It has said that its disk is full.
     is_full: bool,
 }
 
+/// Something that may happen thousands of times a second and is said now and then.
+#[derive(Debug, Default)]
+struct Complaint {
+    /// When it was last said.
+    said: Option<Instant>,
+    /// How often it has happened since.
+    count: u64,
+}
+
+impl Complaint {
+    /// It happened. If it is to be said now: how often it happened since it was last said.
+    fn happened(&mut self) -> Option<u64> {
+        self.count = self.count.saturating_add(1);
+        if self.said.is_some_and(|said| said.elapsed() < COMPLAINT_INTERVAL) {
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
 impl Narrator {
-    pub(super) fn new() -> Self {
-        let (catching_up, caught_up, is_full) = (None, false, false);
-        Self { lonely_since: Instant::now(), said: false, catching_up, caught_up, is_full }
+    pub(super) fn new(tick: Duration) -> Self {
+        Self {
+            lonely_since: Instant::now(),
+            said: false,
+            catching_up: None,
+            caught_up: false,
+            tick,
+            slow_disk: Complaint::default(),
+            longest: Duration::ZERO,
+            refused: Complaint::default(),
+            no_term: Complaint::default(),
+            log_ahead: None,
+            is_reluctant: false,
+            is_full: false,
+        }
     }
 
     /// Tells what happened in the core.
-    pub(super) fn tell(notice: &Notice, replica: &Replica) {
+    pub(super) fn tell(&mut self, notice: &Notice, replica: &Replica) {
         let raft = replica.raft();
         let (node, term, last) = (raft.id(), raft.current_term(), raft.log().last());
         match notice {
@@ -53,6 +102,50 @@ impl Narrator {
             | Notice::TransferStarted { .. } => {
                 tracing::info!(%node, %term, index = %last.index, "{notice}");
             }
+            Notice::Refused { from, .. } => self.tell_refused(*from, notice, replica),
+            Notice::NoTermLeft => self.tell_no_term(replica),
+            Notice::DiskSlow { ticks } => self.tell_slow_disk(*ticks, replica),
+            Notice::DiskStuck { ticks } => {
+                let waited = (self.tick * *ticks).as_millis();
+                tracing::warn!(
+                    %node, %term, index = %last.index,
+                    "the disk has been at one write for {waited} ms and has not finished"
+                );
+            }
+        }
+    }
+
+    /// Elections and appends wait for the disk. Who runs the node cannot see that elsewhere.
+    fn tell_slow_disk(&mut self, ticks: u32, replica: &Replica) {
+        self.longest = self.longest.max(self.tick * ticks);
+        let Some(count) = self.slow_disk.happened() else { return };
+        let longest = std::mem::take(&mut self.longest).as_millis();
+        let raft = replica.raft();
+        let (node, term, last) = (raft.id(), raft.current_term(), raft.log().last());
+        tracing::warn!(
+            %node, %term, index = %last.index,
+            "the disk took {longest} ms for a write ({count} slow ones): elections and appends wait \
+             for it; with such disks, set election_timeout_ms in every node.toml to more than that"
+        );
+    }
+
+    /// Somebody with a node's key says what no node can say.
+    fn tell_refused(&mut self, from: NodeId, notice: &Notice, replica: &Replica) {
+        let Some(count) = self.refused.happened() else { return };
+        let raft = replica.raft();
+        let (node, term) = (raft.id(), raft.current_term());
+        tracing::error!(
+            %node, %term, %from,
+            "{notice} ({count} such messages); if {from} is what it should be, its key may be in other \
+             hands; if its own term is wrong, see `annal node set-term --help`"
+        );
+    }
+
+    fn tell_no_term(&mut self, replica: &Replica) {
+        if self.no_term.happened().is_some() {
+            let raft = replica.raft();
+            let (node, term) = (raft.id(), raft.current_term());
+            tracing::error!(%node, %term, "{}; see `annal node set-term --help`", Notice::NoTermLeft);
         }
     }
 
@@ -68,6 +161,7 @@ impl Narrator {
 
     pub(super) fn on_tick(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
         self.tell_caught_up(replica);
+        self.tell_log_ahead(replica);
         self.tell_space(replica);
         if replica.raft().leader().is_some() {
             self.said = false;
@@ -86,6 +180,31 @@ impl Narrator {
             let node = replica.raft().id();
             tracing::info!(%node, "waiting for a majority ({} of {voters})", connected + 1);
         }
+    }
+
+    /// Whoever reads the log by time has to know that its times are wrong.
+    fn tell_log_ahead(&mut self, replica: &Replica) {
+        let ahead = Duration::from_millis(replica.log_ahead_ms());
+        let is_due =
+            self.log_ahead.is_none_or(|at| at.elapsed() >= limits::CLOCK_COMPLAINT_INTERVAL);
+        if ahead > limits::CLOCK_AHEAD_MAX && is_due {
+            self.log_ahead = Some(Instant::now());
+            let (node, seconds) = (replica.raft().id(), ahead.as_secs());
+            tracing::warn!(
+                %node,
+                "the time of the log is {seconds} s ahead of the clock: a leader's clock was wrong, or \
+                 this one is; all records until then have the same time"
+            );
+        }
+        let is_reluctant = replica.raft().is_reluctant();
+        if is_reluctant && !self.is_reluctant {
+            let node = replica.raft().id();
+            tracing::warn!(
+                %node,
+                "this node's clock is far ahead of the others': it leads only if nobody else can"
+            );
+        }
+        self.is_reluctant = is_reluctant;
     }
 
     fn tell_space(&mut self, replica: &Replica) {

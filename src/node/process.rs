@@ -248,7 +248,7 @@ async fn serve(
 
     let expelled = peers.expelled();
     let inputs = Inputs { peers: peer_messages, commands, expelled, persisted, stop };
-    let narrator = Narrator::new();
+    let narrator = Narrator::new(tick(config));
     let outputs = Outputs { peers, memory, writer, reader, published, announcer, narrator };
     Driver::new(replica, inputs, outputs, tick(config)).run().await
 }
@@ -335,6 +335,7 @@ fn options(config: &NodeConfig) -> replica::Options {
     let timeouts = (ticks(config.election_timeout_min), ticks(config.election_timeout_max));
     let mut raft = raft::Options::new(config.node, limits::TICKS_PER_HEARTBEAT, timeouts);
     raft.read_stall_ticks = ticks(limits::READ_STALL);
+    raft.election_timeout_ticks_widest = ticks(limits::ELECTION_TIMEOUT_WIDEST).max(timeouts.1);
     replica::Options {
         raft,
         segment_bytes: config.segment_bytes,

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::raft::{DiskFull, Role};
 use crate::replica::Replica;
-use crate::types::{Index, LogNumber, NodeId, Offset, Term};
+use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api;
 
 /// The state of the node after the driver's last turn.
@@ -22,6 +22,8 @@ pub(super) struct Published {
     pub(super) disk_full: Option<DiskFull>,
     /// Entries up to here are committed and on this node's disk.
     pub(super) readable: Index,
+    /// The time of the newest entry.
+    pub(super) log_time: Timestamp,
 }
 
 impl Published {
@@ -33,16 +35,18 @@ impl Published {
             Role::Candidate(_) => api::Role::Candidate,
             Role::Leader(_) => api::Role::Leader,
         };
+        let (commit_index, next_offset) = replica.end_of_reads();
         Self {
             role,
             term: raft.current_term(),
             leader: raft.leader(),
             ready: raft.is_ready_leader(),
             last_index: raft.log().last().index,
-            commit_index: raft.log().commit_index(),
-            next_offset: replica.committed_offset(LogNumber::MAIN),
+            commit_index,
+            next_offset,
             disk_full: raft.disk_full(),
-            readable: replica.readable(),
+            readable: replica.shown(),
+            log_time: replica.tip().time,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::births::Births;
 use super::caller::{Caller, Shares};
-use super::driver::{Answer, Command};
+use super::driver::{self, Answer, Command};
 use super::onward::{self, Ways};
 use super::published::Published;
 use super::reading;
@@ -108,6 +108,7 @@ impl Service {
 
     fn welcome(&self) -> Welcome {
         let published = *self.published.borrow();
+        let log_ahead_ms = published.log_time.get().saturating_sub(driver::wall_clock().get());
         Welcome {
             cluster: self.cluster,
             node: self.node,
@@ -120,6 +121,7 @@ impl Service {
             commit_index: published.commit_index,
             next_offset: published.next_offset,
             disk_full: published.disk_full,
+            log_ahead_ms,
             nodes: self.addresses(),
         }
     }

@@ -5,6 +5,8 @@
 //! message rests on state that is not yet on disk*, but for the leader's own AppendEntries, which
 //! may go out while its disk is busy (thesis 10.2.1).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
@@ -68,6 +70,12 @@ pub enum Input {
     Space {
         /// What it has and should have.
         disk_full: Option<DiskFull>,
+    },
+    /// Whose wall clocks are far ahead of the others', whenever that has changed. The time of every
+    /// entry is its leader's clock and never goes back: such a node does not lead while another can.
+    Clocks {
+        /// Who, this node included.
+        ahead: BTreeSet<NodeId>,
     },
     /// Hand over leadership to the most advanced follower (thesis 3.10), if there is a choice to
     /// one whose disk is not full.
@@ -211,6 +219,36 @@ pub enum Notice {
         /// To whom.
         to: NodeId,
     },
+    /// A message was refused because nobody can have said it: it speaks of a stolen key, or of damage.
+    Refused {
+        /// Whose certificate it came with.
+        from: NodeId,
+        /// The message's term.
+        term: Term,
+        /// What is wrong with it.
+        what: Implausible,
+    },
+    /// This node cannot stand for election: there is no term after its own.
+    NoTermLeft,
+    /// This node's disk took longer for a write than the shortest election timeout.
+    DiskSlow {
+        /// How long.
+        ticks: u32,
+    },
+    /// This node's disk has been at a write for so long that it may never end.
+    DiskStuck {
+        /// How long.
+        ticks: u32,
+    },
+}
+
+/// What nobody can have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Implausible {
+    /// A term that no number of elections can have led to.
+    Term,
+    /// Entries where none can be.
+    Entries,
 }
 
 /// Why a leader stepped down.
@@ -220,7 +258,8 @@ pub enum StepDownReason {
     HigherTerm,
     /// No quorum was heard for an election timeout (thesis 6.2).
     QuorumLost,
-    /// Its disk has neither finished a write nor given what was asked of it for a long time.
+    /// Its disk has not finished for a long time what other disks have, or has not given what was
+    /// asked of it.
     DiskStalled,
     /// It is not in the newest committed configuration (thesis 4.2.2).
     Removed,

@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::fmt::{Display, Formatter, Result};
 
-use super::border::{Content, Effect, HardState, Notice, Persist, ReadToken, StepDownReason};
+use super::border::{
+    Content, Effect, HardState, Implausible, Notice, Persist, ReadToken, StepDownReason,
+};
 use super::configuration::Configuration;
 use super::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Message, PreVote, PreVoteResponse,
@@ -218,7 +220,24 @@ impl Display for Notice {
                 "{follower} has forgotten entries {from} to {acknowledged}, which it had acknowledged"
             ),
             Self::TransferStarted { to } => write!(f, "hands over to {to}"),
+            Self::Refused { from, term, what } => {
+                write!(f, "refuses a message of {from} in term {term}: {what}")
+            }
+            Self::NoTermLeft => f.write_str("cannot stand for election: no term is left"),
+            Self::DiskSlow { ticks } => write!(f, "waited {ticks} ticks for its disk to write"),
+            Self::DiskStuck { ticks } => {
+                write!(f, "has waited {ticks} ticks for its disk to write, and still waits")
+            }
         }
+    }
+}
+
+impl Display for Implausible {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Term => "nobody can have reached that term",
+            Self::Entries => "it speaks of entries that cannot be",
+        })
     }
 }
 

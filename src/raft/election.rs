@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::border::{Content, HardState, Notice, StepDownReason};
 use super::log::RaftLog;
-use super::machine::Raft;
+use super::machine::{Options, Raft};
 use super::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
 use super::progress::Progress;
 use super::reads::Reads;
@@ -19,11 +19,13 @@ pub(super) const SMALL_ENTRY_BYTES: u32 = 256;
 
 impl Raft {
     pub(super) fn on_election_timeout(&mut self) {
+        if matches!(self.role, Role::Candidate(_)) {
+            hit(Mark::ElectionTimedOut);
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
         // NB: a voter that is on its way out still campaigns, and its own vote does not count: until
         // that is committed nobody else may have a log as long as its own (thesis 4.2.2).
-        let may_campaign = self.log.may_need(self.id())
-            && self.outbox.stalled_ticks() < self.options.disk_stall_ticks;
-        if may_campaign {
+        if self.log.may_need(self.id()) && self.disk_lets_campaign() {
             self.become_pre_candidate();
         } else {
             hit(Mark::StalledNoCampaign);
@@ -39,46 +41,80 @@ impl Raft {
         } else {
             ElectionReason::Timeout
         };
-        let term = self.current_term().next();
-        let timer = self.armed_timer();
-        self.role = Role::PreCandidate(PreCandidate { votes: BTreeSet::new(), timer, reason });
+        let Some(term) = self.current_term().next() else { return self.give_up_standing() };
+        let campaign = self.standing_campaign();
+        let (votes, timer) = (BTreeSet::new(), self.armed_timer());
+        self.role = Role::PreCandidate(PreCandidate { votes, campaign, timer, reason });
         self.notice(Notice::BecamePreCandidate { term });
         let message = PreVote { term, last_log_id: self.log.last() };
         self.send_to_voters(&Message::PreVote(message));
         self.count_pre_vote(self.id());
     }
 
+    /// There is no term after this one. Whoever let it get so far has to be told.
+    fn give_up_standing(&mut self) {
+        self.notice(Notice::NoTermLeft);
+        self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
+    }
+
+    /// The votes of its current term, if it campaigned in that and has promised nobody anything since.
+    fn standing_campaign(&self) -> Option<BTreeSet<NodeId>> {
+        match &self.role {
+            Role::Candidate(candidate) => Some(candidate.votes.clone()),
+            Role::PreCandidate(candidate) => candidate.campaign.clone(),
+            Role::Follower(_) | Role::Leader(_) => None,
+        }
+    }
+
     fn become_candidate(&mut self, reason: ElectionReason) {
         assert!(self.role.as_leader().is_none(), "a leader does not campaign");
         assert!(self.log.may_need(self.id()), "{} is not a voter", self.id());
-        let term = self.current_term().next();
+        let Some(term) = self.current_term().next() else { return self.give_up_standing() };
         self.set_hard_state(HardState { current_term: term, voted_for: Some(self.id()) });
         let timer = self.armed_timer();
         self.role = Role::Candidate(Candidate { votes: BTreeSet::new(), timer, reason });
         self.notice(Notice::BecameCandidate { term });
+        // Held back until the term and the vote for itself are on disk.
+        self.request_votes(reason);
+    }
+
+    fn request_votes(&mut self, reason: ElectionReason) {
         let message = RequestVote {
-            term,
+            term: self.current_term(),
             last_log_id: self.log.last(),
             leadership_transfer: reason == ElectionReason::Transfer,
         };
-        // Held back until the term and the vote for itself are on disk.
         self.send_to_voters(&Message::RequestVote(message));
     }
 
+    /// A candidate that waits for slow disks asks again now and then: a request may have been lost.
+    pub(super) fn maybe_ask_again(&mut self) {
+        if let Role::Candidate(Candidate { timer, reason, .. }) = self.role
+            && timer.elapsed > 0
+            && timer.elapsed.is_multiple_of(self.options.election_timeout_ticks_max)
+        {
+            self.request_votes(reason);
+        }
+    }
+
     fn become_leader(&mut self) {
-        let Role::Candidate(candidate) = &self.role else {
-            unreachable!("only a candidate is elected, not a {}", self.role.name());
+        let (granted, reason) = match &self.role {
+            Role::Candidate(candidate) => (Some(&candidate.votes), candidate.reason),
+            Role::PreCandidate(candidate) => (candidate.campaign.as_ref(), candidate.reason),
+            Role::Follower(_) | Role::Leader(_) => unreachable!("{} is elected", self.role.name()),
         };
-        assert!(self.log.configuration().is_quorum(|node| candidate.votes.contains(&node)));
+        let granted = granted.expect("only who campaigned is elected");
+        assert!(self.log.configuration().is_quorum(|node| granted.contains(&node)));
         assert!(self.outbox.hard_state_is_persisted(), "its own vote is not on disk");
-        let voters = candidate.votes.iter().copied().collect();
-        let reason = candidate.reason;
+        let voters = granted.iter().copied().collect();
         let next = self.log.last().index.next();
         self.role = Role::Leader(Leader {
             progress: BTreeMap::new(),
             no_op: next,
             heartbeat_elapsed: 0,
             unread_ticks: None,
+            reluctant_ticks: 0,
+            owed: None,
             reads: Reads::default(),
             transfer: None,
         });
@@ -152,7 +188,7 @@ impl Raft {
 
     pub(super) fn on_pre_vote_response(&mut self, from: NodeId, message: &PreVoteResponse) {
         // NB: a granted one of another term answers an older question.
-        if message.vote_granted && message.term == self.current_term().next() {
+        if message.vote_granted && Some(message.term) == self.current_term().next() {
             self.count_pre_vote(from);
         }
     }
@@ -200,8 +236,15 @@ impl Raft {
         }
         assert_eq!(self.hard_state.voted_for, Some(candidate));
         let timer = self.armed_timer();
-        if let Role::Follower(follower) = &mut self.role {
-            follower.timer = timer;
+        match &mut self.role {
+            Role::Follower(follower) => follower.timer = timer,
+            // It was about to stand itself: a pre-vote that comes late would make it disturb whom it
+            // has just voted for.
+            Role::PreCandidate(_) => {
+                hit(Mark::StoodBack);
+                self.become_follower(term, None, StepDownReason::HigherTerm);
+            }
+            Role::Candidate(_) | Role::Leader(_) => {}
         }
     }
 
@@ -229,11 +272,20 @@ impl Raft {
     }
 
     fn count_vote(&mut self, from: NodeId) {
-        let Role::Candidate(candidate) = &mut self.role else {
-            unreachable!("only a candidate counts votes, not a {}", self.role.name());
+        let votes = match &mut self.role {
+            Role::Candidate(candidate) => &mut candidate.votes,
+            Role::PreCandidate(PreCandidate { campaign: Some(votes), .. }) => {
+                hit(Mark::LateVote);
+                votes
+            }
+            // It has not campaigned in this term: what comes answers nothing that it asked.
+            Role::PreCandidate(_) => return,
+            Role::Follower(_) | Role::Leader(_) => {
+                unreachable!("only a candidate counts votes, not a {}", self.role.name());
+            }
         };
-        Self::insert_vote(&mut candidate.votes, from, &self.log);
-        if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node))
+        Self::insert_vote(votes, from, &self.log);
+        if self.log.configuration().is_quorum(|node| votes.contains(&node))
             && self.outbox.hard_state_is_persisted()
         {
             self.become_leader();
@@ -249,12 +301,31 @@ impl Raft {
         }
     }
 
+    /// The shortest and the longest election timeout now. Each campaign that came to nothing doubles
+    /// them: whatever made it fail, a disk or a network, takes longer than was configured.
+    pub(super) fn election_timeout_ticks(&self) -> (u32, u32) {
+        let Options {
+            election_timeout_ticks_min: min,
+            election_timeout_ticks_max: max,
+            election_timeout_ticks_widest: widest,
+            ..
+        } = self.options;
+        let doubled = 1_u32.checked_shl(self.fruitless).unwrap_or(u32::MAX);
+        let factor = doubled.min(widest / max);
+        (min * factor, max * factor)
+    }
+
+    /// A leader was heard, or is one that serves: elections come to something again.
+    pub(super) fn on_leader_known(&mut self) {
+        self.fruitless = 0;
+    }
+
     /// A leader that has not heard a quorum for the longest election timeout steps down
     /// (thesis 6.2): others may have elected another, and clients wait in vain. So does one whose
-    /// disk is stuck, with a write or with what a follower lacks.
+    /// disk is stuck, with a write that others have finished or with what a follower lacks.
     pub(super) fn check_quorum(&mut self) {
-        let patience =
-            if mutants::is_on(33) { u32::MAX } else { self.options.election_timeout_ticks_max };
+        let (_, longest) = self.election_timeout_ticks();
+        let patience = if mutants::is_on(33) { u32::MAX } else { longest };
         let leader = self.role.as_leader().expect("only a leader asks whether it leads");
         let hears = |node| {
             node == self.options.id
@@ -266,8 +337,7 @@ impl Raft {
         }
         let reads_stall =
             leader.unread_ticks.is_some_and(|ticks| ticks >= self.options.read_stall_ticks);
-        let writes_stall = self.outbox.stalled_ticks() >= self.options.disk_stall_ticks;
-        if (reads_stall || writes_stall) && !mutants::is_on(20) {
+        if (reads_stall || self.is_outrun()) && !mutants::is_on(20) {
             self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
         }
     }

@@ -21,6 +21,11 @@ pub fn check(raft: &Raft) {
         }
         Role::PreCandidate(candidate) => {
             assert!(candidate.votes.contains(&raft.id()), "a pre-candidate is for itself");
+            let voted_for = raft.hard_state().voted_for;
+            assert!(
+                candidate.campaign.is_none() || voted_for == Some(raft.id()),
+                "a campaign in term {term} stands on its own vote, and that is {voted_for:?}"
+            );
         }
         Role::Candidate(_) => {
             assert_eq!(

@@ -1,5 +1,7 @@
 //! The state machine: what a node is, and the table of what it does with each message.
 
+use std::collections::BTreeSet;
+
 use super::border::{Content, Effect, HardState, Input, Notice, StepDownReason};
 use super::log::{RaftLog, RecoveredLog};
 use super::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
@@ -20,9 +22,13 @@ pub struct Options {
     pub election_timeout_ticks_min: u32,
     /// The longest.
     pub election_timeout_ticks_max: u32,
+    /// The longest after campaigns that came to nothing, each of which doubles it; never less than
+    /// `election_timeout_ticks_max`.
+    pub election_timeout_ticks_widest: u32,
     /// The time between two heartbeats.
     pub heartbeat_ticks: u32,
-    /// A node whose oldest write has been under way for this long neither leads nor campaigns.
+    /// A node whose oldest write has been under way for this long does not campaign, and does not
+    /// lead either if others' disks are faster.
     pub disk_stall_ticks: u32,
     /// A leader whose disk has owed for this long what it was asked for a follower steps down.
     pub read_stall_ticks: u32,
@@ -45,6 +51,7 @@ impl Options {
             id,
             election_timeout_ticks_min: min,
             election_timeout_ticks_max: max,
+            election_timeout_ticks_widest: max.saturating_mul(limits::ELECTION_TIMEOUT_WIDENED),
             heartbeat_ticks,
             disk_stall_ticks,
             // Whoever opens files for a read sets more.
@@ -65,6 +72,7 @@ impl Options {
             self.election_timeout_ticks_min
         );
         assert!(self.election_timeout_ticks_min <= self.election_timeout_ticks_max);
+        assert!(self.election_timeout_ticks_max <= self.election_timeout_ticks_widest);
         assert!(self.append_count_max > 0);
     }
 }
@@ -81,6 +89,10 @@ pub struct Raft {
     pub(super) random: u64,
     /// Its disk is full, as far as it was told.
     pub(super) disk_full: Option<DiskFull>,
+    /// Nodes whose wall clocks are far ahead, as far as it was told.
+    pub(super) clocks_ahead: BTreeSet<NodeId>,
+    /// Campaigns that came to nothing since a leader was last heard.
+    pub(super) fruitless: u32,
 }
 
 impl Raft {
@@ -96,8 +108,17 @@ impl Raft {
         assert!(log.last().term <= hard_state.current_term, "an entry of a term never seen");
         let timer = ElectionTimer { elapsed: 0, timeout: options.election_timeout_ticks_max };
         let role = Role::Follower(Follower { leader: None, timer });
-        let (outbox, disk_full) = (Outbox::new(), None);
-        let mut raft = Self { options, hard_state, log, role, outbox, random, disk_full };
+        let mut raft = Self {
+            options,
+            hard_state,
+            log,
+            role,
+            outbox: Outbox::new(),
+            random,
+            disk_full: None,
+            clocks_ahead: BTreeSet::new(),
+            fruitless: 0,
+        };
         raft.role = Role::Follower(Follower { leader: None, timer: raft.armed_timer() });
         raft.log.trim_window(raft.options.window_bytes_max);
         raft.check();
@@ -121,6 +142,7 @@ impl Raft {
                 self.on_fetched(to, prev_log_id, entries);
             }
             Input::Space { disk_full } => self.on_space(disk_full),
+            Input::Clocks { ahead } => self.on_clocks(ahead),
             Input::Transfer => self.on_transfer(),
             Input::Restarted { peer } => self.on_restarted(peer),
         }
@@ -195,22 +217,26 @@ impl Raft {
     fn on_tick(&mut self, random: u64) {
         self.random = random;
         self.outbox.on_tick();
+        self.maybe_tell_of_stuck_disk();
+        let has_asked = self.outbox.hard_state_is_persisted() || mutants::is_on(34);
         let timed_out = match &mut self.role {
             Role::Follower(Follower { timer, .. }) => timer.tick(),
             Role::PreCandidate(candidate) => candidate.timer.tick(),
-            Role::Candidate(candidate) => candidate.timer.tick(),
+            Role::Candidate(candidate) => candidate.timer.tick() && has_asked,
             Role::Leader(_) => return self.on_leader_tick(),
         };
         if timed_out {
-            if matches!(self.role, Role::Candidate(_)) {
-                hit(Mark::ElectionTimedOut);
-            }
             self.on_election_timeout();
+        } else if has_asked {
+            self.maybe_ask_again();
         }
     }
 
     fn on_message(&mut self, from: NodeId, message: Message) {
         assert_ne!(from, self.id(), "a message from this node to itself");
+        if self.is_refused(from, &message) {
+            return;
+        }
         if message.term() < self.current_term() {
             return self.on_older_term(from, &message);
         }
@@ -257,7 +283,9 @@ impl Raft {
                 self.on_pre_vote_response(from, &m);
             }
             (Role::PreCandidate(_), M::RequestVote(m)) => self.on_request_vote(from, &m),
-            (Role::PreCandidate(_), M::RequestVoteResponse(_)) => {}
+            (Role::PreCandidate(_), M::RequestVoteResponse(m)) => {
+                self.on_request_vote_response(from, &m);
+            }
             (Role::PreCandidate(_), M::AppendEntries(m)) => self.on_append_entries(from, m),
             (Role::PreCandidate(_), M::AppendEntriesResponse(_)) => {}
             (Role::PreCandidate(_), M::TimeoutNow(_)) => {}
@@ -312,12 +340,15 @@ impl Raft {
     }
 
     fn on_persisted(&mut self, ticket: crate::types::Ticket) {
+        let owed_promise = !self.outbox.hard_state_is_persisted();
+        self.maybe_tell_of_slow_disk(ticket);
         let through = self.outbox.on_persisted(ticket);
         self.log.persisted_to(through.max(self.log.persisted()));
-        match &self.role {
-            Role::Candidate(_) => self.maybe_vote_for_itself(),
-            Role::Leader(_) => self.maybe_commit(),
-            Role::Follower(_) | Role::PreCandidate(_) => {}
+        if owed_promise && self.outbox.hard_state_is_persisted() {
+            self.on_promise_kept();
+        }
+        if matches!(self.role, Role::Leader(_)) {
+            self.maybe_commit();
         }
     }
 
@@ -377,11 +408,11 @@ impl Raft {
     }
 
     pub(super) fn armed_timer(&self) -> ElectionTimer {
-        let Options { election_timeout_ticks_min: min, election_timeout_ticks_max: max, .. } =
-            self.options;
+        let (min, max) = self.election_timeout_ticks();
         let spread = u64::from(max - min) + 1;
         let extra = u32::try_from(self.random % spread).expect("below a number of ticks");
-        ElectionTimer { elapsed: 0, timeout: min + extra }
+        let timeout = min.saturating_add(extra).saturating_add(self.reluctance_ticks());
+        ElectionTimer { elapsed: 0, timeout }
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {

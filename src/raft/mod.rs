@@ -12,6 +12,8 @@
 //! - `role`, `election`, `replication`, `reads`: what each does;
 //! - `progress` and `log`: how far a follower is, how the log is shaped;
 //! - `space`: what a node with a full disk still takes;
+//! - `disk`, `clocks`: what slow disks and wrong clocks mean for who leads;
+//! - `plausible`: what is refused because nobody can have said it;
 //! - `outbox`: how nothing is promised before it is on disk;
 //! - `configuration` and `quorum`: who votes, and how many are enough;
 //! - `standing` and `memory`: whether a peer still is what is remembered of it;
@@ -28,7 +30,9 @@
 //! takes no snapshots, and it offers no leases.
 
 pub mod border;
+mod clocks;
 mod configuration;
+mod disk;
 mod display;
 mod election;
 pub mod invariants;
@@ -37,6 +41,7 @@ mod machine;
 mod memory;
 pub mod message;
 mod outbox;
+mod plausible;
 mod progress;
 pub mod quorum;
 mod reads;
@@ -45,7 +50,9 @@ mod role;
 mod space;
 mod standing;
 
-pub use border::{Content, Effect, HardState, Input, Notice, Persist, ReadToken, StepDownReason};
+pub use border::{
+    Content, Effect, HardState, Implausible, Input, Notice, Persist, ReadToken, StepDownReason,
+};
 pub use configuration::Configuration;
 pub use log::{RaftLog, RecoveredLog};
 pub use machine::{Options, Raft};
@@ -54,10 +61,11 @@ pub use message::{
     Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, PreVote,
     PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
+pub use plausible::is_plausible_term;
 pub use progress::{Progress, State};
 pub use reads::Reads;
 pub use role::{
-    Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, PreCandidate, Role,
+    Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, Owed, PreCandidate, Role,
 };
 pub use space::DiskFull;
 pub use standing::{Lineage, Loss, Remembered, Standing};

@@ -125,6 +125,11 @@ impl Outbox {
         !self.writes.is_empty()
     }
 
+    /// Whether a write up to this one is under way.
+    pub(super) fn awaits(&self, ticket: Ticket) -> bool {
+        self.writes.front().is_some_and(|write| write.ticket <= ticket)
+    }
+
     /// Whether term and vote are on disk as they are in memory.
     pub(super) fn hard_state_is_persisted(&self) -> bool {
         self.staged.hard_state.is_none() && self.writes.iter().all(|write| !write.hard_state)

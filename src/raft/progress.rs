@@ -17,6 +17,9 @@ use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
 use crate::marks::{Mark, hit};
 use crate::types::{Index, LogId};
 
+/// The most that [`Progress::patience`] can be: with the shortest timeout of a local network, 5 s.
+const PATIENCE_MAX: u32 = 32;
+
 /// Whether entries are sent one message at a time or pipelined.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -54,6 +57,11 @@ pub struct Progress {
     pub silent_ticks: u32,
     /// Ticks since entries were last sent or last acknowledged, while some are outstanding.
     pub waiting_ticks: u32,
+    /// So many times longer than usual an answer is waited for: the follower is heard, and its disk is
+    /// slow. What it has on the way to its disk need not be sent again.
+    pub patience: u32,
+    /// What is usual, as of the last tick.
+    pub retry_ticks: u32,
 }
 
 impl Progress {
@@ -70,6 +78,8 @@ impl Progress {
             disk_full: None,
             silent_ticks: 0,
             waiting_ticks: 0,
+            patience: 1,
+            retry_ticks: 0,
         }
     }
 
@@ -113,6 +123,10 @@ impl Progress {
     pub fn on_accepted(&mut self, match_index: Index) {
         if match_index > self.match_index {
             self.match_index = match_index;
+            if self.waiting_ticks * 2 < self.retry_ticks {
+                // What was lost before was not lost to a slow disk.
+                self.patience = (self.patience / 2).max(1);
+            }
             self.waiting_ticks = 0;
         }
         if match_index >= self.owed {
@@ -175,9 +189,11 @@ impl Progress {
         Some(std::mem::take(&mut self.owed))
     }
 
-    /// A tick has passed. After `retry_ticks` without an answer what was sent counts as lost.
+    /// A tick has passed. After `retry_ticks` without an answer what was sent counts as lost; a
+    /// follower that was heard meanwhile gets twice as long the next time.
     pub fn on_tick(&mut self, retry_ticks: u32) {
         self.silent_ticks = self.silent_ticks.saturating_add(1);
+        self.retry_ticks = retry_ticks;
         let outstanding = self.fetching.is_some()
             || match &self.state {
                 State::Probe { outstanding } => outstanding.is_some(),
@@ -187,7 +203,9 @@ impl Progress {
             return;
         }
         self.waiting_ticks += 1;
-        if self.waiting_ticks >= retry_ticks {
+        if self.waiting_ticks >= retry_ticks.saturating_mul(self.patience) {
+            let is_heard = self.silent_ticks < retry_ticks;
+            self.patience = if is_heard { (self.patience * 2).min(PATIENCE_MAX) } else { 1 };
             self.become_probe();
         }
     }
@@ -282,6 +300,27 @@ mod tests {
         assert_eq!(again.forgot(Index::new(2)), None, "it was said twice");
         progress.on_accepted(Index::new(4));
         assert_eq!(progress.forgot(Index::new(3)), None, "it has shown what it owed");
+    }
+
+    #[test]
+    fn a_follower_that_is_heard_and_slow_is_sent_less_and_less_again() {
+        let mut progress = Progress::new(Index::new(1));
+        let mut ticks_until_lost = || {
+            progress.on_sent(Index::new(1));
+            let mut ticks = 0;
+            while !progress.may_send() {
+                progress.silent_ticks = 0;
+                progress.on_tick(4);
+                ticks += 1;
+            }
+            ticks
+        };
+        assert_eq!([(); 4].map(|()| ticks_until_lost()), [4, 8, 16, 32]);
+        for _ in 0..4 {
+            progress.on_sent(progress.next_index);
+            progress.on_accepted(progress.next_index);
+        }
+        assert_eq!(progress.patience, 1, "its answers come at once again");
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Raft {
         leader.heartbeat_elapsed += 1;
         leader.unread_ticks = leader.unread_ticks.map(|ticks| ticks.saturating_add(1));
         self.tick_transfer();
+        self.tick_owed();
         self.check_quorum();
         let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.heartbeat_elapsed >= self.options.heartbeat_ticks {
@@ -33,6 +34,7 @@ impl Raft {
         self.broadcast_entries();
         self.forget_unread_of_nobody();
         self.maybe_leave_full_disk();
+        self.maybe_leave_wrong_clock();
     }
 
     /// Who no longer waits for a read (it was lost, and its follower fell silent) proves nothing.
@@ -212,7 +214,12 @@ impl Raft {
                     hit(Mark::SkippedBack);
                 }
                 let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
-                progress.on_rejected(prev_log_id, agree);
+                if mutants::is_on(35) {
+                    // The same question again, at once.
+                    progress.state = State::Probe { outstanding: None };
+                } else {
+                    progress.on_rejected(prev_log_id, agree);
+                }
             }
             AppendResult::Stale => unreachable!("looked at above"),
         }
@@ -271,6 +278,7 @@ impl Raft {
             hit(Mark::CommitBeforeDisk);
         }
         self.commit_to(quorum_index);
+        self.on_leader_known();
         self.maybe_confirm_reads();
         self.on_configuration_committed();
     }
@@ -357,12 +365,15 @@ impl Raft {
     pub(super) fn on_transfer(&mut self) {
         let patience = self.options.election_timeout_ticks_min;
         let voters = self.log.configuration().voters.clone();
+        let ahead = self.clocks_ahead.clone();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let candidates = leader
             .progress
             .iter()
             .filter(|(node, progress)| voters.contains(node) && progress.silent_ticks < patience);
-        let most_advanced = candidates.max_by_key(|(_, p)| (p.disk_full.is_none(), p.match_index));
+        let most_advanced = candidates.max_by_key(|(node, progress)| {
+            (progress.disk_full.is_none(), !ahead.contains(node), progress.match_index)
+        });
         let Some((to, _)) = most_advanced.filter(|_| leader.transfer.is_none()) else { return };
         let to = *to;
         leader.transfer = Some(LeadershipTransfer { to, asked: false, elapsed: 0 });
@@ -407,6 +418,7 @@ impl Raft {
     pub(super) fn on_append_entries(&mut self, from: NodeId, message: AppendEntries) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
         assert!(self.leader().is_none_or(|leader| leader == from), "broken law: two leaders");
+        self.on_leader_known();
         self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
         let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;
         let result = if self.log.has(prev_log_id) {

@@ -44,6 +44,9 @@ pub struct Follower {
 pub struct PreCandidate {
     /// Who would vote for it, itself included.
     pub votes: BTreeSet<NodeId>,
+    /// Who voted for it in its current term, if it campaigned in that and its time ran out: the
+    /// campaign stands until another begins, and a vote that a slow disk held back still counts.
+    pub campaign: Option<BTreeSet<NodeId>>,
     /// After it, another round of questions.
     pub timer: ElectionTimer,
     /// Why it asks.
@@ -55,7 +58,8 @@ pub struct PreCandidate {
 pub struct Candidate {
     /// Who voted for it; itself once that vote is on disk.
     pub votes: BTreeSet<NodeId>,
-    /// After it, it asks again whether it would be elected.
+    /// After it, it asks again whether it would be elected. Armed when its own vote is on disk:
+    /// until then nobody has been asked, and it only counts how long that takes.
     pub timer: ElectionTimer,
     /// Why it campaigns.
     pub reason: ElectionReason,
@@ -73,10 +77,25 @@ pub struct Leader {
     pub heartbeat_elapsed: u32,
     /// Ticks since the disk owes what was asked of it for a follower, if it does.
     pub unread_ticks: Option<u32>,
+    /// Ticks since its wall clock is known to be wrong.
+    pub reluctant_ticks: u32,
+    /// What its own disk has not finished, beside what other disks made of it.
+    pub owed: Option<Owed>,
     /// Reads that wait.
     pub reads: Reads,
     /// A handover under way.
     pub transfer: Option<LeadershipTransfer>,
+}
+
+/// Entries that a leader's own disk has not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owed {
+    /// The last of them.
+    pub through: Index,
+    /// Ticks since it owes them.
+    pub ticks: u32,
+    /// How many of these had passed when the first other voter had all of them on disk.
+    pub fastest_other: Option<u32>,
 }
 
 /// A handover under way (thesis 3.10): the leader takes no more proposals.

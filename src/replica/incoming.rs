@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::window::Window;
 use crate::entry::{EntryError, EntryKind, SealedEntry};
 use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
-use crate::types::{LogId, NodeId, Term};
+use crate::types::{Index, LogId, NodeId, Term};
 use crate::wire::peer::PeerMessage;
 
 /// Entries that were not taken. Nothing of their message was.
@@ -56,7 +56,10 @@ pub(super) fn check(
         message.entries.iter().cloned().map(SealedEntry::parse).collect::<Result<_, _>>()?;
     let Some(first) = entries.first() else { return Ok(entries) };
 
-    let follows = first.id().index == previous.index.next() && first.id().term >= previous.term;
+    // NB: what the message claims may be the last index that there is; it has no next one.
+    let follows = first.id().index > Index::ZERO
+        && first.id().index.previous() == previous.index
+        && first.id().term >= previous.term;
     if !follows {
         return Err(BadEntries::Order { id: first.id(), previous });
     }

@@ -15,6 +15,7 @@
 //! What it does not do: it neither reads nor writes entries on disk, and it serves no reads; it says
 //! up to where a read must see and up to where entries can be read.
 
+mod clocks;
 mod incoming;
 mod proposals;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]

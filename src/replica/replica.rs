@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::clocks::Clocks;
 use super::incoming::{self, BadEntries, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::sessions::{Table, Verdict};
@@ -184,6 +185,7 @@ pub struct Replica {
     fetched: Vec<SealedEntry>,
     /// The wall clock, as of the newest event.
     now: Timestamp,
+    clocks: Clocks,
     actions: Vec<Action>,
 }
 
@@ -234,6 +236,7 @@ impl Replica {
         let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
         let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
         let tail = Tail::new(table, offsets, options.sessions_max);
+        let clocks = Clocks::new(options.raft.id, options.raft.election_timeout_ticks_max);
         let mut replica = Self {
             options,
             raft,
@@ -250,6 +253,7 @@ impl Replica {
             received: vec![],
             fetched: vec![],
             now: Timestamp::default(),
+            clocks,
             actions: vec![],
         };
         for entry in &recovered.entries {
@@ -267,7 +271,11 @@ impl Replica {
     pub fn handle(&mut self, now: Timestamp, event: Event) {
         self.now = now;
         match event {
-            Event::Tick { random } => self.step(Input::Tick { random }),
+            Event::Tick { random } => {
+                let has_changed = self.clocks.tick();
+                self.maybe_tell_clocks(has_changed);
+                self.step(Input::Tick { random });
+            }
             Event::Peer { from, message } => self.on_peer(from, &message),
             Event::Append { token, request, records } => {
                 self.on_append(Waiting { token, request, records });
@@ -319,6 +327,19 @@ impl Replica {
         self.raft.log().commit_index().min(self.raft.log().persisted())
     }
 
+    /// The end of a read that begins now: the commit index, and the offset after its last record.
+    pub fn end_of_reads(&self) -> (Index, Offset) {
+        if mutants::is_on(36) {
+            return (self.raft.log().last().index, self.tail.next_offset(LogNumber::MAIN));
+        }
+        (self.raft.log().commit_index(), self.committed_offset(LogNumber::MAIN))
+    }
+
+    /// Up to where readers are shown entries.
+    pub fn shown(&self) -> Index {
+        if mutants::is_on(36) { self.raft.log().persisted() } else { self.readable() }
+    }
+
     /// What it was told once.
     pub fn options(&self) -> &Options {
         &self.options
@@ -342,6 +363,12 @@ impl Replica {
     /// The end of the log, with its chain.
     pub fn tip(&self) -> Tip {
         self.window.tip()
+    }
+
+    /// How far the time of the newest entry is ahead of the clock, as of the newest event, in ms. Later
+    /// entries have that time until the clock gets there.
+    pub fn log_ahead_ms(&self) -> u64 {
+        self.tip().time.get().saturating_sub(self.now.get())
     }
 
     /// The chain up to an index, if that is among the recent entries.
@@ -562,6 +589,8 @@ impl From<Contradiction> for Refused {
 /// Messages of other nodes.
 impl Replica {
     fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
+        let has_changed = self.clocks.heard(from, message.clock, self.now);
+        self.maybe_tell_clocks(has_changed);
         match self.with_entries(from, message) {
             Ok(message) => self.step(Input::Receive { from, message }),
             Err(Refused::Bad(error)) => {
@@ -571,6 +600,13 @@ impl Replica {
             Err(Refused::Contradiction(found)) => self.actions.push(Action::Contradiction(found)),
         }
         self.received.clear();
+    }
+
+    fn maybe_tell_clocks(&mut self, has_changed: bool) {
+        if has_changed {
+            let ahead = self.clocks.ahead().clone();
+            self.step(Input::Clocks { ahead });
+        }
     }
 
     /// The message for the core, its entries checked and at hand.
@@ -759,19 +795,27 @@ impl Replica {
         }))
     }
 
-    /// The message with the sealed entries that it speaks of.
+    /// The message with this node's clock and the sealed entries that it speaks of.
     fn with_bytes(&self, message: Message) -> PeerMessage {
+        PeerMessage { clock: self.now, ..self.with_entries_of(message) }
+    }
+
+    fn with_entries_of(&self, message: Message) -> PeerMessage {
         let Message::AppendEntries(header) = &message else { return PeerMessage::bare(message) };
         let prev = header.prev_log_id;
         if header.entries.is_empty() {
             let previous_chain = self.window.chain_at(prev.index);
-            return PeerMessage { previous_chain, message, entries: vec![] };
+            return PeerMessage { previous_chain, ..PeerMessage::bare(message) };
         }
         let first = prev.index.next();
         let last = prev.index.plus(header.entries.len() as u64);
         if let Some(chain) = self.window.chain_at(prev.index) {
             let entries = self.window.bytes(first, last);
-            return PeerMessage { previous_chain: Some(chain), message, entries };
+            return PeerMessage {
+                previous_chain: Some(chain),
+                entries,
+                ..PeerMessage::bare(message)
+            };
         }
         let chain = self.fetched.iter().find(|entry| entry.id() == prev).map(SealedEntry::chain);
         let sent = |entry: &&SealedEntry| entry.id().index >= first && entry.id().index <= last;
@@ -779,7 +823,7 @@ impl Replica {
             self.fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
         let previous_chain = Some(chain.unwrap_or(Chain::START));
-        PeerMessage { message, previous_chain, entries }
+        PeerMessage { previous_chain, entries, ..PeerMessage::bare(message) }
     }
 
     /// A leader that stepped down owes its clients an answer: those that it never proposed go

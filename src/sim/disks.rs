@@ -21,6 +21,12 @@ const FOR_EVER: Time = Time::from_secs(1_000_000);
 const RESTART: Time = Time::from_millis(700);
 
 impl World {
+    /// How long a group of writes takes that needs so many barriers.
+    fn write_time(&mut self, node: NodeId, barriers: u64) -> Time {
+        let slowness = self.options.slowness_of(node);
+        (0..barriers).map(|_| slowness).fold(self.disk_time(node), |sum, more| sum + more)
+    }
+
     /// How long the next thing takes that a disk is asked.
     pub(super) fn disk_time(&mut self, node: NodeId) -> Time {
         let latency = Time::from_micros(1) + self.chance.around(self.options.disk_latency);
@@ -38,7 +44,8 @@ impl World {
         process.disk_is_busy = true;
         process.writes += 1;
         let (incarnation, write) = (process.incarnation, process.writes);
-        let at = self.now + self.disk_time(node);
+        let barriers = process.stepper.barriers();
+        let at = self.now + self.write_time(node, barriers);
         self.queue.push(at, Event::DiskDone { node, incarnation, write });
     }
 

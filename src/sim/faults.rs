@@ -290,6 +290,7 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         | Class::Reorder
         | Class::Corrupt
         | Class::Streams
+        | Class::Slow
         | Class::Reach => unreachable!("not scheduled"),
     })
 }

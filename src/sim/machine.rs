@@ -208,6 +208,7 @@ impl Machine {
     pub(super) fn replica_options(&self, options: &Options) -> replica::Options {
         let timeouts = options.election_timeout_ticks;
         let mut raft = raft::Options::new(self.id, options.heartbeat_ticks, timeouts);
+        raft.election_timeout_ticks_widest = options.widest_election_timeout_ticks();
         raft.window_bytes_max = options.window_bytes_max;
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;

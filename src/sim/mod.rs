@@ -62,7 +62,7 @@ mod world;
 pub use batch::{choose, run_all, run_checked};
 pub use faults::{Fault, FaultKind};
 pub use network::Traffic;
-pub use options::{CLASSES, Class, Options, UnknownClass};
+pub use options::{CLASSES, Class, Options, Slowness, UnknownClass};
 pub use report::{Counts, Report};
 pub use run::{ASSERTION, Plan, run};
 pub use shrink::{Shrunk, shrink};

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use super::random::{Purpose, Random};
 use super::templates::Template;
 use super::time::Time;
-#[cfg(test)]
 use crate::limits;
+use crate::types::NodeId;
 
 /// A class of faults, on or off in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub enum Class {
     Pause,
     /// A disk takes very long.
     Stall,
+    /// Disks take long for every single sync, from the beginning to the end.
+    Slow,
     /// A disk is full for a while.
     Full,
     /// A disk says that it failed.
@@ -57,7 +59,7 @@ pub enum Class {
 }
 
 /// All classes, with their names.
-pub const CLASSES: [(Class, &str); 20] = [
+pub const CLASSES: &[(Class, &str)] = &[
     (Class::Loss, "loss"),
     (Class::Repeat, "repeat"),
     (Class::Reorder, "reorder"),
@@ -70,6 +72,7 @@ pub const CLASSES: [(Class, &str); 20] = [
     (Class::Power, "power"),
     (Class::Pause, "pause"),
     (Class::Stall, "stall"),
+    (Class::Slow, "slow"),
     (Class::Full, "full"),
     (Class::Io, "io"),
     (Class::Rot, "rot"),
@@ -125,6 +128,15 @@ impl FromStr for Class {
 #[error("no class of faults has this name")]
 pub struct UnknownClass;
 
+/// Disks that are slow by nature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slowness {
+    /// What each of their syncs takes longer.
+    pub sync: Time,
+    /// Whose disk it is; `None`: everybody's.
+    pub node: Option<NodeId>,
+}
+
 /// What a run is like.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -161,6 +173,8 @@ pub struct Options {
     pub(super) disk_latency: Time,
     /// How long a segment takes to be sealed, about.
     pub(super) sealing: Time,
+    /// Which disks are slow.
+    pub(super) slowness: Option<Slowness>,
     /// How long a message takes.
     pub(super) network_latency: Time,
     /// What it takes longer between clients and nodes, always.
@@ -191,6 +205,8 @@ pub struct Options {
 /// One in so many runs begins with a scenario.
 const TEMPLATE_ONE_IN: u64 = 5;
 
+/// One in so many runs has slow disks.
+const SLOW_ONE_IN: u64 = 4;
 /// In one of so many runs something is between clients and nodes.
 const REACH_ONE_IN: u64 = 4;
 
@@ -201,8 +217,24 @@ impl Options {
         if let Some(template) = options.template {
             template.prepare(&mut options);
         }
+        let random = &mut Random::new(seed, Purpose::Slowness);
+        if random.below(SLOW_ONE_IN) == 0 {
+            options.slow_down(random);
+        }
         options.part_clients(seed);
         options
+    }
+
+    /// Makes all disks slow, or one.
+    fn slow_down(&mut self, random: &mut Random) {
+        let sync = Time::from_millis(random.spread(70, 1_500));
+        let one = NodeId::new(u16::try_from(random.between(1, u64::from(self.nodes))).unwrap_or(1));
+        self.slowness = Some(Slowness { sync, node: one.filter(|_| random.coin()) });
+        self.classes.insert(Class::Slow);
+        // Whoever lacks entries gets so many messages for each sync; with tiny ones the run would show
+        // nothing but how long catching up takes.
+        self.append_count_max = self.append_count_max.max(64);
+        self.append_bytes_max = self.append_bytes_max.max(64 << 10);
     }
 
     /// Puts something between clients and nodes, in some runs.
@@ -251,6 +283,7 @@ impl Options {
             append_bytes_max: random.one_of(&[1, 4 << 10, 1 << 20]),
             uncommitted_bytes_max: random.one_of(&[2 << 10, 64 << 10, 64 << 20]),
             disk_latency: Time::from_micros(random.spread(100, 20_000)),
+            slowness: None,
             network_latency: Time::from_micros(random.spread(50, 10_000)),
             distance: Time::ZERO,
             turn: Time::from_micros(random.spread(1, 2_000)),
@@ -295,6 +328,7 @@ impl Options {
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
             disk_latency: Time::from_micros(500),
             sealing: Time::from_millis(1),
+            slowness: None,
             network_latency: Time::from_micros(200),
             distance: Time::ZERO,
             turn: Time::from_micros(50),
@@ -322,6 +356,7 @@ impl Options {
             Class::Corrupt => self.corrupt = 0,
             Class::Streams => self.stream_break = 0,
             Class::Clock => self.drift = 0,
+            Class::Slow => self.slowness = None,
             Class::Reach => self.distance = Time::ZERO,
             // These strike by schedule alone.
             Class::Partition
@@ -343,6 +378,23 @@ impl Options {
     /// How many nodes decide.
     pub fn quorum(&self) -> usize {
         usize::from(self.nodes) / 2 + 1
+    }
+
+    /// What a sync of this node's disk takes longer than others.
+    pub(super) fn slowness_of(&self, node: NodeId) -> Time {
+        let slow = self.slowness.filter(|slow| slow.node.is_none_or(|only| only == node));
+        slow.map_or(Time::ZERO, |slow| slow.sync)
+    }
+
+    /// What the slowest disk's syncs take longer.
+    pub(super) fn slowest_sync(&self) -> Time {
+        self.slowness.map_or(Time::ZERO, |slow| slow.sync)
+    }
+
+    /// The longest election timeout after campaigns that came to nothing, as in production.
+    pub(super) fn widest_election_timeout_ticks(&self) -> u32 {
+        let ticks = Time::of(limits::ELECTION_TIMEOUT_WIDEST).micros() / self.tick.micros();
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(self.election_timeout_ticks.1)
     }
 
     /// The longest election timeout.

@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Disk,
     /// What clients do.
     Workload,
+    /// Whether disks are slow by nature.
+    Slowness,
     /// What lies between clients and nodes.
     Reach,
     /// The entropy of a node.
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Network => 3,
             Self::Disk => 4,
             Self::Workload => 5,
+            Self::Slowness => 10,
             Self::Reach => 20,
             Self::Node(number) => 100 + u64::from(number),
         }

@@ -40,11 +40,11 @@ impl Walk {
     /// Whether the read can be served now. Fixes its end once that is known.
     pub(super) fn is_ready(&mut self, process: &Process) -> bool {
         let replica = &process.replica;
-        let commit_index = replica.raft().log().commit_index();
+        let (commit_index, next_offset) = replica.end_of_reads();
         if self.end.is_none() && commit_index >= self.must_see {
-            self.end = Some((commit_index, replica.committed_offset(LogNumber::MAIN)));
+            self.end = Some((commit_index, next_offset));
         }
-        self.end.is_some_and(|(index, _)| replica.readable() >= index)
+        self.end.is_some_and(|(index, _)| replica.shown() >= index)
     }
 
     /// Whether it has waited for too long.

@@ -58,9 +58,9 @@ impl Shrinker {
 
     fn drop_classes(&mut self) {
         for (class, _) in CLASSES {
-            if self.best.plan.options.classes.contains(&class) {
+            if self.best.plan.options.classes.contains(class) {
                 let mut plan = self.best.plan.clone();
-                plan.switch_off(class);
+                plan.switch_off(*class);
                 self.attempt(plan);
             }
         }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::calm::Rest;
 use super::faults::{Fault, FaultKind, all_nodes, any_node, node};
-use super::options::Options;
+use super::options::{Options, Slowness};
 use super::random::Random;
 use super::time::Time;
 use crate::types::NodeId;
@@ -30,8 +30,12 @@ pub enum Template {
     PauseAndKill,
     /// A leader cut off goes on taking appends and reads while others elect another.
     StaleLeader,
+    /// Every sync of every disk takes longer than an election timeout, and whoever leads dies for good.
+    /// Not among those that a seed draws, whose disks are slow now and then.
+    SlowDisks,
 }
 
+/// Those that a seed draws.
 const TEMPLATES: [Template; 8] = [
     Template::Figure8,
     Template::Bridge,
@@ -54,6 +58,7 @@ impl fmt::Display for Template {
             Self::MinorityRot => "minority rot",
             Self::PauseAndKill => "pause and kill",
             Self::StaleLeader => "stale leader",
+            Self::SlowDisks => "slow disks",
         })
     }
 }
@@ -76,7 +81,8 @@ impl Template {
             | Self::PowerCutOfAll
             | Self::MinorityRot
             | Self::PauseAndKill
-            | Self::StaleLeader => 3,
+            | Self::StaleLeader
+            | Self::SlowDisks => 3,
         }
     }
 
@@ -102,6 +108,11 @@ impl Template {
                 options.think = Time::from_millis(2);
                 options.clients = 4;
             }
+            Self::SlowDisks => {
+                options.election_timeout_ticks = (30, 60);
+                options.tick = Time::from_millis(5);
+                options.slowness = Some(Slowness { sync: Time::from_millis(400), node: None });
+            }
             Self::Bridge
             | Self::DeafLeader
             | Self::Isolated
@@ -118,6 +129,7 @@ impl Template {
             Self::DeafLeader => Some(Rest::Deaf),
             Self::PauseAndKill => Some(Rest::Stuck),
             Self::Isolated => Some(Rest::CutOff),
+            Self::SlowDisks => Some(Rest::Dead),
             Self::Figure8
             | Self::Bridge
             | Self::PowerCutOfAll
@@ -182,6 +194,9 @@ impl Template {
             Self::PowerCutOfAll => {
                 let down = Time::from_millis(random.spread(1, 500));
                 vec![(half, FaultKind::PowerCut { nodes: all_nodes(options), down })]
+            }
+            Self::SlowDisks => {
+                vec![(Time::ZERO, FaultKind::LeaderCrash { down: ROUND })]
             }
             Self::MinorityRot => {
                 let down = Time::from_millis(random.spread(1, 500));

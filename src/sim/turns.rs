@@ -8,11 +8,12 @@ use super::machine::Process;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Asker, Caller, Event};
 use super::reading::{Walk, WalkError};
+use super::run::ASSERTION;
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::raft::Role;
+use crate::raft::{Notice, Role};
 use crate::replica::{self, Action, ReadAnswer};
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId};
@@ -159,7 +160,15 @@ impl World {
             },
             Action::Contradiction(found) => self.on_contradiction(node, &found),
             Action::BadEntries { .. } => self.counts.bad_entries += 1,
-            Action::Notice(notice) => self.trace.notice(self.now, node, &notice),
+            Action::Notice(notice) => self.on_notice(node, &notice),
+        }
+    }
+
+    /// Nobody lies here: a message that is refused because no node can have sent it was sent by a bug.
+    fn on_notice(&mut self, node: NodeId, notice: &Notice) {
+        self.trace.notice(self.now, node, notice);
+        if let Notice::Refused { .. } = notice {
+            self.violate(ASSERTION, format!("{node} {notice}"));
         }
     }
 
@@ -459,6 +468,7 @@ fn welcome(node: NodeId, process: &Process) -> Welcome {
         commit_index: raft.log().commit_index(),
         next_offset: process.replica.committed_offset(LogNumber::MAIN),
         disk_full: raft.disk_full(),
+        log_ahead_ms: process.replica.log_ahead_ms(),
         nodes: vec![],
     }
 }

@@ -115,6 +115,7 @@ mod recovery;
 mod segment;
 mod segments;
 mod stepper;
+mod term;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -138,6 +139,7 @@ pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
 pub use stepper::Stepper;
+pub use term::SetTermError;
 pub use writer::{Done, Store, Writer};
 
 /// Whose store it is. A store of another node or cluster is refused.

@@ -54,6 +54,11 @@ impl Stepper {
         self.begun.is_some()
     }
 
+    /// How many barriers the group that was begun needs, a new segment left aside.
+    pub fn barriers(&self) -> u64 {
+        self.begun.as_ref().map_or(0, |group| self.worker.barriers(group))
+    }
+
     /// Performs the group that was begun, if there is one: a batch with its barrier, `meta` if term
     /// or vote changed, and a new segment if one is due.
     ///

@@ -49,6 +49,13 @@ impl Worker {
         self.shared
     }
 
+    /// How many barriers a group needs: one for its batch, one for `meta` if term or vote change, and
+    /// one for `meta` before anything is removed.
+    pub(super) fn barriers(&self, group: &Group) -> u64 {
+        let changes = group.hard_state.is_some_and(|new| new != self.hard_state);
+        1 + u64::from(changes) + u64::from(group.truncate_from.is_some())
+    }
+
     /// Performs a group: `on_done` is called once it is on the disk, and before a new segment is
     /// taken, which is nobody's wait but the next group's.
     pub(super) fn perform(

@@ -80,6 +80,9 @@ pub struct Welcome {
     pub next_offset: Offset,
     /// Its disk is full: it keeps what is left for what must go on, and takes no records as leader.
     pub disk_full: Option<DiskFull>,
+    /// How far the time of its newest entry is ahead of its clock, in ms. Later records have that time
+    /// until the clock gets there.
+    pub log_ahead_ms: u64,
     /// Every member and where it listens, as this node is configured.
     #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub nodes: Vec<(NodeId, String)>,
@@ -420,10 +423,11 @@ mod tests {
             commit_index: Index::new(5),
             next_offset: Offset::new(6),
             disk_full: Some(DiskFull { free_bytes: 7, needed_bytes: 8 }),
+            log_ahead_ms: 9,
             nodes: vec![(n1(), "h:1".to_owned())],
         };
         let expected =
-            "2500000001110100000000000000000000000000000001020303010101040506010708010103683a31";
+            "260000000111010000000000000000000000000000000102030301010104050601070809010103683a31";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }

@@ -19,7 +19,7 @@ use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
 use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, NODES_MAX};
 use crate::raft::{Loss, Message, Standing};
-use crate::types::{ClusterId, Incarnation, NodeId};
+use crate::types::{ClusterId, Incarnation, NodeId, Timestamp};
 
 /// The first frame of each stream between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +157,8 @@ pub struct PeerMessage {
     pub previous_chain: Option<Chain>,
     /// Sealed entries, in order; not yet looked into.
     pub entries: Vec<Bytes>,
+    /// The sender's wall clock: nothing is decided by it but who had better not lead. Zero says nothing.
+    pub clock: Timestamp,
 }
 
 /// The header of a [`PeerMessage`] on the wire; the entries' bytes follow.
@@ -166,12 +168,13 @@ struct PeerHeader<'a> {
     previous_chain: Option<Chain>,
     #[serde(deserialize_with = "bounded::list::<_, _, APPEND_ENTRIES_COUNT_MAX>")]
     lengths: Vec<u32>,
+    clock: Timestamp,
 }
 
 impl PeerMessage {
     /// A message without entries.
     pub fn bare(message: Message) -> Self {
-        Self { message, previous_chain: None, entries: vec![] }
+        Self { message, previous_chain: None, entries: vec![], clock: Timestamp::default() }
     }
 
     /// Whether it goes on the stream for urgent messages.
@@ -193,6 +196,7 @@ impl PeerMessage {
             message: without_entries(&self.message),
             previous_chain: self.previous_chain,
             lengths,
+            clock: self.clock,
         };
         Frame::new(kind::PEER_MESSAGE, &header, &self.entries)
     }
@@ -207,7 +211,8 @@ impl PeerMessage {
         let entries = frame::cut(KIND, payload, &header.lengths)?;
         let message = header.message.into_owned();
         let no_infos = !matches!(&message, Message::AppendEntries(m) if !m.entries.is_empty());
-        let received = Self { message, previous_chain: header.previous_chain, entries };
+        let PeerHeader { previous_chain, clock, .. } = header;
+        let received = Self { message, previous_chain, entries, clock };
         if no_infos && received.is_well_formed() {
             Ok(received)
         } else {
@@ -346,18 +351,19 @@ mod tests {
             last_log_id: LogId::new(Index::new(17), Term::new(2)),
             leadership_transfer: false,
         }));
-        assert_eq!(hex(&vote.to_frame()), "09000000010302031102000000");
+        assert_eq!(hex(&vote.to_frame()), "0a00000001030203110200000000");
         let entries = PeerMessage {
             message: append(false),
             previous_chain: Some(Chain::new([0xcc; 32])),
             entries: vec![vec![0xee; HEADER_BYTES].into()],
+            clock: Timestamp::new(9),
         };
         let expected = format!(
             "{}{}{}{}{}",
-            "71000000",
+            "72000000",
             "0103",
             "0403110210050000",
-            "01".to_owned() + &"cc".repeat(32) + "0144",
+            "01".to_owned() + &"cc".repeat(32) + "014409",
             "ee".repeat(HEADER_BYTES)
         );
         assert_eq!(hex(&entries.to_frame()), expected);
@@ -371,6 +377,7 @@ mod tests {
             message: Message::AppendEntries(with_infos),
             previous_chain: Some(Chain::START),
             entries: vec![vec![1; HEADER_BYTES].into()],
+            clock: Timestamp::new(1),
         };
         let got = PeerMessage::from_frame(&received(&sent.to_frame())).unwrap();
         assert_eq!(got.message, append(false));
@@ -384,7 +391,8 @@ mod tests {
         lengths: Vec<u32>,
         payload: usize,
     ) -> Result<PeerMessage, FrameError> {
-        let header = PeerHeader { message: Cow::Owned(message), previous_chain, lengths };
+        let clock = Timestamp::default();
+        let header = PeerHeader { message: Cow::Owned(message), previous_chain, lengths, clock };
         let payload = Bytes::from(vec![1; payload]);
         PeerMessage::from_frame(&received(&Frame::new(kind::PEER_MESSAGE, &header, &[payload])))
     }
@@ -422,6 +430,7 @@ mod tests {
             message: append(false),
             previous_chain: Some(Chain::START),
             entries: vec![vec![1; HEADER_BYTES].into()],
+            clock: Timestamp::new(1),
         };
         let body = frame::encode_all(&[whole.to_frame()]).concat();
         for length in 6..body.len() {
@@ -462,6 +471,7 @@ mod tests {
                 }),
                 previous_chain: Some(Chain::new([7; 32])),
                 entries: entries.into_iter().map(Bytes::from).collect(),
+                clock: Timestamp::new(index),
             };
             prop_assert_eq!(PeerMessage::from_frame(&received(&append.to_frame())).unwrap(), append);
         }

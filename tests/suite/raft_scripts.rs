@@ -27,6 +27,7 @@
 //! restart n1 [head=INDEX]             `head`: the log up to there is in sealed segments
 //! restarted n1 peer=n2                n1 hears that n2's process is a new one
 //! transfer n1
+//! clocks n1 [ahead="n1 n2"]           whose wall clocks the node finds far ahead
 //! space n1 [free=BYTES needed=BYTES]   what is free on its disk, if that is too little
 //! configure n1 [voters="n1 n2"] [learners="n3"]
 //! log [n1…] · status [n1…] · network · disks
@@ -122,6 +123,7 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         "transfer" => one_node(cluster, command, |cluster, node| {
             cluster.step(node, Input::Transfer, &[]);
         }),
+        "clocks" => clocks(cluster, command),
         "space" => space(cluster, command),
         "configure" => configure(cluster, command),
         "log" => each_node(cluster, command, say_log),
@@ -359,6 +361,16 @@ fn restart(cluster: &mut Cluster, command: &Command) -> Fallible {
         cluster.restart(id, head, 0);
         say_status(cluster, id);
     }
+    Ok(())
+}
+
+fn clocks(cluster: &mut Cluster, command: &Command) -> Fallible {
+    let mut args = command.consume_args();
+    let ahead: String = args.lookup_parse("ahead")?.unwrap_or_default();
+    let ahead = ahead.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let id = args.next_pos().ok_or("which node?")?.parse()?;
+    args.reject_rest()?;
+    cluster.step(id, Input::Clocks { ahead }, &[]);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::sim::laws::What;
 use crate::sim::machine::Process;
 use crate::sim::model::RecordHash;
 use crate::sim::network::Traffic;
-use crate::sim::options::Options;
+use crate::sim::options::{Options, Slowness};
 use crate::sim::queue::Event;
 use crate::sim::random::{Purpose, Random};
 use crate::sim::time::Time;
@@ -35,8 +35,9 @@ pub(super) const HEARD: Time = Time::from_millis(50);
 /// And then a client has found it and got an answer after so long.
 pub(super) const SERVED: Time = Time::from_millis(300 * 4 + 1000);
 
-/// All agree after so long when everything is healed.
+/// All agree after so long when everything is healed, and after so many syncs of the slowest disk.
 const AGREED: Time = TIMEOUT.times(20);
+const AGREED_SYNCS: u64 = 20;
 
 /// How often a condition is looked at.
 const STEP: Time = Time::from_millis(1);
@@ -125,6 +126,10 @@ impl Lab {
         self.world.network.traffic.since(&before)
     }
 
+    fn agreed(&self) -> Time {
+        AGREED + self.world.options.slowest_sync().times(AGREED_SYNCS)
+    }
+
     #[track_caller]
     fn check(&self) {
         assert!(self.world.violations.is_empty(), "{:?}", self.world.violations);
@@ -143,7 +148,7 @@ impl Lab {
             self.unmute(node);
             self.start(node);
         }
-        self.wait_until(AGREED, "all clients have their answers", |lab| {
+        self.wait_until(self.agreed(), "all clients have their answers", |lab| {
             (0..lab.world.customers.len()).all(|clerk| lab.is_answered(clerk))
         });
         self.agree();
@@ -244,6 +249,11 @@ impl Lab {
 
     pub(super) fn is_up(&self, node: NodeId) -> bool {
         self.process(node).is_some()
+    }
+
+    /// From now on these disks are slow.
+    pub(super) fn slow_down(&mut self, slowness: Slowness) {
+        self.world.options.slowness = Some(slowness);
     }
 
     /// From now on so many of a million messages are lost, repeated and overtaken.
@@ -488,8 +498,8 @@ impl Lab {
     #[track_caller]
     pub(super) fn agree(&mut self) -> Time {
         let nodes: BTreeSet<NodeId> = self.reachable().into_iter().collect();
-        let took =
-            self.wait_until(AGREED, "all agree", |lab| lab.world.agreed_term(&nodes).is_some());
+        let took = self
+            .wait_until(self.agreed(), "all agree", |lab| lab.world.agreed_term(&nodes).is_some());
         let first = self.reachable()[0];
         let records = self.records(first);
         for node in nodes {

@@ -28,5 +28,6 @@ mod elections;
 mod figure_eight;
 mod full_disks;
 mod persistence;
+mod slow_disks;
 
 use driver::{ELECTION, HEARD, Lab, SERVED, TIMEOUT, in_worlds, in_worlds_of};

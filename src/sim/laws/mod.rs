@@ -22,6 +22,7 @@ mod state_machine_safety;
 mod subscriptions;
 #[cfg(test)]
 pub(super) mod testing;
+mod traffic;
 mod vote_once;
 
 use crate::entry::{Chain, SealedEntry};
@@ -49,6 +50,7 @@ pub use no_silent_repair::NoSilentRepair;
 pub use registry_monotonic::RegistryMonotonic;
 pub use state_machine_safety::StateMachineSafety;
 pub use subscriptions::Subscriptions;
+pub use traffic::Traffic;
 pub use vote_once::VoteOnce;
 
 /// What a node's disk would keep if the power failed now and everything unsynced were lost.
@@ -211,6 +213,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<DurableBeforeVisible>::default(),
         Box::<NoSilentRepair>::default(),
         Box::<Bounded>::default(),
+        Box::<Traffic>::default(),
     ]
 }
 

@@ -20,9 +20,9 @@ pub struct Subscriptions {
     model: Model,
     /// The highest index that anybody knows to be committed.
     committed: Index,
-    /// A process has ended, maybe in the middle of a turn: it may have known more to be committed,
-    /// and have shown it, than it was seen to know. All that is certain of that is where it is.
-    is_blind: bool,
+    /// The highest index that a process may have known to be committed when it ended, maybe in the
+    /// middle of a turn, without being seen to know it: by then a quorum had it on disk.
+    maybe_committed: Index,
     /// What each follower is to be shown next.
     next: BTreeMap<u64, Offset>,
 }
@@ -35,16 +35,25 @@ impl Subscriptions {
         self.committed = self.committed.max(commit_index.max(reported).unwrap_or_default());
     }
 
+    /// A process is no more: what it showed last is on a quorum of disks now, and no other entry that
+    /// comes there later is excused by its end.
+    fn on_ended(&mut self, moment: &Moment<'_>) {
+        let last = |node: &NodeView<'_>| {
+            if node.lost { Index::new(u64::MAX) } else { node.platter.last() }
+        };
+        let mut lasts: Vec<Index> = moment.nodes.iter().map(last).collect();
+        lasts.sort_unstable_by(|one, other| other.cmp(one));
+        let on_quorum = lasts.get(moment.quorum - 1).copied().unwrap_or_default();
+        self.maybe_committed = self.maybe_committed.max(on_quorum);
+    }
+
     /// Whether the entries up to `through` can be committed.
-    fn may_be_committed(&self, moment: &Moment<'_>, through: Index) -> bool {
-        let has = |node: &&NodeView<'_>| node.lost || node.platter.entry(through).is_some();
-        let on_quorum = || moment.nodes.iter().filter(has).count() >= moment.quorum;
-        through <= self.committed || self.is_blind && on_quorum()
+    fn may_be_committed(&self, through: Index) -> bool {
+        through <= self.committed.max(self.maybe_committed)
     }
 
     fn on_shown(
         &mut self,
-        moment: &Moment<'_>,
         (follower, first, count): (u64, Offset, u64),
         through: Index,
     ) -> Result<(), String> {
@@ -55,7 +64,7 @@ impl Subscriptions {
                 "follower {follower} had been shown all before offset {next}, and was shown {first}"
             ));
         }
-        if !self.may_be_committed(moment, through) {
+        if !self.may_be_committed(through) {
             return Err(format!(
                 "follower {follower} was shown entry {through}, and {} is committed",
                 self.committed
@@ -85,10 +94,10 @@ impl Law for Subscriptions {
                 Ok(())
             }
             What::Shown { subscription, first, count, through } => {
-                self.on_shown(moment, (subscription, first, count), through)
+                self.on_shown((subscription, first, count), through)
             }
             What::Ended { .. } | What::Refused { .. } => {
-                self.is_blind = true;
+                self.on_ended(moment);
                 Ok(())
             }
             _ => Ok(()),
@@ -149,13 +158,15 @@ mod tests {
         assert_broken(early, "follower 7 was shown entry 4, and 3 is committed");
         // A process ended; it may have been the first to know.
         let mut stage = Stage::new();
+        stage.platter(1).entries = Log::of(&[1, 1, 1, 1]).entries;
         stage.show(&mut law, What::Ended { node: node(1) }).unwrap();
         let (first, count, through) = (Offset::new(4), 2, Index::new(4));
         let shown = || What::Shown { subscription: 7, first, count, through };
-        stage.platter(1).entries = Log::of(&[1, 1, 1, 1]).entries;
+        // What gets onto a quorum of disks later it cannot have known.
+        stage.platter(2).entries = Log::of(&[1, 1, 1, 1]).entries;
         let early = stage.show(&mut law.clone(), shown());
         assert_broken(early, "follower 7 was shown entry 4, and 3 is committed");
-        stage.platter(2).entries = Log::of(&[1, 1, 1, 1]).entries;
+        stage.show(&mut law, What::Ended { node: node(2) }).unwrap();
         stage.show(&mut law, shown()).unwrap();
     }
 

@@ -55,13 +55,14 @@ pub(super) struct Stage {
     pub(super) replicas: BTreeMap<NodeId, Replica>,
     pub(super) platters: Vec<FakePlatter>,
     pub(super) lost: Vec<NodeId>,
+    pub(super) now: u64,
 }
 
 impl Stage {
     /// All of them stopped, with empty disks.
     pub(super) fn new() -> Self {
         let platters = vec![FakePlatter::default(); usize::from(NODES)];
-        Self { replicas: BTreeMap::new(), platters, lost: vec![] }
+        Self { replicas: BTreeMap::new(), platters, lost: vec![], now: 1 }
     }
 
     pub(super) fn platter(&mut self, number: u16) -> &mut FakePlatter {
@@ -85,7 +86,7 @@ impl Stage {
             lost: self.lost.contains(&node(number)),
         };
         let nodes: Vec<_> = (1..=NODES).map(view).collect();
-        law.look(&Moment { now: 1, what, nodes: &nodes, quorum: 2 })
+        law.look(&Moment { now: self.now, what, nodes: &nodes, quorum: 2 })
     }
 
     /// Shows a turn in which a node sent these messages.

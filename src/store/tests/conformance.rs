@@ -151,7 +151,7 @@ impl Both {
                 }
             }
             Step::Vote(vote) => {
-                self.hard_state.current_term = self.hard_state.current_term.next();
+                self.hard_state.current_term = self.hard_state.current_term.next().unwrap();
                 self.hard_state.voted_for = vote.and_then(NodeId::new);
                 self.write(&Write { hard_state: Some(self.hard_state), ..nothing() });
             }

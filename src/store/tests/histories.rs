@@ -60,7 +60,7 @@ impl Model {
                 self.running().writer.committed(committed);
             }
             Step::Vote(vote) => {
-                self.hard_state.current_term = self.hard_state.current_term.next();
+                self.hard_state.current_term = self.hard_state.current_term.next().unwrap();
                 self.hard_state.voted_for = vote.and_then(NodeId::new);
                 let hard_state = Some(self.hard_state);
                 self.running().write(Write { hard_state, ..nothing() });

@@ -52,6 +52,8 @@ pub(crate) struct Cluster {
     base_port: u16,
     kind: Kind,
     processes: BTreeMap<String, Process>,
+    /// What its processes find in their environment besides the usual.
+    environment: Vec<(String, String)>,
     /// Held as long as the cluster lives.
     _alone: File,
 }
@@ -111,8 +113,8 @@ impl Cluster {
         let alone = alone();
         let folder = tempfile::tempdir().unwrap();
         let base_port = free_ports(kind.nodes);
-        let mut cluster =
-            Self { folder, base_port, kind, processes: BTreeMap::new(), _alone: alone };
+        let (processes, environment) = (BTreeMap::new(), vec![]);
+        let mut cluster = Self { folder, base_port, kind, processes, environment, _alone: alone };
         cluster.init();
         cluster
     }
@@ -213,6 +215,12 @@ impl Cluster {
         command
     }
 
+    /// What the processes that are started from now on find in their environment.
+    pub(crate) fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = variables.iter().map(owned).collect();
+    }
+
     pub(crate) fn start_all(&mut self) {
         for name in self.names() {
             self.start(&name);
@@ -227,6 +235,7 @@ impl Cluster {
         let log_start = usize::try_from(log.metadata().unwrap().len()).unwrap();
         let mut command = self.start_command(name);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.envs(self.environment.iter().cloned());
         let child = command.spawn().unwrap();
         self.processes.insert(name.to_owned(), Process { child, log_start });
     }

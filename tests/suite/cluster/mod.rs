@@ -10,5 +10,7 @@ mod names;
 mod reach;
 mod refusals;
 mod service;
+mod slow_disks;
 mod terminal;
+mod terms;
 mod together;

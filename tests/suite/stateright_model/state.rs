@@ -463,7 +463,7 @@ impl Node {
         let votes = |candidate, term| current_term == term && voted_for == Some(candidate);
         match message {
             // It names the term after the sender's, or grants one that nobody has reached.
-            Message::PreVote(m) => m.term <= current_term.next(),
+            Message::PreVote(m) => Some(m.term) <= current_term.next(),
             Message::PreVoteResponse(m) => m.vote_granted || m.term <= current_term,
             Message::RequestVote(m) => votes(self.raft.id(), m.term),
             Message::RequestVoteResponse(m) if m.vote_granted => votes(id_of(to), m.term),

@@ -1,0 +1,111 @@
+//! What the core makes of the time that its disk takes.
+//!
+//! A disk may take a second for each sync and never lose a byte: such a cluster elects and appends,
+//! slowly. So nothing here compares a disk with a fixed time alone:
+//!
+//! - No election timer runs out while this node's own term or vote is being written. Whatever it would
+//!   say rests on that write, and nobody has heard of its candidacy yet.
+//! - A candidate grants others as much time for their votes as its own took.
+//! - A leader's disk counts as stuck if another voter had the same entries on disk long before. Where
+//!   all disks are slow, stepping down would only hand the same trouble on.
+
+use super::border::Notice;
+use super::machine::Raft;
+use super::role::{ElectionTimer, Owed, Role};
+use crate::limits::DISK_STALL_FACTOR;
+use crate::mutants;
+use crate::types::{Index, Ticket};
+
+impl Raft {
+    /// Whether its disk lets this node stand for election: it is not stuck, and this node's last
+    /// promise is on it.
+    pub(super) fn disk_lets_campaign(&self) -> bool {
+        let is_stuck = self.outbox.stalled_ticks() >= self.options.disk_stall_ticks;
+        let has_kept_promise = self.outbox.hard_state_is_persisted() || mutants::is_on(34);
+        !is_stuck && has_kept_promise
+    }
+
+    /// Term and vote are on disk: only now can anybody answer this node or be answered by it, so what
+    /// it waits for begins now.
+    pub(super) fn on_promise_kept(&mut self) {
+        let armed = self.armed_timer();
+        match &mut self.role {
+            Role::Candidate(candidate) if !mutants::is_on(34) => {
+                let own_vote = candidate.timer.elapsed;
+                candidate.timer = self.options.with_time_to_vote(armed, own_vote);
+            }
+            Role::Follower(follower) if follower.leader.is_none() => follower.timer = armed,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => {}
+        }
+        if matches!(self.role, Role::Candidate(_)) {
+            self.maybe_vote_for_itself();
+        }
+    }
+
+    /// A tick has passed for a leader: compares its disk with those of others.
+    pub(super) fn tick_owed(&mut self) {
+        let (last, persisted) = (self.log.last().index, self.log.persisted());
+        let voters = &self.log.configuration().voters;
+        let leader = self.role.as_leader_mut().expect("only a leader compares disks");
+        if persisted == last {
+            leader.owed = None;
+            return;
+        }
+        let progress = leader.progress.iter().filter(|(node, _)| voters.contains(node));
+        let others = progress.map(|(_, progress)| progress.match_index).max();
+        let others = others.unwrap_or(Index::ZERO);
+        let owed = leader.owed.take().filter(|owed| owed.through > persisted).unwrap_or(Owed {
+            through: last,
+            ticks: 0,
+            fastest_other: None,
+        });
+        leader.owed = Some(owed.after_tick(others));
+    }
+
+    /// Whether this leader's disk is so much slower than another voter's that the other should lead.
+    pub(super) fn is_outrun(&self) -> bool {
+        let owed = self.role.as_leader().and_then(|leader| leader.owed.as_ref());
+        owed.is_some_and(|owed| owed.is_overdue(self.options.disk_stall_ticks))
+    }
+
+    /// Tells of a write that took longer than an election should; this ticket reports it.
+    pub(super) fn maybe_tell_of_slow_disk(&mut self, ticket: Ticket) {
+        let ticks = self.outbox.stalled_ticks();
+        let is_news = self.outbox.awaits(ticket);
+        if is_news && ticks >= self.options.election_timeout_ticks_min {
+            self.notice(Notice::DiskSlow { ticks });
+        }
+    }
+
+    /// Tells once of a write that may never end.
+    pub(super) fn maybe_tell_of_stuck_disk(&mut self) {
+        let ticks = self.outbox.stalled_ticks();
+        if ticks == self.options.disk_stall_ticks {
+            self.notice(Notice::DiskStuck { ticks });
+        }
+    }
+}
+
+impl super::machine::Options {
+    /// A candidate's timer, prolonged by what its own vote took: the others' may take as long. Not by
+    /// more than twice the widest timeout: a disk that stalled once says nothing of the others.
+    fn with_time_to_vote(&self, timer: ElectionTimer, own_vote: u32) -> ElectionTimer {
+        let more = own_vote.min(self.election_timeout_ticks_widest.saturating_mul(2));
+        ElectionTimer { timeout: timer.timeout.saturating_add(more), ..timer }
+    }
+}
+
+impl Owed {
+    /// What it is after another tick, when some other voter has everything up to `others` on disk.
+    fn after_tick(self, others: Index) -> Self {
+        let ticks = self.ticks.saturating_add(1);
+        let is_first = self.fastest_other.is_none() && others >= self.through;
+        let fastest_other = if is_first { Some(ticks) } else { self.fastest_other };
+        Self { through: self.through, ticks, fastest_other }
+    }
+
+    fn is_overdue(&self, disk_stall_ticks: u32) -> bool {
+        let is_slower = |other: u32| self.ticks >= other.saturating_mul(DISK_STALL_FACTOR);
+        self.ticks >= disk_stall_ticks && self.fastest_other.is_some_and(is_slower)
+    }
+}
