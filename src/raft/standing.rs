@@ -79,6 +79,28 @@ pub struct Standing {
     pub last: LogId,
 }
 
+impl Standing {
+    /// Whether the node that shows this can be what `by` says that it is: less than it was. NB: which
+    /// stores there were under its name before, it cannot know.
+    pub fn can_lack(&self, by: NodeId, loss: &Loss) -> bool {
+        let HardState { current_term, voted_for } = self.hard_state;
+        match *loss {
+            Loss::MadeAnew { term, .. } => term > Term::ZERO,
+            Loss::OlderCopy { shown, remembered } => {
+                shown == self.lineage.starts && shown < remembered
+            }
+            Loss::OtherStart { count } => self.lineage.start(count).is_some(),
+            Loss::LowerTerm { shown, remembered } => shown == current_term && shown < remembered,
+            Loss::Vote { term } => term == current_term && voted_for != Some(by),
+            Loss::Entries { shown, acknowledged } => {
+                shown == self.last && shown.index < acknowledged
+            }
+            // That is judged while the node runs, and not by what it shows.
+            Loss::Twin => false,
+        }
+    }
+}
+
 /// What a node remembers of a peer. On its disk soon after, and never on an append's path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Remembered {
@@ -107,6 +129,13 @@ impl Remembered {
             start: lineage.newest(),
             ..Self::default()
         }
+    }
+
+    /// Forgets the terms of a peer of which one was impossible. That its store had promised something is
+    /// remembered: another one under its name is refused as before.
+    pub fn forget_terms(&mut self) {
+        self.term = self.term.min(Term::new(1));
+        (self.voted_in, self.acknowledged_in) = (Term::ZERO, Term::ZERO);
     }
 
     /// Whether a peer that shows this still has what it promised to `me`.
@@ -217,4 +246,110 @@ pub enum Loss {
          copy"
     )]
     Twin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: NodeId = NodeId::new(1).unwrap();
+    const OTHER: NodeId = NodeId::new(3).unwrap();
+
+    fn start(number: u64) -> Incarnation {
+        Incarnation::new(number)
+    }
+
+    fn lineage(store: u64, starts: u64) -> Lineage {
+        let new = Lineage::new(start(store));
+        (1..=starts).fold(new, |lineage, count| lineage.started(start(store + count)))
+    }
+
+    /// After start 3 of store 100: in term 5, where it voted for me and acknowledged entry 8.
+    fn remembered() -> Remembered {
+        let five = Term::new(5);
+        Remembered {
+            term: five,
+            voted_in: five,
+            acknowledged_in: five,
+            acknowledged: Index::new(8),
+            ..Remembered::of(&lineage(100, 3))
+        }
+    }
+
+    fn shown(lineage: Lineage, term: u64, voted_for: Option<NodeId>, last: (u64, u64)) -> Standing {
+        let hard_state = HardState { current_term: Term::new(term), voted_for };
+        let last = LogId::new(Index::new(last.0), Term::new(last.1));
+        Standing { lineage, hard_state, last }
+    }
+
+    #[test]
+    fn a_node_that_has_kept_its_promises_is_welcome() {
+        let starts = |count| lineage(100, count);
+        for (what, standing) in [
+            ("the same start, whose hello is older than its promises", {
+                shown(starts(3), 4, None, (2, 2))
+            }),
+            ("a crash right after the start", shown(starts(4), 5, Some(ME), (8, 5))),
+            ("starts that nobody noticed", shown(starts(9), 5, Some(ME), (8, 5))),
+            ("more starts than are shown", shown(starts(99), 5, Some(ME), (8, 5))),
+            ("an end torn off that was never acknowledged", {
+                shown(starts(4), 5, Some(ME), (8, 5))
+            }),
+            ("a log that grew", shown(starts(4), 5, Some(ME), (12, 5))),
+            ("a later term, with another vote", shown(starts(4), 6, Some(OTHER), (8, 5))),
+            ("truncated by a leader of a later term", shown(starts(4), 6, None, (6, 6))),
+        ] {
+            assert_eq!(remembered().judge(ME, &standing), Ok(()), "{what}");
+        }
+        let never_voted = Remembered { voted_in: Term::ZERO, ..remembered() };
+        let elsewhere = shown(starts(4), 5, Some(OTHER), (8, 5));
+        assert_eq!(never_voted.judge(ME, &elsewhere), Ok(()));
+        // A store that never promised anything may be replaced.
+        let idle = Remembered::of(&lineage(100, 3));
+        assert_eq!(idle.judge(ME, &shown(lineage(200, 1), 0, None, (0, 0))), Ok(()));
+    }
+
+    #[test]
+    fn each_loss_is_found_and_only_what_was_shown_can_be_it() {
+        let (five, eight) = (Term::new(5), Index::new(8));
+        let (voted, end) = (Some(ME), (8, 5));
+        let mut branch = lineage(100, 2).started(start(999));
+        let here = shown(branch.clone(), 5, voted, end);
+        branch = branch.started(start(1000));
+        for (standing, loss) in [
+            (
+                shown(lineage(200, 9), 9, voted, (9, 9)),
+                Loss::MadeAnew { term: five, acknowledged: eight },
+            ),
+            (shown(lineage(100, 2), 9, voted, (9, 9)), Loss::OlderCopy { shown: 2, remembered: 3 }),
+            (here, Loss::OtherStart { count: 3 }),
+            (shown(branch, 9, voted, (9, 9)), Loss::OtherStart { count: 3 }),
+            (
+                shown(lineage(100, 4), 4, voted, end),
+                Loss::LowerTerm { shown: Term::new(4), remembered: five },
+            ),
+            (shown(lineage(100, 4), 5, None, end), Loss::Vote { term: five }),
+            (shown(lineage(100, 4), 5, Some(OTHER), end), Loss::Vote { term: five }),
+            (
+                shown(lineage(100, 4), 5, voted, (7, 5)),
+                Loss::Entries { shown: LogId::new(Index::new(7), five), acknowledged: eight },
+            ),
+        ] {
+            assert_eq!(remembered().judge(ME, &standing), Err(loss.clone()));
+            assert!(standing.can_lack(ME, &loss), "{loss}");
+            let honest = shown(lineage(100, 1), 7, voted, (20, 7));
+            let knows = matches!(loss, Loss::MadeAnew { .. });
+            assert_eq!(honest.can_lack(ME, &loss), knows, "a lie about it: {loss}");
+        }
+    }
+
+    #[test]
+    fn forgotten_terms_are_not_held_against_a_mended_node_and_its_store_is_known() {
+        let mut row = remembered();
+        row.forget_terms();
+        let mended = shown(lineage(100, 4), 1, None, (0, 0));
+        assert_eq!(row.judge(ME, &mended), Ok(()));
+        assert!(row.judge(ME, &shown(lineage(200, 1), 0, None, (0, 0))).is_err());
+        assert!(row.judge(ME, &shown(lineage(100, 2), 9, None, (9, 9))).is_err());
+    }
 }

@@ -2,10 +2,13 @@
 //! reached, or when all others are in one that this node does not believe.
 //!
 //! To raise a term is always safe: a node that starts in a higher one has promised nothing in it. To lower
-//! it takes votes back, so it is only done where the term is impossible beside the node's own log, and
+//! it, or to set the one that it is in, takes votes back, so it is only done where the term is impossible beside the node's own log, and
 //! only to one so far beyond the last entry that no term in which this node can really have voted lies
 //! above it. Whatever was committed in the impossible terms is in the logs of a quorum, and a node with
 //! such an entry is not lowered: so those that are cannot elect anybody without it.
+//!
+//! The others remember the impossible term of a node, and would refuse it for good once it is mended. So a
+//! node that is lowered forgets the terms of its peers as well; which folders are theirs it still knows.
 
 use thiserror::Error;
 
@@ -13,7 +16,7 @@ use super::error::StoreError;
 use super::segment::{Appender, State};
 use super::writer::Store;
 use crate::limits::{TERM_JUMP_MAX, TERM_REPAIR_MARGIN};
-use crate::raft::HardState;
+use crate::raft::{HardState, Remembered};
 use crate::types::Term;
 
 /// The highest term that can be set: half of all there are stay for elections.
@@ -65,6 +68,9 @@ impl Store {
         let lowest = Term::new(last.get().saturating_add(TERM_REPAIR_MARGIN));
         let term = term.unwrap_or(lowest);
         check(current, last, term, lowest)?;
+        if term < current {
+            self.remembered.values_mut().for_each(Remembered::forget_terms);
+        }
         self.put(HardState { current_term: term, voted_for: None })?;
         self.start_writer(|_| ()).close()?;
         Ok((current, term))
@@ -81,7 +87,7 @@ impl Store {
         }
         let active = state(self);
         self.appender.write(None, &[], &active)?;
-        self.meta.update(|record| record.hard_state = hard_state)?;
+        self.meta.remember(&self.remembered, |record| record.hard_state = hard_state)?;
         self.hard_state = hard_state;
         Ok(())
     }
@@ -91,7 +97,8 @@ fn check(current: Term, last: Term, term: Term, lowest: Term) -> Result<(), SetT
     if term > TERM_MAX {
         return Err(SetTermError::TooHigh);
     }
-    if term >= current {
+    // The same term again would still forget its vote.
+    if term > current {
         return Ok(());
     }
     if current.get() - last.get() <= TERM_JUMP_MAX {
@@ -105,7 +112,9 @@ fn check(current: Term, last: Term, term: Term, lowest: Term) -> Result<(), SetT
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Folder;
     use super::*;
+    use crate::types::{Index, NodeId};
 
     fn may(current: u64, last: u64, term: u64) -> bool {
         let lowest = Term::new(last.saturating_add(TERM_REPAIR_MARGIN));
@@ -116,6 +125,7 @@ mod tests {
     fn a_term_is_raised_always_and_lowered_only_where_it_is_impossible() {
         assert!(may(5, 5, 6) && may(5, 1, TERM_MAX.get()));
         assert!(!may(5, 5, TERM_MAX.get() + 1));
+        assert!(!may(5, 5, 5), "a vote of term 5 would be forgotten");
         assert!(!may(5, 1, 4), "a vote of term 5 would be forgotten");
         let plausible = 7 + TERM_JUMP_MAX;
         assert!(!may(plausible, 7, 7 + TERM_REPAIR_MARGIN));
@@ -123,5 +133,32 @@ mod tests {
         assert!(!may(plausible + 1, 7, 6 + TERM_REPAIR_MARGIN));
         assert!(may(u64::MAX, 7, 7 + TERM_REPAIR_MARGIN));
         assert!(!may(u64::MAX, u64::MAX - 1, 7), "it has entries of such a term");
+    }
+
+    #[test]
+    fn a_lowered_node_forgets_the_terms_of_its_peers_and_not_their_stores() {
+        let folder = Folder::with_store();
+        let peer = NodeId::new(2).unwrap();
+        let row = Remembered {
+            starts: 3,
+            term: TERM_MAX,
+            voted_in: TERM_MAX,
+            acknowledged_in: TERM_MAX,
+            acknowledged: Index::new(4),
+            ..Remembered::default()
+        };
+        let store = folder.try_open().unwrap().0;
+        let writer = store.start_writer(|_| ());
+        writer.remember([(peer, row)]);
+        writer.close().unwrap();
+        let store = folder.try_open().unwrap().0;
+        store.set_term(Some(TERM_MAX)).unwrap();
+        let store = folder.try_open().unwrap().0;
+        assert_eq!(store.remembered()[&peer], row, "a raised one keeps all");
+        store.set_term(None).unwrap();
+        let forgotten = folder.try_open().unwrap().0.remembered()[&peer];
+        let (term, none) = (Term::new(1), Term::ZERO);
+        let owed = Remembered { term, voted_in: none, acknowledged_in: none, ..row };
+        assert_eq!(forgotten, owed);
     }
 }
