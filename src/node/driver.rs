@@ -226,7 +226,8 @@ impl Driver {
 
     fn on_peer(&mut self, from: PeerProcess, message: PeerMessage) {
         let PeerProcess { node: from, start } = from;
-        let heard = self.memory().hear(from, start, &message.message);
+        let believed = self.replica.raft().believed(&message.message);
+        let heard = self.memory().hear(from, start, believed);
         match heard {
             Heard::Former => return,
             Heard::First => self.handle(Event::Restarted { peer: from }),

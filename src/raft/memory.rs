@@ -86,14 +86,14 @@ impl Memory {
         met.is_some_and(|met| met.lineage.newest() == start)
     }
 
-    /// Notes what a message claims. Says whose it is.
-    pub fn hear(&mut self, from: NodeId, start: Incarnation, message: &Message) -> Heard {
+    /// Notes what a message claims, if it is believed: see `Raft::believed`. Says whose it is.
+    pub fn hear(&mut self, from: NodeId, start: Incarnation, message: Option<&Message>) -> Heard {
         if !self.has_met(from, start) {
             return Heard::Former;
         }
         let known = self.peers.get_mut(&from).expect("it was met");
-        let claim = Claim::of(message);
-        if claim.term > Term::ZERO {
+        let claim = message.map(Claim::of).filter(|claim| claim.term > Term::ZERO);
+        if let Some(claim) = claim {
             known.note(&claim);
         }
         let met = known.met.as_mut().expect("it was met");
@@ -180,5 +180,29 @@ impl Claim {
             Message::RequestVote(_) | Message::AppendEntries(_) | Message::TimeoutNow(_) => {}
         }
         claim
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{PreVote, RequestVoteResponse};
+    use super::*;
+
+    #[test]
+    fn what_is_not_believed_is_not_remembered() {
+        let (peer, start) = (NodeId::new(2).unwrap(), Incarnation::new(7));
+        let mut memory = Memory::new(NodeId::new(1).unwrap(), &BTreeMap::new(), 10);
+        memory.meet(peer, &Lineage::new(Incarnation::new(6)).started(start));
+        assert_eq!(memory.hear(peer, start, None), Heard::First, "it was heard all the same");
+        assert_eq!(memory.take_changes(), []);
+        let term = Term::new(u64::MAX);
+        let names = Message::PreVote(PreVote { term, last_log_id: crate::types::LogId::ZERO });
+        assert_eq!(memory.hear(peer, start, Some(&names)), Heard::Again);
+        assert_eq!(memory.take_changes(), [], "it names a term that it is not in");
+        let term = Term::new(3);
+        let vote = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true });
+        memory.hear(peer, start, Some(&vote));
+        let [(_, row)] = memory.take_changes()[..] else { panic!("a vote is remembered") };
+        assert_eq!((row.term, row.voted_in, row.start), (term, term, start));
     }
 }

@@ -3,7 +3,8 @@
 //! A peer is known by its certificate, so such a message comes from a stolen key, a damaged memory or a
 //! bug. It must not end this node, and above all it must not get onto its disk: a term is for ever, and
 //! one message of the last term that there is would leave the whole cluster without an election.
-//! Everything that comes is looked at here before anything is made of it, and refused loudly.
+//! Everything that comes is looked at here before anything is made of it, and refused loudly: nor is it
+//! remembered of the peer, or taken for a contradiction with what this node has.
 
 use super::border::{Implausible, Notice};
 use super::machine::Raft;
@@ -23,6 +24,12 @@ impl Raft {
         let Some(what) = self.implausible(message) else { return false };
         self.notice(Notice::Refused { from, term: message.term(), what });
         true
+    }
+
+    /// The message, unless nobody can have said it. Whoever makes anything of messages before the core
+    /// does, remembers them or holds them against this node, asks here first.
+    pub fn believed<'a>(&self, message: &'a Message) -> Option<&'a Message> {
+        self.implausible(message).is_none().then_some(message)
     }
 
     fn implausible(&self, message: &Message) -> Option<Implausible> {
@@ -140,6 +147,7 @@ mod tests {
     #[track_caller]
     fn assert_refused(mut raft: Raft, message: Message, what: Implausible) {
         let (before, term) = (raft.hard_state(), message.term());
+        assert_eq!(raft.believed(&message), None);
         let effects = hear(&mut raft, message);
         let refused = Effect::Notice(Notice::Refused { from: node(2), term, what });
         assert_eq!(effects, [refused], "it changes nothing, writes nothing, answers nothing");
@@ -156,6 +164,7 @@ mod tests {
             }
         }
         for message in all(highest) {
+            assert_eq!(follower(MINE).believed(&message), Some(&message));
             let effects = hear(&mut follower(MINE), message);
             let refused =
                 |effect: &Effect| matches!(effect, Effect::Notice(Notice::Refused { .. }));

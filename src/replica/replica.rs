@@ -589,6 +589,10 @@ impl From<Contradiction> for Refused {
 /// Messages of other nodes.
 impl Replica {
     fn on_peer(&mut self, from: NodeId, message: &PeerMessage) {
+        if self.raft.believed(&message.message).is_none() {
+            // The core refuses it, and says so.
+            return self.step(Input::Receive { from, message: message.message.clone() });
+        }
         let has_changed = self.clocks.heard(from, message.clock, self.now);
         self.maybe_tell_clocks(has_changed);
         match self.with_entries(from, message) {

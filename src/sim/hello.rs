@@ -25,7 +25,8 @@ impl World {
             return false;
         }
         let Some(receiver) = &mut self.machine(to).process else { return false };
-        match receiver.memory.hear(from.0, from.1, message) {
+        let believed = receiver.replica.raft().believed(message);
+        match receiver.memory.hear(from.0, from.1, believed) {
             Heard::First => {
                 self.input(to, replica::Event::Restarted { peer: from.0 });
                 true

@@ -81,12 +81,27 @@ impl Law for LogMatching {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::replica::Action;
+    use crate::types::Term;
 
     /// Two logs with the same terms and, from the second entry on, different records.
     fn twins() -> (Log, Log) {
         let mut other = Log::of(&[1]).salted("!");
         other.extend(&[1, 1]);
         (Log::of(&[1, 1, 1]), other)
+    }
+
+    #[test]
+    fn what_nobody_can_have_said_is_no_contradiction() {
+        let contradicts = |term| {
+            let mut replica = follower(1, &Log::of(&[1, 1]), 2, 2);
+            let other = LogId::new(Index::new(2), Term::new(2));
+            hear(&mut replica, node(2), heartbeat(term, other).message);
+            let actions = replica.take_actions();
+            actions.iter().any(|action| matches!(action, Action::Contradiction(_)))
+        };
+        assert!(contradicts(3));
+        assert!(!contradicts(u64::MAX));
     }
 
     #[test]
