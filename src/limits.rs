@@ -171,10 +171,13 @@ pub const LINEAGE_STARTS_MAX: usize = 32;
 
 /// A peer's start is held against other starts of the same folder once it has stood for so long, or
 /// has voted, led or followed: longer than it takes a peer that knows better to end it.
-pub const PEER_COUNTS_AFTER: Duration = Duration::from_secs(2);
+///
+/// Longer than [`TWIN_PATIENCE`] too: a copy that is about to end must not count.
+pub const PEER_COUNTS_AFTER: Duration = Duration::from_secs(8);
 
-/// A process that is told for so long that another with its name runs at its configured address is
-/// a copy. A former process of its own is gone for its peers after their idle timeout.
+/// A process that is told for so long that another with its name is connected, while it comes from
+/// elsewhere than the configured address, is a copy. A former process of its own is gone for its peers
+/// after their idle timeout.
 pub const TWIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes received from peers that the node has not handled yet, and as many from clients: those of
@@ -704,6 +707,7 @@ const _: () = {
     );
     assert!(READ_STALL.as_millis() >= 5 * SEGMENT_WAIT.as_millis());
     assert!(TWIN_PATIENCE.as_millis() >= 2 * PEER_IDLE_TIMEOUT.as_millis());
+    assert!(PEER_COUNTS_AFTER.as_millis() > TWIN_PATIENCE.as_millis());
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
     // Who is dialled never gives up before who dials does.

@@ -32,14 +32,6 @@ pub struct Expelled {
     pub loss: Loss,
 }
 
-/// The process of a peer that is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Connected {
-    pub(super) incarnation: Incarnation,
-    /// Where it is.
-    pub(super) address: SocketAddr,
-}
-
 /// What this node has with one peer.
 pub(super) struct Acquaintance {
     me: Arc<LocalNode>,
@@ -71,12 +63,13 @@ impl Acquaintance {
         Self { me, peer, home, memory, expelled, twin_since, told, told_addresses }
     }
 
-    /// Whether a process is taken for the peer that is at this address, and whether it was dialled.
+    /// Whether a process is taken for the peer that is at this address, and whether it was dialled;
+    /// `current` is the process that is connected.
     pub(super) fn judge(
         &mut self,
         introduction: &Introduction,
         (address, dialled): (SocketAddr, bool),
-        current: Option<Connected>,
+        current: Option<Incarnation>,
     ) -> Result<(), Refusal> {
         if dialled {
             self.home = Some(address);
@@ -95,7 +88,7 @@ impl Acquaintance {
         &self,
         introduction: &Introduction,
         address: SocketAddr,
-        current: Option<Connected>,
+        current: Option<Incarnation>,
     ) -> Result<(), Refusal> {
         let names = |introduction: &Introduction| introduction.members.keys().copied().collect();
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
@@ -107,12 +100,10 @@ impl Acquaintance {
         let memory = self.memory.lock().expect(UNPOISONED);
         memory.judge(self.peer, &introduction.standing).map_err(Refusal::Lost)?;
         // NB: a node may well come from elsewhere than it is configured, through a NAT say. Only
-        // beside another process that is where it should be it is one too many.
-        let is_twin = current.is_some_and(|current| {
-            current.incarnation != introduction.incarnation()
-                && Some(current.address) == self.home
-                && Some(address) != self.home
-        });
+        // beside another process that stays connected it is one too many. Where that one is proves
+        // nothing: a peer that always dials is never seen at its home.
+        let is_other = current.is_some_and(|current| current != introduction.incarnation());
+        let is_twin = is_other && Some(address) != self.home;
         if is_twin { Err(Refusal::Twin) } else { Ok(()) }
     }
 
@@ -141,7 +132,7 @@ impl Acquaintance {
     /// The peer has refused this node.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         match refusal {
-            Refusal::Lost(loss) => self.expel(loss.clone()),
+            Refusal::Lost(loss) => self.on_lost(loss),
             Refusal::Twin => {
                 let since = *self.twin_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= TWIN_PATIENCE {
@@ -150,6 +141,16 @@ impl Acquaintance {
             }
             // Somebody corrects one of the files.
             Refusal::Members { .. } => {}
+        }
+    }
+
+    /// This node takes no peer's mere word for it: that word has to be of what this node has shown.
+    fn on_lost(&self, loss: &Loss) {
+        let by = self.peer;
+        if self.me.introduction.standing.can_lack(by, loss) {
+            self.expel(loss.clone());
+        } else {
+            warn!(peer = %by, "{by} refuses this node for what is not true of it: {loss}");
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::acquaintance::{Acquaintance, Connected, Expelled, SharedMemory};
+use super::acquaintance::{Acquaintance, Expelled, SharedMemory};
 use super::endpoint::{Connection, Endpoint};
 use super::inbound::{Inbound, PeerProcess};
 use super::link::{self, Link, LinkError};
@@ -241,13 +241,6 @@ struct Current {
     task: AbortOnDropHandle<LinkError>,
 }
 
-impl Current {
-    fn connected(&self) -> Connected {
-        let address = self.connection.remote_address();
-        Connected { incarnation: self.is.incarnation, address }
-    }
-}
-
 type Dial = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
 
 impl Keeper {
@@ -301,7 +294,7 @@ impl Keeper {
     fn consider(&mut self, link: Link, dialled_by: NodeId) -> bool {
         let from = link.connection.remote_address();
         let from = (from, dialled_by == self.me.node);
-        let connected = self.current.as_ref().map(Current::connected);
+        let connected = self.current.as_ref().map(|current| current.is.incarnation);
         if let Err(refusal) = self.acquaintance.judge(&link.introduction, from, connected) {
             link.connection.refuse(&refusal.to_bytes());
             return false;
