@@ -1,7 +1,7 @@
 //! One node as a process: from its folder to its last word.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -163,10 +163,22 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     endpoint.close();
     endpoint.closed(limits::CONNECT_TIMEOUT).await;
     let closed = tokio::task::spawn_blocking(move || writer.close()).await;
-    closed.expect("a panic ends the process")?;
-    let node = config.node;
+    finish(&data, config.node, end, closed.expect("a panic ends the process"))
+}
+
+/// The node's last word. If it must not go on, that is why it ends, however its store was closed.
+fn finish(
+    data: &Path,
+    node: NodeId,
+    end: End,
+    closed: Result<(), StoreError>,
+) -> Result<(), RunError> {
+    if let (End::Contradicted(_) | End::Expelled(_), Err(error)) = (&end, &closed) {
+        tracing::warn!(%node, "the store was not closed: {error}");
+    }
     match end {
         End::Stopped => {
+            closed?;
             tracing::info!(%node, "stopped");
             Ok(())
         }
@@ -176,7 +188,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
             let is_for_good = loss != Loss::Twin;
             let error = RunError::Expelled { node, by, loss };
             if is_for_good {
-                refused::write(&data, &error.to_string());
+                refused::write(data, &error.to_string());
             }
             Err(error)
         }
@@ -269,7 +281,7 @@ async fn unless_stopped<T: Send + 'static>(
 
 /// Opens the store; makes it first if the folder was never started.
 fn open_store(
-    data: &std::path::Path,
+    data: &Path,
     config: &NodeConfig,
     start: Incarnation,
     lock: store::FolderLock,
@@ -342,5 +354,24 @@ fn options(config: &NodeConfig) -> replica::Options {
         sessions_max: limits::SESSIONS_MAX,
         proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
         reserve_bytes: limits::DISK_RESERVE_BYTES + 2 * config.segment_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_node_must_not_go_on_is_said_however_its_store_was_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, by) = (NodeId::new(2).unwrap(), NodeId::new(1).unwrap());
+        let broken = || Err(StoreError::Missing { folder: folder.path().to_owned() });
+        let finish = |end| finish(folder.path(), node, end, broken());
+        assert!(matches!(finish(End::Stopped), Err(RunError::Store(_))));
+        assert_eq!(refused::earlier(folder.path()), None);
+        let loss = Loss::OlderCopy { shown: 1, remembered: 2 };
+        let error = finish(End::Expelled(Expelled { by, loss })).unwrap_err();
+        assert_eq!(error.exit_code(), 6);
+        assert_eq!(refused::earlier(folder.path()), Some(error.to_string()));
     }
 }
