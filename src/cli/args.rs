@@ -428,11 +428,11 @@ pub(super) enum Registry {
 #[derive(Clone, Debug, Args)]
 pub(super) struct RegistryForget {
     /// The term
-    #[arg(long, value_name = "TERM")]
+    #[arg(long, env = "ANNAL_TERM", value_name = "TERM")]
     pub(super) term: u64,
 
     /// All later terms as well
-    #[arg(long)]
+    #[arg(long, env = "ANNAL_AND_LATER")]
     pub(super) and_later: bool,
 
     #[command(flatten)]
