@@ -489,8 +489,9 @@ pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 pub const CLIENT_DIAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest that a question goes unanswered before another one is put beside it: each is given twice
-/// the time of the one before, so that a slow network and a dead connection both come to an end.
-pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(8);
+/// the time of the one before, up to this, so that a slow network and a dead connection both come to an
+/// end, and a network that was healed is noticed soon.
+pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a client that looks for the leader tries to reach it itself, when others say who it is,
 /// before it goes by way of one of these: longer than they name one that is dead.

@@ -432,7 +432,8 @@ pub(super) struct RegistryForget {
     pub(super) term: u64,
 
     /// All later terms as well
-    #[arg(long, env = "ANNAL_AND_LATER")]
+    #[arg(long, env = "ANNAL_AND_LATER", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::SetTrue)]
     pub(super) and_later: bool,
 
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! What the lock file may hold: licences, sources, crates that must not come in, and versions twice.
 //!
 //! The checks of `cargo deny` that need nothing but the lock file, as a table with a reason beside
-//! each exception, over what is compiled on Linux. (`cargo deny` itself takes longer to build than
-//! the rest of the gate takes to run; where it is installed, `.ci/run` has it ask for advisories.)
+//! each exception, over what is compiled on Linux. (`cargo deny` itself would have to be compiled on each
+//! fresh machine; where it is installed, `.ci/run` has it ask for advisories.)
 
 use std::collections::BTreeMap;
 use std::path::Path;
