@@ -457,7 +457,7 @@ pub(super) mod tests {
     use crate::raft::{AppendEntries, Message};
     use crate::raft::{HardState, Lineage, Memory, Standing};
     use crate::types::{Index, LogId, Term};
-    use crate::wire::{Frame, PeerHello, PeerWelcome};
+    use crate::wire::{Frame, PeerHello, PeerWelcome, Refusal};
 
     pub(in super::super) fn node(number: u16) -> NodeId {
         NodeId::new(number).unwrap()
@@ -786,14 +786,17 @@ pub(super) mod tests {
         name: &str,
         hellos: &[PeerHello],
     ) -> (Connection, Vec<Stream>) {
+        say_from(&certificates.client(name), to, hellos).await
+    }
+
+    async fn say_from(
+        from: &Endpoint,
+        to: &Running,
+        hellos: &[PeerHello],
+    ) -> (Connection, Vec<Stream>) {
         let expect = Expect { role: CertificateRole::Node, name: Some("n1".to_owned()) };
-        let connection = super::super::testing::connect(
-            &certificates.client(name),
-            &to.endpoint,
-            &expect,
-            Protocol::Peer,
-        )
-        .await;
+        let connection =
+            super::super::testing::connect(from, &to.endpoint, &expect, Protocol::Peer).await;
         let mut streams = Vec::new();
         for hello in hellos {
             let mut stream = connection.open().await.unwrap();
@@ -859,24 +862,49 @@ pub(super) mod tests {
         assert_eq!(soon(silent.closed()).await, Problem::Closed(Close::TimedOut));
     }
 
+    /// The two hellos of a process of node 2.
+    fn hellos_of(incarnation: u64) -> [PeerHello; 2] {
+        let hello = PeerHello { introduction: introduction(incarnation), ..hello(2) };
+        [hello.clone(), hello]
+    }
+
     #[tokio::test]
     async fn a_second_process_takes_over_and_the_first_stays_out() {
         let certificates = Certificates::of(1);
-        let (first, _nobody) = lonely(&certificates);
-        let of = |incarnation| {
-            let hello = PeerHello { introduction: introduction(incarnation), ..hello(2) };
-            [hello.clone(), hello]
-        };
-        let (old, _old_stream) = say(&certificates, &first, "n2", &of(21)).await;
+        let (first, nobody) = lonely(&certificates);
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let home = Endpoint::server(address, &certificates.of_holder("n2"), &[Protocol::Peer]);
+        let home = home.unwrap();
+        let (old, _old_stream) = say_from(&home, &first, &hellos_of(21)).await;
         becomes(&first.peers, 2, connection(21, 2)).await;
-        let (new, _new_stream) = say(&certificates, &first, "n2", &of(22)).await;
+        let (new, _new_stream) = say_from(&home, &first, &hellos_of(22)).await;
         becomes(&first.peers, 2, connection(22, 2)).await;
         let superseded = Problem::Closed(Close::Superseded);
         assert_eq!(soon(old.closed()).await, superseded);
-        let (straggler, _stream) = say(&certificates, &first, "n2", &of(21)).await;
+        let (straggler, _stream) = say_from(&home, &first, &hellos_of(21)).await;
         assert_eq!(soon(straggler.closed()).await, superseded);
         assert!(!new.is_closed());
         first.peers.close();
         assert_eq!(soon(new.closed()).await, Problem::Closed(Close::Stopping));
+    }
+
+    #[tokio::test]
+    async fn beside_one_that_is_connected_another_has_to_come_from_home() {
+        let certificates = Certificates::of(1);
+        let (first, _nobody) = lonely(&certificates);
+        let (old, _old_stream) = say(&certificates, &first, "n2", &hellos_of(21)).await;
+        becomes(&first.peers, 2, connection(21, 2)).await;
+        let (twin, _twin_stream) = say(&certificates, &first, "n2", &hellos_of(22)).await;
+        soon(twin.closed()).await;
+        let told = twin.refusal().and_then(|bytes| Refusal::from_bytes(&bytes));
+        assert_eq!(told, Some(Refusal::Twin));
+        assert!(!old.is_closed());
+        // Once that one is gone, anywhere is good enough.
+        old.close(Close::Done);
+        let mut state = first.peers.shared.handles[&node(2)].state.clone();
+        soon(state.wait_for(Option::is_none)).await.unwrap();
+        let _new = say(&certificates, &first, "n2", &hellos_of(22)).await;
+        becomes(&first.peers, 2, connection(22, 2)).await;
     }
 }
