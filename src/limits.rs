@@ -70,7 +70,7 @@ pub const OFFSET_KEY_ENTRIES: u64 = 64;
 pub const PLACES_AHEAD: usize = 32;
 
 /// Bytes that a node keeps free on its disk, besides twice the size of a segment: below them no
-/// records are taken, below half of them no entries. What a follower has accepted by then (messages
+/// records are taken, below half of them no entries but the first of each term. What a follower has accepted by then (messages
 /// of 1 MiB, 32 on their way, and what sled writes besides) fits into a quarter; a start, which
 /// copies a segment of about its size and a half, into the second segment.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;

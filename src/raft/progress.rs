@@ -86,8 +86,18 @@ impl Progress {
     /// Whether another message with entries may go out. To a follower that takes none it may not:
     /// its answers to heartbeats say when that is over.
     pub fn may_send(&self) -> bool {
+        self.disk_full.is_none_or(|full| full.takes_entries()) && self.is_free()
+    }
+
+    /// Whether this is a follower that takes nothing but what opens a term, and such may go out.
+    pub fn may_send_openings(&self) -> bool {
+        let takes = |full: DiskFull| !full.takes_entries() && full.takes_openings();
+        self.disk_full.is_some_and(takes) && self.is_free()
+    }
+
+    /// Whether what is on its way allows for another message.
+    fn is_free(&self) -> bool {
         self.fetching.is_none()
-            && self.disk_full.is_none_or(|full| full.takes_entries())
             && match &self.state {
                 State::Probe { outstanding } => outstanding.is_none(),
                 State::Replicate { in_flight } => {
@@ -103,7 +113,7 @@ impl Progress {
     /// Notes that entries up to `last` were sent; `last` is `next_index - 1` if there were none.
     pub fn on_sent(&mut self, last: Index) {
         assert!(last >= self.next_index.previous(), "{last} was sent before");
-        assert!(self.may_send());
+        assert!(self.may_send() || self.may_send_openings());
         match &mut self.state {
             State::Probe { outstanding } => {
                 *outstanding = Some(last);

@@ -112,6 +112,10 @@ impl Raft {
             let next = progress.next_index;
             let probing = matches!(progress.state, State::Probe { .. });
             let is_silent = progress.silent_ticks >= silent;
+            if progress.may_send_openings() {
+                let through = self.openings_end(next);
+                return through.into_iter().for_each(|through| self.send_batch(to, through));
+            }
             if !progress.may_send() || (next > last && !probing) {
                 return;
             }
@@ -426,7 +430,7 @@ impl Raft {
             {
                 self.truncate_unasked(prev_log_id.index.next());
             }
-            let entries = self.within_space(prev_log_id.index, entries);
+            let entries = self.within_space(prev_log_id, entries);
             let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
             let last = self.log.last().index;

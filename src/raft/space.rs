@@ -1,23 +1,27 @@
 //! Full disks: what a node still takes whose disk has no room to spare, and what its leader does.
 //!
 //! ```text
-//!   free bytes      ◀── needed / 2 ──▶◀── needed / 2 ──▶◀── the rest ──
-//!                        takes no           takes what        takes
-//!                        entry              its leader has    all
-//!                        └── a leader takes no records ──┘
+//!   free bytes   ◀─ needed / 4 ─▶◀─ needed / 4 ─▶◀─ needed / 2 ─▶◀─ the rest ─
+//!                  takes no        takes what      takes what      takes
+//!                  entry           opens a term    its leader has  all
+//!                  └───────── a leader takes no records ────────┘
 //! ```
 //!
 //! What is left below is for what must go on: votes, the first entries of new leaders, the end of a
 //! truncation, a restart. A node says in its answers that its disk is full. A leader takes clients'
 //! records as long as it has room itself and, with it, a quorum of those that it hears has; without
 //! room, and where a quorum of the others has some, it hands over.
+//!
+//! The first entry of a term goes where no other does, since without it nobody leads and no read is
+//! answered. Each is small; only elections without end could fill a quarter of the reserve with them.
 
 use serde::{Deserialize, Serialize};
 
+use super::election::SMALL_ENTRY_BYTES;
 use super::machine::Raft;
 use super::message::EntryInfo;
 use crate::marks::{Mark, hit};
-use crate::types::{Index, NodeId};
+use crate::types::{Index, LogId, NodeId, Term};
 
 /// A disk with less room than its node wants to keep free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +37,16 @@ impl DiskFull {
     pub fn takes_entries(&self) -> bool {
         self.free_bytes >= self.needed_bytes / 2
     }
+
+    /// Whether its node still takes the small first entries of terms.
+    pub fn takes_openings(&self) -> bool {
+        self.free_bytes >= self.needed_bytes / 4
+    }
+}
+
+/// Whether an entry is the first of its term, after one of term `before`, and small: a new leader's.
+fn opens_term(before: Term, entry: &EntryInfo) -> bool {
+    entry.term > before && entry.bytes <= SMALL_ENTRY_BYTES
 }
 
 impl Raft {
@@ -73,19 +87,35 @@ impl Raft {
         }
     }
 
-    /// The entries after `prev` that this node can take: on a full disk, those that it has.
-    pub(super) fn within_space(&self, prev: Index, mut entries: Vec<EntryInfo>) -> Vec<EntryInfo> {
-        if self.disk_full.is_none_or(|full| full.takes_entries()) {
+    /// The entries after `prev` that this node can take: on a full disk, those that it has, and then
+    /// those that open a term.
+    pub(super) fn within_space(&self, prev: LogId, mut entries: Vec<EntryInfo>) -> Vec<EntryInfo> {
+        let Some(full) = self.disk_full.filter(|full| !full.takes_entries()) else {
             return entries;
-        }
-        let indexes = (prev.next().get()..).map(Index::new);
-        let is_here =
-            |(index, entry): &(Index, &EntryInfo)| self.log.term_at(*index) == Some(entry.term);
-        let count = indexes.zip(&entries).take_while(is_here).count();
+        };
+        let mut before = prev.term;
+        let indexes = (prev.index.next().get()..).map(Index::new);
+        let fits = |(index, entry): &(Index, &EntryInfo)| {
+            let is_here = self.log.term_at(*index) == Some(entry.term);
+            let before = std::mem::replace(&mut before, entry.term);
+            is_here || (full.takes_openings() && opens_term(before, entry))
+        };
+        let count = indexes.zip(&entries).take_while(fits).count();
         if count < entries.len() {
             hit(Mark::NoRoomForEntries);
             entries.truncate(count);
         }
         entries
+    }
+
+    /// The last of the entries from `next` on that each open a term, if they are at hand.
+    pub(super) fn openings_end(&self, next: Index) -> Option<Index> {
+        let is_at_hand = next >= self.log.window_first();
+        let indexes = (next.get()..=self.log.last().index.get()).map(Index::new);
+        let openings = indexes.take_while(|index| {
+            let before = self.log.id_at(index.previous()).term;
+            opens_term(before, &self.log.info_at(*index))
+        });
+        if is_at_hand { openings.last() } else { None }
     }
 }

@@ -10,6 +10,9 @@ const SEEDS: u64 = 10;
 /// Less than a node wants to keep free, and enough to take what its leader has.
 const LITTLE: u64 = 200 << 10;
 
+/// Less than half of that, and enough for the first entries of terms.
+const VERY_LITTLE: u64 = 100 << 10;
+
 /// Enough for votes, and for nothing else.
 const NEXT_TO_NOTHING: u64 = 20 << 10;
 
@@ -85,6 +88,29 @@ fn without_room_nothing_is_taken_and_all_else_goes_on() {
         lab.wait_until(SERVED, "a quorum has room", |lab| lab.is_answered(Lab::CLERK));
         let starts: u64 = lab.nodes().into_iter().map(|node| lab.starts(node)).sum();
         assert_eq!(starts, 4, "nobody died of it");
+    });
+}
+
+#[test]
+fn with_less_than_half_of_the_reserve_a_new_leader_is_ready() {
+    in_worlds(3, SEEDS, |lab| {
+        lab.append("one");
+        lab.agree();
+        for node in lab.nodes() {
+            lab.leave_room(node, VERY_LITTLE);
+        }
+        lab.run_for(NOTICED + TIMEOUT);
+        let leader = lab.elect_by_all();
+        lab.ask(Lab::CLERK, "two");
+        refuses(lab, leader);
+        lab.crash(leader);
+        let successor = lab.elect_by_all();
+        assert_ne!(successor, leader);
+        refuses(lab, successor);
+        lab.start(leader);
+        refuses(lab, successor);
+        lab.nodes().into_iter().for_each(|node| lab.make_room(node));
+        lab.wait_until(SERVED, "there is room", |lab| lab.is_answered(Lab::CLERK));
     });
 }
 
