@@ -58,7 +58,7 @@ const HUNTS: &[Hunt] = &[
     hunt(30, &["I8"], 50),
     hunt_in(32, &["I18"], 300, Template::Isolated),
     hunt_in(33, &["I18"], 100, Template::DeafLeader),
-    hunt_in(34, &["I18"], 50, Template::SlowDisks),
+    hunt_in(34, &["I18"], 300, Template::SlowDisks),
     hunt(35, &["I21"], 100),
     hunt(36, &["I10"], 100),
     hunt(37, &["I18"], 100),
