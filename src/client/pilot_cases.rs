@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backoff::Jitter;
 use super::moment::Moment;
 use super::pilot::{Action, Fate, Names, Pilot};
+use super::read::{Consistency, ReadOptions};
+use super::read_pilot::{ReadAction, ReadPilot};
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Silence};
 use super::session::LaneNumber;
@@ -84,6 +87,8 @@ impl Flight {
 
     fn tick(&mut self, at: u64) -> Vec<Action> {
         self.pilot.on_time(ms(at), &mut self.beliefs);
+        let wake_at = self.pilot.wake_at();
+        assert!(wake_at.is_none_or(|wake_at| wake_at > ms(at)), "{wake_at:?} is over at {at} ms");
         self.pilot.take_actions()
     }
 
@@ -372,4 +377,53 @@ fn a_leader_that_is_known_is_used_at_once_and_left_when_its_stream_ends() {
     assert_eq!(flight.beliefs.route.leader(), believed);
     let actions = flight.tick(30);
     assert!(matches!(actions[..], [.., Action::Open { node, .. }] if node == n(1)), "{actions:?}");
+}
+
+/// It was waited for again and again, with no pause.
+#[test]
+fn a_suspect_that_takes_its_word_back_is_not_waited_for() {
+    let mut flight = Flight::sending();
+    flight.asks(150);
+    flight.welcome(151, LINK, &welcome(1, Role::Leader, 1, Some(1)));
+    flight.welcome(152, LINK, &welcome(1, Role::Follower, 2, Some(3)));
+    for at in 152..3_000 {
+        flight.tick(at);
+    }
+}
+
+/// A tail without a leader: neither the registry nor whoever leads has to do with it.
+#[test]
+fn a_quiet_follower_is_asked_now_and_then_and_not_all_the_time() {
+    for has_registry in [false, true] {
+        let mut flight = Flight::new();
+        flight.beliefs.has_registry = has_registry;
+        let (beliefs, consistency) = (&mut flight.beliefs, Consistency::Stale { node: None });
+        let options = ReadOptions { consistency, follow: true, ..ReadOptions::default() };
+        let mut jitter = Jitter::new(1);
+        let mut pilot = ReadPilot::new(options, Duration::from_secs(5), Jitter::new(2));
+        pilot.on_wait(ms(0));
+        let (mut turns, mut at, mut asked) = (0, ms(0), 0);
+        while at < ms(20_000) {
+            pilot.on_time(at, beliefs);
+            for action in pilot.take_actions() {
+                match action {
+                    ReadAction::Ask(Question::Node { node, .. }) => {
+                        asked += 1;
+                        let leader = 1 + u16::try_from(jitter.turn() % 3).unwrap();
+                        let word = welcome(node.get(), Role::Follower, 1, Some(leader));
+                        pilot.on_welcome(at, beliefs, LINK, &word);
+                    }
+                    ReadAction::Open { source, .. } => {
+                        pilot.on_opened(at, source, LINK);
+                    }
+                    _ => {}
+                }
+            }
+            pilot.on_time(at, beliefs);
+            let wake_at = pilot.wake_at().unwrap();
+            assert!(wake_at > at, "{wake_at:?} is over at {at:?}");
+            (at, turns) = (wake_at, turns + 1);
+        }
+        assert!(asked > 2 && turns < 200, "{asked} questions, {turns} turns");
+    }
 }

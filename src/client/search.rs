@@ -183,6 +183,7 @@ pub struct Search {
     asked: BTreeMap<NodeId, Asked>,
     registry_at: Moment,
     registry_pause: Duration,
+    wake_at: Option<Moment>,
 }
 
 /// Over which connections the suspect confirmed itself.
@@ -227,6 +228,7 @@ impl Search {
             asked: BTreeMap::new(),
             registry_at: now + CLIENT_HEDGE_AFTER,
             registry_pause: REGISTRY_ASK_EVERY,
+            wake_at: None,
         }
     }
 
@@ -238,6 +240,12 @@ impl Search {
 
     /// What is to be asked now. Extra calls are harmless.
     pub fn ask(&mut self, now: Moment, beliefs: &mut Beliefs) -> Vec<Question> {
+        let questions = self.due(now, beliefs);
+        self.wake_at = self.next_due(now, beliefs);
+        questions
+    }
+
+    fn due(&mut self, now: Moment, beliefs: &mut Beliefs) -> Vec<Question> {
         let mut questions = vec![];
         if !self.asks_all {
             self.follow_hints(now, beliefs, &mut questions);
@@ -253,9 +261,9 @@ impl Search {
             let asked = self.asked.entry(node).or_insert_with(|| Asked::new(first_at));
             questions.extend(asked.question(now, node, beliefs));
         }
-        let wants_leader = matches!(self.wanted, Wanted::Leader { .. });
-        let registry_is_due = self.registry_at <= now || beliefs.nodes.is_empty();
-        if beliefs.has_registry && wants_leader && registry_is_due {
+        let is_first = self.registry_pause == REGISTRY_ASK_EVERY;
+        let is_due = self.registry_at <= now || (is_first && beliefs.nodes.is_empty());
+        if self.asks_registry(beliefs) && is_due {
             let limit = self.registry_pause;
             self.registry_at = now + limit;
             self.registry_pause = (limit * 2).min(REGISTRY_ASK_EVERY_MAX);
@@ -264,13 +272,32 @@ impl Search {
         questions
     }
 
-    /// When there is something to do again, if nothing is heard until then.
+    /// When [`Self::ask`] has something to do again, or there may be another verdict, if nothing is
+    /// heard until then. Never a time at which it was asked already.
     pub fn wake_at(&self) -> Option<Moment> {
+        self.wake_at
+    }
+
+    /// Of all times at which something will be done, the next one. What could not be done when its
+    /// time came is not waited for: it comes with what is heard.
+    fn next_due(&self, now: Moment, beliefs: &Beliefs) -> Option<Moment> {
+        let is_asked = |node: &NodeId| self.asks_all && self.wanted.concerns(*node);
+        let nodes = self.asked.iter().filter(|(node, _)| is_asked(node));
         let hint = self.hint.map(|(_, until)| until);
-        let nodes = self.asked.values().filter_map(Asked::wake_at).min();
         let confirmed = self.confirmed.map(|_| self.began + self.patience());
-        let registry = self.asks_all.then_some(self.registry_at);
-        [hint, nodes.filter(|_| self.asks_all), confirmed, registry].into_iter().flatten().min()
+        let detour = self.wants_leader().then_some(self.began + CLIENT_DETOUR_AFTER);
+        let registry = self.asks_registry(beliefs).then_some(self.registry_at);
+        let others = [hint, confirmed, detour, registry].into_iter().flatten();
+        let all = nodes.filter_map(|(_, asked)| asked.wake_at()).chain(others);
+        all.filter(|at| *at > now).min()
+    }
+
+    fn wants_leader(&self) -> bool {
+        matches!(self.wanted, Wanted::Leader { .. })
+    }
+
+    fn asks_registry(&self, beliefs: &Beliefs) -> bool {
+        self.asks_all && beliefs.has_registry && self.wants_leader()
     }
 
     /// A node answered.
@@ -394,7 +421,8 @@ impl Search {
         let confirmed = self.confirmed?;
         let patient = now.since(self.began) >= self.patience();
         let heard = |node: &NodeId| self.asked.get(node).is_some_and(|asked| asked.heard);
-        let enough = patient || beliefs.nodes.iter().all(heard);
+        let mut concerned = beliefs.nodes.iter().filter(|node| self.wanted.concerns(**node));
+        let enough = patient || concerned.all(heard);
         enough.then_some(match confirmed {
             Confirmed::ByItsOwn => Verdict::Confirmed,
             Confirmed::ByAnother => Verdict::Found(way),
