@@ -120,9 +120,10 @@ impl Account {
         queued.granted().await
     }
 
-    /// Whether anybody waits for bytes, of this account or another.
+    /// Whether anybody waits for bytes, of this account or another, who would have them sooner if
+    /// what this one holds were given back.
     pub fn is_wanted(&self) -> bool {
-        lock(&self.owner.book).is_wanted()
+        lock(&self.owner.book).is_wanted(self.owner.key)
     }
 }
 
@@ -290,9 +291,30 @@ impl Book {
         }
     }
 
-    fn is_wanted(&self) -> bool {
-        let waits = |entry: &Entry| !entry.waiting.is_empty();
-        self.identities.values().any(|of| of.accounts.values().any(waits))
+    /// Whether what this account holds would help anybody who waits. Who waits for room in a share
+    /// of their own is no reason to hurry others.
+    fn is_wanted(&self, key: Key) -> bool {
+        let held = self.identities.get(&key.identity).and_then(|of| of.accounts.get(&key.account));
+        held.is_some_and(|entry| entry.held > 0)
+            && self.identities.iter().any(|(identity, of)| {
+                let helps = |(account, entry): (&u64, &Entry)| {
+                    let waits_for = Key { identity: *identity, account: *account };
+                    self.is_helped(key, waits_for, of, entry)
+                };
+                of.accounts.iter().any(helps)
+            })
+    }
+
+    /// Whether somebody who waits would have more room if `key` held less.
+    fn is_helped(&self, key: Key, waits: Key, of: &Identity, entry: &Entry) -> bool {
+        let Some(first) = entry.waiting.front() else { return false };
+        if entry.held + first.bytes > self.shares.per_connection {
+            key == waits
+        } else if of.held + first.bytes > self.shares.per_identity {
+            key.identity == waits.identity
+        } else {
+            true
+        }
     }
 }
 
@@ -345,11 +367,30 @@ mod tests {
         waits(&beyond).await;
         // What is left is another's, and nobody else's.
         let rest = other.take(20).await;
-        assert!(three.is_wanted());
+        assert!(one.is_wanted() && two.is_wanted() && !three.is_wanted());
+        assert!(!other.is_wanted(), "what it holds would help nobody");
         drop(first);
         drop((soon(more).await.unwrap(), soon(beyond).await.unwrap(), second, rest));
-        assert!(!three.is_wanted());
+        assert!(!one.is_wanted());
         assert_eq!(one.take(50).await.bytes, 50);
+    }
+
+    #[tokio::test]
+    async fn only_those_hurry_whose_bytes_would_help_somebody() {
+        let budget = Budget::new(SHARES);
+        let [one, two] = ["a", "a"].map(|name| budget.open(name));
+        let other = budget.open("b");
+        let _held = (one.take(50).await, two.take(10).await, other.take(10).await);
+        let own_share = ask(&one, 1);
+        waits(&own_share).await;
+        assert!(one.is_wanted() && !two.is_wanted() && !other.is_wanted());
+        let identity = ask(&two, 30);
+        waits(&identity).await;
+        assert!(two.is_wanted() && !other.is_wanted());
+        drop(identity);
+        let all = ask(&budget.open("c"), 50);
+        waits(&all).await;
+        assert!(one.is_wanted() && two.is_wanted() && other.is_wanted());
     }
 
     #[tokio::test]
