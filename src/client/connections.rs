@@ -194,11 +194,12 @@ impl Connections {
         let socket = self.socket();
         let connection = socket.reach_any(limit, &addresses, &expect, Protocol::Client).await?;
         let found = connection.identity().node().ok_or(AskError::Refused)?;
+        let remote = Address::from(connection.remote_address());
         if found != node {
-            self.relabel(&address, node, found);
+            let address = self.relabel((address, remote), node, found);
             return Err(AskError::OtherNode { address, expected: node, found });
         }
-        self.found_at(node, &connection.remote_address().into());
+        self.found_at(node, &remote);
         let number = LinkNumber::new(self.made.fetch_add(1, Ordering::Relaxed));
         let link = Link { connection, number, port: socket.local_address().port() };
         *lock(&slot.kept) = Some(link.clone());
@@ -352,12 +353,26 @@ impl Connections {
         }
     }
 
-    fn relabel(&self, address: &Address, expected: NodeId, found: NodeId) {
+    /// Another node than the one that was dialled at `address`, and where others are connected with
+    /// it, answered from `remote`. Returns at which of these it is.
+    fn relabel(
+        &self,
+        (address, remote): (Address, Address),
+        expected: NodeId,
+        found: NodeId,
+    ) -> Address {
+        // What is said of the configured address is still to be heard: only the other one is wrong.
+        let mut elsewhere = lock(&self.elsewhere);
+        if remote != address && elsewhere.get(&expected) == Some(&remote) {
+            elsewhere.remove(&expected);
+            return remote;
+        }
         let mut directory = lock(&self.directory);
-        if directory.get(&expected) == Some(address) {
+        if directory.get(&expected) == Some(&address) {
             directory.remove(&expected);
         }
         directory.insert(found, address.clone());
+        address
     }
 }
 
