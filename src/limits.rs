@@ -500,6 +500,10 @@ pub const CLIENT_DETOUR_AFTER: Duration = Duration::from_secs(1);
 /// How often a client that goes by way of another node sees whether it can reach the leader itself.
 pub const CLIENT_RECHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a node tries to hand a client's stream on: as long as to connect, and for a word. Then it
+/// serves it itself.
+pub const ONWARD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Streams of clients that a node hands on to the leader at once. Each holds a frame in each
 /// direction at most.
 pub const ONWARD_STREAMS_MAX: usize = 64;
@@ -652,6 +656,9 @@ pub const BASE_PORT_DEFAULT: u16 = 7100;
 
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 15;
+
+/// Addresses that a node names: where each member is by its file, and where it is in fact.
+pub const ADDRESSES_MAX: usize = 2 * NODES_MAX;
 
 const _: () = {
     // Nodes that are repaired one after the other believe each other's terms.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use crate::bounded;
 use crate::limits::{
-    APPEND_REPLIES_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
+    ADDRESSES_MAX, APPEND_REPLIES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
     REQUEST_RECORDS_MAX,
 };
 use crate::raft::DiskFull;
@@ -83,8 +83,9 @@ pub struct Welcome {
     /// How far the time of its newest entry is ahead of its clock, in ms. Later records have that time
     /// until the clock gets there.
     pub log_ahead_ms: u64,
-    /// Every member and where it listens, as this node is configured.
-    #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
+    /// Every member and where it listens, as this node is configured; then where members are in fact,
+    /// if that is somewhere else.
+    #[serde(deserialize_with = "bounded::list::<_, _, ADDRESSES_MAX>")]
     pub nodes: Vec<(NodeId, String)>,
 }
 
@@ -430,6 +431,34 @@ mod tests {
             "260000000111010000000000000000000000000000000102030301010104050601070809010103683a31";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
+    }
+
+    /// A client once refused what a node of a large cluster said, if a router was before each.
+    #[test]
+    fn every_member_may_be_where_its_file_does_not_say() {
+        let members = || (1..16).map(|number| NodeId::new(number).unwrap());
+        let at =
+            |network: u8| move |node: NodeId| (node, format!("10.0.{network}.{}:7101", node.get()));
+        let welcome = Welcome {
+            cluster: ClusterId::new(1),
+            node: n1(),
+            incarnation: Incarnation::new(2),
+            role: Role::Follower,
+            term: Term::new(3),
+            leader: None,
+            ready: false,
+            last_index: Index::ZERO,
+            commit_index: Index::ZERO,
+            next_offset: Offset::ZERO,
+            disk_full: None,
+            log_ahead_ms: 0,
+            nodes: members().map(at(1)).chain(members().map(at(2))).collect(),
+        };
+        assert_eq!(welcome.nodes.len(), ADDRESSES_MAX);
+        assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
+        let more = members().map(at(3)).take(1);
+        let nodes = welcome.nodes.iter().cloned().chain(more).collect();
+        assert!(Welcome::from_frame(&received(&Welcome { nodes, ..welcome }.to_frame())).is_err());
     }
 
     #[test]
