@@ -391,7 +391,12 @@ fn client_transport(protocol: Protocol) -> TransportConfig {
             let transport = transport(PEER_IDLE_TIMEOUT, Some(PEER_KEEP_ALIVE));
             (transport, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
         }
-        Protocol::Client | Protocol::Registry | Protocol::Onward => {
+        // To a leader that is gone nothing is handed on for long.
+        Protocol::Onward => {
+            let transport = transport(PEER_IDLE_TIMEOUT, Some(PEER_KEEP_ALIVE));
+            (transport, CLIENT_STREAM_WINDOW_BYTES, CLIENT_CONNECTION_WINDOW_BYTES)
+        }
+        Protocol::Client | Protocol::Registry => {
             let transport = transport(CLIENT_IDLE_TIMEOUT, Some(CLIENT_KEEP_ALIVE));
             (transport, CLIENT_STREAM_WINDOW_BYTES, CLIENT_CONNECTION_WINDOW_BYTES)
         }
@@ -784,6 +789,10 @@ mod tests {
             ("n2", Protocol::Client, false),
             ("registry", Protocol::Client, false),
             ("client", Protocol::Registry, true),
+            ("n2", Protocol::Onward, true),
+            ("client", Protocol::Onward, false),
+            ("admin", Protocol::Onward, false),
+            ("registry", Protocol::Onward, false),
         ] {
             let client = certificates.client(name);
             let connection = connect(&client, &server, &a_node(), protocol).await;

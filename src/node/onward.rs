@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::service::Service;
 use crate::address::Address;
-use crate::limits::{FRAME_BYTES_MAX, ONWARD_STREAMS_MAX};
+use crate::limits::{CONNECT_TIMEOUT, FRAME_BYTES_MAX, ONWARD_STREAMS_MAX, ONWARD_TIMEOUT};
 use crate::net::{
     CertificateRole, Connection, Endpoint, Expect, FrameReceiver, FrameSender, Protocol, Stream,
 };
@@ -26,10 +27,13 @@ use crate::wire::api::{Onward, Request};
 #[derive(Debug)]
 pub(super) struct Ways {
     endpoint: Endpoint,
-    kept: Mutex<BTreeMap<NodeId, Connection>>,
+    kept: Mutex<BTreeMap<NodeId, Arc<Way>>>,
     /// A place for each stream that is handed on.
     places: Semaphore,
 }
+
+/// The connection to a node, locked while one is being made: it is made once, however many wait.
+type Way = tokio::sync::Mutex<Option<Connection>>;
 
 impl Ways {
     pub(super) fn new(endpoint: Endpoint) -> Self {
@@ -37,33 +41,32 @@ impl Ways {
     }
 
     /// A stream to the leader, on which `first` has been sent.
-    async fn open(&self, leader: NodeId, address: &Address, first: &Frame) -> Option<Stream> {
-        let connection = self.connection(leader, address).await?;
+    async fn open(&self, leader: NodeId, at: &[Address], first: &Frame) -> Option<Stream> {
+        let connection = self.connection(leader, at).await?;
         let mut stream = connection.open().await.ok()?;
         stream.sender.send(first).await.ok()?;
         Some(stream)
     }
 
-    async fn connection(&self, leader: NodeId, address: &Address) -> Option<Connection> {
-        let kept = |made: Option<&Connection>| {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(made) = made {
-                kept.insert(leader, made.clone());
-            }
-            kept.get(&leader).filter(|connection| !connection.is_closed()).cloned()
-        };
-        if let Some(connection) = kept(None) {
-            return Some(connection);
+    async fn connection(&self, leader: NodeId, at: &[Address]) -> Option<Connection> {
+        let way = self.way(leader);
+        let mut kept = way.lock().await;
+        if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
+            return Some(connection.clone());
         }
         let expect = Expect { role: CertificateRole::Node, name: Some(leader.to_string()) };
-        let made = self.endpoint.reach(address, &expect, Protocol::Onward).await;
-        match made {
-            Ok(made) => kept(Some(&made)),
+        match self.endpoint.reach_any(CONNECT_TIMEOUT, at, &expect, Protocol::Onward).await {
+            Ok(made) => kept.insert(made).clone().into(),
             Err(error) => {
                 tracing::debug!(%leader, %error, "a client's stream cannot be handed on");
                 None
             }
         }
+    }
+
+    fn way(&self, leader: NodeId) -> Arc<Way> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(leader).or_default().clone()
     }
 }
 
@@ -71,24 +74,48 @@ impl Ways {
 pub(super) async fn serve(service: &Service, stream: Stream, caller: &Arc<Caller>, onward: Onward) {
     let place = service.ways.places.try_acquire().ok();
     let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
-    let address = leader.filter(|_| place.is_some()).and_then(|l| service.members.get(&l));
-    if let (Some(leader), Some(address)) = (leader, address) {
+    if let Some(leader) = leader.filter(|_| place.is_some()) {
         let first = Request::from(onward.clone()).to_frame();
-        if let Some(onwards) = service.ways.open(leader, address, &first).await {
-            return pass(caller, stream, onwards).await;
+        let at = addresses(service, leader);
+        let opening = timeout(ONWARD_TIMEOUT, service.ways.open(leader, &at, &first));
+        let opened = tokio::select! {
+            opened = opening => opened.ok().flatten(),
+            () = stream.sender.unwanted() => return,
+        };
+        if let Some(onwards) = opened {
+            return pass(caller, stream, onwards, &onward).await;
         }
     }
     drop(place);
     service.serve_request(stream, caller, onward).await;
 }
 
+/// Where a leader may be: as the file says, and where it is connected with this node.
+fn addresses(service: &Service, leader: NodeId) -> Vec<Address> {
+    let configured = service.members.get(&leader).cloned();
+    let seen = service.peers.address(leader).map(Address::from);
+    let seen = seen.filter(|seen| configured.as_ref() != Some(seen));
+    configured.into_iter().chain(seen).collect()
+}
+
 /// Passes frames in both directions, until one side has enough.
-async fn pass(caller: &Caller, client: Stream, leader: Stream) {
+async fn pass(caller: &Caller, client: Stream, leader: Stream, onward: &Onward) {
     let Stream { sender: mut to_client, receiver: mut from_client } = client;
     from_client.set_bytes_max(FRAME_BYTES_MAX);
     let Stream { sender: mut to_leader, receiver: mut from_leader } = leader;
+    let upwards = async {
+        match onward {
+            Onward::Appends => pass_up(caller, &mut from_client, &mut to_leader).await,
+            // Nothing follows: what nobody reads must not fill what all that is handed on shares.
+            Onward::Read(_) => {
+                from_client.stop();
+                to_leader.finish();
+                std::future::pending::<()>().await;
+            }
+        }
+    };
     let is_over = tokio::select! {
-        () = pass_up(caller, &mut from_client, &mut to_leader) => false,
+        () = upwards => false,
         is_over = pass_down(caller, &mut from_leader, &mut to_client) => is_over,
     };
     if is_over {
@@ -107,7 +134,7 @@ async fn pass_up(caller: &Caller, from: &mut FrameReceiver, to: &mut FrameSender
             Ok(Some(frame)) => {
                 // A frame under way counts as one that was received and is not handled.
                 let _held = caller.hold(frame.wire_bytes()).await;
-                if to.send(&frame).await.is_err() {
+                if caller.send(to, &frame, || {}).await.is_err() {
                     return;
                 }
             }

@@ -26,6 +26,9 @@ use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
 
 /// Serves one read on its stream.
 pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream, read: Read) {
+    // Nothing follows the question. What came all the same would fill the windows that the other
+    // streams of the connection need.
+    stream.receiver.stop();
     let walk = match begin(service, &read).await {
         Ok(walk) => walk,
         Err(refusal) => {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
-use annal::net::Credentials;
 use annal::net::tls::{self, CertificateRole};
+use annal::net::{Credentials, Endpoint, Expect, Protocol};
 use annal::node::config::NodeConfig;
 use annal::node::{self, RunError};
-use annal::types::{ClusterId, NodeId, Offset};
-use annal::wire::api::ReadFrom;
+use annal::types::{ClusterId, LogNumber, NodeId, Offset};
+use annal::wire::api::{Onward, Read, ReadFrom, Request};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -186,4 +186,31 @@ async fn a_client_that_does_not_reach_the_leader_is_served_by_way_of_the_others(
         matches!(&said, Unavailable::OutOfReach { leading, .. } if leading.node == appended.leader)
     );
     assert!(said.to_string().contains("does not answer here"), "{said}");
+}
+
+/// What nobody reads once filled the one connection on which a follower hands on for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_the_question_of_a_read_that_is_handed_on_stops_nobody() {
+    let mut nodes = Nodes::prepare(3).behind_relays();
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let appended = nodes.client().append(vec![Bytes::from_static(b"direct")]).await.unwrap();
+    let credentials = Credentials::load(&nodes.path().join("certs"), "client").unwrap();
+    let endpoint = Endpoint::client(&credentials).unwrap();
+    let from = ReadFrom::Offset(Offset::ZERO);
+    let read = Read { log: LogNumber::MAIN, from, limit: None, linearizable: true, follow: true };
+    for node in (1..=3).map(id).filter(|node| *node != appended.leader) {
+        let expect = Expect { role: CertificateRole::Node, name: Some(node.to_string()) };
+        let address = nodes.reached_at(node);
+        let connection = endpoint.connect(address, &expect, Protocol::Client).await.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        let request = Request::Onward(Onward::Read(read.clone()));
+        stream.sender.send(&request.to_frame()).await.unwrap();
+        stream.receiver.answer(Duration::from_mins(1)).await.unwrap();
+        let junk = vec![Request::Hello.to_frame(); 10_000];
+        let sending = async { while stream.sender.send_all(&junk).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_mins(1), sending).await.expect("it is told to stop");
+    }
+    nodes.relays[&appended.leader].admit_only(nodes.addresses.values().copied());
+    let onward = nodes.client().append(vec![Bytes::from_static(b"onward")]).await.unwrap();
+    assert_eq!((onward.offset, onward.leader), (Offset::new(1), appended.leader));
 }
