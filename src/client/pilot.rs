@@ -37,8 +37,8 @@ use crate::wire::api::{AppendReply, Appended, Welcome};
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask. What comes of it goes to [`Pilot::on_welcome`], [`Pilot::on_silence`] or
-    /// [`Pilot::on_announcement`].
+    /// Ask. What comes of it goes to [`Pilot::on_welcome`] or [`Pilot::on_silence`]; what the
+    /// registry says, into the beliefs.
     Ask(Question),
     /// Answers to the questions so far are of no more use, and do no harm.
     StopAsking,
