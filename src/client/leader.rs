@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::questions::{Questions, Word};
 use super::route::Leading;
 use super::search::{Beliefs, Search, Verdict, Wanted, Way};
+use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::Problem;
 use crate::raft::DiskFull;
 use crate::types::{ByteCount, NodeId};
@@ -50,7 +51,10 @@ pub enum Unavailable {
         known: usize,
     },
     /// Nodes that answer say who leads, and that one does not answer here.
-    #[error("{} say that {} leads (term {}), and it does not answer here", list(by), leading.node, leading.term)]
+    #[error(
+        "according to {} the leader is {} (term {}), and it does not answer here",
+        list(by), leading.node, leading.term
+    )]
     OutOfReach {
         /// Who leads, as they say.
         leading: Leading,
@@ -131,8 +135,8 @@ pub(super) struct Shared {
     /// Cancelled when nobody wants to wait for appends any more.
     pub(super) given_up: CancellationToken,
     beliefs: Mutex<Beliefs>,
-    /// How each node was last found: nothing if it answered.
-    census: Mutex<BTreeMap<NodeId, Option<AskError>>>,
+    /// How each node was last found: whom it named as the leader, if it answered.
+    census: Mutex<BTreeMap<NodeId, Result<Option<Leading>, AskError>>>,
     /// Where the moments of this client begin.
     origin: Instant,
 }
@@ -183,7 +187,8 @@ impl Shared {
         if let Ok(welcome) = said {
             self.beliefs().on_welcome(welcome);
         }
-        lock(&self.census).insert(node, said.err().cloned());
+        let named = |welcome: &Welcome| Some(Leading { term: welcome.term, node: welcome.leader? });
+        lock(&self.census).insert(node, said.map(named).map_err(Clone::clone));
     }
 
     /// Finds the leader.
@@ -231,15 +236,29 @@ impl Shared {
     pub(super) fn unavailable(&self) -> Unavailable {
         let nodes = self.connections.nodes();
         let known = nodes.len();
+        let unanswered = self.beliefs().unanswered.clone();
         let census = lock(&self.census);
-        let state = |node| census.get(node).map(Option::as_ref);
-        let answered = nodes.iter().filter(|(node, _)| state(node) == Some(None)).count();
+        let state = |node| census.get(node);
+        // What one said before it fell silent is not what it says now.
+        let is_heard = |node| unanswered.get(node).is_none_or(|vain| *vain < CLIENT_ANSWER_TIMEOUT);
+        let word =
+            |node| state(node).and_then(|said| said.as_ref().ok()).filter(|_| is_heard(node));
+        let words = || nodes.iter().filter_map(|(node, _)| Some((*node, *word(node)?)));
+        let answered = words().count();
         let refusal = nodes.iter().find_map(|(node, _)| {
-            let problem = state(node).flatten().and_then(AskError::refusal)?;
+            let problem = state(node)?.as_ref().err().and_then(AskError::refusal)?;
             Some(Unavailable::Refused { node: *node, problem: problem.clone() })
         });
-        let is_crowded = |error: &AskError| error.is_crowded();
-        let crowded = nodes.iter().any(|(node, _)| state(node).flatten().is_some_and(is_crowded));
+        let is_crowded =
+            |node| state(node).is_some_and(|said| said.as_ref().is_err_and(AskError::is_crowded));
+        let crowded = nodes.iter().any(|(node, _)| is_crowded(node));
+        // Who leads according to others, if it says nothing itself.
+        let leading = words().filter_map(|(_, named)| named).max();
+        let leading = leading.filter(|leading| words().all(|(node, _)| node != leading.node));
+        if let Some(leading) = leading {
+            let names = |(node, named): (NodeId, _)| (named == Some(leading)).then_some(node);
+            return Unavailable::OutOfReach { leading, by: words().filter_map(names).collect() };
+        }
         match (answered, refusal) {
             (0, Some(refusal)) => refusal,
             (0, None) if crowded => Unavailable::Crowded,

@@ -11,12 +11,13 @@ use super::backoff::Jitter;
 use super::moment::Moment;
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::read::{Consistency, ReadOptions};
-use super::read_pilot::{ReadAction, ReadPilot};
+use super::read_pilot::{ReadAction, ReadPilot, Trouble};
 use super::route::Leading;
-use super::search::{Beliefs, LinkNumber, Question, Silence};
+use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted};
 use super::session::LaneNumber;
 use crate::limits::{
-    BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, REGISTRY_ASK_EVERY,
+    BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
+    REGISTRY_ASK_EVERY,
 };
 use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Welcome};
@@ -426,4 +427,74 @@ fn a_quiet_follower_is_asked_now_and_then_and_not_all_the_time() {
         }
         assert!(asked > 2 && turns < 200, "{asked} questions, {turns} turns");
     }
+}
+
+/// A tail whose leader steps down, or falls silent on a connection that does not end.
+#[test]
+fn a_tail_that_nobody_serves_says_so_after_its_timeout_and_when_somebody_does_again() {
+    for steps_down in [false, true] {
+        let mut flight = Flight::new();
+        let beliefs = &mut flight.beliefs;
+        let options = ReadOptions { follow: true, ..ReadOptions::default() };
+        let mut pilot = ReadPilot::new(options, Duration::from_secs(1), Jitter::new(2));
+        pilot.on_look(ms(0));
+        let (mut opened, mut told) = (None, vec![]);
+        for at in (0..6_000).step_by(10) {
+            let leads = !(1_000..4_000).contains(&at);
+            pilot.on_time(ms(at), beliefs);
+            for action in pilot.take_actions() {
+                match action {
+                    ReadAction::Ask(Question::Node { node, .. }) if node == n(1) && leads => {
+                        let word = welcome(1, Role::Leader, 1, Some(1));
+                        pilot.on_welcome(ms(at), beliefs, LINK, &word);
+                    }
+                    ReadAction::Ask(Question::Node { node, .. }) if node == n(1) && steps_down => {
+                        let word = welcome(1, Role::Follower, 1, None);
+                        pilot.on_welcome(ms(at), beliefs, LINK, &word);
+                    }
+                    ReadAction::Open { source, .. } => {
+                        assert_eq!(opened.replace(source), None, "its stream is whole");
+                        pilot.on_opened(ms(at), source, LINK);
+                    }
+                    ReadAction::Fail(trouble) => told.push((at, Some(trouble))),
+                    ReadAction::GoesOn => told.push((at, None)),
+                    _ => {}
+                }
+            }
+        }
+        let words: Vec<_> = told.iter().map(|(_, trouble)| *trouble).collect();
+        assert_eq!(words, [Some(Trouble::Nobody), None], "{told:?}");
+        assert!((2_000..4_000).contains(&told[0].0) && told[1].0 >= 4_000, "{told:?}");
+    }
+}
+
+/// Each search is too short for the patience with one that was never met, and all together are not.
+#[test]
+fn a_dead_connection_is_found_out_however_short_the_searches_are() {
+    let nodes: std::collections::BTreeSet<NodeId> = (1..=3).map(n).collect();
+    let mut beliefs = Beliefs { nodes, ..Beliefs::default() };
+    let mut jitter = Jitter::new(1);
+    let mut fresh_at = None;
+    for round in 0..20 {
+        let begins = round * 500;
+        let mut search = Search::new(ms(begins), Wanted::Leader { word: false }, None);
+        for at in (begins..begins + 400).step_by(10) {
+            for question in search.ask(ms(at), &mut beliefs) {
+                match question {
+                    Question::Node { node, fresh, .. } if node == n(3) && fresh => {
+                        fresh_at.get_or_insert(at);
+                    }
+                    Question::Node { node, .. } if node != n(3) => {
+                        let word = welcome(node.get(), Role::Follower, 1, None);
+                        beliefs.on_welcome(&word);
+                        search.on_welcome(ms(at), LINK, &word, &mut jitter);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let patience = u64::try_from(CLIENT_DIAL_PATIENCE.as_millis()).unwrap();
+    let found = fresh_at.expect("it is found out");
+    assert!((patience..patience * 3).contains(&found), "{found}");
 }

@@ -326,7 +326,7 @@ impl ReadPilot {
         self.position = Some(expected.plus(taken));
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(taken));
         self.done = self.remaining == Some(0) || (header.end && !self.options.follow);
-        if taken > 0 {
+        if taken > 0 || self.options.follow && !header.end {
             self.served();
         }
         if self.done {
@@ -380,6 +380,8 @@ impl ReadPilot {
         if now.since(source.quiet_since) < source.patience {
             return;
         }
+        // From here on it is served only if somebody says so.
+        self.unserved_since.get_or_insert(now);
         let Source { node, leading, link, .. } = source;
         let wanted = match leading {
             Some(_) => Wanted::Leader { word: false },
@@ -472,9 +474,9 @@ impl ReadPilot {
     /// What it amounts to that nothing came, and nothing is known to have failed.
     fn without_a_name(&self) -> Trouble {
         match (&self.source, self.options.consistency) {
-            (Some(_), _) => Trouble::TimedOut,
-            (None, Consistency::Stale { node: Some(node) }) => Trouble::Unreachable(node),
-            (None, _) => Trouble::Nobody,
+            (Some(_), _) if !self.options.follow => Trouble::TimedOut,
+            (_, Consistency::Stale { node: Some(node) }) => Trouble::Unreachable(node),
+            _ => Trouble::Nobody,
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Beliefs {
     pub nodes: BTreeSet<NodeId>,
     /// Those that have answered this client.
     pub met: BTreeSet<NodeId>,
+    /// How long the connection to a node has been asked in vain, in all searches since it last answered.
+    pub unanswered: BTreeMap<NodeId, Duration>,
     /// Whether there is a registry to ask.
     pub has_registry: bool,
 }
@@ -68,6 +70,7 @@ impl Beliefs {
     /// A node gave an account of itself.
     pub fn on_welcome(&mut self, welcome: &Welcome) {
         self.met.insert(welcome.node);
+        self.unanswered.remove(&welcome.node);
         self.route.on_welcome(welcome);
     }
 }
@@ -183,6 +186,8 @@ pub struct Search {
     asked: BTreeMap<NodeId, Asked>,
     registry_at: Moment,
     registry_pause: Duration,
+    /// When it was last seen to what is due.
+    seen_at: Moment,
     wake_at: Option<Moment>,
 }
 
@@ -228,6 +233,7 @@ impl Search {
             asked: BTreeMap::new(),
             registry_at: now + CLIENT_HEDGE_AFTER,
             registry_pause: REGISTRY_ASK_EVERY,
+            seen_at: now,
             wake_at: None,
         }
     }
@@ -240,6 +246,10 @@ impl Search {
 
     /// What is to be asked now. Extra calls are harmless.
     pub fn ask(&mut self, now: Moment, beliefs: &mut Beliefs) -> Vec<Question> {
+        let passed = now.since(std::mem::replace(&mut self.seen_at, now));
+        for (node, _) in self.asked.iter().filter(|(_, asked)| !asked.open.is_empty()) {
+            *beliefs.unanswered.entry(*node).or_default() += passed;
+        }
         let questions = self.due(now, beliefs);
         self.wake_at = self.next_due(now, beliefs);
         questions
@@ -512,19 +522,27 @@ impl Asked {
     }
 
     /// The next question, if its time has come.
-    fn question(&mut self, now: Moment, node: NodeId, beliefs: &Beliefs) -> Option<Question> {
+    fn question(&mut self, now: Moment, node: NodeId, beliefs: &mut Beliefs) -> Option<Question> {
         if self.next_at > now || self.silence == Some(Silence::Gone) {
             return None;
         }
         self.open.retain(|until| *until > now);
-        let fresh = !self.open.is_empty();
         // With one whom nobody has met a connection is being made, which goes on trying by itself.
         let met = beliefs.met.contains(&node);
         let first = if met { CLIENT_ANSWER_TIMEOUT } else { CLIENT_DIAL_PATIENCE };
         let patience = self.patience.unwrap_or(first);
+        // However many searches it took: what was asked in vain for so long is not asked any more.
+        let waited = beliefs.unanswered.get(&node).copied().unwrap_or_default();
+        let fresh = !self.open.is_empty() || waited >= patience;
+        let rest = if fresh {
+            beliefs.unanswered.remove(&node);
+            patience
+        } else {
+            patience - waited
+        };
         let limit = patience * CLIENT_QUESTIONS_MAX;
         self.open.push(now + limit);
-        self.next_at = now + patience;
+        self.next_at = now + rest;
         self.patience = Some((patience * 2).min(CLIENT_PATIENCE_MAX));
         Some(Question::Node { node, fresh, limit })
     }

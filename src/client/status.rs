@@ -71,8 +71,7 @@ pub(super) async fn status(shared: &Arc<Shared>) -> Status {
     let nodes = ask_nodes(shared);
     let (registry, nodes) = tokio::join!(registry, nodes);
     let leader = nodes.iter().filter_map(leading).max();
-    let unavailable =
-        leader.is_none().then(|| out_of_reach(&nodes).unwrap_or_else(|| shared.unavailable()));
+    let unavailable = leader.is_none().then(|| shared.unavailable());
     Status { cluster: shared.connections.cluster(), leader, nodes, registry, unavailable }
 }
 
@@ -80,17 +79,6 @@ fn leading(node: &NodeStatus) -> Option<Leading> {
     let welcome = node.said.as_ref().ok()?;
     let leads = welcome.role == Role::Leader && welcome.ready;
     leads.then_some(Leading { term: welcome.term, node: node.node })
-}
-
-/// Who leads according to others, if it says nothing itself.
-fn out_of_reach(nodes: &[NodeStatus]) -> Option<Unavailable> {
-    let words = || nodes.iter().filter_map(|status| status.said.as_ref().ok());
-    let named = |welcome: &Welcome| Some(Leading { term: welcome.term, node: welcome.leader? });
-    let leading = words().filter_map(named).max()?;
-    let by: Vec<NodeId> =
-        words().filter(|w| named(w) == Some(leading)).map(|welcome| welcome.node).collect();
-    let is_silent = words().all(|welcome| welcome.node != leading.node);
-    is_silent.then_some(Unavailable::OutOfReach { leading, by })
 }
 
 async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {

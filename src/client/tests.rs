@@ -106,6 +106,12 @@ async fn without_a_leader_nothing_is_taken_for_certain() {
 
     fake.change(|world| world.silent.extend([n(2), n(3)]));
     let error = soon(fake.client_for(SHORT * 3).append(records("a"))).await.unwrap_err();
+    let leading = Leading { term: Term::new(1), node: n(2) };
+    let unavailable = Unavailable::OutOfReach { leading, by: vec![n(1)] };
+    assert_eq!(error, AppendError::Unavailable(unavailable));
+
+    fake.change(|world| world.rumour = None);
+    let error = soon(fake.client_for(SHORT * 3).append(records("a"))).await.unwrap_err();
     let unavailable = Unavailable::NoQuorum { answered: 1, known: 3 };
     assert_eq!(error, AppendError::Unavailable(unavailable));
 }

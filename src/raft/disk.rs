@@ -8,13 +8,15 @@
 //! - A candidate grants others as much time for their votes as its own took.
 //! - A leader's disk counts as stuck if another voter had the same entries on disk long before. Where
 //!   all disks are slow, stepping down would only hand the same trouble on.
+//! - Who lets others lead first, because its clock is wrong, is compared with only after much longer:
+//!   it would let this node lead again at once, and nobody would lead for long.
 
 use super::border::Notice;
 use super::machine::Raft;
 use super::role::{ElectionTimer, Owed, Role};
-use crate::limits::DISK_STALL_FACTOR;
+use crate::limits::{CLOCK_RELUCTANCE_ELECTION_TIMEOUTS, DISK_STALL_FACTOR};
 use crate::mutants;
-use crate::types::{Index, Ticket};
+use crate::types::{Index, NodeId, Ticket};
 
 impl Raft {
     /// Whether its disk lets this node stand for election: it is not stuck, and this node's last
@@ -45,21 +47,27 @@ impl Raft {
     /// A tick has passed for a leader: compares its disk with those of others.
     pub(super) fn tick_owed(&mut self) {
         let (last, persisted) = (self.log.last().index, self.log.persisted());
+        let is_reluctant = self.is_reluctant();
+        let eager = |node: &NodeId| is_reluctant || !self.clocks_ahead.contains(node);
         let voters = &self.log.configuration().voters;
         let leader = self.role.as_leader_mut().expect("only a leader compares disks");
         if persisted == last {
             leader.owed = None;
             return;
         }
-        let progress = leader.progress.iter().filter(|(node, _)| voters.contains(node));
-        let others = progress.map(|(_, progress)| progress.match_index).max();
-        let others = others.unwrap_or(Index::ZERO);
+        let furthest = |are_eager: bool| {
+            let concerned = |node: &NodeId| voters.contains(node) && (!are_eager || eager(node));
+            let progress = leader.progress.iter().filter(|(node, _)| concerned(node));
+            progress.map(|(_, progress)| progress.match_index).max().unwrap_or(Index::ZERO)
+        };
+        let (any, eager) = (furthest(false), furthest(true));
         let owed = leader.owed.take().filter(|owed| owed.through > persisted).unwrap_or(Owed {
             through: last,
             ticks: 0,
             fastest_other: None,
+            fastest_eager: None,
         });
-        leader.owed = Some(owed.after_tick(others));
+        leader.owed = Some(owed.after_tick(any, eager));
     }
 
     /// Whether this leader's disk is so much slower than another voter's that the other should lead.
@@ -96,16 +104,25 @@ impl super::machine::Options {
 }
 
 impl Owed {
-    /// What it is after another tick, when some other voter has everything up to `others` on disk.
-    fn after_tick(self, others: Index) -> Self {
-        let ticks = self.ticks.saturating_add(1);
-        let is_first = self.fastest_other.is_none() && others >= self.through;
-        let fastest_other = if is_first { Some(ticks) } else { self.fastest_other };
-        Self { through: self.through, ticks, fastest_other }
+    /// What it is after another tick, when some other voter has everything up to `any` on disk, and one
+    /// that would lead as gladly as this node up to `eager`.
+    fn after_tick(mut self, any: Index, eager: Index) -> Self {
+        self.ticks = self.ticks.saturating_add(1);
+        if any >= self.through {
+            self.fastest_other.get_or_insert(self.ticks);
+        }
+        if eager >= self.through {
+            self.fastest_eager.get_or_insert(self.ticks);
+        }
+        self
     }
 
     fn is_overdue(&self, disk_stall_ticks: u32) -> bool {
         let is_slower = |other: u32| self.ticks >= other.saturating_mul(DISK_STALL_FACTOR);
-        self.ticks >= disk_stall_ticks && self.fastest_other.is_some_and(is_slower)
+        let is_outrun =
+            |by: Option<u32>, after: u32| self.ticks >= after && by.is_some_and(is_slower);
+        let much_longer = disk_stall_ticks.saturating_mul(CLOCK_RELUCTANCE_ELECTION_TIMEOUTS);
+        is_outrun(self.fastest_eager, disk_stall_ticks)
+            || is_outrun(self.fastest_other, much_longer)
     }
 }

@@ -96,6 +96,8 @@ pub struct Owed {
     pub ticks: u32,
     /// How many of these had passed when the first other voter had all of them on disk.
     pub fastest_other: Option<u32>,
+    /// The same of the voters that would lead as gladly as this node: see `Raft::is_reluctant`.
+    pub fastest_eager: Option<u32>,
 }
 
 /// A handover under way (thesis 3.10): the leader takes no more proposals.
