@@ -231,17 +231,32 @@ impl World {
 
     fn must_agree(&mut self, able: &BTreeSet<NodeId>) {
         let end = self.now + self.bound() + self.bound();
-        let done =
-            |world: &Self| world.agreed_term(able).is_some() && !world.leads_by_wrong_clock(able);
+        let done = |world: &Self| {
+            world.agreed_term(able).is_some()
+                && !world.leads_by_wrong_clock(able)
+                && world.is_all_shown(able)
+        };
         if !self.wait_until(end, done) {
             let what = if self.leads_by_wrong_clock(able) {
                 "the leader's clock is far ahead of most others'"
+            } else if self.agreed_term(able).is_some() {
+                "all agree, and what they have committed cannot be read"
             } else {
                 "not all agree in the end"
             };
             let what = format!("{what}: {}", self.describe(able));
             self.violate(LAW, what);
         }
+    }
+
+    /// Whether one of these nodes has shown the laws all that it has committed. A segment may be busy for
+    /// a while, and is not read meanwhile.
+    fn is_all_shown(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        nodes.iter().any(|node| {
+            let machine = &self.machines[Self::place(*node)];
+            let process = machine.process.as_ref();
+            process.is_some_and(|process| machine.told >= process.replica.readable())
+        })
     }
 
     /// Whether the leader of these nodes, who all hear each other, has a clock that is far ahead of the
