@@ -538,7 +538,7 @@ impl Asked {
             beliefs.unanswered.remove(&node);
             patience
         } else {
-            patience - waited
+            patience.saturating_sub(waited)
         };
         let limit = patience * CLIENT_QUESTIONS_MAX;
         self.open.push(now + limit);
