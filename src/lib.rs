@@ -17,7 +17,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, limits, bounded, entry, remedy, marks, mutants
+//! 0  types, address, config, limits, bounded, entry, remedy, marks, mutants
 //! ```
 //!
 //! # How an append flows
@@ -41,6 +41,7 @@ pub mod address;
 mod bounded;
 pub mod cli;
 pub mod client;
+pub mod config;
 #[doc = include_str!("decisions.md")]
 pub mod decisions {}
 pub mod entry;

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use super::args::Shared;
 use super::failure::{Code, Failure};
 use super::quote::{command_line, program};
-use crate::node::init::{DATA_FOLDER, REGISTRY_FOLDER};
+use crate::config::{DATA_FOLDER, REGISTRY_FOLDER};
 use crate::remedy;
 use crate::types::NodeId;
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use super::args::Connection;
 use super::failure::{Code, Failure};
 use crate::address::Address;
+use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
-use crate::node::config::ClusterConfig;
-use crate::node::init::CERTS_FOLDER;
 use crate::types::{ClusterId, NodeId};
 
 /// Where a cluster is, and who asks.

@@ -2,7 +2,7 @@
 
 use super::output::Closed;
 use crate::client::Outcome;
-use crate::node::config::ConfigError;
+use crate::config::ConfigError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
 use crate::remedy;

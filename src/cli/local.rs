@@ -26,9 +26,9 @@ use super::output::talk;
 use super::up::at_free;
 use crate::address::Address;
 use crate::client::{Client, Leading};
+use crate::config::{CERTS_FOLDER, CLUSTER_FILE, DATA_FOLDER, REGISTRY_FOLDER};
 use crate::limits;
-use crate::node::config::CLUSTER_FILE;
-use crate::node::init::{CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, REGISTRY_FOLDER, init};
+use crate::node::init::{InitError, InitOptions, init};
 use crate::remedy;
 use crate::types::NodeId;
 

@@ -22,9 +22,9 @@ use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
 use crate::address::Address;
 use crate::client::{Client, Leading, Status};
+use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
-use crate::node::config::ClusterConfig;
-use crate::node::init::{CERTS_FOLDER, InitOptions, init_if_empty};
+use crate::node::init::{InitOptions, init_if_empty};
 use crate::node::ports;
 
 /// The pause before a crashed part is restarted, the first time and at most.

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::config::{
-    CLUSTER_FILE, ClusterConfig, ConfigError, NODE_FILE, NodeConfig, REGISTRY_FILE, RegistryConfig,
-};
 use super::privacy;
 use crate::address::Address;
+use crate::config::{
+    CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, NODE_FILE, NodeConfig,
+    REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
+};
 use crate::limits;
 use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
 use crate::remedy;
@@ -30,12 +31,6 @@ use crate::types::{ClusterId, NodeId};
 
 /// The empty file beside `node.toml` that says: this node has not promised anything yet.
 pub const NEW_FILE: &str = "new";
-/// The folder of certificates in a cluster's directory.
-pub const CERTS_FOLDER: &str = "certs";
-/// The folder of data in a cluster's directory.
-pub const DATA_FOLDER: &str = "data";
-/// The registry's folder in the folder of data.
-pub const REGISTRY_FOLDER: &str = "registry";
 
 /// Where everything is written before it is moved.
 const STAGING: &str = ".annal-init";

@@ -1,6 +1,5 @@
 //! One node as a process: configuration, start, the loop that owns its state, an orderly end.
 //!
-//! - [`config`]: `node.toml`, `registry.toml`, `cluster.toml`, checked;
 //! - [`init`]: writes a new cluster's files, whole or not at all;
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
@@ -19,7 +18,6 @@
 mod announce;
 mod births;
 mod caller;
-pub mod config;
 mod driver;
 pub mod init;
 mod narrator;

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::announce::{Announcer, Registry};
 use super::births::Births;
 use super::caller::Shares;
-use super::config::NodeConfig;
 use super::driver::{self, Driver, End, Inputs, Outputs};
 use super::init::NEW_FILE;
 use super::narrator::Narrator;
@@ -20,6 +19,7 @@ use super::onward::Ways;
 use super::published::Published;
 use super::refused;
 use super::service::{self, Service};
+use crate::config::NodeConfig;
 use crate::limits;
 use crate::net::{
     self, BindError, Credentials, Endpoint, Expelled, Inbound, LocalNode, Peers, Protocol,

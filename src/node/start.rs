@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::config::{
-    CLUSTER_FILE, ClusterConfig, ConfigError, NODE_FILE, NodeConfig, REGISTRY_FILE, RegistryConfig,
-};
-use super::init::{
-    self, CERTS_FOLDER, DATA_FOLDER, InitError, InitOptions, NEW_FILE, REGISTRY_FOLDER,
-};
+use super::init::{self, InitError, InitOptions, NEW_FILE};
 use super::ports;
 use super::privacy;
+use crate::config::{
+    CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, NODE_FILE, NodeConfig,
+    REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
+};
 use crate::limits;
 use crate::remedy;
 use crate::store::{self, StoreError};

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
+use annal::config::NodeConfig;
 use annal::net::tls::{self, CertificateRole};
 use annal::net::{Credentials, Endpoint, Expect, Protocol};
-use annal::node::config::NodeConfig;
 use annal::node::{self, RunError};
 use annal::types::{ClusterId, LogNumber, NodeId, Offset};
 use annal::wire::api::{Onward, Read, ReadFrom, Request};

@@ -21,9 +21,10 @@ use super::load::{histogram, in_micros};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::local::Place;
 use crate::cli::runtime::no_runtime;
+use crate::config::CERTS_FOLDER;
 use crate::limits;
 use crate::net::{CertificateRole, Credentials, Endpoint, Expect, Protocol, Stream};
-use crate::node::init::{CERTS_FOLDER, InitOptions};
+use crate::node::init::InitOptions;
 use crate::types::NodeId;
 use crate::wire::frame::{Frame, kind};
 

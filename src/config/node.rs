@@ -1,32 +1,20 @@
-//! The configuration files: `node.toml`, `registry.toml` and `cluster.toml`.
-//!
-//! What a file says is checked when it is read, value by value, and an error names file, line and
-//! column: a damaged configuration never comes further than this page. Paths in a file are
-//! relative to the file.
+//! `node.toml`: what one node has to know to take part.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use thiserror::Error;
 use toml::Spanned;
 
+use super::NODE_FILE;
+use super::file::{
+    ConfigError, ConfigFile, check_addresses, check_port, line, plain, push_addresses, quoted,
+    quoted_path,
+};
 use crate::address::Address;
 use crate::limits;
-use crate::remedy;
 use crate::types::{ClusterId, NodeId};
-
-/// The name of a node's configuration file in its data folder.
-pub const NODE_FILE: &str = "node.toml";
-/// The name of the registry's configuration file in its data folder.
-pub const REGISTRY_FILE: &str = "registry.toml";
-/// The name of the file beside the certificates that says all a client needs.
-pub const CLUSTER_FILE: &str = "cluster.toml";
 
 /// What one node has to know to take part, from its `node.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,143 +96,6 @@ impl NodeConfig {
     }
 }
 
-/// What the registry has to know, from its `registry.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryConfig {
-    /// The address it binds; of a name, the first address that can be had.
-    pub listen: Address,
-    /// The folder with the certificates, if the file names one; the file's folder is put before it.
-    pub certs: Option<PathBuf>,
-}
-
-impl RegistryConfig {
-    /// Reads and checks `registry.toml` in `data`.
-    ///
-    /// # Errors
-    /// As [`NodeConfig::load`].
-    pub fn load(data: &Path) -> Result<Self, ConfigError> {
-        let file = ConfigFile::read(&data.join(REGISTRY_FILE))?;
-        let raw: RawRegistry = file.parse()?;
-        check_port(&file, &raw.listen)?;
-        let certs = raw.certs.map(|certs| file.relative(&certs));
-        Ok(Self { listen: raw.listen.into_inner(), certs })
-    }
-
-    /// The file that says this.
-    pub fn to_toml(&self) -> String {
-        let mut text = String::from(
-            "# The registry of an annal cluster. Paths are relative to this file.\n\n",
-        );
-        line(&mut text, "listen", &quoted(&self.listen), "the address it binds");
-        if let Some(certs) = &self.certs {
-            line(&mut text, "certs", &quoted_path(certs), "the folder with the certificates");
-        }
-        text
-    }
-}
-
-/// All that a client has to know, from `cluster.toml` beside the certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterConfig {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// Where the registry is reached, if there is one.
-    pub registry: Option<Address>,
-    /// The nodes, and where they are reached; 1 to `limits::NODES_MAX`.
-    pub nodes: BTreeMap<NodeId, Address>,
-}
-
-impl ClusterConfig {
-    /// Reads and checks `cluster.toml` in `certs`.
-    ///
-    /// # Errors
-    /// As [`NodeConfig::load`].
-    pub fn load(certs: &Path) -> Result<Self, ConfigError> {
-        let file = ConfigFile::read(&certs.join(CLUSTER_FILE))?;
-        let raw: RawCluster = file.parse()?;
-        let nodes = raw.nodes.get_ref();
-        if nodes.is_empty() || nodes.len() > limits::NODES_MAX {
-            let sentence = format!("a cluster has 1 to {} nodes", limits::NODES_MAX);
-            return Err(file.invalid(raw.nodes.span().start, sentence));
-        }
-        check_addresses(&file, nodes.values().chain(&raw.registry))?;
-        let nodes = plain(raw.nodes.into_inner());
-        Ok(Self { cluster: raw.cluster, registry: raw.registry.map(Spanned::into_inner), nodes })
-    }
-
-    /// The file that says this.
-    pub fn to_toml(&self) -> String {
-        let mut text =
-            String::from("# An annal cluster: with the certificates, all that a client needs.\n\n");
-        line(&mut text, "cluster", &quoted(self.cluster), "the cluster's identity");
-        if let Some(registry) = &self.registry {
-            line(&mut text, "registry", &quoted(registry), "who led last, and before");
-        }
-        push_addresses(&mut text, "nodes", &self.nodes);
-        text
-    }
-}
-
-/// A configuration file that is not there, not readable, or not right.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// There is no such file.
-    #[error("{} is missing", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file says something that is not of its form or range.
-    #[error("{}:{line}:{column}: {sentence}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The column, in characters from 1.
-        column: usize,
-        /// What is wrong there.
-        sentence: String,
-    },
-}
-
-impl ConfigError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Missing { path } => {
-                let folder = path.parent().unwrap_or(path);
-                let holds = |file: &str| folder.join(file).exists();
-                // Where there is a part of a cluster, `annal init` would write nothing.
-                if holds("ca.crt") || holds(NODE_FILE) || holds(REGISTRY_FILE) {
-                    return "copy it from where `annal init` made it: the rest is there".to_owned();
-                }
-                format!("`annal init` writes it; is {} the right folder?", folder.display())
-            }
-            Self::Unreadable { source, .. } => {
-                remedy::of(source, "see who may read the file").to_owned()
-            }
-            Self::Invalid { path, line, .. } => {
-                format!("correct line {line} of {} and start again", path.display())
-            }
-        }
-    }
-
-    /// Whether there is no such file.
-    pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing { .. })
-    }
-}
-
 /// `node.toml` as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -269,23 +120,6 @@ struct RawNode {
 struct RawRange {
     min: u64,
     max: u64,
-}
-
-/// `registry.toml` as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRegistry {
-    listen: Spanned<Address>,
-    certs: Option<PathBuf>,
-}
-
-/// `cluster.toml` as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCluster {
-    cluster: ClusterId,
-    registry: Option<Spanned<Address>>,
-    nodes: Spanned<BTreeMap<NodeId, Spanned<Address>>>,
 }
 
 impl RawNode {
@@ -407,105 +241,11 @@ fn timing_complaint(heartbeat: Duration, timeouts: (Duration, Duration)) -> Opti
     None
 }
 
-/// Refuses addresses without a port, and two parts of the cluster at one address.
-fn check_addresses<'a>(
-    file: &ConfigFile,
-    addresses: impl IntoIterator<Item = &'a Spanned<Address>>,
-) -> Result<(), ConfigError> {
-    let mut seen = BTreeSet::new();
-    for address in addresses {
-        check_port(file, address)?;
-        if !seen.insert(address.get_ref()) {
-            let sentence = format!("{} is used twice", address.get_ref());
-            return Err(file.invalid(address.span().start, sentence));
-        }
-    }
-    Ok(())
-}
-
-fn check_port(file: &ConfigFile, address: &Spanned<Address>) -> Result<(), ConfigError> {
-    if address.get_ref().port() != 0 {
-        return Ok(());
-    }
-    Err(file.invalid(address.span().start, "an address needs a port other than 0".to_owned()))
-}
-
-fn plain(addresses: BTreeMap<NodeId, Spanned<Address>>) -> BTreeMap<NodeId, Address> {
-    addresses.into_iter().map(|(node, address)| (node, address.into_inner())).collect()
-}
-
-/// A configuration file's path and text, which errors refer to.
-struct ConfigFile {
-    path: PathBuf,
-    text: String,
-}
-
-impl ConfigFile {
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        let path = path.to_owned();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(ConfigError::Missing { path });
-            }
-            Err(source) => return Err(ConfigError::Unreadable { path, source }),
-        };
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { path, text }),
-            Err(error) => {
-                let valid = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                Err(Self { path, text }.invalid(valid, "this is not UTF-8 text".to_owned()))
-            }
-        }
-    }
-
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        toml::from_str(&self.text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            self.invalid(at, error.message().trim().replace('\n', "; "))
-        })
-    }
-
-    /// An error at this byte of the text.
-    fn invalid(&self, at: usize, sentence: String) -> ConfigError {
-        let at = (0..=at.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at));
-        let before = at.and_then(|at| self.text.get(..at)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
-        ConfigError::Invalid { path: self.path.clone(), line, column, sentence }
-    }
-
-    /// A path in the file, seen from where the process runs.
-    fn relative(&self, path: &Path) -> PathBuf {
-        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
-    }
-}
-
-/// Appends `key = value  # comment`.
-fn line(text: &mut String, key: &str, value: &str, comment: &str) {
-    let assignment = format!("{key} = {value}");
-    writeln!(text, "{assignment:<50}  # {comment}").expect("writing to a String does not fail");
-}
-
-fn push_addresses(text: &mut String, table: &str, addresses: &BTreeMap<NodeId, Address>) {
-    write!(text, "\n[{table}]\n").expect("writing to a String does not fail");
-    for (node, address) in addresses {
-        writeln!(text, "{node} = {}", quoted(address)).expect("writing to a String does not fail");
-    }
-}
-
-/// A value without characters that TOML would want escaped, in quotes.
-fn quoted(value: impl std::fmt::Display) -> String {
-    format!("\"{value}\"")
-}
-
-fn quoted_path(path: &Path) -> String {
-    toml::Value::String(path.to_string_lossy().into_owned()).to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::{CLUSTER_FILE, ClusterConfig, REGISTRY_FILE, RegistryConfig};
     use super::*;
 
     fn example() -> NodeConfig {
