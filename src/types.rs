@@ -204,6 +204,27 @@ impl fmt::Display for ByteCount {
     }
 }
 
+/// A disk with less room than its node wants to keep free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DiskFull {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes below which it is full.
+    pub needed_bytes: u64,
+}
+
+impl DiskFull {
+    /// Whether its node still takes the entries of its leader.
+    pub fn takes_entries(&self) -> bool {
+        self.free_bytes >= self.needed_bytes / 2
+    }
+
+    /// Whether its node still takes the small first entries of terms.
+    pub fn takes_openings(&self) -> bool {
+        self.free_bytes >= self.needed_bytes / 4
+    }
+}
+
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.index, self.term)

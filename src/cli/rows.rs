@@ -11,8 +11,7 @@ use time::macros::format_description;
 
 use super::output::Row;
 use crate::limits;
-use crate::raft::DiskFull;
-use crate::types::{ByteCount, ClusterId, Index, NodeId, Offset, Term, Timestamp};
+use crate::types::{ByteCount, ClusterId, DiskFull, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::{Appended, Role};
 
 /// An acknowledged request.

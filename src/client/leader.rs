@@ -17,8 +17,7 @@ use super::route::Leading;
 use super::search::{Beliefs, Search, Verdict, Wanted, Way};
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::Problem;
-use crate::raft::DiskFull;
-use crate::types::{ByteCount, NodeId};
+use crate::types::{ByteCount, DiskFull, NodeId};
 use crate::wire::api::Welcome;
 
 /// Nobody could be found who leads.

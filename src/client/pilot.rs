@@ -30,8 +30,7 @@ use super::token::Token;
 use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, CLIENT_RECHECK_EVERY};
 use crate::marks::{Mark, hit};
 use crate::mutants;
-use crate::raft::DiskFull;
-use crate::types::{ClientId, NodeId, Seq};
+use crate::types::{ClientId, DiskFull, NodeId, Seq};
 use crate::wire::api::{AppendReply, Appended, Welcome};
 
 /// Something to do.

@@ -24,8 +24,7 @@ use super::token::Token;
 use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
 use crate::marks::{Mark, hit};
 use crate::mutants;
-use crate::raft::DiskFull;
-use crate::types::{ClientId, Index, LogNumber, NodeId, Seq};
+use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
 
 /// Names a lane: one stream that carries appends to one node. Never used twice in a session.

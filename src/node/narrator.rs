@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::limits;
-use crate::raft::{DiskFull, Message, Notice};
+use crate::raft::{Message, Notice};
 use crate::replica::Replica;
-use crate::types::{ByteCount, Index, NodeId};
+use crate::types::{ByteCount, DiskFull, Index, NodeId};
 use crate::wire::peer::PeerMessage;
 
 /// How often a lonely node says that it waits.

@@ -2,9 +2,9 @@
 
 use tokio::sync::watch;
 
-use crate::raft::{DiskFull, Role};
+use crate::raft::Role;
 use crate::replica::Replica;
-use crate::types::{Index, NodeId, Offset, Term, Timestamp};
+use crate::types::{DiskFull, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api;
 
 /// The state of the node after the driver's last turn.

@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::message::{EntryInfo, Message};
-use super::space::DiskFull;
 use crate::entry::NoOp;
-use crate::types::{Index, LogId, NodeId, Term, Ticket};
+use crate::types::{DiskFull, Index, LogId, NodeId, Term, Ticket};
 
 /// What must survive a crash besides the log (thesis, figure 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

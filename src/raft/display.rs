@@ -15,8 +15,7 @@ use super::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Message, PreVote, PreVoteResponse,
     RequestVote, RequestVoteResponse, TimeoutNow,
 };
-use super::space::DiskFull;
-use crate::types::{LogId, NodeId};
+use crate::types::{DiskFull, LogId, NodeId};
 
 impl Display for Message {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

@@ -7,11 +7,10 @@ use super::log::{RaftLog, RecoveredLog};
 use super::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
 use super::outbox::Outbox;
 use super::role::{ElectionTimer, Follower, Role};
-use super::space::DiskFull;
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants;
-use crate::types::{Index, NodeId, Term};
+use crate::types::{DiskFull, Index, NodeId, Term};
 
 /// What a core is told once and keeps. Times are in ticks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

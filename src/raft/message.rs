@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
-use super::space::DiskFull;
 use crate::bounded;
-use crate::types::{Index, LogId, NodeId, Term};
+use crate::types::{DiskFull, Index, LogId, NodeId, Term};
 
 /// One message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

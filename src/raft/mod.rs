@@ -67,5 +67,4 @@ pub use reads::Reads;
 pub use role::{
     Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, Owed, PreCandidate, Role,
 };
-pub use space::DiskFull;
 pub use standing::{Lineage, Loss, Remembered, Standing};

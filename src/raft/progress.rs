@@ -12,10 +12,9 @@
 
 use std::collections::VecDeque;
 
-use super::space::DiskFull;
 use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
 use crate::marks::{Mark, hit};
-use crate::types::{Index, LogId};
+use crate::types::{DiskFull, Index, LogId};
 
 /// The most that [`Progress::patience`] can be: with the shortest timeout of a local network, 5 s.
 const PATIENCE_MAX: u32 = 32;

@@ -15,34 +15,11 @@
 //! The first entry of a term goes where no other does, since without it nobody leads and no read is
 //! answered. Each is small; only elections without end could fill a quarter of the reserve with them.
 
-use serde::{Deserialize, Serialize};
-
 use super::election::SMALL_ENTRY_BYTES;
 use super::machine::Raft;
 use super::message::EntryInfo;
 use crate::marks::{Mark, hit};
-use crate::types::{Index, LogId, NodeId, Term};
-
-/// A disk with less room than its node wants to keep free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct DiskFull {
-    /// Bytes that are free.
-    pub free_bytes: u64,
-    /// Bytes below which it is full.
-    pub needed_bytes: u64,
-}
-
-impl DiskFull {
-    /// Whether its node still takes the entries of its leader.
-    pub fn takes_entries(&self) -> bool {
-        self.free_bytes >= self.needed_bytes / 2
-    }
-
-    /// Whether its node still takes the small first entries of terms.
-    pub fn takes_openings(&self) -> bool {
-        self.free_bytes >= self.needed_bytes / 4
-    }
-}
+use crate::types::{DiskFull, Index, LogId, NodeId, Term};
 
 /// Whether an entry is the first of its term, after one of term `before`, and small: a new leader's.
 fn opens_term(before: Term, entry: &EntryInfo) -> bool {

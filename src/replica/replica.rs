@@ -15,11 +15,13 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants;
 use crate::raft::{
-    self, AppendEntries, Content, DiskFull, Effect, EntryInfo, Input, Message, Notice, Persist,
-    Raft, ReadToken, RecoveredLog,
+    self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
+    ReadToken, RecoveredLog,
 };
 use crate::store::{Head, Recovered, Write};
-use crate::types::{Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp};
+use crate::types::{
+    DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+};
 use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
 use crate::wire::peer::PeerMessage;
 

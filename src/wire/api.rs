@@ -12,9 +12,9 @@ use crate::limits::{
     ADDRESSES_MAX, APPEND_REPLIES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
     REQUEST_RECORDS_MAX,
 };
-use crate::raft::DiskFull;
 use crate::types::{
-    ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp,
+    ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term,
+    Timestamp,
 };
 
 /// The first frame of a stream that a client opens.

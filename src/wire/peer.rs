@@ -260,10 +260,10 @@ mod tests {
     use super::frame::tests::{hex, received};
     use super::*;
     use crate::raft::{
-        AppendEntries, AppendEntriesResponse, AppendResult, DiskFull, EntryInfo, HardState,
-        Lineage, RequestVote,
+        AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, Lineage,
+        RequestVote,
     };
-    use crate::types::{Index, LogId, Term};
+    use crate::types::{DiskFull, Index, LogId, Term};
 
     fn node(number: u16) -> NodeId {
         NodeId::new(number).unwrap()

@@ -39,9 +39,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use annal::raft::{
-    Configuration, DiskFull, HardState, Input, Options, Progress, Raft, ReadToken, Role, State,
+    Configuration, HardState, Input, Options, Progress, Raft, ReadToken, Role, State,
 };
-use annal::types::{Index, NodeId, Term};
+use annal::types::{DiskFull, Index, NodeId, Term};
 use goldenscript::{Command, Runner};
 
 use crate::raft_cluster::{Cluster, Kept, Node};
