@@ -290,7 +290,8 @@ pub const CONNECTIONS_OF_PEER_MAX: usize = 16;
 pub const CONNECTIONS_IN_ALL_MAX: usize = CONNECTIONS_MAX
     + CONNECTIONS_RESERVED
     + NODES_MAX * (CONNECTIONS_OF_PEER_MAX + 1)
-    + HANDSHAKES_WAITING_MAX;
+    + HANDSHAKES_WAITING_MAX
+    + HANDSHAKES_OF_NODES_MAX;
 
 /// A connection on which nothing was asked for this long may be closed, where one more would be too
 /// many: who has just come is about to ask.
@@ -361,6 +362,10 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(4);
 /// Who has dialled a server has finished its handshake, and a peer has said hello, within this time:
 /// the dialling side knows better how long it wants to wait.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The same where others wait for a place, and how long they wait for one. Most that come at once are
+/// on machines that are busy starting them: what was begun is better finished than begun again.
+pub const HANDSHAKE_TIMEOUT_CROWDED: Duration = Duration::from_secs(2);
 
 /// How long a name's look-up is waited for. It goes on behind that, and whoever asks for the name
 /// next has the answer. Longer than a name server takes that has to ask others.
@@ -454,10 +459,13 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 pub const HANDSHAKES_MAX: usize = 64;
 
 /// Handshakes that wait or are under way. Beyond it, who comes is refused and may try again.
-pub const HANDSHAKES_WAITING_MAX: usize = 256;
+pub const HANDSHAKES_WAITING_MAX: usize = 96;
 
 /// Those from one address among them.
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_WAITING_MAX / 4 * 3;
+
+/// Handshakes of nodes that wait or are under way, beside those of all others.
+pub const HANDSHAKES_OF_NODES_MAX: usize = 32;
 
 /// Refused connections are told once in so long, with their number.
 pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -473,6 +481,12 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// See [`BACKOFF_MIN`].
 pub const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
+/// First and last pause of a client before it comes back to a node that had no place for it: a node
+/// gets through what waits in some tenths of a second, and through a crowd in some seconds.
+pub const CROWD_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// See [`CROWD_PAUSE_MIN`].
+pub const CROWD_PAUSE_MAX: Duration = Duration::from_secs(4);
+
 /// A client without an answer for this long asks all nodes who leads.
 pub const CLIENT_HEDGE_AFTER: Duration = Duration::from_millis(150);
 
@@ -487,6 +501,10 @@ pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// The same for a question to a node that has never answered: a connection has to be made first, and
 /// a crowd that makes each of them anew gets none.
 pub const CLIENT_DIAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest that a connection which is being made to a node that has never answered is waited for
+/// before another is made beside it.
+pub const CLIENT_DIAL_PATIENCE_MAX: Duration = Duration::from_secs(8);
 
 /// The longest that a question goes unanswered before another one is put beside it: each is given twice
 /// the time of the one before, up to this, so that a slow network and a dead connection both come to an

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CLIENT_ASK_EVERY};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CLIENT_ASK_EVERY, CROWD_PAUSE_MAX, CROWD_PAUSE_MIN};
 
 /// Doublings after which the longest pause is reached in any case.
 const DOUBLINGS_MAX: u32 = 8;
@@ -32,6 +32,13 @@ impl Jitter {
     /// The pause before the next attempt, after so many pauses in a row.
     pub fn pause(&mut self, pauses: u32) -> Duration {
         self.shorten(pause_after(pauses))
+    }
+
+    /// The same, if a node refused because too many came at once: they are not to come back together,
+    /// and not all of them at once.
+    pub fn pause_in_crowd(&mut self, pauses: u32) -> Duration {
+        let longest = (CROWD_PAUSE_MIN * 2u32.pow(pauses.min(DOUBLINGS_MAX))).min(CROWD_PAUSE_MAX);
+        self.shorten(longest)
     }
 
     /// The pause before a node that has answered is asked again, in a search that has lasted so long.

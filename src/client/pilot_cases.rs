@@ -17,7 +17,7 @@ use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted};
 use super::session::LaneNumber;
 use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
-    REGISTRY_ASK_EVERY,
+    CROWD_PAUSE_MAX, REGISTRY_ASK_EVERY,
 };
 use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Welcome};
@@ -497,4 +497,40 @@ fn a_dead_connection_is_found_out_however_short_the_searches_are() {
     let patience = u64::try_from(CLIENT_DIAL_PATIENCE.as_millis()).unwrap();
     let found = fresh_at.expect("it is found out");
     assert!((patience..patience * 3).contains(&found), "{found}");
+}
+
+/// One that had no place is left alone ever longer, whatever search it is; the others are asked on.
+#[test]
+fn a_crowded_node_is_left_alone_ever_longer_until_it_answers() {
+    let nodes: std::collections::BTreeSet<NodeId> = (1..=2).map(n).collect();
+    let mut beliefs = Beliefs { met: nodes.clone(), nodes, ..Beliefs::default() };
+    let mut jitter = Jitter::new(3);
+    let mut asked = vec![];
+    for begins in (0..60_000).step_by(1_000) {
+        let mut search = Search::new(ms(begins), Wanted::Leader { word: false }, None);
+        for at in (begins..begins + 1_000).step_by(10) {
+            for question in search.ask(ms(at), &mut beliefs) {
+                let Question::Node { node, .. } = question else { continue };
+                asked.push((node, at));
+                let crowded = (node, Silence::Crowded);
+                if node == n(1) {
+                    search.on_silence(ms(at), crowded, &mut beliefs, &mut jitter);
+                } else {
+                    let word = welcome(2, Role::Follower, 1, None);
+                    beliefs.on_welcome(&word);
+                    search.on_welcome(ms(at), LINK, &word, &mut jitter);
+                }
+            }
+        }
+    }
+    let times = |of: u16| asked.iter().filter(move |(node, _)| *node == n(of)).map(|(_, at)| *at);
+    let longest = u64::try_from(CROWD_PAUSE_MAX.as_millis()).unwrap();
+    let first: Vec<u64> = times(1).collect();
+    let pauses: Vec<u64> = first.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().all(|pause| *pause <= longest + 20), "{pauses:?}");
+    assert!(pauses.iter().rev().take(3).all(|pause| *pause >= longest / 2), "{pauses:?}");
+    assert!(times(2).count() > 10 * first.len(), "{asked:?}");
+
+    beliefs.on_welcome(&welcome(1, Role::Follower, 1, None));
+    assert!(beliefs.crowded.is_empty(), "it answered");
 }

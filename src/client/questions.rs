@@ -84,6 +84,7 @@ async fn put(shared: Arc<Shared>, question: Question) -> Word {
 fn silence_of(error: &AskError) -> Silence {
     match error {
         AskError::NoAddress { .. } | AskError::OtherNode { .. } => Silence::Gone,
+        error if error.is_crowded() => Silence::Crowded,
         error if error.refusal().is_some() => Silence::Refused,
         _ => Silence::Failed,
     }

@@ -29,8 +29,9 @@ use super::backoff::Jitter;
 use super::moment::Moment;
 use super::route::{Leading, Next, Route};
 use crate::limits::{
-    CLIENT_ANSWER_TIMEOUT, CLIENT_DETOUR_AFTER, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER,
-    CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX, REGISTRY_ASK_EVERY, REGISTRY_ASK_EVERY_MAX,
+    CLIENT_ANSWER_TIMEOUT, CLIENT_DETOUR_AFTER, CLIENT_DIAL_PATIENCE, CLIENT_DIAL_PATIENCE_MAX,
+    CLIENT_HEDGE_AFTER, CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX, REGISTRY_ASK_EVERY,
+    REGISTRY_ASK_EVERY_MAX,
 };
 use crate::types::{Index, NodeId};
 use crate::wire::api::{Role, Welcome};
@@ -62,6 +63,9 @@ pub struct Beliefs {
     pub met: BTreeSet<NodeId>,
     /// How long the connection to a node has been asked in vain, in all searches since it last answered.
     pub unanswered: BTreeMap<NodeId, Duration>,
+    /// Nodes that had no place for this client since they last answered: how often, and until when they
+    /// are left alone.
+    pub crowded: BTreeMap<NodeId, (u32, Moment)>,
     /// Whether there is a registry to ask.
     pub has_registry: bool,
 }
@@ -71,7 +75,16 @@ impl Beliefs {
     pub fn on_welcome(&mut self, welcome: &Welcome) {
         self.met.insert(welcome.node);
         self.unanswered.remove(&welcome.node);
+        self.crowded.remove(&welcome.node);
         self.route.on_welcome(welcome);
+    }
+
+    /// A node had no place. Returns when it may be troubled again.
+    fn on_crowded(&mut self, now: Moment, node: NodeId, jitter: &mut Jitter) -> Moment {
+        let (refusals, until) = self.crowded.entry(node).or_insert((0, now));
+        *until = now + jitter.pause_in_crowd(*refusals);
+        *refusals = refusals.saturating_add(1);
+        *until
     }
 }
 
@@ -99,6 +112,8 @@ pub enum Question {
 pub enum Silence {
     /// None came, or no connection came about.
     Failed,
+    /// It has too many connections, or too many are being made.
+    Crowded,
     /// The two will not speak to each other, however often they try.
     Refused,
     /// Nobody listens there, or another node: it is not to be asked any more.
@@ -356,6 +371,9 @@ impl Search {
         }
         let asked = self.asked.entry(node).or_insert_with(|| Asked::new(now));
         asked.on_silence(now, silence, jitter);
+        if silence == Silence::Crowded {
+            asked.next_at = asked.next_at.max(beliefs.on_crowded(now, node, jitter));
+        }
     }
 
     /// What it has come to by now.
@@ -526,6 +544,11 @@ impl Asked {
         if self.next_at > now || self.silence == Some(Silence::Gone) {
             return None;
         }
+        let left_alone = beliefs.crowded.get(&node).map(|(_, until)| *until);
+        if let Some(until) = left_alone.filter(|until| *until > now) {
+            self.next_at = until;
+            return None;
+        }
         self.open.retain(|until| *until > now);
         // With one whom nobody has met a connection is being made, which goes on trying by itself.
         let met = beliefs.met.contains(&node);
@@ -543,7 +566,8 @@ impl Asked {
         let limit = patience * CLIENT_QUESTIONS_MAX;
         self.open.push(now + limit);
         self.next_at = now + rest;
-        self.patience = Some((patience * 2).min(CLIENT_PATIENCE_MAX));
+        let longest = if met { CLIENT_PATIENCE_MAX } else { CLIENT_DIAL_PATIENCE_MAX };
+        self.patience = Some((patience * 2).min(longest));
         Some(Question::Node { node, fresh, limit })
     }
 

@@ -23,16 +23,17 @@ use super::names::Names;
 use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
 use super::refusals::Refusals;
+use super::sign;
 use super::stream::{Stream, StreamError};
 use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER_NAME};
 use crate::address::Address;
 use crate::limits::{
     CLIENT_CONNECTION_WINDOW_BYTES, CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE,
     CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_IN_ALL_MAX,
-    HANDSHAKES_MAX, HANDSHAKES_UNVALIDATED_MAX, HANDSHAKES_WAITING_MAX, INITIAL_ROUND_TRIP,
-    NARROW_WINDOW_BYTES, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX, REFUSALS_TOLD_EVERY,
-    SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
-    WIDE_SEND_WINDOW_BYTES, WIDE_WINDOW_BYTES,
+    HANDSHAKES_MAX, HANDSHAKES_OF_NODES_MAX, HANDSHAKES_UNVALIDATED_MAX, HANDSHAKES_WAITING_MAX,
+    INITIAL_ROUND_TRIP, NARROW_WINDOW_BYTES, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX,
+    REFUSALS_TOLD_EVERY, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
+    STREAMS_PER_CONNECTION_MAX, WIDE_SEND_WINDOW_BYTES, WIDE_WINDOW_BYTES,
 };
 use crate::remedy;
 
@@ -185,7 +186,7 @@ impl Endpoint {
             // A client's may change while it is connected: routers forget it and give it another, it
             // goes from one network to the next. A node's does not, see `Connection::moved`.
             .migration(true)
-            .max_incoming(HANDSHAKES_WAITING_MAX + HANDSHAKES_MAX)
+            .max_incoming(HANDSHAKES_WAITING_MAX + HANDSHAKES_OF_NODES_MAX + HANDSHAKES_MAX)
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(4 << 20);
         let socket = UdpSocket::bind(bind).map_err(error)?;
@@ -283,6 +284,10 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let mut config = ClientConfig::new(self.credentials.client_crypto(protocol));
         config.transport_config(Arc::new(client_transport(protocol)));
+        if self.dials_as_node(protocol) {
+            let cluster = self.identity().cluster;
+            config.initial_dst_cid_provider(Arc::new(move || sign::draw(cluster)));
+        }
         let connecting = self
             .inner
             .connect_with(config, address, SERVER_NAME)
@@ -297,6 +302,12 @@ impl Endpoint {
         let connection = Connection::identified(inner).map_err(refused)?;
         self.check(&connection, expect).map_err(refused)?;
         Ok(connection)
+    }
+
+    /// Whether it dials for the cluster itself, and not on behalf of a client.
+    fn dials_as_node(&self, protocol: Protocol) -> bool {
+        let is_own = matches!(protocol, Protocol::Peer | Protocol::Registry);
+        is_own && self.identity().role == CertificateRole::Node
     }
 
     fn check(&self, connection: &Connection, expect: &Expect) -> Result<(), Problem> {
@@ -434,7 +445,8 @@ impl Reception {
     }
 
     fn receive(self: &Arc<Self>, incoming: Incoming) {
-        let is_crowded = self.handshakes.count() >= HANDSHAKES_UNVALIDATED_MAX;
+        let is_node = sign::is_on(self.cluster, &incoming.orig_dst_cid());
+        let is_crowded = self.handshakes.count(is_node) >= HANDSHAKES_UNVALIDATED_MAX;
         if is_crowded && !incoming.remote_address_validated() {
             // It comes back with a token, if its address is its own.
             let _ = incoming.retry();
@@ -442,7 +454,7 @@ impl Reception {
         }
         let address = canonical(incoming.remote_address());
         let is_full = self.endpoint.open_connections() >= CONNECTIONS_IN_ALL_MAX;
-        match self.handshakes.queue(address.ip()).filter(|_| !is_full) {
+        match self.handshakes.queue(address.ip(), is_node).filter(|_| !is_full) {
             Some(turn) => drop(tokio::spawn(self.clone().greet(turn, incoming))),
             None => self.refuse(incoming),
         }

@@ -46,6 +46,7 @@ mod problem;
 mod protocol;
 mod refusals;
 mod reset;
+mod sign;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,6 +3,7 @@
 mod attacks;
 mod bench;
 mod crashes;
+mod crowd;
 mod full_disk;
 pub(crate) mod harness;
 mod identity;
