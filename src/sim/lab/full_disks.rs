@@ -61,26 +61,8 @@ fn a_leader_without_room_makes_way_for_one_with_room() {
 #[test]
 fn without_room_nothing_is_taken_and_all_else_goes_on() {
     in_worlds(3, SEEDS, |lab| {
-        lab.append("one");
-        lab.agree();
-        for node in lab.nodes() {
-            lab.leave_room(node, LITTLE);
-        }
-        // Who notices first may hand over to one that is about to notice.
-        lab.run_for(NOTICED + TIMEOUT);
-        let leader = lab.elect_by_all();
-        lab.ask(Lab::CLERK, "two");
-        refuses(lab, leader);
-
-        // Votes, the entry of a new leader, reads, and a start.
-        lab.crash(leader);
-        let successor = lab.elect_by_all();
-        assert_ne!(successor, leader);
-        refuses(lab, successor);
-        lab.start(leader);
-        refuses(lab, successor);
+        let successor = fill_and_lose_the_leader(lab, LITTLE);
         assert!(lab.others(successor).iter().all(|node| lab.follows(*node, successor)));
-
         let lucky = lab.others(successor)[0];
         lab.make_room(lucky);
         refuses(lab, successor);
@@ -94,24 +76,32 @@ fn without_room_nothing_is_taken_and_all_else_goes_on() {
 #[test]
 fn with_less_than_half_of_the_reserve_a_new_leader_is_ready() {
     in_worlds(3, SEEDS, |lab| {
-        lab.append("one");
-        lab.agree();
-        for node in lab.nodes() {
-            lab.leave_room(node, VERY_LITTLE);
-        }
-        lab.run_for(NOTICED + TIMEOUT);
-        let leader = lab.elect_by_all();
-        lab.ask(Lab::CLERK, "two");
-        refuses(lab, leader);
-        lab.crash(leader);
-        let successor = lab.elect_by_all();
-        assert_ne!(successor, leader);
-        refuses(lab, successor);
-        lab.start(leader);
-        refuses(lab, successor);
+        fill_and_lose_the_leader(lab, VERY_LITTLE);
         lab.nodes().into_iter().for_each(|node| lab.make_room(node));
         lab.wait_until(SERVED, "there is room", |lab| lab.is_answered(Lab::CLERK));
     });
+}
+
+/// All disks have so little room that nothing is taken; votes, the entry of a new leader, reads, and a
+/// start go on. Returns who leads after all that.
+fn fill_and_lose_the_leader(lab: &mut Lab, room: u64) -> NodeId {
+    lab.append("one");
+    lab.agree();
+    for node in lab.nodes() {
+        lab.leave_room(node, room);
+    }
+    // Who notices first may hand over to one that is about to notice.
+    lab.run_for(NOTICED + TIMEOUT);
+    let leader = lab.elect_by_all();
+    lab.ask(Lab::CLERK, "two");
+    refuses(lab, leader);
+    lab.crash(leader);
+    let successor = lab.elect_by_all();
+    assert_ne!(successor, leader);
+    refuses(lab, successor);
+    lab.start(leader);
+    refuses(lab, successor);
+    successor
 }
 
 /// An append waits, a read does not.
