@@ -6,7 +6,6 @@ use super::border::{Content, HardState, Notice, StepDownReason};
 use super::log::RaftLog;
 use super::machine::{Options, Raft};
 use super::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
-use super::progress::Progress;
 use super::reads::Reads;
 use super::role::{Candidate, Follower, Leader, PreCandidate, Role};
 use crate::entry::{ElectionReason, NoOp};
@@ -126,17 +125,6 @@ impl Raft {
         self.notice(Notice::BecameLeader { term: self.current_term(), no_op: next });
         self.broadcast_entries();
         self.maybe_commit();
-    }
-
-    /// Takes the members of the configuration in force as those to replicate to.
-    pub(super) fn update_members(&mut self, next: crate::types::Index) {
-        let id = self.id();
-        let members = self.log.configuration().members();
-        let leader = self.role.as_leader_mut().expect("only a leader replicates");
-        leader.progress.retain(|node, _| members.contains(node));
-        for node in members.into_iter().filter(|node| *node != id) {
-            leader.progress.entry(node).or_insert_with(|| Progress::new(next));
-        }
     }
 
     fn send_to_voters(&mut self, message: &Message) {

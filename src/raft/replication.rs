@@ -1,15 +1,11 @@
 //! Log replication: what a leader sends, what a follower makes of it, and what that commits
-//! (thesis 3.5, 3.6.2), with pipelining (10.2.1), handover (3.10) and configurations (4.3).
+//! (thesis 3.5, 3.6.2), with pipelining (10.2.1).
 
-use super::border::{Content, Effect, Notice, ReadToken, StepDownReason};
-use super::configuration::Configuration;
-use super::election::SMALL_ENTRY_BYTES;
+use super::border::{Content, Effect, Notice, StepDownReason};
 use super::machine::Raft;
-use super::message::{
-    AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, TimeoutNow,
-};
+use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message};
 use super::progress::State;
-use super::role::{Leader, LeadershipTransfer, Role};
+use super::role::Leader;
 use crate::marks::{Mark, hit};
 use crate::mutants;
 use crate::types::{Index, LogId, NodeId};
@@ -48,26 +44,6 @@ impl Raft {
     pub(super) fn on_propose(&mut self, bytes: u32) {
         assert!(self.may_propose(), "proposed to a {} that may not", self.role.name());
         self.append_as_leader(Content::Proposal, bytes);
-        self.broadcast_entries();
-        self.maybe_commit();
-    }
-
-    pub(super) fn on_propose_configuration(&mut self, configuration: Configuration) {
-        assert!(self.may_propose(), "proposed to a {} that may not", self.role.name());
-        // One change at a time, and none before the first commit of the term: a change proposed
-        // earlier could overlap with one that the leader has not heard of (Ongaro, 2015).
-        assert!(self.is_ready_leader(), "a configuration before the first commit of the term");
-        assert!(
-            self.log.configuration_index() <= self.log.commit_index(),
-            "a configuration while another is not committed"
-        );
-        self.append_configuration(configuration);
-    }
-
-    fn append_configuration(&mut self, configuration: Configuration) {
-        let content = Content::Configuration(configuration);
-        let index = self.append_as_leader(content, SMALL_ENTRY_BYTES);
-        self.update_members(index);
         self.broadcast_entries();
         self.maybe_commit();
     }
@@ -287,132 +263,13 @@ impl Raft {
         self.on_configuration_committed();
     }
 
-    /// A committed joint configuration is left for the new one alone; a leader outside of a
-    /// committed configuration steps down (thesis 4.2.2, 4.3).
-    fn on_configuration_committed(&mut self) {
-        if self.log.configuration_index() > self.log.commit_index() {
-            return;
-        }
-        let configuration = self.log.configuration();
-        if configuration.is_joint() {
-            let mut incoming = configuration.clone();
-            incoming.outgoing.clear();
-            self.append_configuration(incoming);
-        } else if !configuration.is_voter(self.id()) {
-            self.become_follower(self.current_term(), None, StepDownReason::Removed);
-        }
-    }
-
     fn commit_to(&mut self, through: Index) {
         self.log.commit_to(through);
         self.outbox.emit(Effect::Commit { through });
     }
 
-    fn leader_mut(&mut self) -> &mut Leader {
+    pub(super) fn leader_mut(&mut self) -> &mut Leader {
         self.role.as_leader_mut().expect("called as leader only")
-    }
-}
-
-/// Reads (thesis 6.4).
-impl Raft {
-    pub(super) fn on_read(&mut self, token: ReadToken) {
-        match &mut self.role {
-            Role::Leader(leader) => {
-                if self.log.commit_index() < leader.no_op {
-                    hit(Mark::ReadWaitedForNoOp);
-                }
-                leader.reads.add(token);
-            }
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.outbox.emit(Effect::Reply { token, read_index: None });
-                return;
-            }
-        }
-        self.maybe_confirm_reads();
-    }
-
-    /// The bug of answering reads before the first commit of the term.
-    fn is_mutant_leader(&self) -> bool {
-        mutants::is_on(16) && self.role.as_leader().is_some()
-    }
-
-    /// Answers the reads whose round a quorum has confirmed, and begins the next round.
-    fn maybe_confirm_reads(&mut self) {
-        // Until its no-op is committed a leader does not know what is (thesis 6.4, step 1).
-        while self.is_ready_leader() || self.is_mutant_leader() {
-            let commit_index = self.log.commit_index();
-            let leader = self.leader_mut();
-            if leader.reads.begin_round(commit_index) {
-                self.broadcast_heartbeats();
-            }
-            let leader = self.role.as_leader().expect("it was a line ago");
-            let round = leader.reads.round();
-            let confirms = |node| {
-                node == self.options.id
-                    || leader.progress.get(&node).is_some_and(|p| p.acked_round >= round)
-            };
-            let is_confirmed = self.log.configuration().is_quorum(confirms);
-            if !leader.reads.is_under_way() || !is_confirmed {
-                return;
-            }
-            let (read_index, tokens) = self.leader_mut().reads.end_round();
-            for token in tokens {
-                self.outbox.emit(Effect::Reply { token, read_index: Some(read_index) });
-            }
-        }
-    }
-}
-
-/// Handover (thesis 3.10).
-impl Raft {
-    /// See `Input::Transfer`. Without a voter that was heard lately nothing happens.
-    pub(super) fn on_transfer(&mut self) {
-        let patience = self.options.election_timeout_ticks_min;
-        let voters = self.log.configuration().voters.clone();
-        let ahead = self.clocks_ahead.clone();
-        let Some(leader) = self.role.as_leader_mut() else { return };
-        let candidates = leader
-            .progress
-            .iter()
-            .filter(|(node, progress)| voters.contains(node) && progress.silent_ticks < patience);
-        let most_advanced = candidates.max_by_key(|(node, progress)| {
-            (progress.disk_full.is_none(), !ahead.contains(node), progress.match_index)
-        });
-        let Some((to, _)) = most_advanced.filter(|_| leader.transfer.is_none()) else { return };
-        let to = *to;
-        leader.transfer = Some(LeadershipTransfer { to, asked: false, elapsed: 0 });
-        self.notice(Notice::TransferStarted { to });
-        self.maybe_hand_over();
-    }
-
-    /// Tells the successor to start as soon as it has everything.
-    fn maybe_hand_over(&mut self) {
-        let last = self.log.last().index;
-        let term = self.current_term();
-        let leader = self.leader_mut();
-        let Some(transfer) = leader.transfer.as_mut().filter(|transfer| !transfer.asked) else {
-            return;
-        };
-        let has_everything =
-            leader.progress.get(&transfer.to).is_some_and(|p| p.match_index == last);
-        if has_everything {
-            hit(Mark::HandedOver);
-            transfer.asked = true;
-            let to = transfer.to;
-            self.outbox.send(to, Message::TimeoutNow(TimeoutNow { term }));
-        }
-    }
-
-    fn tick_transfer(&mut self) {
-        let patience = self.options.election_timeout_ticks_max;
-        let leader = self.leader_mut();
-        if let Some(transfer) = &mut leader.transfer {
-            transfer.elapsed += 1;
-            if transfer.elapsed >= patience {
-                hit(Mark::HandoverGivenUp);
-                leader.transfer = None;
-            }
-        }
     }
 }
 
