@@ -243,24 +243,10 @@ impl Raft {
             hit(Mark::Disruption);
             return;
         }
-        if message.term() > self.current_term() && Self::is_claim(&message) {
+        if message.term() > self.current_term() && message.is_claim() {
             self.become_follower(message.term(), None, StepDownReason::HigherTerm);
         }
         self.dispatch(from, message);
-    }
-
-    /// Whether the message's term is one that its sender has reached; a pre-vote, asked for or
-    /// granted, only names one that the candidate may reach.
-    fn is_claim(message: &Message) -> bool {
-        match message {
-            Message::PreVote(_) => false,
-            Message::PreVoteResponse(response) => !response.vote_granted,
-            Message::RequestVote(_)
-            | Message::RequestVoteResponse(_)
-            | Message::AppendEntries(_)
-            | Message::AppendEntriesResponse(_)
-            | Message::TimeoutNow(_) => true,
-        }
     }
 
     /// The table of roles and messages: one line a cell, all cells in sight.
@@ -270,10 +256,13 @@ impl Raft {
         use Message as M;
         match (&self.role, message) {
             (Role::Follower(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
+            // Too late: it campaigns no more.
             (Role::Follower(_), M::PreVoteResponse(_)) => {}
             (Role::Follower(_), M::RequestVote(m)) => self.on_request_vote(from, &m),
+            // Too late, as before.
             (Role::Follower(_), M::RequestVoteResponse(_)) => {}
             (Role::Follower(_), M::AppendEntries(m)) => self.on_append_entries(from, m),
+            // Too late: it led, and has stepped down.
             (Role::Follower(_), M::AppendEntriesResponse(_)) => {}
             (Role::Follower(_), M::TimeoutNow(_)) => self.on_timeout_now(from),
 
@@ -286,22 +275,29 @@ impl Raft {
                 self.on_request_vote_response(from, &m);
             }
             (Role::PreCandidate(_), M::AppendEntries(m)) => self.on_append_entries(from, m),
+            // Too late: it led, and has stepped down.
             (Role::PreCandidate(_), M::AppendEntriesResponse(_)) => {}
+            // It has begun to campaign by itself.
             (Role::PreCandidate(_), M::TimeoutNow(_)) => {}
 
             (Role::Candidate(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
+            // Too late: the pre-vote is won.
             (Role::Candidate(_), M::PreVoteResponse(_)) => {}
             (Role::Candidate(_), M::RequestVote(m)) => self.on_request_vote(from, &m),
             (Role::Candidate(_), M::RequestVoteResponse(m)) => {
                 self.on_request_vote_response(from, &m);
             }
             (Role::Candidate(_), M::AppendEntries(m)) => self.on_append_entries(from, m),
+            // Too late: it answers what this node said as the leader of an older term.
             (Role::Candidate(_), M::AppendEntriesResponse(_)) => {}
+            // It campaigns already; whoever leads this term will be heard.
             (Role::Candidate(_), M::TimeoutNow(_)) => {}
 
             (Role::Leader(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
+            // Too late: it is elected.
             (Role::Leader(_), M::PreVoteResponse(_)) => {}
             (Role::Leader(_), M::RequestVote(m)) => self.on_request_vote(from, &m),
+            // Too late, as before.
             (Role::Leader(_), M::RequestVoteResponse(_)) => {}
             (Role::Leader(_), M::AppendEntries(_)) => self.two_leaders(from),
             (Role::Leader(_), M::AppendEntriesResponse(m)) => self.on_append_response(from, &m),

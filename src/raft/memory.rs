@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{AppendResult, Message};
+use super::message::Message;
 use super::standing::{Lineage, Loss, Remembered, Standing};
 use crate::types::{Incarnation, Index, NodeId, Term};
 
@@ -167,19 +167,11 @@ struct Claim {
 
 impl Claim {
     fn of(message: &Message) -> Self {
-        let term = message.term();
-        let mut claim = Self { term, voted: false, acknowledged: None };
-        match message {
-            // These name a term that somebody may reach.
-            Message::PreVote(_) | Message::PreVoteResponse(_) => claim.term = Term::ZERO,
-            Message::RequestVoteResponse(response) => claim.voted = response.vote_granted,
-            Message::AppendEntriesResponse(response) => match response.result {
-                AppendResult::Accepted { match_index } => claim.acknowledged = Some(match_index),
-                AppendResult::Rejected { .. } | AppendResult::Stale => {}
-            },
-            Message::RequestVote(_) | Message::AppendEntries(_) | Message::TimeoutNow(_) => {}
-        }
-        claim
+        // A pre-vote and its answer name a term that somebody may reach.
+        let names = matches!(message, Message::PreVote(_) | Message::PreVoteResponse(_));
+        let voted = matches!(message, Message::RequestVoteResponse(m) if m.vote_granted);
+        let term = if names { Term::ZERO } else { message.term() };
+        Self { term, voted, acknowledged: message.accepted() }
     }
 }
 

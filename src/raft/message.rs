@@ -42,6 +42,48 @@ impl Message {
         }
     }
 
+    /// Whether its term is one that its sender has reached; a pre-vote, asked for or granted, only names
+    /// one that the candidate may reach.
+    pub fn is_claim(&self) -> bool {
+        match self {
+            Self::PreVote(_) => false,
+            Self::PreVoteResponse(m) => !m.vote_granted,
+            Self::RequestVote(_)
+            | Self::RequestVoteResponse(_)
+            | Self::AppendEntries(_)
+            | Self::AppendEntriesResponse(_)
+            | Self::TimeoutNow(_) => true,
+        }
+    }
+
+    /// The term that its sender leads by saying this.
+    pub fn led_term(&self) -> Option<Term> {
+        match self {
+            Self::AppendEntries(_) | Self::TimeoutNow(_) => Some(self.term()),
+            Self::PreVote(_)
+            | Self::PreVoteResponse(_)
+            | Self::RequestVote(_)
+            | Self::RequestVoteResponse(_)
+            | Self::AppendEntriesResponse(_) => None,
+        }
+    }
+
+    /// The index up to which its sender vouches for having the leader's entries on disk.
+    pub fn accepted(&self) -> Option<Index> {
+        match self {
+            Self::AppendEntriesResponse(m) => match m.result {
+                AppendResult::Accepted { match_index } => Some(match_index),
+                AppendResult::Rejected { .. } | AppendResult::Stale => None,
+            },
+            Self::PreVote(_)
+            | Self::PreVoteResponse(_)
+            | Self::RequestVote(_)
+            | Self::RequestVoteResponse(_)
+            | Self::AppendEntries(_)
+            | Self::TimeoutNow(_) => None,
+        }
+    }
+
     /// Whether it goes ahead of bulk traffic: everything that carries no entries.
     pub fn is_urgent(&self) -> bool {
         !matches!(self, Self::AppendEntries(m) if !m.heartbeat)

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::border::{Effect, HardState, Persist};
-use super::message::{AppendResult, Message};
+use super::message::Message;
 use crate::limits::HELD_MESSAGES_MAX;
 use crate::marks::{Mark, hit};
 use crate::mutants;
@@ -198,7 +198,7 @@ impl Outbox {
     fn rests_on(&self, message: &Message, persisted: Index) -> Option<Ticket> {
         // The leader's own entries go out while its disk is busy (thesis 10.2.1); its term has been
         // on disk since before it was elected.
-        if matches!(message, Message::AppendEntries(_) | Message::TimeoutNow(_)) {
+        if message.led_term().is_some() {
             return None;
         }
         let is_answer = matches!(message, Message::RequestVoteResponse(_));
@@ -209,18 +209,7 @@ impl Outbox {
             return None;
         }
         let hard_state = self.writes.iter().rfind(|write| write.hard_state);
-        let promised = match message {
-            Message::AppendEntriesResponse(response) => match response.result {
-                AppendResult::Accepted { match_index } => match_index,
-                AppendResult::Rejected { .. } | AppendResult::Stale => Index::ZERO,
-            },
-            Message::PreVote(_)
-            | Message::PreVoteResponse(_)
-            | Message::RequestVote(_)
-            | Message::RequestVoteResponse(_)
-            | Message::AppendEntries(_)
-            | Message::TimeoutNow(_) => Index::ZERO,
-        };
+        let promised = message.accepted().unwrap_or(Index::ZERO);
         let entries = (promised > persisted).then(|| {
             self.writes
                 .iter()

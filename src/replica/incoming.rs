@@ -120,7 +120,7 @@ pub(super) fn check_leader(
     message: &Message,
     entries: &[SealedEntry],
 ) -> Result<(), Contradiction> {
-    let Some(term) = led_term(message).filter(|term| *term >= raft.current_term()) else {
+    let Some(term) = message.led_term().filter(|term| *term >= raft.current_term()) else {
         return Ok(());
     };
     let known = raft.leader().filter(|leader| *leader != from);
@@ -140,18 +140,6 @@ pub(super) fn check_leader(
         }
     }
     Ok(())
-}
-
-/// The term that the sender of such a message leads.
-fn led_term(message: &Message) -> Option<Term> {
-    match message {
-        Message::AppendEntries(_) | Message::TimeoutNow(_) => Some(message.term()),
-        Message::PreVote(_)
-        | Message::PreVoteResponse(_)
-        | Message::RequestVote(_)
-        | Message::RequestVoteResponse(_)
-        | Message::AppendEntriesResponse(_) => None,
-    }
 }
 
 /// Where both logs have the same entry, the histories before it must be the same as well.

@@ -8,8 +8,8 @@
 //! very moment. A leader's entries may run ahead of its disk; its term may not, since its own vote
 //! was part of its election. A granted pre-vote says nothing of its sender.
 
-use super::{Law, Moment, NodeView, What};
-use crate::raft::{AppendResult, Message};
+use super::{Law, Moment, NodeView, What, speech};
+use crate::raft::Message;
 use crate::types::{Index, LogId, NodeId, Term};
 
 /// See the module.
@@ -34,24 +34,16 @@ impl Law for DurableBeforeVisible {
 
 fn check(view: &NodeView<'_>, to: NodeId, message: &Message) -> Result<(), String> {
     check_term(view, message)?;
-    match message {
-        Message::RequestVoteResponse(m) if m.vote_granted => check_vote(view, m.term, to),
-        Message::RequestVote(m) => check_vote(view, m.term, view.id),
-        Message::AppendEntriesResponse(m) => match m.result {
-            AppendResult::Accepted { match_index } => check_accepted(view, m.term, match_index),
-            AppendResult::Rejected { .. } | AppendResult::Stale => Ok(()),
-        },
-        _ => Ok(()),
+    if let Some((term, candidate)) = speech::vote(view.id, to, message) {
+        check_vote(view, term, candidate)?;
     }
+    let accepted = speech::accepted(message);
+    accepted.map_or(Ok(()), |(term, index)| check_accepted(view, term, index))
 }
 
 /// The term that the sender says it has reached.
 fn check_term(view: &NodeView<'_>, message: &Message) -> Result<(), String> {
-    let claimed = match message {
-        Message::PreVote(m) => Term::new(m.term.get() - 1),
-        Message::PreVoteResponse(m) if m.vote_granted => return Ok(()),
-        _ => message.term(),
-    };
+    let Some(claimed) = speech::reached(message) else { return Ok(()) };
     let durable = view.platter.hard_state().current_term;
     if durable >= claimed {
         return Ok(());

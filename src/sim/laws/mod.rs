@@ -18,6 +18,7 @@ mod log_matching;
 mod monotonic;
 mod no_silent_repair;
 mod registry_monotonic;
+mod speech;
 mod state_machine_safety;
 mod subscriptions;
 #[cfg(test)]

@@ -11,12 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Law, Moment, NodeView, What};
+use super::{Law, Moment, NodeView, What, speech};
 use crate::entry::{Chain, SealedEntry};
-use crate::raft::{AppendResult, HardState, Message};
+use crate::raft::{HardState, Message};
 use crate::replica::Replica;
 use crate::store::Recovered;
-use crate::types::{Index, LogId, NodeId, Term};
+use crate::types::{Index, LogId, NodeId};
 use crate::wire::peer::PeerMessage;
 
 /// The last entry that a node must have.
@@ -72,13 +72,8 @@ impl NoSilentRepair {
 
 impl Promise {
     fn speak(&mut self, node: NodeId, to: NodeId, message: &Message) {
-        let (term, vote) = match message {
-            Message::RequestVoteResponse(m) if m.vote_granted => (m.term, Some(to)),
-            Message::RequestVote(m) => (m.term, Some(node)),
-            Message::PreVoteResponse(m) if m.vote_granted => return,
-            Message::PreVote(m) => (Term::new(m.term.get() - 1), None),
-            _ => (message.term(), None),
-        };
+        let Some(term) = speech::reached(message) else { return };
+        let vote = speech::vote(node, to, message).map(|(_, candidate)| candidate);
         if term > self.spoken.current_term {
             self.spoken = HardState { current_term: term, voted_for: vote };
         } else if term == self.spoken.current_term && vote.is_some() {
@@ -98,9 +93,8 @@ impl Promise {
         }
         let term = replica.raft().current_term();
         for (_, sent) in sent {
-            let Message::AppendEntriesResponse(m) = &sent.message else { continue };
-            let AppendResult::Accepted { match_index } = m.result else { continue };
-            if m.term == term && match_index <= persisted {
+            let Some((said_in, match_index)) = speech::accepted(&sent.message) else { continue };
+            if said_in == term && match_index <= persisted {
                 self.accepted = at(match_index).max_by_index(self.accepted);
             }
         }
@@ -172,6 +166,7 @@ impl Law for NoSilentRepair {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::types::Term;
 
     fn starts(stage: &Stage, law: &NoSilentRepair, recovered: &Recovered) -> Result<(), String> {
         stage.show(&mut law.clone(), What::Started { node: node(1), recovered })

@@ -8,8 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What};
-use crate::raft::Message;
+use super::{Law, Moment, What, speech};
 use crate::types::{NodeId, Term};
 
 /// See the module.
@@ -26,11 +25,8 @@ impl Law for VoteOnce {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let What::Turn { node, sent, .. } = moment.what else { return Ok(()) };
         for (to, sent) in sent {
-            let (term, candidate) = match &sent.message {
-                Message::RequestVoteResponse(m) if m.vote_granted => (m.term, *to),
-                Message::RequestVote(m) => (m.term, node),
-                _ => continue,
-            };
+            let said = speech::vote(node, *to, &sent.message);
+            let Some((term, candidate)) = said else { continue };
             let first = *self.votes.entry((node, term)).or_insert(candidate);
             if first != candidate {
                 return Err(format!("{node} voted for {first} and for {candidate} in term {term}"));
