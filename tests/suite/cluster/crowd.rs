@@ -12,13 +12,25 @@ use crate::program::annal;
 const APPENDS: usize = 200;
 const TAILS: usize = 100;
 
-/// Starts a client, whose output goes to a file of its own.
-fn start(cluster: &Cluster, number: usize, line: &[&str]) -> (Child, PathBuf) {
+/// A client and where its output goes. Dropped, it is ended.
+struct Client {
+    process: Child,
+    out: PathBuf,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn start(cluster: &Cluster, number: usize, line: &[&str]) -> Client {
     let out = cluster.path(&format!("out{number}"));
     let mut command = annal(cluster.folder());
     command.arg("client").args(line).args(["--timeout", "120s"]);
     command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(File::create(&out).unwrap());
-    (command.spawn().unwrap(), out)
+    Client { process: command.spawn().unwrap(), out }
 }
 
 /// Each finds nobody at first: what it does then must not keep the others from being served.
@@ -26,10 +38,10 @@ fn start(cluster: &Cluster, number: usize, line: &[&str]) -> (Child, PathBuf) {
 fn a_crowd_of_appends_is_served() {
     let cluster = Cluster::started(Kind::default());
     let text = |number| format!("record {number}");
-    let begin = |number| start(&cluster, number, &["append", &text(number)]).0;
-    let clients: Vec<Child> = (0..APPENDS).map(begin).collect();
+    let begin = |number| start(&cluster, number, &["append", &text(number)]);
+    let clients: Vec<Client> = (0..APPENDS).map(begin).collect();
     for (number, mut client) in clients.into_iter().enumerate() {
-        let status = wait_for("a client to end", || client.try_wait().unwrap());
+        let status = wait_for("a client to end", || client.process.try_wait().unwrap());
         assert_eq!(status.code(), Some(0), "client {number}");
     }
     let mut records = cluster.records();
@@ -46,15 +58,15 @@ fn a_crowd_of_tails_is_served_and_ends_when_told() {
     let follow = ["tail", "-f", "-n", "1"];
     let mut tails: Vec<_> = (0..TAILS).map(|number| start(&cluster, number, &follow)).collect();
     let all_show = |text: &str| {
-        let shows = |(_, out): &(Child, PathBuf)| fs::read_to_string(out).unwrap() == text;
+        let shows = |tail: &Client| fs::read_to_string(&tail.out).unwrap() == text;
         wait_for("every tail to show what there is", || tails.iter().all(shows).then_some(()));
     };
     all_show("one\n");
     cluster.append(&["two"]);
     all_show("one\ntwo\n");
-    let ids: Vec<String> = tails.iter().map(|(child, _)| child.id().to_string()).collect();
+    let ids: Vec<String> = tails.iter().map(|tail| tail.process.id().to_string()).collect();
     assert!(Command::new("kill").args(["-s", "INT"]).args(ids).status().unwrap().success());
-    for (tail, _) in &mut tails {
-        wait_for("a tail to end", || tail.try_wait().unwrap());
+    for tail in &mut tails {
+        wait_for("a tail to end", || tail.process.try_wait().unwrap());
     }
 }
