@@ -1,13 +1,74 @@
-//! `annal`: a durable, replicated log.
+//! A durable, replicated log: every acknowledged record is on the disks of a majority, in one order,
+//! once.
 //!
 //! A cluster of nodes keeps one ordered log of records. Raft decides the order; every node keeps its
 //! term, vote and entries in sled; nodes, clients and the registry talk over QUIC with mutual TLS.
-//! An acknowledged record is on the disks of a majority, in one order, once.
+//! This crate is the client, and with the feature `server` (a default) all that is behind the program
+//! `annal`.
 //!
-//! # The floors
+//! # A first program
 //!
-//! Imports go only downward, and each external crate has one door; `tests/suite/architecture.rs`
-//! holds this table as data and checks every path.
+//! In a folder in which `annal up` has made a cluster:
+//!
+//! ```
+//! use annal::{Client, ReadOptions, Settings};
+//!
+//! # mod one_node { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/one_node.rs")); }
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #   let cluster = one_node::OneNode::start();
+//! #   std::env::set_current_dir(cluster.directory())?;
+//!     let client = Client::connect(Settings::from_dir(".")?)?;
+//!     let appended = client.append(vec!["hello".into()]).await?;
+//!     println!("on the disks of a majority, at offset {}", appended.offset);
+//! #   let mut found = vec![];
+//!     let mut reader = client.read(ReadOptions::default());
+//!     while let Some(records) = reader.next().await? {
+//!         for record in records {
+//!             println!("{}: {:?}", record.offset, record.bytes);
+//! #           found.push((record.offset, record.bytes));
+//!         }
+//!     }
+//! #   assert_eq!(found, [(appended.offset, "hello".into())]);
+//! #   cluster.stop().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What there is
+//!
+//! - [`Client::append`] appends a request of one or many records; [`Client::appender`] has many
+//!   requests in flight, in order.
+//! - [`Client::read`] reads from any offset, once or for ever ([`ReadOptions::follow`]), and goes on at
+//!   the next leader without a gap and without a repetition.
+//! - An append that fails says whether it is certainly not in the log ([`AppendError::outcome`]). If
+//!   nobody can know, its [`Token`] repeats the *same* append: [`Client::resume`]. With
+//!   [`Client::prepare`] that works for a process that was killed as well.
+//! - [`Client::status`] tells who leads, who follows, and who does not answer.
+//! - Every wait ends after [`Settings::timeout`], that of a followed read for new records excepted.
+//!   Clients need a tokio runtime, and keep nothing on disk.
+//!
+//! `examples/` has a program for each: `append`, `follow`, `exactly_once`, `leader_watch`.
+//!
+//! # What is promised of this interface
+//!
+//! The names at the root of the crate, and nothing else. They follow semantic versioning: while the
+//! version begins with 0, its second number rises when one of them changes so that a program might
+//! need a change, and the third when nothing does. Enums of errors and structs of results may get more
+//! variants and fields, [`Settings`] and [`ReadOptions`] more fields: make these two from a value that
+//! a function here gives. The crates `bytes` and `tokio` are part of the interface with their version 1.
+//! The modules that the program, the tests and the benches use are reachable, are not shown here, and
+//! change whenever that helps.
+//!
+//! What travels and what is on disk has version numbers of its own; `CHANGELOG.md` says which versions
+//! understand each other. The oldest compiler is the one in `Cargo.toml` (`rust-version`); a newer one
+//! is no breaking change.
+//!
+//! # How it is made
+//!
+//! `cargo floors` builds the documentation of the inside, for those who work on it. Imports go only
+//! downward, and each external crate has one door; `tests/suite/architecture.rs` holds this table as
+//! data and checks every path.
 //!
 //! ```text
 //! 7  cli        grammar, settings, command, printer: one file per noun
@@ -20,7 +81,7 @@
 //! 0  types, address, config, limits, bounded, entry, remedy, marks, mutants
 //! ```
 //!
-//! # How an append flows
+//! An append flows through them so:
 //!
 //! ```text
 //! cli ─ client ─ wire ─ QUIC ─▶ node/service ─▶ node/driver ─▶ replica ─▶ raft
@@ -31,30 +92,80 @@
 //!          one frame of acknowledgements ◀─ node/service ◀─ replica ◀─ Commit ◀─ a quorum
 //! ```
 //!
-//! # Where to begin
-//!
-//! [`raft::border`] is the whole border of the core on a page. [`store`] says what is promised of a
-//! disk and how. [`entry`] is the one form that an entry has everywhere. [`decisions`] says why
-//! things are as they are.
+//! Where to begin: `raft::border` is the whole border of the core on a page. `store` says what is
+//! promised of a disk and how. `entry` is the one form that an entry has everywhere. `decisions` says
+//! why things are as they are. Each folder's first page says what it is, how it works and what it does
+//! not do; read them from the lowest floor up, or from the one that you came for.
 
+// Reachable, so that the program, the tests and the benches can use them, and not promised: shown
+// only by `cargo floors`.
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod address;
 mod bounded;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod cli;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod client;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod config;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 #[doc = include_str!("decisions.md")]
 pub mod decisions {}
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod entry;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod limits;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod marks;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod mutants;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod net;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod node;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod raft;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod registry;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod remedy;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod replica;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod sim;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod store;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod types;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod wire;
+
+#[doc(inline)]
+pub use address::{Address, AddressError};
+/// A record's bytes, of the crate `bytes`.
+#[doc(no_inline)]
+pub use bytes::Bytes;
+#[doc(inline)]
+pub use client::{
+    AppendError, AppendReceiver, AppendSender, Appended, Appender, AskError, Client, Consistency,
+    CrashError, Crashed, Leading, NodeStatus, Outcome, ReadError, ReadFrom, ReadOptions, Reader,
+    Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token, TokenError,
+    Unavailable, Welcome,
+};
+#[doc(inline)]
+pub use config::ConfigError;
+#[doc(inline)]
+pub use net::tls::TlsError;
+#[doc(inline)]
+pub use net::{BindError, CertificateProblem, Close, ConnectError, Problem, StreamError};
+#[doc(inline)]
+pub use registry::LookupError;
+#[doc(inline)]
+pub use types::{
+    ClientId, ClusterId, DiskFull, Incarnation, Index, NameError, NodeId, Offset, Seq, Term,
+    Timestamp,
+};
+#[doc(inline)]
+pub use wire::FrameError;
+#[doc(inline)]
+pub use wire::registry::Announcement;

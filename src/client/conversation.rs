@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::append::{AppendError, Order, Orders};
 use super::connections::Opened;
-use super::leader::{Shared, Unavailable};
+use super::leader::{self, Shared, Unavailable};
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::questions::{Questions, Word};
 use super::session::LaneNumber;
@@ -28,7 +28,8 @@ use crate::wire::api::{AppendReplies, Appended, Onward, Request};
 /// token, or if it `ends_at_failure`, at the first failure as well.
 pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: bool) -> Orders {
     let (sender, orders) = mpsc::channel(ORDERS_QUEUE_MAX);
-    let names = draw_names();
+    // A client's names are drawn at random.
+    let names = Names::new(leader::draw());
     let pilot = match token {
         Some(token) => Pilot::resume(names, token),
         None => Pilot::new(names),
@@ -47,13 +48,6 @@ pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: 
     };
     tokio::spawn(conversation.run());
     Orders(sender)
-}
-
-/// A client's names, drawn at random.
-fn draw_names() -> Names {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("every system that runs this gives out random bytes");
-    Names::new(u128::from_le_bytes(bytes))
 }
 
 struct Conversation {

@@ -21,6 +21,7 @@ use crate::wire::api::{CrashReply, Request, Role, Welcome};
 
 /// A leader that crashed, and the one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Crashed {
     /// Who crashed.
     pub node: NodeId,

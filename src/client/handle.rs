@@ -1,29 +1,36 @@
 //! The client itself: what it needs, and its verbs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::time::Instant;
 
-use super::append::{AppendError, Appender, Orders};
+use super::append::{AppendError, Appender, Orders, check_limits};
 use super::connections::Connections;
 use super::conversation;
 use super::crash::{self, CrashError, Crashed};
-use super::leader::Shared;
+use super::leader::{self, Shared};
 use super::outcome::Outcome;
 use super::read::{ReadOptions, Reader};
 use super::status::{self, Status};
 use super::token::Token;
 use crate::address::Address;
-use crate::limits::CLIENT_CLOSE_TIMEOUT;
+use crate::config::{CERTS_FOLDER, ClusterConfig, ConfigError};
+use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
-use crate::types::{ClusterId, NodeId};
+use crate::types::{ClientId, ClusterId, NodeId, Seq};
 use crate::wire::api::Appended;
 
+/// The certificate that a client shows unless its settings name another.
+const CLIENT: &str = "client";
+
 /// What a client needs to know.
+///
+/// Made by [`Self::from_dir`] or [`Self::new`]; what they choose can be changed afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The folder with `ca.crt` and the client's certificate and key.
@@ -38,6 +45,41 @@ pub struct Settings {
     pub registry: Option<Address>,
     /// Every wait ends after this time, that of a followed read for new records excepted.
     pub timeout: Duration,
+}
+
+impl Settings {
+    /// A client of the cluster whose files are in a directory: the one in which `annal init` or
+    /// `annal up` was called. Of what they wrote a client needs `certs/` with `cluster.toml`,
+    /// `ca.crt`, `client.crt` and `client.key`, here or copied to another machine.
+    ///
+    /// # Errors
+    /// `certs/cluster.toml` is missing, cannot be read, or says what it cannot mean.
+    pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let certs = directory.as_ref().join(CERTS_FOLDER);
+        let cluster = ClusterConfig::load(&certs)?;
+        Ok(Self {
+            cluster: Some(cluster.cluster),
+            registry: cluster.registry,
+            ..Self::new(certs, cluster.nodes)
+        })
+    }
+
+    /// A client with the certificates in this folder, of a cluster that has nodes at these addresses.
+    /// The host of an address may be a name (`"n1.example.org:7101".parse()`): it is looked up at each
+    /// attempt to connect.
+    pub fn new(
+        certs: impl Into<PathBuf>,
+        nodes: impl IntoIterator<Item = (NodeId, Address)>,
+    ) -> Self {
+        Self {
+            certs: certs.into(),
+            name: CLIENT.to_owned(),
+            cluster: None,
+            nodes: nodes.into_iter().collect(),
+            registry: None,
+            timeout: CLIENT_TIMEOUT_DEFAULT,
+        }
+    }
 }
 
 /// A client could not be made.
@@ -132,6 +174,19 @@ impl Client {
     /// A pipeline of requests in order, over a session of its own.
     pub fn appender(&self) -> Appender {
         Appender::new(conversation::start(self.shared.clone(), None, true), None)
+    }
+
+    /// Names an append that has not been sent yet: written down before [`Self::resume`] sends it, the
+    /// token lets the next process repeat the same append if this one crashes.
+    ///
+    /// # Errors
+    /// The records break a limit, or nobody leads: nothing was sent.
+    pub async fn prepare(&self, records: &[Bytes]) -> Result<Token, AppendError> {
+        check_limits(records)?;
+        let until = Instant::now() + self.shared.timeout;
+        let found = self.shared.find_commit_index(until).await;
+        let born = found.map_err(AppendError::Unavailable)?;
+        Ok(Token::new(ClientId::new(leader::draw()), (Seq::FIRST, Seq::FIRST), born, records))
     }
 
     /// Repeats the append of a token, whose outcome is not known: it is the same append, however

@@ -17,7 +17,7 @@ use super::route::Leading;
 use super::search::{Beliefs, Search, Verdict, Wanted, Way};
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::Problem;
-use crate::types::{ByteCount, DiskFull, NodeId};
+use crate::types::{ByteCount, DiskFull, Index, NodeId};
 use crate::wire::api::Welcome;
 
 /// Nobody could be found who leads.
@@ -192,8 +192,26 @@ impl Shared {
 
     /// Finds the leader.
     pub(super) async fn find(self: &Arc<Self>, until: Instant) -> Result<Leading, Unavailable> {
+        let way = self.find_way(Wanted::Leader { word: false }, until).await?;
+        way.leading.ok_or_else(|| self.unavailable())
+    }
+
+    /// Finds the leader, and with its word its commit index.
+    pub(super) async fn find_commit_index(
+        self: &Arc<Self>,
+        until: Instant,
+    ) -> Result<Index, Unavailable> {
+        let way = self.find_way(Wanted::Leader { word: true }, until).await?;
+        way.commit_index.ok_or_else(|| self.unavailable())
+    }
+
+    async fn find_way(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        until: Instant,
+    ) -> Result<Way, Unavailable> {
         let mut jitter = draw_jitter();
-        let search = Search::new(self.now(), Wanted::Leader { word: false }, None);
+        let search = Search::new(self.now(), wanted, None);
         let mut search = search.in_turn(jitter.turn());
         let mut questions = Questions::new(self.clone());
         loop {
@@ -201,7 +219,7 @@ impl Shared {
             let asked = {
                 let mut beliefs = self.beliefs();
                 match search.verdict(now, &beliefs) {
-                    Some(Verdict::Found(Way { leading: Some(leading), .. })) => return Ok(leading),
+                    Some(Verdict::Found(way)) => return Ok(way),
                     Some(_) => return Err(self.unavailable()),
                     None => search.ask(now, &mut beliefs),
                 }
@@ -266,6 +284,13 @@ impl Shared {
             _ => Unavailable::NoLeader { answered, known },
         }
     }
+}
+
+/// A number that nobody else has.
+pub(super) fn draw() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("every system that runs this gives out random bytes");
+    u128::from_le_bytes(bytes)
 }
 
 /// The pauses of one who begins now: others that began at the same time pause for other times.

@@ -19,7 +19,8 @@ use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
 use crate::wire::api::{Onward, ReadFrom, Records, Request};
 
-/// What to read, and how.
+/// What to read, and how. The default is the whole log as it is now; the rest is said as in
+/// `ReadOptions { follow: true, ..ReadOptions::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Where to begin.
@@ -57,6 +58,7 @@ pub enum Consistency {
 
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// Its position.
     pub offset: Offset,

@@ -17,6 +17,7 @@ use crate::wire::registry::Announcement;
 
 /// The state of a cluster, as each of its parts describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// Which.
     pub cluster: ClusterId,
@@ -32,6 +33,7 @@ pub struct Status {
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeStatus {
     /// Who.
     pub node: NodeId,
@@ -43,6 +45,7 @@ pub struct NodeStatus {
 
 /// The registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegistryStatus {
     /// Where.
     pub address: Address,

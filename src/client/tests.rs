@@ -252,6 +252,23 @@ async fn leaders_come_and_go_and_every_record_is_there_once() {
 }
 
 #[tokio::test]
+async fn a_prepared_append_is_the_same_whoever_sends_it() {
+    let fake = Fake::start();
+    let token = soon(fake.client().prepare(&records("a"))).await.unwrap();
+    assert!(fake.texts().is_empty(), "only a name was made");
+    // Two processes that both hold the token, the second of which knows nothing of the first.
+    for _ in 0..2 {
+        let mut process = fake.client().resume(token);
+        process.send(records("a")).await.unwrap();
+        let appended = soon(process.next()).await.unwrap().unwrap();
+        assert_eq!(appended.offset, Offset::ZERO);
+    }
+    assert_eq!(fake.texts(), ["a"]);
+    let other = fake.client().resume(token).send(records("b")).await.unwrap_err();
+    assert_eq!(other, AppendError::OtherRecords { expected: 1 });
+}
+
+#[tokio::test]
 async fn a_forgotten_client_takes_a_new_name_by_itself() {
     let fake = Fake::start();
     let client = fake.client();
