@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::args::Shared;
 use super::failure::{Code, Failure};
+use super::parent::{self, Word};
 use super::quote::{command_line, program};
 use crate::config::{DATA_FOLDER, REGISTRY_FOLDER};
 use crate::remedy;
@@ -88,6 +89,13 @@ pub(super) enum Event {
         part: Part,
         /// What, without the newline.
         text: String,
+    },
+    /// It said something that is for its parent only.
+    Told {
+        /// Who.
+        part: Part,
+        /// What.
+        word: Word,
     },
     /// It ended.
     Ended {
@@ -267,6 +275,11 @@ async fn pass_lines(part: Part, lines: ChildStderr, events: mpsc::Sender<Event>)
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if let Some(word) = parent::heard(&text) {
+                    // There are few of these, and none may be missed.
+                    let _ = events.send(Event::Told { part, word }).await;
+                    continue;
+                }
                 // Full: left out, see above.
                 let _ = events.try_send(Event::Line { part, text });
             }

@@ -17,6 +17,7 @@ use super::connection::{self, Target};
 use super::failure::{Code, End, Failure};
 use super::local::{LocalCluster, POLL, Place, STEP_TIMEOUT, failed};
 use super::output::Printer;
+use super::parent::Word;
 use super::quote::command_line;
 use super::registry;
 use super::rows::StoryRow;
@@ -150,11 +151,13 @@ impl<'a> Demo<'a> {
             .await
             .ok_or_else(|| failed(format!("{part} did not end")))?;
         self.cluster.children.start(part)?;
-        let recovered = |event: &Event| matches!(event, Event::Line { part: of, text } if *of == part && text.contains("recovered"));
-        let Some(Event::Line { text, .. }) = self.cluster.wait_for(recovered).await else {
+        let recovered = |event: &Event| matches!(event, Event::Told { part: of, word: Word::Recovered(_) } if *of == part);
+        let Some(Event::Told { word: Word::Recovered(report), .. }) =
+            self.cluster.wait_for(recovered).await
+        else {
             return Err(failed(format!("{part} did not say what it recovered")).into());
         };
-        self.say(format!("{part} restarted; it says: {}", report_in(&text)))?;
+        self.say(format!("{part} restarted; it says: {report}"))?;
         self.cluster.catch_up(client).await?;
         self.say(format!("{part} has caught up with the others"))
     }
@@ -272,12 +275,6 @@ fn say(printer: &mut Printer, began: Instant, text: String) -> Result<(), End> {
     Ok(printer.print_now(&StoryRow { elapsed_ms, text })?)
 }
 
-/// The part of a log line that says what was recovered.
-fn report_in(line: &str) -> &str {
-    let report = line.find("recovered").and_then(|at| line.get(at..)).unwrap_or(line);
-    report.split(" index=").next().unwrap_or(report)
-}
-
 /// Appends the first records, many requests in flight.
 async fn append_requests(client: &Client) -> Result<Vec<Kept>, Failure> {
     let texts: Vec<String> = (0..RECORDS_BEFORE).map(text).collect();
@@ -333,16 +330,4 @@ fn keep(kept: &mut Vec<Kept>, request: &[String], appended: Appended) {
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
 fn not_appended(error: AppendError) -> Failure {
     Failure::of(error.outcome(), format!("a record was not acknowledged: {error}"), error.hint())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_is_found_in_its_line() {
-        let line = "08:25:25.231  INFO recovered: term 1, 3 entries index=3 term=1";
-        assert_eq!(report_in(line), "recovered: term 1, 3 entries");
-        assert_eq!(report_in("something else"), "something else");
-    }
 }

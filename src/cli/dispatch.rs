@@ -6,7 +6,7 @@ use super::args::{Arguments, Command, Node, Registry, Shared};
 use super::failure::{Code, End};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, complain, print_usage};
-use super::{bench, client, demo, init, node, registry, sim, up};
+use super::{bench, client, demo, init, node, parent, registry, sim, up};
 use crate::node::privacy::keep_private;
 
 /// Runs the command that the process was started with. Returns its exit code.
@@ -28,6 +28,7 @@ fn ended(result: Result<(), End>, code: u8) -> ExitCode {
         Ok(()) | Err(End::Unheard) => ExitCode::from(code),
         Err(End::Failed(failure)) => {
             complain(&failure);
+            parent::tell(&failure.word());
             ExitCode::from(failure.code as u8)
         }
     }

@@ -1,6 +1,7 @@
 //! How a command fails: a sentence, a hint, and a fixed exit code.
 
 use super::output::Closed;
+use super::parent::Word;
 use crate::client::Outcome;
 use crate::config::ConfigError;
 use crate::node::init::InitError;
@@ -52,6 +53,8 @@ pub(super) struct Failure {
     pub(super) hint: String,
     /// Commands that do it, ready to be run.
     pub(super) commands: Vec<String>,
+    /// Another process has what this one needs.
+    pub(super) is_occupied: bool,
 }
 
 impl Failure {
@@ -69,7 +72,20 @@ impl Failure {
     #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
     pub(super) fn new(code: Code, sentence: impl ToString, hint: impl ToString) -> Self {
         let (sentence, hint) = (sentence.to_string(), hint.to_string());
-        Self { code, sentence, hint, commands: Vec::new() }
+        Self { code, sentence, hint, commands: Vec::new(), is_occupied: false }
+    }
+}
+
+impl Failure {
+    /// The same, if another process has what this one needs.
+    pub(super) fn occupied(self, is_occupied: bool) -> Self {
+        Self { is_occupied, ..self }
+    }
+
+    /// What a parent has to know of it.
+    pub(super) fn word(&self) -> Word {
+        let (sentence, hint) = (self.sentence.clone(), self.hint.clone());
+        Word::Failed { sentence, hint, is_occupied: self.is_occupied }
     }
 }
 

@@ -257,6 +257,7 @@ impl LocalCluster {
                 lines.drain(..surplus);
                 None
             }
+            Event::Told { .. } => None,
             Event::Ended { part, status } => Some((part, ending(status))),
         }
     }

@@ -4,6 +4,7 @@ use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
 use super::failure::{Code, End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
+use super::parent::Word;
 use super::rows::{InspectRow, SetTermRow};
 use super::{parent, runtime};
 use crate::config::NODE_FILE;
@@ -41,10 +42,14 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
 /// Hands over to the node itself, until a signal asks it to stop.
 fn run(prepared: PreparedNode) -> Result<(), End> {
     let credentials = credentials(&prepared)?;
-    let settings = Settings { data: prepared.data, config: prepared.config, credentials };
+    let PreparedNode { data, config, .. } = prepared;
+    let on_recovered = |report: &str| parent::tell(&Word::Recovered(report.to_owned()));
+    let settings = Settings { data, config, credentials, on_recovered };
     runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {
-            Failure::new(Code::of(error.exit_code()), &error, some_hint(error.hint())).into()
+            let code = Code::of(error.exit_code());
+            let failure = Failure::new(code, &error, some_hint(error.hint()));
+            failure.occupied(error.is_occupied()).into()
         })
     }))
 }

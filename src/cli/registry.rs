@@ -59,9 +59,10 @@ fn credentials(prepared: &PreparedRegistry) -> Result<Credentials, Failure> {
 
 /// Serves until a signal.
 async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result<(), End> {
-    let endpoint = net::listen(&prepared.config.listen, credentials, &[Protocol::Registry])
-        .await
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+    let endpoint =
+        net::listen(&prepared.config.listen, credentials, &[Protocol::Registry]).await.map_err(
+            |error| Failure::new(Code::Failed, &error, error.hint()).occupied(error.is_occupied()),
+        )?;
     let (data, opening) = (prepared.data.clone(), endpoint.clone());
     runtime::until_signal(|stop| async move {
         // Beside this thread, which hears the signals meanwhile.
@@ -86,7 +87,7 @@ async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result
 
 fn failed(error: &ServerError) -> Failure {
     let code = if error.is_damage() { Code::Damage } else { Code::Failed };
-    Failure::new(code, error, error.hint())
+    Failure::new(code, error, error.hint()).occupied(error.is_occupied())
 }
 
 /// Prints who led last.

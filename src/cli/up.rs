@@ -17,6 +17,7 @@ use super::escape::{escaped, escaped_json};
 use super::failure::{Code, End, Failure};
 use super::init::parts;
 use super::output::{Closed, Paint, Printer, colour, talk};
+use super::parent::Word;
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
@@ -113,8 +114,8 @@ struct Up<'a> {
     due: BTreeMap<Part, Instant>,
     /// Parts that have ended, though they may run again.
     ended: BTreeSet<Part>,
-    /// What each part complained of last.
-    complaints: BTreeMap<Part, Complaint>,
+    /// What each part told last.
+    complaints: BTreeMap<Part, Word>,
     is_ready: bool,
     paint: Paint,
     log_format: LogFormat,
@@ -221,8 +222,11 @@ impl<'a> Up<'a> {
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Line { part, text } => {
-                self.complaints.entry(part).or_default().hear(&text);
                 self.pass_on(part, &text);
+                return Ok(());
+            }
+            Event::Told { part, word } => {
+                self.complaints.insert(part, word);
                 return Ok(());
             }
             Event::Ended { part, status } => {
@@ -251,14 +255,13 @@ impl<'a> Up<'a> {
 
     /// Whether the cluster can still come up, now that a part has ended.
     fn check_hope(&self, part: Part, status: ExitStatus) -> Result<(), Failure> {
-        let none = Complaint::default();
-        let complaint = self.complaints.get(&part).unwrap_or(&none);
-        let reason = match complaint.sentence.as_str() {
-            "" => ending(status),
-            sentence => sentence.to_owned(),
+        let (reason, hint, is_occupied) = match self.complaints.get(&part) {
+            Some(Word::Failed { sentence, hint, is_occupied }) => {
+                (sentence.clone(), hint.clone(), *is_occupied)
+            }
+            Some(Word::Recovered(_)) | None => (ending(status), LINES_HINT.to_owned(), false),
         };
-        let hint = if complaint.hint.is_empty() { LINES_HINT } else { &complaint.hint };
-        if complaint.is_of_another_process() {
+        if is_occupied {
             let sentence = format!("{part} could not be started: {reason}");
             return Err(Failure::new(Code::Failed, sentence, hint));
         }
@@ -332,6 +335,7 @@ impl<'a> Up<'a> {
             tokio::select! {
                 event = self.children.next() => match event {
                     Event::Line { part, text } => self.pass_on(part, &text),
+                    Event::Told { .. } => {}
                     Event::Ended { part, status } => self.show(part, &ending(status)),
                 },
                 () = sleep_until(deadline), if late.is_empty() => {
@@ -387,32 +391,6 @@ fn style_of(part: Part) -> Style {
     }
 }
 
-/// What a part said when it gave up.
-#[derive(Debug, Default)]
-struct Complaint {
-    sentence: String,
-    hint: String,
-}
-
-impl Complaint {
-    /// Takes note of a line, if it is part of a complaint.
-    fn hear(&mut self, line: &str) {
-        // Who forces colours on this process does so on its children.
-        let line = strip_str(line).to_string();
-        if let Some(sentence) = line.strip_prefix("error: ") {
-            *self = Self { sentence: sentence.to_owned(), hint: String::new() };
-        } else if let Some(hint) = line.strip_prefix("hint: ") {
-            hint.clone_into(&mut self.hint);
-        }
-    }
-
-    /// Whether another process has what the part needs: a cluster runs there already.
-    fn is_of_another_process(&self) -> bool {
-        // Their words, and those of `StoreError::Locked`, are all that a child leaves behind.
-        [IN_USE, "another process holds"].iter().any(|words| self.sentence.contains(words))
-    }
-}
-
 /// Waits until nobody listens where the parts will: those before may still be ending.
 ///
 /// # Errors
@@ -447,31 +425,5 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::net::BindError;
-    use crate::store::StoreError;
-
-    #[test]
-    fn a_complaint_of_another_process_is_known_by_its_words() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 7100));
-        let folder = "data/n1".into();
-        let said =
-            [BindError::InUse { address }.to_string(), StoreError::Locked { folder }.to_string()];
-        for sentence in said {
-            let mut complaint = Complaint::default();
-            complaint.hear(&format!("\u{1b}[31merror:\u{1b}[0m {sentence}"));
-            complaint.hear("hint: wait");
-            complaint.hear("something else");
-            assert!(complaint.is_of_another_process(), "{complaint:?}");
-            assert_eq!((complaint.sentence, complaint.hint), (sentence, "wait".to_owned()));
-        }
-        assert!(!Complaint::default().is_of_another_process());
     }
 }

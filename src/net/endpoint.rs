@@ -97,6 +97,11 @@ impl BindError {
         }
     }
 
+    /// Whether another process has the address.
+    pub fn is_occupied(&self) -> bool {
+        matches!(self, Self::InUse { .. })
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub config: NodeConfig,
     /// Its certificate.
     pub credentials: Credentials,
+    /// Is told in a sentence what was found on disk, if anything was.
+    pub on_recovered: fn(&str),
 }
 
 /// Why a node could not run, or had to end.
@@ -118,6 +120,15 @@ impl RunError {
         }
     }
 
+    /// Whether another process has the folder or the address.
+    pub fn is_occupied(&self) -> bool {
+        match self {
+            Self::Bind(error) => error.is_occupied(),
+            Self::Store(error) => error.is_occupied(),
+            _ => false,
+        }
+    }
+
     /// The exit code: 6 for damage, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -136,7 +147,7 @@ impl RunError {
 /// # Errors
 /// [`RunError`], before anything was promised or after everything was kept.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
-    let Settings { data, config, credentials } = settings;
+    let Settings { data, config, credentials, on_recovered } = settings;
     let (folder, found) = (data.clone(), config.clone());
     let protocols = [Protocol::Peer, Protocol::Client, Protocol::Onward];
     // Taken before the store is opened and after its lock: a second process of one folder is told of
@@ -151,7 +162,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let (folder, start) = (data.clone(), Incarnation::new(driver::random()));
     let opening = unless_stopped(&stop, move || open_store(&folder, &found, start, lock));
     let Some((store, recovered)) = opening.await? else { return Ok(()) };
-    report(&config, &recovered, &endpoint);
+    report(&config, &recovered, on_recovered);
+    tracing::info!(node = %config.node, "listening on {}", endpoint.local_address());
 
     let replica = Replica::recover(options(&config), &recovered, driver::random())
         .map_err(|error| RunError::Recover { data: data.clone(), error })?;
@@ -303,7 +315,7 @@ fn open_store(
 }
 
 /// Says what was found: the first thing that a person who restarts a node wants to know.
-fn report(config: &NodeConfig, recovered: &Recovered, endpoint: &Endpoint) {
+fn report(config: &NodeConfig, recovered: &Recovered, tell: fn(&str)) {
     let node = config.node;
     let state = recovered.hard_state;
     let head = recovered.head.tip.id;
@@ -315,13 +327,14 @@ fn report(config: &NodeConfig, recovered: &Recovered, endpoint: &Endpoint) {
         let last_offset = next_offset(recovered)
             .checked_sub(1)
             .map_or_else(|| "none".to_owned(), |offset| offset.to_string());
-        tracing::info!(
-            %node, term = %state.current_term, index = %last.index,
-            "recovered: term {}, vote {vote}, {} entries, last offset {last_offset}, {}",
-            state.current_term, last.index, recovered.report
+        let (term, index) = (state.current_term, last.index);
+        let report = format!(
+            "recovered: term {term}, vote {vote}, {index} entries, last offset {last_offset}, {}",
+            recovered.report
         );
+        tracing::info!(%node, %term, %index, "{report}");
+        tell(&report);
     }
-    tracing::info!(%node, "listening on {}", endpoint.local_address());
 }
 
 fn next_offset(recovered: &Recovered) -> u64 {

@@ -54,6 +54,11 @@ impl ServerError {
         }
     }
 
+    /// Whether another process has the folder.
+    pub fn is_occupied(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_occupied())
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {

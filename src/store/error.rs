@@ -205,6 +205,11 @@ pub enum Fault {
 }
 
 impl StoreError {
+    /// Whether another process has the folder.
+    pub fn is_occupied(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+
     /// Whether the disk does not hold what this node promised to keep. Such a node must not take
     /// part: its process ends with exit code 6.
     pub fn is_damage(&self) -> bool {

@@ -98,7 +98,7 @@ impl Nodes {
         let credentials = Credentials::load(&self.path().join("certs"), &node.to_string()).unwrap();
         let data = self.path().join(node.to_string());
         let stop = CancellationToken::new();
-        let settings = node::Settings { data, config, credentials };
+        let settings = node::Settings { data, config, credentials, on_recovered: |_| () };
         let task = tokio::spawn(node::run(settings, stop.clone()));
         self.running.insert(node, (stop, task));
     }

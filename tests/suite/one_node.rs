@@ -36,7 +36,8 @@ impl OneNode {
         let config = NodeConfig::load(&data).unwrap();
         let credentials = Credentials::load(&directory.path().join(CERTS_FOLDER), "n1").unwrap();
         let stop = CancellationToken::new();
-        let node = tokio::spawn(run(Settings { data, config, credentials }, stop.clone()));
+        let settings = Settings { data, config, credentials, on_recovered: |_| () };
+        let node = tokio::spawn(run(settings, stop.clone()));
         Self { directory, stop, node }
     }
 
