@@ -526,6 +526,12 @@ pub const ONWARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// direction at most.
 pub const ONWARD_STREAMS_MAX: usize = 64;
 
+/// Those of one identity's connections among them: others always find a quarter.
+pub const ONWARD_STREAMS_PER_IDENTITY: usize = ONWARD_STREAMS_MAX / 4 * 3;
+
+/// Those of one connection among them: appends, and some reads.
+pub const ONWARD_STREAMS_PER_CONNECTION: usize = ONWARD_STREAMS_MAX / 4;
+
 /// Sockets of one client: a new one is opened when connections of the last have fallen silent, and the
 /// others are closed when they carry nothing any more.
 pub const CLIENT_SOCKETS_MAX: usize = 4;
@@ -720,6 +726,8 @@ const _: () = {
     assert!(CLIENT_IN_FLIGHT_BYTES_MAX < INBOUND_BYTES_PER_CONNECTION);
     assert!(READ_LOAD_BYTES <= READ_LOADED_BYTES_PER_CONNECTION);
     assert!(READ_FRAME_COST_MAX <= READ_SENT_BYTES_PER_CONNECTION);
+    // What a node hands on fits onto one connection.
+    assert!(ONWARD_STREAMS_MAX <= STREAMS_PER_CONNECTION_MAX as usize);
     assert!(READ_FRAME_BYTES_MAX <= RECORD_BYTES_MAX);
     assert!(SESSION_BIRTHS_PER_SECOND * 60 + SESSION_BIRTHS_AT_ONCE <= SESSIONS_MAX as u64);
     // What windows can be made to hold, one way and the other.

@@ -289,6 +289,7 @@ impl Served {
                 }
             }
             Request::CrashLeader { term } => self.crash(term).await,
+            Request::OnBehalf(_) => Err(StreamError::Abandoned),
         }
     }
 

@@ -3,6 +3,8 @@
 //! A bound alone is no protection: whoever takes all of it shuts out the others. So each connection
 //! and each identity has a share, and of those that wait the one that holds least goes first: who asks
 //! for little is served at once, however many ask for more.
+//!
+//! What is counted need not be bytes: places are one each.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,18 +108,34 @@ impl Account {
     /// If so many bytes are more than a connection may hold.
     pub async fn take(&self, bytes: usize) -> Held {
         let queued = {
+            if let Some(held) = self.try_take(bytes) {
+                return held;
+            }
             let mut book = lock(&self.owner.book);
             assert!(bytes <= book.shares.per_connection, "{bytes} bytes at once");
-            if book.may_take(self.owner.key, bytes) {
-                book.take(self.owner.key, bytes);
-                return Held { owner: self.owner.clone(), bytes };
-            }
             let (grant, granted) = oneshot::channel();
             book.with(self.owner.key, |entry| entry.waiting.push_back(Waiting { bytes, grant }));
             book.serve();
             Queued { owner: &self.owner, bytes, granted, is_over: false }
         };
         queued.granted().await
+    }
+
+    /// Takes bytes; waits for others to give them back, but not for room in a share of its own: then
+    /// there is nothing.
+    pub async fn take_in_share(&self, bytes: usize) -> Option<Held> {
+        let has_room = lock(&self.owner.book).is_in_share(self.owner.key, bytes);
+        if has_room { Some(self.take(bytes).await) } else { None }
+    }
+
+    /// Takes bytes if they can be had at once.
+    pub fn try_take(&self, bytes: usize) -> Option<Held> {
+        let mut book = lock(&self.owner.book);
+        let may_take = book.may_take(self.owner.key, bytes);
+        may_take.then(|| {
+            book.take(self.owner.key, bytes);
+            Held { owner: self.owner.clone(), bytes }
+        })
     }
 
     /// Whether anybody waits for bytes, of this account or another, who would have them sooner if
@@ -224,13 +242,20 @@ impl Book {
 
     /// Whether the bytes are there, and nobody waits who goes first.
     fn may_take(&self, key: Key, bytes: usize) -> bool {
+        let of = self.identities.get(&key.identity);
+        let entry = of.and_then(|of| of.accounts.get(&key.account));
+        entry.is_some_and(|entry| entry.waiting.is_empty())
+            && bytes <= self.free
+            && self.is_in_share(key, bytes)
+            && self.next().is_none()
+    }
+
+    /// Whether the shares of this connection and its identity have room for so many bytes.
+    fn is_in_share(&self, key: Key, bytes: usize) -> bool {
         let Some(of) = self.identities.get(&key.identity) else { return false };
         let Some(entry) = of.accounts.get(&key.account) else { return false };
-        entry.waiting.is_empty()
-            && bytes <= self.free
-            && entry.held + bytes <= self.shares.per_connection
+        entry.held + bytes <= self.shares.per_connection
             && of.held + bytes <= self.shares.per_identity
-            && self.next().is_none()
     }
 
     fn take(&mut self, key: Key, bytes: usize) {
@@ -373,6 +398,24 @@ mod tests {
         drop((soon(more).await.unwrap(), soon(beyond).await.unwrap(), second, rest));
         assert!(!one.is_wanted());
         assert_eq!(one.take(50).await.bytes, 50);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_gets_what_is_there_and_passes_nobody() {
+        let budget = Budget::new(SHARES);
+        let [one, two] = ["a", "b"].map(|name| budget.open(name));
+        let held = one.try_take(50).unwrap();
+        assert!(one.try_take(1).is_none(), "its share is used up");
+        assert!(one.take_in_share(1).await.is_none(), "so it does not wait");
+        let rest = two.try_take(50).unwrap();
+        let third = ask(&budget.open("c"), 10);
+        waits(&third).await;
+        drop(held);
+        let got = soon(third).await.unwrap();
+        drop(rest);
+        let rest = soon(two.take_in_share(50)).await.unwrap();
+        assert_eq!(one.try_take(40).unwrap().bytes, 40);
+        drop((rest, got));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ impl Protocol {
             Self::Peer => b"annal-peer/1",
             Self::Client => b"annal-client/1",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/1",
+            Self::Onward => b"annal-onward/2",
         }
     }
 

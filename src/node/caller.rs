@@ -1,14 +1,16 @@
 //! What the other side of a connection may make this node hold.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::limits::{self, RECORD_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, REQUEST_RECORDS_MAX};
 use crate::net::{
-    self, Account, Budget, CertificateRole, Connection, FrameSender, Held, StreamError,
+    self, Account, Budget, CertificateIdentity, CertificateRole, Connection, FrameSender, Held,
+    StreamError,
 };
 use crate::wire::Frame;
 use crate::wire::api::AppendRequest;
@@ -22,17 +24,27 @@ pub(super) struct Shares {
     loaded: Budget,
     /// Frames that are being sent.
     sent: Budget,
+    /// Streams that are handed on to the leader, one each.
+    onward: Budget,
+    /// Connections so far.
+    connections: AtomicU64,
 }
 
-/// Who is at the other side of a connection, and its part of the shares.
+/// Who asks, over a connection or by way of another node, and its part of the shares.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) identity: String,
+    /// This node's number for the connection.
+    pub(super) connection: u64,
     pub(super) role: CertificateRole,
     pub(super) address: SocketAddr,
     inbound: Account,
     pub(super) loaded: Account,
     pub(super) sent: Account,
+    pub(super) onward: Account,
+    /// Another node hands on what it asks, on a connection that others share: nothing of it may wait
+    /// there for room in a share of its own.
+    is_behind_node: bool,
     /// Places for streams that carry appends.
     pub(super) append_streams: Semaphore,
 }
@@ -55,24 +67,43 @@ impl Shares {
                 per_identity: limits::READ_SENT_BYTES_PER_IDENTITY,
                 per_connection: limits::READ_SENT_BYTES_PER_CONNECTION,
             }),
+            onward: Budget::new(net::Shares {
+                total: limits::ONWARD_STREAMS_MAX,
+                per_identity: limits::ONWARD_STREAMS_PER_IDENTITY,
+                per_connection: limits::ONWARD_STREAMS_PER_CONNECTION,
+            }),
+            connections: AtomicU64::new(0),
         }
     }
 
     /// The part of a new connection.
     pub(super) fn open(&self, connection: &Connection) -> Caller {
-        let identity = connection.identity().to_string();
-        // One connection carries what a node hands on for many clients.
-        let streams_max = match connection.identity().role {
-            CertificateRole::Node => limits::ONWARD_STREAMS_MAX,
-            _ => limits::APPEND_STREAMS_PER_CONNECTION_MAX,
-        };
+        self.open_for(connection.identity(), connection.remote_address())
+    }
+
+    /// The part of a connection that a client has to the node at `address`, which hands on what comes
+    /// on it.
+    pub(super) fn open_behind(
+        &self,
+        identity: &CertificateIdentity,
+        address: SocketAddr,
+    ) -> Caller {
+        Caller { is_behind_node: true, ..self.open_for(identity, address) }
+    }
+
+    fn open_for(&self, identity: &CertificateIdentity, address: SocketAddr) -> Caller {
+        let role = identity.role;
+        let identity = identity.to_string();
         Caller {
-            role: connection.identity().role,
-            address: connection.remote_address(),
+            role,
+            address,
+            connection: self.connections.fetch_add(1, Ordering::Relaxed),
             inbound: self.inbound.open(&identity),
             loaded: self.loaded.open(&identity),
             sent: self.sent.open(&identity),
-            append_streams: Semaphore::new(streams_max),
+            onward: self.onward.open(&identity),
+            is_behind_node: false,
+            append_streams: Semaphore::new(limits::APPEND_STREAMS_PER_CONNECTION_MAX),
             identity,
         }
     }
@@ -84,20 +115,38 @@ impl Caller {
         self.inbound.take(bytes).await
     }
 
-    /// Takes a request out of its frame, once there is room for what it comes to. `None` if it is
-    /// none.
+    /// Takes a request out of its frame, once there is room for what it comes to, and without any if
+    /// that is not to be waited for. `None` if it is none.
     pub(super) async fn take_request(
         &self,
         frame: &Frame,
-    ) -> Option<(AppendRequest, Vec<Bytes>, Held)> {
+    ) -> Option<(AppendRequest, Vec<Bytes>, Option<Held>)> {
         let cost = |records: usize| {
             frame.wire_bytes() + REQUEST_OVERHEAD_BYTES + records * RECORD_OVERHEAD_BYTES
         };
         // A record takes a byte of the frame at least.
-        let mut held = self.inbound.take(cost(frame.wire_bytes().min(REQUEST_RECORDS_MAX))).await;
+        let most = cost(frame.wire_bytes().min(REQUEST_RECORDS_MAX));
+        let mut held = if self.is_behind_node {
+            self.inbound.take_in_share(most).await
+        } else {
+            Some(self.inbound.take(most).await)
+        };
         let (request, records) = AppendRequest::from_frame(frame).ok()?;
-        held.shrink_to(cost(records.len()));
+        if let Some(held) = &mut held {
+            held.shrink_to(cost(records.len()));
+        }
         Some((request, records, held))
+    }
+
+    /// A place for one more request that is not answered, out of those of its stream.
+    pub(super) async fn may_ask(&self, under_way: &Semaphore) -> bool {
+        let permit = if self.is_behind_node {
+            under_way.try_acquire().ok()
+        } else {
+            under_way.acquire().await.ok()
+        };
+        // Given back when the answer goes out.
+        permit.map(SemaphorePermit::forget).is_some()
     }
 
     /// Sends a frame to somebody who may not read it: `on_stall` is called when it is not taken at

@@ -48,7 +48,7 @@ pub(super) enum Command {
 pub(super) struct Answer {
     pub(super) reply: AppendReply,
     /// Held until it is on its way: a client that takes no answers has no more requests under way.
-    pub(super) held: Held,
+    pub(super) held: Option<Held>,
 }
 
 /// Entries that were read for a follower, or none if they could not be.
@@ -277,7 +277,8 @@ impl Driver {
                     let Waiting { client, seq, reply, mut held } = waiting;
                     // Its records are in the log, or nowhere.
                     held.shrink_to(limits::REQUEST_OVERHEAD_BYTES);
-                    let answer = Answer { reply: AppendReply { client, seq, result }, held };
+                    let said = AppendReply { client, seq, result };
+                    let answer = Answer { reply: said, held: Some(held) };
                     // A client that is gone asks again elsewhere.
                     let _ = reply.send(answer);
                 }

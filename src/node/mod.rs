@@ -8,6 +8,8 @@
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
 //! - `service` and `reading`: what is done for clients, a task a stream; `caller` and `births`: what
 //!   each may make the node hold;
+//! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
+//!   side and on that;
 //! - `announce`: tells the registry who leads;
 //! - `published`, `narrator`: what others see, what people read.
 //!
@@ -16,6 +18,7 @@
 //! about consensus: the replica says what to do, in what order only where it matters (writes).
 
 mod announce;
+mod behalf;
 mod births;
 mod caller;
 mod driver;

@@ -3,33 +3,30 @@
 //! Frames go through as they are, in both directions, under the client's own session: what the leader
 //! answers is what the client hears, so that exactly once stays true, and whatever is lost on the way
 //! is as doubtful as on a stream to the leader itself. One hop: what a node hands on is served where
-//! it arrives. A stream that cannot be handed on is served here, which refuses what only a leader
+//! it arrives (`behalf`), and counted there as the client's. A stream that cannot be handed on is served here, which refuses what only a leader
 //! does; so nothing is in doubt of which nothing was sent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::service::Service;
 use crate::address::Address;
-use crate::limits::{CONNECT_TIMEOUT, FRAME_BYTES_MAX, ONWARD_STREAMS_MAX, ONWARD_TIMEOUT};
+use crate::limits::{CONNECT_TIMEOUT, FRAME_BYTES_MAX, ONWARD_TIMEOUT};
 use crate::net::{
     CertificateRole, Connection, Endpoint, Expect, FrameReceiver, FrameSender, Protocol, Stream,
 };
 use crate::types::NodeId;
 use crate::wire::Frame;
-use crate::wire::api::{Onward, Request};
+use crate::wire::api::{OnBehalf, Onward, Request};
 
 /// The connections that streams are handed on over: one to each node that leads or has led.
 #[derive(Debug)]
 pub(super) struct Ways {
     endpoint: Endpoint,
     kept: Mutex<BTreeMap<NodeId, Arc<Way>>>,
-    /// A place for each stream that is handed on.
-    places: Semaphore,
 }
 
 /// The connection to a node, locked while one is being made: it is made once, however many wait.
@@ -37,7 +34,7 @@ type Way = tokio::sync::Mutex<Option<Connection>>;
 
 impl Ways {
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, kept: Mutex::default(), places: Semaphore::new(ONWARD_STREAMS_MAX) }
+        Self { endpoint, kept: Mutex::default() }
     }
 
     /// A stream to the leader, on which `first` has been sent.
@@ -72,10 +69,10 @@ impl Ways {
 
 /// Serves a stream of a client that is meant for the leader.
 pub(super) async fn serve(service: &Service, stream: Stream, caller: &Arc<Caller>, onward: Onward) {
-    let place = service.ways.places.try_acquire().ok();
+    let place = caller.onward.try_take(1);
     let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
     if let Some(leader) = leader.filter(|_| place.is_some()) {
-        let first = Request::from(onward.clone()).to_frame();
+        let first = on_behalf(caller, onward.clone()).to_frame();
         let at = addresses(service, leader);
         let opening = timeout(ONWARD_TIMEOUT, service.ways.open(leader, &at, &first));
         let opened = tokio::select! {
@@ -88,6 +85,12 @@ pub(super) async fn serve(service: &Service, stream: Stream, caller: &Arc<Caller
     }
     drop(place);
     service.serve_request(stream, caller, onward).await;
+}
+
+/// The leader counts it as the client's, not as this node's.
+fn on_behalf(caller: &Caller, request: Onward) -> Request {
+    let (identity, connection) = (caller.identity.clone(), caller.connection);
+    Request::OnBehalf(OnBehalf { identity, connection, request })
 }
 
 /// Where a leader may be: as the file says, and where it is connected with this node.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use super::behalf;
 use super::births::Births;
 use super::caller::{Caller, Shares};
 use super::driver::{self, Answer, Command};
@@ -54,13 +55,7 @@ impl Service {
     /// Serves a connection until it ends.
     pub(super) async fn serve(self: Arc<Self>, connection: Connection) {
         let role = connection.identity().role;
-        let is_open = match connection.protocol() {
-            // What another node hands on.
-            Protocol::Onward => role == CertificateRole::Node,
-            Protocol::Client => matches!(role, CertificateRole::Client | CertificateRole::Admin),
-            Protocol::Peer | Protocol::Registry => false,
-        };
-        if !is_open {
+        if !matches!(role, CertificateRole::Client | CertificateRole::Admin) {
             connection.close(Close::NotAllowed);
             return;
         }
@@ -84,11 +79,9 @@ impl Service {
             }
             Request::Appends => self.serve_request(stream, &caller, Onward::Appends).await,
             Request::Read(read) => self.serve_request(stream, &caller, Onward::Read(read)).await,
-            // One hop, and no more.
-            Request::Onward(onward) if caller.role == CertificateRole::Node => {
-                self.serve_request(stream, &caller, onward).await;
-            }
             Request::Onward(onward) => onward::serve(&self, stream, &caller, onward).await,
+            // A client speaks for itself.
+            Request::OnBehalf(_) => stream.sender.abandon(),
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
         }
     }
@@ -169,15 +162,17 @@ impl Service {
             let Some((request, records, held)) = caller.take_request(&frame).await else {
                 return receiver.stop();
             };
-            let Ok(permit) = under_way.acquire().await else { return };
-            // Given back when the answer goes out.
-            permit.forget();
-            if request.seq == Seq::FIRST && !self.births.allow(&caller.identity) {
+            if !caller.may_ask(under_way).await {
+                return receiver.stop();
+            }
+            let is_new = request.seq == Seq::FIRST;
+            let held = held.filter(|_| !is_new || self.births.allow(&caller.identity));
+            let Some(held) = held else {
                 let AppendRequest { client, seq, .. } = request;
                 let refused = AppendReply { client, seq, result: Err(AppendRefusal::Busy) };
-                let _ = reply.send(Answer { reply: refused, held });
+                let _ = reply.send(Answer { reply: refused, held: None });
                 continue;
-            }
+            };
             let command = Command::Append { request, records, reply: reply.clone(), held };
             if self.commands.send(command).await.is_err() {
                 return; // The node is stopping.
@@ -222,7 +217,7 @@ async fn send_replies(
     let mut batch = Vec::new();
     while answers.recv_many(&mut batch, limits::APPEND_REPLIES_MAX).await > 0 {
         under_way.add_permits(batch.len());
-        let (replies, held): (Vec<AppendReply>, Vec<Held>) =
+        let (replies, held): (Vec<AppendReply>, Vec<Option<Held>>) =
             batch.drain(..).map(|Answer { reply, held }| (reply, held)).unzip();
         let frame = AppendReplies { replies }.to_frame();
         if caller.send(&mut sender, &frame, || {}).await.is_err() {
@@ -240,9 +235,8 @@ pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Servic
     while let Some(connection) = endpoint.accept().await {
         match connection.protocol() {
             Protocol::Peer => peers.accept(connection),
-            Protocol::Client | Protocol::Onward => {
-                drop(tokio::spawn(Arc::clone(&service).serve(connection)));
-            }
+            Protocol::Client => drop(tokio::spawn(Arc::clone(&service).serve(connection))),
+            Protocol::Onward => drop(tokio::spawn(behalf::serve(service.clone(), connection))),
             Protocol::Registry => connection.close(Close::NotAllowed),
         }
     }

@@ -350,7 +350,10 @@ impl World {
                 }
             }
             Some(
-                Request::Appends | Request::CrashLeader { .. } | Request::Onward(Onward::Appends),
+                Request::Appends
+                | Request::CrashLeader { .. }
+                | Request::Onward(Onward::Appends)
+                | Request::OnBehalf(_),
             )
             | None => {
                 self.violate("codec", "a question cannot be cut from its own bytes".to_owned());

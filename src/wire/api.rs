@@ -35,6 +35,9 @@ pub enum Request {
     /// it, if it follows one, and its answers back. One hop: what a node hands on is served where it
     /// arrives. A node that cannot hand it on answers for itself.
     Onward(Onward),
+    /// What one node hands on to another: it is served where it arrives, and counted as its client's.
+    /// Nobody but a node may speak for others.
+    OnBehalf(OnBehalf),
 }
 
 /// What may be handed on to the leader.
@@ -46,13 +49,15 @@ pub enum Onward {
     Read(Read),
 }
 
-impl From<Onward> for Request {
-    fn from(onward: Onward) -> Self {
-        match onward {
-            Onward::Appends => Self::Appends,
-            Onward::Read(read) => Self::Read(read),
-        }
-    }
+/// What a node hands on, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnBehalf {
+    /// The identity that the client's certificate has shown to the node.
+    pub identity: String,
+    /// The number of the client's connection, by which the node tells it from its others.
+    pub connection: u64,
+    /// What the client asks.
+    pub request: Onward,
 }
 
 /// A node's account of itself.
@@ -404,6 +409,14 @@ mod tests {
             ),
             (Request::CrashLeader { term: Term::new(3) }, "0400000001100303"),
             (Request::Onward(Onward::Appends), "0400000001100400"),
+            (
+                Request::OnBehalf(OnBehalf {
+                    identity: "a".to_owned(),
+                    connection: 7,
+                    request: Onward::Appends,
+                }),
+                "0700000001100501610700",
+            ),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
 use annal::config::NodeConfig;
 use annal::net::tls::{self, CertificateRole};
-use annal::net::{Credentials, Endpoint, Expect, Protocol};
+use annal::net::{Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError};
 use annal::node::{self, RunError};
-use annal::types::{ClusterId, LogNumber, NodeId, Offset};
-use annal::wire::api::{Onward, Read, ReadFrom, Request};
+use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq};
+use annal::wire::api::{
+    AppendRefusal, AppendReplies, AppendRequest, OnBehalf, Onward, Read, ReadFrom, Records, Request,
+};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -21,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::relay::Relay;
 
 const CLUSTER: ClusterId = ClusterId::new(0xa11a);
+/// The end of every wait.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn id(number: u16) -> NodeId {
     NodeId::new(number).unwrap()
@@ -116,17 +121,85 @@ impl Nodes {
         tokio::time::timeout(Duration::from_mins(1), ended).await.unwrap();
     }
 
+    /// Stops all: whose folder is gone while it runs ends the process, and with it all tests.
+    async fn stop_all(&mut self) {
+        for node in self.running.keys().copied().collect::<Vec<_>>() {
+            self.stop(node).await;
+        }
+    }
+
     fn client(&self) -> Client {
+        self.client_of("client")
+    }
+
+    /// A client with one of the certificates.
+    fn client_of(&self, name: &str) -> Client {
         Client::connect(ClientSettings {
             certs: self.path().join("certs"),
-            name: "client".to_owned(),
+            name: name.to_owned(),
             nodes: self.addresses.keys().map(|n| (*n, self.reached_at(*n).into())).collect(),
             registry: None,
             cluster: Some(CLUSTER),
-            timeout: Duration::from_mins(1),
+            timeout: PATIENCE,
         })
         .unwrap()
     }
+
+    /// A connection to a node with one of the certificates.
+    async fn connect(&self, name: &str, node: NodeId, protocol: Protocol) -> Connection {
+        let credentials = Credentials::load(&self.path().join("certs"), name).unwrap();
+        let endpoint = Endpoint::client(&credentials).unwrap();
+        let expect = Expect { role: CertificateRole::Node, name: Some(node.to_string()) };
+        let begun = Instant::now();
+        loop {
+            match endpoint.connect(self.reached_at(node), &expect, protocol).await {
+                Ok(connection) => return connection,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "not connected: {error}"),
+            }
+        }
+    }
+
+    fn others(&self, leader: NodeId) -> impl Iterator<Item = NodeId> {
+        self.addresses.keys().copied().filter(move |node| *node != leader)
+    }
+}
+
+/// Opens a stream and says what it is for.
+async fn open(connection: &Connection, request: &Request) -> Stream {
+    let mut stream = connection.open().await.unwrap();
+    stream.sender.send(&request.to_frame()).await.unwrap();
+    stream
+}
+
+/// A follower's read of all there is.
+fn tail() -> Read {
+    let from = ReadFrom::Offset(Offset::ZERO);
+    Read { log: LogNumber::MAIN, from, limit: None, linearizable: true, follow: true }
+}
+
+/// Begins so many sessions on a stream of appends, and says how many were refused as too many.
+async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
+    let record = [Bytes::from_static(b"x")];
+    let count = numbers.clone().count();
+    for number in numbers {
+        let request = AppendRequest {
+            client: ClientId::new(number),
+            seq: Seq::FIRST,
+            first_unanswered: Seq::FIRST,
+            born: Index::ZERO,
+            log: LogNumber::MAIN,
+            lengths: AppendRequest::lengths_of(&record),
+        };
+        stream.sender.send(&request.to_frame(&record)).await.unwrap();
+    }
+    let (mut answered, mut refused) = (0, 0);
+    while answered < count {
+        let frame = stream.receiver.answer(PATIENCE).await.unwrap();
+        let replies = AppendReplies::from_frame(&frame).unwrap().replies;
+        answered += replies.len();
+        refused += replies.iter().filter(|r| r.result == Err(AppendRefusal::Busy)).count();
+    }
+    refused
 }
 
 async fn read_all(client: &Client, consistency: Consistency) -> Vec<Bytes> {
@@ -186,6 +259,7 @@ async fn a_client_that_does_not_reach_the_leader_is_served_by_way_of_the_others(
         matches!(&said, Unavailable::OutOfReach { leading, .. } if leading.node == appended.leader)
     );
     assert!(said.to_string().contains("does not answer here"), "{said}");
+    nodes.stop_all().await;
 }
 
 /// What nobody reads once filled the one connection on which a follower hands on for all.
@@ -194,17 +268,9 @@ async fn what_follows_the_question_of_a_read_that_is_handed_on_stops_nobody() {
     let mut nodes = Nodes::prepare(3).behind_relays();
     (1..=3).for_each(|n| nodes.start(id(n)));
     let appended = nodes.client().append(vec![Bytes::from_static(b"direct")]).await.unwrap();
-    let credentials = Credentials::load(&nodes.path().join("certs"), "client").unwrap();
-    let endpoint = Endpoint::client(&credentials).unwrap();
-    let from = ReadFrom::Offset(Offset::ZERO);
-    let read = Read { log: LogNumber::MAIN, from, limit: None, linearizable: true, follow: true };
-    for node in (1..=3).map(id).filter(|node| *node != appended.leader) {
-        let expect = Expect { role: CertificateRole::Node, name: Some(node.to_string()) };
-        let address = nodes.reached_at(node);
-        let connection = endpoint.connect(address, &expect, Protocol::Client).await.unwrap();
-        let mut stream = connection.open().await.unwrap();
-        let request = Request::Onward(Onward::Read(read.clone()));
-        stream.sender.send(&request.to_frame()).await.unwrap();
+    for node in nodes.others(appended.leader) {
+        let connection = nodes.connect("client", node, Protocol::Client).await;
+        let mut stream = open(&connection, &Request::Onward(Onward::Read(tail()))).await;
         stream.receiver.answer(Duration::from_mins(1)).await.unwrap();
         let junk = vec![Request::Hello.to_frame(); 10_000];
         let sending = async { while stream.sender.send_all(&junk).await.is_ok() {} };
@@ -213,4 +279,79 @@ async fn what_follows_the_question_of_a_read_that_is_handed_on_stops_nobody() {
     nodes.relays[&appended.leader].admit_only(nodes.addresses.values().copied());
     let onward = nodes.client().append(vec![Bytes::from_static(b"onward")]).await.unwrap();
     assert_eq!((onward.offset, onward.leader), (Offset::new(1), appended.leader));
+    nodes.stop_all().await;
+}
+
+/// What a node hands on once counted as the node's own: who came by way of it had as many sessions as
+/// all others who did so, together.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_begun_by_way_of_a_node_count_as_those_of_their_client() {
+    let mut nodes = Nodes::prepare(3);
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let appended = nodes.client().append(vec![Bytes::from_static(b"direct")]).await.unwrap();
+    let follower = nodes.others(appended.leader).next().unwrap();
+    let noisy = nodes.connect("client", follower, Protocol::Client).await;
+    let other = nodes.connect("admin", follower, Protocol::Client).await;
+    let mut noisy = open(&noisy, &Request::Onward(Onward::Appends)).await;
+    let refused = begin_sessions(&mut noisy, 1000..3000).await;
+    assert!(refused > 0, "so many sessions were begun at once");
+    let mut other = open(&other, &Request::Onward(Onward::Appends)).await;
+    assert_eq!(begin_sessions(&mut other, 5000..5900).await, 0);
+    nodes.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_identity_does_not_take_all_places_of_a_node_that_hands_on() {
+    let mut nodes = Nodes::prepare(3).behind_relays();
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let appended = nodes.client().append(vec![Bytes::from_static(b"direct")]).await.unwrap();
+    let mut kept = vec![];
+    for node in nodes.others(appended.leader) {
+        for _ in 0..4 {
+            let connection = nodes.connect("client", node, Protocol::Client).await;
+            for _ in 0..20 {
+                let mut stream = open(&connection, &Request::Onward(Onward::Read(tail()))).await;
+                let answer = stream.receiver.answer(PATIENCE).await.unwrap();
+                if Records::from_frame(&answer).unwrap().0.refusal.is_none() {
+                    kept.push(stream);
+                }
+            }
+        }
+    }
+    assert!((1..=96).contains(&kept.len()), "{} streams were handed on", kept.len());
+    // Another, who does not reach the leader either, has room.
+    nodes.relays[&appended.leader].admit_only(nodes.addresses.values().copied());
+    let other = nodes.client_of("admin").append(vec![Bytes::from_static(b"onward")]).await.unwrap();
+    assert_eq!(other.offset, Offset::new(1));
+    nodes.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_a_node_speaks_for_others_and_only_for_clients() {
+    let mut nodes = Nodes::prepare(3);
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let leader = nodes.client().append(vec![Bytes::from_static(b"x")]).await.unwrap().leader;
+    let node = nodes.others(leader).next().unwrap().to_string();
+    let identity = |role: &str| format!("annal://{CLUSTER}/{role}");
+    let on_behalf = |identity: String| {
+        let request = Onward::Read(tail());
+        Request::OnBehalf(OnBehalf { identity, connection: 1, request })
+    };
+    let client = nodes.connect("client", leader, Protocol::Client).await;
+    let peer = nodes.connect(&node, leader, Protocol::Onward).await;
+    let elsewhere = format!("annal://{}/client/client", ClusterId::new(7));
+    for (from, request) in [
+        (&client, on_behalf(identity("client/client"))),
+        (&peer, on_behalf(identity("node/n3"))),
+        (&peer, on_behalf(elsewhere)),
+        (&peer, on_behalf("client".to_owned())),
+        (&peer, Request::Appends),
+        (&peer, Request::Onward(Onward::Appends)),
+    ] {
+        let refused = open(from, &request).await.receiver.answer(PATIENCE).await.unwrap_err();
+        assert_eq!(refused, StreamError::Abandoned, "{request:?}");
+    }
+    let mut served = open(&peer, &on_behalf(identity("client/client"))).await;
+    served.receiver.answer(PATIENCE).await.unwrap();
+    nodes.stop_all().await;
 }

@@ -1,0 +1,68 @@
+//! What another node hands on for its clients.
+//!
+//! It comes on one connection for all of them, and is counted as theirs: each has the shares that its
+//! identity has here, so that no client takes another's by going round by a node, nor gets a second
+//! share so. Whose it is the other node says: it has seen the client's certificate, as this one has
+//! seen that node's. Only nodes get this far.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::caller::Caller;
+use super::service::Service;
+use crate::limits;
+use crate::net::{CertificateIdentity, CertificateRole, Close, Connection, Stream};
+use crate::wire::api::{OnBehalf, Request};
+
+/// The clients behind one node, as long as they have a stream open.
+struct Behind {
+    /// Where that node is.
+    address: SocketAddr,
+    clients: Mutex<BTreeMap<(String, u64), Weak<Caller>>>,
+}
+
+/// Serves a connection of a node until it ends.
+pub(super) async fn serve(service: Arc<Service>, connection: Connection) {
+    if connection.identity().role != CertificateRole::Node {
+        connection.close(Close::NotAllowed);
+        return;
+    }
+    let address = connection.remote_address();
+    let behind = Arc::new(Behind { address, clients: Mutex::default() });
+    while let Some(stream) = connection.accept().await {
+        tokio::spawn(serve_stream(service.clone(), behind.clone(), stream));
+    }
+}
+
+async fn serve_stream(service: Arc<Service>, behind: Arc<Behind>, mut stream: Stream) {
+    stream.receiver.set_bytes_max(limits::FIRST_FRAME_BYTES_MAX);
+    let Ok(frame) = stream.receiver.answer(limits::FIRST_FRAME_TIMEOUT).await else { return };
+    let Ok(Request::OnBehalf(on_behalf)) = Request::from_frame(&frame) else {
+        return stream.sender.abandon();
+    };
+    match behind.caller(&service, &on_behalf) {
+        Some(caller) => service.serve_request(stream, &caller, on_behalf.request).await,
+        None => stream.sender.abandon(),
+    }
+}
+
+impl Behind {
+    /// Whom a stream is for; `None` if that can be no client of this cluster.
+    fn caller(&self, service: &Service, on_behalf: &OnBehalf) -> Option<Arc<Caller>> {
+        let identity: CertificateIdentity = on_behalf.identity.parse().ok()?;
+        let is_client = matches!(identity.role, CertificateRole::Client | CertificateRole::Admin);
+        if !is_client || identity.cluster != service.cluster {
+            return None;
+        }
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (on_behalf.identity.clone(), on_behalf.connection);
+        if let Some(caller) = clients.get(&key).and_then(Weak::upgrade) {
+            return Some(caller);
+        }
+        clients.retain(|_, caller| caller.strong_count() > 0);
+        let caller = Arc::new(service.shares.open_behind(&identity, self.address));
+        clients.insert(key, Arc::downgrade(&caller));
+        Some(caller)
+    }
+}
