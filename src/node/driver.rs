@@ -304,7 +304,7 @@ impl Driver {
         let reader = self.outputs.reader.clone();
         let sender = self.fetched.0.clone();
         tokio::task::spawn_blocking(move || {
-            match read_for_follower(&reader, prev_log_id, last) {
+            match reader.for_follower(prev_log_id, last) {
                 // If the driver is gone, so is the need.
                 Ok(entries) => drop(sender.blocking_send(Fetched { to, prev_log_id, entries })),
                 Err(ReadError::Store(error)) if error.is_damage() => store::end_at_damage(&error),
@@ -335,28 +335,6 @@ impl Driver {
     }
 }
 
-/// The entry of `prev_log_id`, if there is one, and entries after it: at least one, however large
-/// both are.
-fn read_for_follower(
-    reader: &Reader,
-    prev_log_id: LogId,
-    last: Index,
-) -> Result<Vec<SealedEntry>, ReadError> {
-    let prev = prev_log_id.index;
-    let mut entries = if prev == Index::ZERO { vec![] } else { reader.entries(prev, prev, 1)? };
-    let mut more = reader.entries(prev.next(), last, limits::APPEND_ENTRIES_BYTES_MAX)?;
-    more.truncate(limits::APPEND_ENTRIES_COUNT_MAX);
-    let (before, first) = (entries.last().map(SealedEntry::tip).unwrap_or_default(), more.first());
-    // A truncation between the two reads may have put another history behind the first.
-    if first.is_some_and(|first| first.check_follows(&before).is_ok()) && before.id == prev_log_id {
-        entries.append(&mut more);
-    } else {
-        entries.clear();
-        tracing::debug!(%prev_log_id, %last, "nothing was read for a follower");
-    }
-    Ok(entries)
-}
-
 /// The wall clock. It goes into entries for people to read; nothing is decided by it.
 pub(super) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -366,55 +344,4 @@ pub(super) fn wall_clock() -> Timestamp {
 /// Entropy for the core.
 pub(super) fn random() -> u64 {
     getrandom::u64().expect("the system has entropy")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::{EntryKind, Tip};
-    use crate::raft::Configuration;
-    use crate::store::{Identity, Options, Write};
-    use crate::types::{ClusterId, Term};
-
-    #[test]
-    fn a_follower_is_given_the_next_entry_however_large_it_and_the_one_before_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let node = NodeId::new(1).unwrap();
-        let identity = Identity { cluster: ClusterId::new(1), node };
-        let options = Options::default();
-        store::create(folder.path(), identity, &Configuration::of([node]), &options).unwrap();
-        let lock = store::lock(folder.path()).unwrap();
-        let (store, _) = store::open(folder.path(), identity, options, lock).unwrap();
-        let reader = store.reader();
-        let (done, is_done) = std::sync::mpsc::channel();
-        let writer = store.start_writer(move |_| done.send(()).unwrap());
-
-        let payload = vec![7; 700 << 10];
-        let mut tip = Tip::default();
-        let seal = |_| {
-            let (kind, now) = (EntryKind::Configuration, Timestamp::new(1));
-            let entry = SealedEntry::seal(&tip, kind, Term::new(1), now, &payload);
-            tip = entry.tip();
-            entry
-        };
-        let entries: Vec<_> = (0..3).map(seal).collect();
-        writer.write(Write {
-            ticket: Ticket::new(1),
-            hard_state: Some(crate::raft::HardState {
-                current_term: Term::new(1),
-                voted_for: None,
-            }),
-            commit_index: Index::ZERO,
-            truncate_from: None,
-            entries: entries.clone(),
-            roll: None,
-        });
-        is_done.recv_timeout(Duration::from_mins(1)).unwrap();
-
-        let read = |prev| read_for_follower(&reader, prev, Index::new(3)).unwrap();
-        assert_eq!(read(LogId::ZERO), entries[..1]);
-        assert_eq!(read(entries[0].id()), entries[..2]);
-        assert_eq!(read(LogId::new(Index::new(1), Term::new(9))), [], "another history");
-        writer.close().unwrap();
-    }
 }

@@ -220,7 +220,7 @@ impl World {
     ) {
         let machine = self.machine(node);
         let Some(process) = machine.process_of(incarnation) else { return };
-        match read_for_follower(process, prev_log_id, last) {
+        match process.reader.for_follower(prev_log_id, last) {
             Ok(entries) => {
                 self.counts.fetched += 1;
                 self.input(node, replica::Event::Fetched { to, prev_log_id, entries });
@@ -474,24 +474,4 @@ fn welcome(node: NodeId, process: &Process) -> Welcome {
         log_ahead_ms: process.replica.log_ahead_ms(),
         nodes: vec![],
     }
-}
-
-/// As the driver reads: the entry of `prev_log_id`, then those after it.
-fn read_for_follower(
-    process: &Process,
-    prev_log_id: LogId,
-    last: Index,
-) -> Result<Vec<SealedEntry>, ReadError> {
-    let (reader, prev) = (&process.reader, prev_log_id.index);
-    let mut entries = if prev == Index::ZERO { vec![] } else { reader.entries(prev, prev, 1)? };
-    let mut more = reader.entries(prev.next(), last, limits::APPEND_ENTRIES_BYTES_MAX)?;
-    more.truncate(limits::APPEND_ENTRIES_COUNT_MAX);
-    let before = entries.last().map(SealedEntry::tip).unwrap_or_default();
-    let follows = more.first().is_some_and(|first| first.check_follows(&before).is_ok());
-    if follows && before.id == prev_log_id {
-        entries.append(&mut more);
-    } else {
-        entries.clear();
-    }
-    Ok(entries)
 }

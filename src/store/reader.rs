@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::error::{ReadError, StoreError};
 use super::segments::{Found, Segments};
 use crate::entry::SealedEntry;
-use crate::limits::READ_ATTEMPTS_MAX;
-use crate::types::{Index, LogNumber, Offset};
+use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, READ_ATTEMPTS_MAX};
+use crate::types::{Index, LogId, LogNumber, Offset};
 
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -65,6 +65,31 @@ impl Reader {
                 break;
             }
         }
+        Ok(entries)
+    }
+
+    /// What a follower that is far behind is sent: the entry of `prev_log_id`, if there is one, and
+    /// entries after it up to `last`; at least one, however large both are. Nothing if the log has
+    /// another history by now: then it is asked for anew.
+    ///
+    /// # Errors
+    /// [`ReadError`]: closed, busy for too long, or damaged.
+    pub fn for_follower(
+        &self,
+        prev_log_id: LogId,
+        last: Index,
+    ) -> Result<Vec<SealedEntry>, ReadError> {
+        let prev = prev_log_id.index;
+        let mut entries = if prev == Index::ZERO { vec![] } else { self.entries(prev, prev, 1)? };
+        let mut more = self.entries(prev.next(), last, APPEND_ENTRIES_BYTES_MAX)?;
+        more.truncate(APPEND_ENTRIES_COUNT_MAX);
+        let before = entries.last().map(SealedEntry::tip).unwrap_or_default();
+        // A truncation between the two reads may have put another history behind the first.
+        let follows = more.first().is_some_and(|first| first.check_follows(&before).is_ok());
+        if !follows || before.id != prev_log_id {
+            return Ok(vec![]);
+        }
+        entries.append(&mut more);
         Ok(entries)
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::testing::*;
 use super::super::*;
+use crate::types::{LogId, Term};
 
 #[test]
 fn what_was_written_is_there_after_a_clean_stop_and_after_a_crash() {
@@ -234,4 +235,18 @@ fn measured() {
     let mut running = Some(running);
     time("close", &mut || drop(running.take().unwrap().close()));
     time("open after a clean stop", &mut || running = Some(folder.open().0));
+}
+
+#[test]
+fn a_follower_is_given_the_next_entry_however_large_it_and_the_one_before_are() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    let entries: Vec<_> = (0..3).map(|_| running.log.add(700 << 10)).collect();
+    running.write(Write { entries: entries.clone(), ..nothing() });
+    let read = |prev| running.reader.for_follower(prev, index(3)).unwrap();
+    assert_eq!(read(LogId::ZERO), entries[..1]);
+    assert_eq!(read(entries[0].id()), entries[..2]);
+    assert_eq!(read(LogId::new(index(1), Term::new(9))), [], "another history");
+    assert_eq!(read(entries[2].id()), [], "nothing comes after it");
+    running.close();
 }
