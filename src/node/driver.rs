@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::announce::Announcer;
 use super::narrator::Narrator;
-use super::published::{self, Published};
+use super::published;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
-use crate::replica::{Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
+use crate::replica::{Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
 use crate::types::{ClientId, Index, LogId, NodeId, Seq, Ticket, Timestamp};
 use crate::wire::api::{AppendReply, AppendRequest};
@@ -78,7 +78,7 @@ pub(super) struct Outputs {
     pub(super) memory: SharedMemory,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
-    pub(super) published: watch::Sender<Published>,
+    pub(super) published: watch::Sender<Account>,
     pub(super) announcer: Announcer,
     pub(super) narrator: Narrator,
 }

@@ -16,7 +16,6 @@ use super::driver::{self, Driver, End, Inputs, Outputs};
 use super::init::NEW_FILE;
 use super::narrator::Narrator;
 use super::onward::Ways;
-use super::published::Published;
 use super::refused;
 use super::service::{self, Service};
 use crate::config::NodeConfig;
@@ -27,7 +26,7 @@ use crate::net::{
 };
 use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
-use crate::replica::{self, Contradiction, RecoverError, Replica};
+use crate::replica::{self, Account, Contradiction, RecoverError, Replica};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
 use crate::types::{Incarnation, LogId, LogNumber, NodeId, Ticket};
 use crate::wire::Introduction;
@@ -238,7 +237,7 @@ async fn serve(
     let (inbound, peer_messages) = Inbound::new();
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
-    let (published, watched) = watch::channel(Published::of(&replica));
+    let (published, watched) = watch::channel(Account::of(&replica));
 
     let reader = store.reader();
     let writer = store.start_writer(move |Done::Persisted(ticket)| {

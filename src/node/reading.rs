@@ -13,12 +13,11 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::driver::Command;
-use super::published::Published;
 use super::service::{self, Service};
 use crate::entry::{EntryError, SealedEntry};
 use crate::limits;
 use crate::net::{Held, Stream};
-use crate::replica::ReadAnswer;
+use crate::replica::{Account, ReadAnswer};
 use crate::store::{self, ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
 use crate::wire::Frame;
@@ -72,7 +71,7 @@ struct Walk {
     /// The entry to go on with; `None` until it has been looked up.
     index: Option<Index>,
     /// The records before this offset, in entries up to this index, are settled.
-    end: Published,
+    end: Account,
     /// How many records it may still send.
     left: u64,
     /// Entries that were read and not sent yet, the next one first.

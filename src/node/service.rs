@@ -16,7 +16,6 @@ use super::births::Births;
 use super::caller::{Caller, Shares};
 use super::driver::{self, Answer, Command};
 use super::onward::{self, Ways};
-use super::published::Published;
 use super::reading;
 use crate::address::Address;
 use crate::limits;
@@ -24,6 +23,7 @@ use crate::net::{
     CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Held, Peers,
     Protocol, Stream, audit,
 };
+use crate::replica::{Account, Name};
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId, Seq, Term};
 use crate::wire::api::{
@@ -40,7 +40,7 @@ pub(super) struct Service {
     pub(super) members: BTreeMap<NodeId, Address>,
     pub(super) peers: Peers,
     pub(super) fault_injection: bool,
-    pub(super) published: watch::Receiver<Published>,
+    pub(super) published: watch::Receiver<Account>,
     pub(super) commands: mpsc::Sender<Command>,
     /// What clients may make this node hold.
     pub(super) shares: Shares,
@@ -100,23 +100,9 @@ impl Service {
     }
 
     fn welcome(&self) -> Welcome {
-        let published = *self.published.borrow();
-        let log_ahead_ms = published.log_time.get().saturating_sub(driver::wall_clock().get());
-        Welcome {
-            cluster: self.cluster,
-            node: self.node,
-            incarnation: self.incarnation,
-            role: published.role,
-            term: published.term,
-            leader: published.leader,
-            ready: published.ready,
-            last_index: published.last_index,
-            commit_index: published.commit_index,
-            next_offset: published.next_offset,
-            disk_full: published.disk_full,
-            log_ahead_ms,
-            nodes: self.addresses(),
-        }
+        let Self { cluster, node, incarnation, .. } = *self;
+        let name = Name { cluster, node, incarnation };
+        self.published.borrow().welcome(name, driver::wall_clock(), self.addresses())
     }
 
     /// Where the members are: as the files say, and behind that where this node is connected with
@@ -245,9 +231,9 @@ pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Servic
 /// Waits, within a bound, until what is committed is on this node's disk as well. Returns the state
 /// as of when its commit index was reached.
 pub(super) async fn until_readable(
-    published: &mut watch::Receiver<Published>,
+    published: &mut watch::Receiver<Account>,
     at_least: crate::types::Index,
-) -> Option<Published> {
+) -> Option<Account> {
     let wait = async {
         let committed = *published.wait_for(|now| now.commit_index >= at_least).await.ok()?;
         published.wait_for(|now| now.readable >= committed.commit_index).await.ok()?;

@@ -5,6 +5,7 @@
 //! [`Event`], [`Replica::flush`] folds what waits into an entry, and [`Replica::take_actions`] says
 //! what has to be done. The driver and the simulator run the same lines.
 //!
+//! - `account`: what a node tells of itself;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
@@ -15,6 +16,7 @@
 //! What it does not do: it neither reads nor writes entries on disk, and it serves no reads; it says
 //! up to where a read must see and up to where entries can be read.
 
+mod account;
 mod clocks;
 mod incoming;
 mod proposals;
@@ -24,6 +26,7 @@ mod sessions;
 mod tail;
 mod window;
 
+pub use account::{Account, Name};
 pub use incoming::{BadEntries, Contradiction};
 pub use replica::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError, Replica};
 pub use sessions::{Answer, Table, Verdict};

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::hello::ProcessId;
 use super::laws::What;
-use super::machine::Process;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Asker, Caller, Event};
 use super::reading::{Walk, WalkError};
@@ -13,13 +12,13 @@ use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::raft::{Notice, Role};
-use crate::replica::{self, Action, ReadAnswer};
+use crate::raft::Notice;
+use crate::replica::{self, Account, Action, Name, ReadAnswer};
 use crate::store::ReadError;
-use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId};
+use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
 use crate::wire::api::{
-    self, AppendReplies, AppendReply, AppendRequest, Onward, Read, ReadRefusal, Request, Welcome,
+    AppendReplies, AppendReply, AppendRequest, Onward, Read, ReadRefusal, Request,
 };
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::{Announcement, Question};
@@ -325,10 +324,13 @@ impl World {
             // It waits in the socket's buffer; the client gives up long before that is full.
             return;
         }
+        let clock = self.machine(node).wall_clock(now);
         let Some(process) = &mut self.machine(node).process else { return };
         match request {
             Some(Request::Hello) => {
-                let welcome = welcome(node, process);
+                let name = Name { cluster: CLUSTER, node, incarnation: process.incarnation };
+                // Its clients know where the members are.
+                let welcome = Account::of(&process.replica).welcome(name, clock, vec![]);
                 self.answer(caller, &welcome.to_frame());
             }
             Some(Request::Onward(Onward::Read(read)))
@@ -449,29 +451,4 @@ fn question_of(replica: &replica::Replica) -> Option<Question> {
     let excess = history.len().saturating_sub(limits::REGISTRY_PAGE_MAX);
     history.drain(..excess);
     Some(Question::Announce { cluster: CLUSTER, current, history })
-}
-
-fn welcome(node: NodeId, process: &Process) -> Welcome {
-    let raft = process.replica.raft();
-    let role = match raft.role() {
-        Role::Follower(_) => api::Role::Follower,
-        Role::PreCandidate(_) => api::Role::PreCandidate,
-        Role::Candidate(_) => api::Role::Candidate,
-        Role::Leader(_) => api::Role::Leader,
-    };
-    Welcome {
-        cluster: CLUSTER,
-        node,
-        incarnation: process.incarnation,
-        role,
-        term: raft.current_term(),
-        leader: raft.leader(),
-        ready: raft.is_ready_leader(),
-        last_index: raft.log().last().index,
-        commit_index: raft.log().commit_index(),
-        next_offset: process.replica.committed_offset(LogNumber::MAIN),
-        disk_full: raft.disk_full(),
-        log_ahead_ms: process.replica.log_ahead_ms(),
-        nodes: vec![],
-    }
 }
