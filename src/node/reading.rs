@@ -6,22 +6,21 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
-use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::driver::Command;
-use super::service::{self, Service};
-use crate::entry::{EntryError, SealedEntry};
+use super::service::Service;
+use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Held, Stream};
-use crate::replica::{Account, ReadAnswer};
+use crate::replica::{
+    Account, Batch, Cursor, CursorError, End, Horizon, ReadAnswer, end_of_read,
+};
 use crate::store::{self, ReadError, Reader};
-use crate::types::{Index, LogNumber, Offset};
-use crate::wire::Frame;
-use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
+use crate::types::Index;
+use crate::wire::api::{Read, ReadRefusal, Records};
 
 /// Serves one read on its stream.
 pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream, read: Read) {
@@ -39,7 +38,7 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     };
     let follow = read.follow;
     if let Err(error) = run(service, caller, &mut stream, (walk, follow)).await {
-        if let WalkError::Store(ReadError::Store(error)) = &error
+        if let CursorError::Store(ReadError::Store(error)) = &error
             && error.is_damage()
         {
             store::end_at_damage(error);
@@ -50,30 +49,9 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     }
 }
 
-/// Why a read could not go on.
-#[derive(Debug, Error)]
-enum WalkError {
-    /// The store is in trouble.
-    #[error(transparent)]
-    Store(#[from] ReadError),
-    /// An entry is not of its form.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// A committed record is not on this node's disk.
-    #[error("the record at offset {offset} is committed and not on this node's disk")]
-    Missing { offset: Offset },
-}
-
-/// Where a read is: it sends the records from `offset` on, of the entries from `index` on.
+/// A read that is being served.
 struct Walk {
-    log: LogNumber,
-    offset: Offset,
-    /// The entry to go on with; `None` until it has been looked up.
-    index: Option<Index>,
-    /// The records before this offset, in entries up to this index, are settled.
-    end: Account,
-    /// How many records it may still send.
-    left: u64,
+    cursor: Cursor,
     /// Entries that were read and not sent yet, the next one first.
     loaded: Option<Loaded>,
 }
@@ -86,35 +64,39 @@ struct Loaded {
 
 /// Fixes the end, and where to begin.
 async fn begin(service: &Service, read: &Read) -> Result<Walk, ReadRefusal> {
-    if read.log != LogNumber::MAIN {
-        return Err(ReadRefusal::UnknownLog);
-    }
+    Cursor::check(read)?;
     let must_see = if read.linearizable { read_index(service).await? } else { Index::ZERO };
     let mut published = service.published.clone();
-    let end = service::until_readable(&mut published, must_see).await;
+    let end = until_readable(&mut published, must_see).await;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    let offset = match read.from {
-        ReadFrom::Offset(offset) => offset,
-        ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
-    };
-    let left = read.limit.unwrap_or(u64::MAX);
-    Ok(Walk { log: read.log, offset, index: None, end, left, loaded: None })
+    Ok(Walk { cursor: Cursor::begin(read, end), loaded: None })
 }
 
 async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
-    let leader = || service.published.borrow().leader;
     let (reply, answer) = oneshot::channel();
+    let leader = || service.published.borrow().leader;
     if service.commands.send(Command::Read(reply)).await.is_err() {
-        return Err(ReadRefusal::NotLeader { leader: None });
+        return ReadAnswer::NotLeader.must_see(None);
     }
-    match timeout(limits::READABLE_TIMEOUT, answer).await {
-        Ok(Ok(ReadAnswer::At(index))) => Ok(index),
-        Ok(Ok(ReadAnswer::Busy)) => Err(ReadRefusal::Busy),
-        Ok(Ok(ReadAnswer::NotLeader) | Err(_)) | Err(_) => {
-            Err(ReadRefusal::NotLeader { leader: leader() })
-        }
-    }
+    // Whoever gets no answer is as well off elsewhere.
+    let answer = timeout(limits::READABLE_TIMEOUT, answer).await.ok().and_then(Result::ok);
+    answer.unwrap_or(ReadAnswer::NotLeader).must_see(leader())
+}
+
+/// Waits, within a bound, for the end of a read that must see so much.
+async fn until_readable(
+    published: &mut watch::Receiver<Account>,
+    must_see: Index,
+) -> Option<End> {
+    let mut horizon = Horizon::of(must_see);
+    let mut end = None;
+    let wait = published.wait_for(|account| {
+        end = horizon.look(account);
+        end.is_some()
+    });
+    timeout(limits::READABLE_TIMEOUT, wait).await.ok()?.ok()?;
+    end
 }
 
 async fn run(
@@ -122,11 +104,11 @@ async fn run(
     caller: &Caller,
     stream: &mut Stream,
     (mut walk, follow): (Walk, bool),
-) -> Result<(), WalkError> {
+) -> Result<(), CursorError> {
     let mut published = service.published.clone();
     loop {
-        while let Some(batch) = walk.next_batch(&service.reader, caller).await? {
-            let (frame, _held) = batch.into_frame();
+        while let Some((batch, _held)) = walk.next_batch(&service.reader, caller).await? {
+            let frame = batch.into_frame();
             // An entry may hold half a million records: others go first.
             tokio::task::yield_now().await;
             // Whoever does not read keeps no more in memory than that frame.
@@ -135,158 +117,68 @@ async fn run(
                 return Ok(()); // The client wants no more, or takes nothing.
             }
         }
-        if !follow || walk.left == 0 {
-            let end = Records { end: true, ..empty(walk.offset) }.to_frame(&[]);
+        if !follow || walk.cursor.is_sated() {
+            let end = end_of_read(walk.cursor.offset());
             let _ = caller.send(&mut stream.sender, &end, || {}).await;
             stream.sender.finish();
             return Ok(());
         }
-        let settled = walk.end.commit_index;
+        let settled = walk.cursor.end().commit_index;
         let more = tokio::select! {
             changed = published.wait_for(|now| now.readable > settled) => changed.map(|now| now.readable),
             () = stream.sender.unwanted() => return Ok(()),
         };
         let Ok(readable) = more else { return Ok(()) };
         // What can be read may lag behind what is committed: the end is settled by both.
-        if let Some(end) = service::until_readable(&mut published, readable).await {
-            walk.end = end;
+        if let Some(end) = until_readable(&mut published, readable).await {
+            walk.cursor.go_on_to(end);
         }
     }
 }
 
 impl Walk {
-    /// The next frame's worth of records; `None` at the end.
+    /// The next frame's worth of records, and what they take of their client's share as long as they
+    /// are being sent; `None` at the end.
     ///
     /// NB: whoever holds bytes of a frame never waits for entries: else two might wait for each other.
     async fn next_batch(
         &mut self,
         reader: &Reader,
         caller: &Caller,
-    ) -> Result<Option<Batch>, WalkError> {
-        while self.offset < self.end.next_offset && self.left > 0 {
+    ) -> Result<Option<(Batch, Held)>, CursorError> {
+        while !self.cursor.is_at_end() {
             if self.loaded.is_none() {
                 self.load(reader, caller).await?;
             }
-            let held = caller.sent.take(limits::READ_FRAME_COST_MAX).await;
-            let batch = self.fill(Batch::new(self.offset, held))?;
-            if !batch.header.lengths.is_empty() {
-                return Ok(Some(batch));
+            let mut held = caller.sent.take(limits::READ_FRAME_COST_MAX).await;
+            let batch = self.fill()?;
+            let (count, bytes) = batch.size();
+            held.shrink_to(bytes + count * limits::SENT_RECORD_OVERHEAD_BYTES);
+            if !batch.is_empty() {
+                return Ok(Some((batch, held)));
             }
         }
         Ok(None)
     }
 
     /// Reads entries from the disk, as many as there is room for: one at least.
-    async fn load(&mut self, reader: &Reader, caller: &Caller) -> Result<(), WalkError> {
+    async fn load(&mut self, reader: &Reader, caller: &Caller) -> Result<(), CursorError> {
         let mut held = caller.loaded.take(limits::READ_LOAD_BYTES).await;
-        let entries = self.next_entries(reader).await?;
-        if entries.is_empty() {
-            return Err(WalkError::Missing { offset: self.offset });
-        }
+        let (reader, cursor) = (reader.clone(), self.cursor);
+        let read = move || cursor.load(&reader, limits::READ_FRAME_BYTES_MAX);
+        let entries = tokio::task::spawn_blocking(read).await.expect("a panic ends the process")?;
         held.shrink_to(entries.iter().map(|entry| entry.bytes().len()).sum());
-        self.loaded = Some(Loaded { entries: entries.into(), _held: held });
+        self.loaded = Some(Loaded { entries, _held: held });
         Ok(())
     }
 
-    async fn next_entries(&mut self, reader: &Reader) -> Result<Vec<SealedEntry>, ReadError> {
-        let (reader, log, offset) = (reader.clone(), self.log, self.offset);
-        let (index, last) = (self.index, self.end.commit_index);
-        let read = move || {
-            let Some(first) = index.map_or_else(|| reader.locate(log, offset), |i| Ok(Some(i)))?
-            else {
-                return Ok(vec![]);
-            };
-            if first > last {
-                return Ok(vec![]);
-            }
-            reader.entries(first, last, limits::READ_FRAME_BYTES_MAX)
-        };
-        tokio::task::spawn_blocking(read).await.expect("a panic ends the process")
-    }
-
     /// Fills a frame from the entries that are loaded, and lets go of those that are done.
-    fn fill(&mut self, mut batch: Batch) -> Result<Batch, WalkError> {
-        let Some(mut loaded) = self.loaded.take() else { return Ok(batch) };
-        while let Some(entry) = loaded.entries.front() {
-            let is_done = self.take(entry, &mut batch)?;
-            if !is_done {
-                self.loaded = Some(loaded);
-                break;
-            }
-            self.index = Some(entry.id().index.next());
-            loaded.entries.pop_front();
+    fn fill(&mut self) -> Result<Batch, CursorError> {
+        let mut batch = Batch::new(self.cursor.offset());
+        if let Some(loaded) = &mut self.loaded {
+            self.cursor.fill(&mut loaded.entries, &mut batch)?;
         }
-        batch.settle();
+        self.loaded.take_if(|loaded| loaded.entries.is_empty());
         Ok(batch)
     }
-
-    /// Takes from an entry the records that belong to the walk, as far as they fit. Says whether
-    /// that is all of them.
-    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<bool, WalkError> {
-        let (mut count, mut is_done, mut next) = (0_u32, true, self.offset);
-        entry.visit_records(self.log, self.offset, |offset, record| {
-            if offset != next || self.left == 0 || !batch.has_room(record) {
-                is_done = false;
-                return false;
-            }
-            batch.push(record);
-            next = offset.plus(1);
-            self.left -= 1;
-            count += 1;
-            true
-        })?;
-        if count > 0 {
-            self.offset = next;
-            let (term, index, time) = (entry.id().term, entry.id().index, entry.time());
-            // The index of an entry of which more is to come stays.
-            self.index = Some(index);
-            batch.header.runs.push(Run { count, term, index, time });
-        } else if !is_done && batch.header.lengths.is_empty() && self.left > 0 {
-            // There is room for any record in an empty frame: what comes next is another one.
-            return Err(WalkError::Missing { offset: self.offset });
-        }
-        Ok(is_done)
-    }
-}
-
-/// Records side by side.
-struct Batch {
-    header: Records,
-    records: BytesMut,
-    held: Held,
-}
-
-impl Batch {
-    fn new(first_offset: Offset, held: Held) -> Self {
-        Self { header: empty(first_offset), records: BytesMut::new(), held }
-    }
-
-    /// Whether a record fits in: a frame has one at least.
-    fn has_room(&self, record: &[u8]) -> bool {
-        let count = self.header.lengths.len();
-        let bytes = self.records.len() + record.len();
-        count == 0
-            || (count < limits::READ_FRAME_RECORDS_MAX && bytes <= limits::READ_FRAME_BYTES_MAX)
-    }
-
-    fn push(&mut self, record: &[u8]) {
-        self.header.lengths.push(u32::try_from(record.len()).expect("bounded"));
-        self.records.extend_from_slice(record);
-    }
-
-    /// Gives back what it does not need.
-    fn settle(&mut self) {
-        let overhead = self.header.lengths.len() * limits::SENT_RECORD_OVERHEAD_BYTES;
-        self.held.shrink_to(self.records.len() + overhead);
-    }
-
-    /// The frame, and what it takes of its client's share as long as it is being sent.
-    fn into_frame(self) -> (Frame, Held) {
-        (self.header.to_frame_of(self.records.freeze()), self.held)
-    }
-}
-
-/// A header without records.
-fn empty(first_offset: Offset) -> Records {
-    Records { first_offset, runs: vec![], lengths: vec![], end: false, refusal: None }
 }

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
 
 use super::behalf;
 use super::births::Births;
@@ -226,18 +225,4 @@ pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Servic
             Protocol::Registry => connection.close(Close::NotAllowed),
         }
     }
-}
-
-/// Waits, within a bound, until what is committed is on this node's disk as well. Returns the state
-/// as of when its commit index was reached.
-pub(super) async fn until_readable(
-    published: &mut watch::Receiver<Account>,
-    at_least: crate::types::Index,
-) -> Option<Account> {
-    let wait = async {
-        let committed = *published.wait_for(|now| now.commit_index >= at_least).await.ok()?;
-        published.wait_for(|now| now.readable >= committed.commit_index).await.ok()?;
-        Some(committed)
-    };
-    timeout(limits::READABLE_TIMEOUT, wait).await.ok().flatten()
 }

@@ -6,6 +6,7 @@
 //! what has to be done. The driver and the simulator run the same lines.
 //!
 //! - `account`: what a node tells of itself;
+//! - `cursor`: a read on its way over the log;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
@@ -13,11 +14,12 @@
 //! - `sessions`: the table of clients that makes appends happen once (thesis 6.3);
 //! - `tail`: what the entries say that are not committed yet, so that a truncation rolls it back.
 //!
-//! What it does not do: it neither reads nor writes entries on disk, and it serves no reads; it says
-//! up to where a read must see and up to where entries can be read.
+//! What the replica does not do: it neither reads nor writes entries on disk, and it serves no reads; it
+//! says up to where a read must see and up to where entries can be read.
 
 mod account;
 mod clocks;
+mod cursor;
 mod incoming;
 mod proposals;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
@@ -27,6 +29,7 @@ mod tail;
 mod window;
 
 pub use account::{Account, Name};
+pub use cursor::{Batch, Cursor, CursorError, End, Horizon, end_of_read};
 pub use incoming::{BadEntries, Contradiction};
 pub use replica::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError, Replica};
 pub use sessions::{Answer, Table, Verdict};

@@ -22,7 +22,7 @@ use crate::store::{Head, Recovered, Write};
 use crate::types::{
     DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
 };
-use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
+use crate::wire::api::{AppendRefusal, AppendRequest, Appended, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 
 /// Names an append request that waits for its answer; chosen by the driver.
@@ -156,6 +156,20 @@ pub enum ReadAnswer {
     NotLeader,
     /// Too many reads wait.
     Busy,
+}
+
+impl ReadAnswer {
+    /// Up to where a read must see, or how it is refused by a node that knows this leader.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn must_see(self, leader: Option<NodeId>) -> Result<Index, ReadRefusal> {
+        match self {
+            Self::At(index) => Ok(index),
+            Self::NotLeader => Err(ReadRefusal::NotLeader { leader }),
+            Self::Busy => Err(ReadRefusal::Busy),
+        }
+    }
 }
 
 /// Which segments are not sealed, as far as it matters for taking a new one.

@@ -6,14 +6,14 @@ use super::hello::ProcessId;
 use super::laws::What;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Asker, Caller, Event};
-use super::reading::{Walk, WalkError};
+use super::reading::Walk;
 use super::run::ASSERTION;
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::raft::Notice;
-use crate::replica::{self, Account, Action, Name, ReadAnswer};
+use crate::replica::{self, Account, Action, Cursor, CursorError, Name};
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
@@ -139,18 +139,10 @@ impl World {
             }
             Action::Read { token, answer } => {
                 let leader = process.replica.raft().leader();
-                let Some(mut walk) = process.reads.remove(&token) else { return };
-                match answer {
-                    ReadAnswer::At(index) => {
-                        walk.must_see = index;
-                        process.walks.push(walk);
-                    }
-                    ReadAnswer::NotLeader => {
-                        self.answer(walk.caller, &Walk::refused(ReadRefusal::NotLeader { leader }));
-                    }
-                    ReadAnswer::Busy => {
-                        self.answer(walk.caller, &Walk::refused(ReadRefusal::Busy));
-                    }
+                let Some(walk) = process.reads.remove(&token) else { return };
+                match answer.must_see(leader) {
+                    Ok(index) => process.walks.push(walk.must_see(index)),
+                    Err(refusal) => self.answer(walk.caller, &Walk::refused(refusal)),
                 }
             }
             Action::Committed(through) => match process.stepper.committed(through) {
@@ -339,9 +331,11 @@ impl World {
                 self.hand_on_read(caller, node, read);
             }
             Some(Request::Read(read) | Request::Onward(Onward::Read(read))) => {
+                if let Err(refusal) = Cursor::check(&read) {
+                    return self.answer(caller, &Walk::refused(refusal));
+                }
                 let linearizable = read.linearizable;
-                let must_see = Index::ZERO;
-                let walk = Walk { caller, read, since: now, must_see, end: None };
+                let walk = Walk::new(caller, read, now);
                 if linearizable {
                     let token = crate::raft::ReadToken(process.token());
                     process.reads.insert(token, walk);
@@ -398,11 +392,11 @@ impl World {
                 match walk.serve(process) {
                     Ok(frame) => self.answer(walk.caller, &frame),
                     // It waits, as a reader's thread would.
-                    Err(WalkError::Store(ReadError::Busy { .. })) => process.walks.push(walk),
-                    Err(WalkError::Store(ReadError::Store(error))) => {
+                    Err(CursorError::Store(ReadError::Busy { .. })) => process.walks.push(walk),
+                    Err(CursorError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);
                     }
-                    Err(WalkError::Store(_)) => {
+                    Err(CursorError::Store(_)) => {
                         self.answer(walk.caller, &Walk::refused(ReadRefusal::Failed));
                     }
                     Err(error) => self.violate("reads", format!("{node} cannot read: {error}")),

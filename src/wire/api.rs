@@ -329,15 +329,14 @@ impl AppendRequest {
 }
 
 impl Records {
+    /// A frame without records, of a read that goes on.
+    pub fn empty(first_offset: Offset) -> Self {
+        Self { first_offset, runs: vec![], lengths: vec![], end: false, refusal: None }
+    }
+
     /// A frame that refuses the read: nothing else follows.
     pub fn refused(refusal: ReadRefusal) -> Self {
-        Self {
-            first_offset: Offset::ZERO,
-            runs: vec![],
-            lengths: vec![],
-            end: true,
-            refusal: Some(refusal),
-        }
+        Self { end: true, refusal: Some(refusal), ..Self::empty(Offset::ZERO) }
     }
 
     /// The header in a frame, with the records, which are not copied.

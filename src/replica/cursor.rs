@@ -1,0 +1,390 @@
+//! A read on its way over the log: where it ends, where it begins, and what comes next.
+//!
+//! A read first learns up to where it must see; its end is fixed when that is committed, and it is
+//! served when that is on this node's own disk ([`Horizon`]). From there on it is a walk over
+//! entries that can no longer change ([`Cursor`]), which fills frames ([`Batch`]). Whoever drives
+//! it waits, reads the disk and sends.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use super::account::Account;
+use crate::entry::{EntryError, SealedEntry};
+use crate::limits::{READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
+use crate::store::{ReadError, Reader};
+use crate::types::{Index, LogNumber, Offset};
+use crate::wire::Frame;
+use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
+
+/// Why a read could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// The store is in trouble.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// An entry is not of its form.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// A committed record is not where it must be.
+    #[error("the record at offset {offset} is committed and not on this node's disk")]
+    Missing {
+        /// The offset that comes next.
+        offset: Offset,
+    },
+}
+
+/// The end of a read: the records before this offset, in entries up to this index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The last entry.
+    pub commit_index: Index,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+}
+
+/// Fixes the end of a read, and says when it is within reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Horizon {
+    must_see: Index,
+    end: Option<End>,
+}
+
+impl Horizon {
+    /// Of a read that must see everything up to `must_see`.
+    pub fn of(must_see: Index) -> Self {
+        Self { must_see, end: None }
+    }
+
+    /// The end, once it is committed and on this node's own disk. It is what was committed when
+    /// `must_see` was: a log that grows faster than a disk writes holds no read up.
+    pub fn look(&mut self, account: &Account) -> Option<End> {
+        if self.end.is_none() && account.commit_index >= self.must_see {
+            let Account { commit_index, next_offset, .. } = *account;
+            self.end = Some(End { commit_index, next_offset });
+        }
+        self.end.filter(|end| account.readable >= end.commit_index)
+    }
+}
+
+/// Where a read is: it gives the records from `offset` on, of the entries from `index` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    log: LogNumber,
+    offset: Offset,
+    /// The entry to go on with; `None` until it has been looked up.
+    index: Option<Index>,
+    end: End,
+    /// How many records it may still give.
+    left: u64,
+}
+
+impl Cursor {
+    /// Whether such a read can be served at all: to be asked before anything is waited for.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check(read: &Read) -> Result<(), ReadRefusal> {
+        if read.log == LogNumber::MAIN { Ok(()) } else { Err(ReadRefusal::UnknownLog) }
+    }
+
+    /// Of a read whose end is known.
+    pub fn begin(read: &Read, end: End) -> Self {
+        let offset = match read.from {
+            ReadFrom::Offset(offset) => offset,
+            ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
+        };
+        let left = read.limit.unwrap_or(u64::MAX);
+        Self { log: read.log, offset, index: None, end, left }
+    }
+
+    /// The offset of the next record.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Up to where entries are settled.
+    pub fn end(&self) -> End {
+        self.end
+    }
+
+    /// More is committed: a read that follows goes on.
+    pub fn go_on_to(&mut self, end: End) {
+        assert!(end.commit_index >= self.end.commit_index, "what was settled stays settled");
+        self.end = end;
+    }
+
+    /// Whether it has given all there is up to its end.
+    pub fn is_at_end(&self) -> bool {
+        self.offset >= self.end.next_offset || self.is_sated()
+    }
+
+    /// Whether it has given as much as was asked for.
+    pub fn is_sated(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Reads the next entries off the disk, as many as fit into so many bytes: one at least.
+    ///
+    /// # Errors
+    /// The store is in trouble, or lacks what was committed.
+    pub fn load(
+        &self,
+        reader: &Reader,
+        bytes_max: usize,
+    ) -> Result<VecDeque<SealedEntry>, CursorError> {
+        let located = match self.index {
+            Some(index) => Some(index),
+            None => reader.locate(self.log, self.offset)?,
+        };
+        let missing = CursorError::Missing { offset: self.offset };
+        let Some(first) = located.filter(|first| *first <= self.end.commit_index) else {
+            return Err(missing);
+        };
+        let entries = reader.entries(first, self.end.commit_index, bytes_max)?;
+        let is_asked_for = entries.first().is_some_and(|entry| entry.id().index == first);
+        if is_asked_for { Ok(entries.into()) } else { Err(missing) }
+    }
+
+    /// Fills a frame from entries that were loaded, and lets go of those that are done.
+    ///
+    /// # Errors
+    /// An entry is not of its form, or a record is not at the offset where it must be. What was
+    /// filled before that is right.
+    pub fn fill(
+        &mut self,
+        loaded: &mut VecDeque<SealedEntry>,
+        batch: &mut Batch,
+    ) -> Result<(), CursorError> {
+        while let Some(entry) = loaded.front() {
+            if !self.take(entry, batch)? {
+                break;
+            }
+            self.index = Some(entry.id().index.next());
+            loaded.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Takes from an entry the records that belong to the read, as far as they fit. Says whether
+    /// that is all of them.
+    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<bool, CursorError> {
+        let (mut count, mut is_done, mut next) = (0_u32, true, self.offset);
+        entry.visit_records(self.log, self.offset, |offset, record| {
+            if offset != next || self.left == 0 || !batch.has_room(record) {
+                is_done = false;
+                return false;
+            }
+            batch.push(record);
+            next = offset.plus(1);
+            self.left -= 1;
+            count += 1;
+            true
+        })?;
+        // The entry that was looked up has the record that it was looked up by.
+        let was_located = self.index.is_none();
+        if count > 0 {
+            self.offset = next;
+            let (term, index, time) = (entry.id().term, entry.id().index, entry.time());
+            // The index of an entry of which more is to come stays.
+            self.index = Some(index);
+            batch.header.runs.push(Run { count, term, index, time });
+        } else if self.left > 0 && (was_located || !is_done && batch.is_empty()) {
+            // There is room for any record in an empty frame: what comes next is another one.
+            return Err(CursorError::Missing { offset: self.offset });
+        }
+        Ok(is_done)
+    }
+}
+
+/// Records side by side: a frame to be.
+#[derive(Debug)]
+pub struct Batch {
+    header: Records,
+    records: BytesMut,
+    bytes_max: usize,
+}
+
+impl Batch {
+    /// An empty one.
+    pub fn new(first_offset: Offset) -> Self {
+        Self::with_room(first_offset, READ_FRAME_BYTES_MAX)
+    }
+
+    /// An empty one with room for so many bytes, and for one record however large.
+    pub fn with_room(first_offset: Offset, bytes_max: usize) -> Self {
+        Self { header: Records::empty(first_offset), records: BytesMut::new(), bytes_max }
+    }
+
+    /// Whether it has no record.
+    pub fn is_empty(&self) -> bool {
+        self.header.lengths.is_empty()
+    }
+
+    /// How many records it has, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.header.lengths.len(), self.records.len())
+    }
+
+    /// Whether a record fits in: a frame has one at least.
+    fn has_room(&self, record: &[u8]) -> bool {
+        let (count, bytes) = self.size();
+        count == 0
+            || (count < READ_FRAME_RECORDS_MAX && bytes + record.len() <= self.bytes_max)
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        self.header.lengths.push(u32::try_from(record.len()).expect("bounded"));
+        self.records.extend_from_slice(record);
+    }
+
+    /// The frame.
+    pub fn into_frame(self) -> Frame {
+        self.header.to_frame_of(self.records.freeze())
+    }
+
+    /// The frame, the last of its read.
+    pub fn into_last_frame(mut self) -> Frame {
+        self.header.end = true;
+        self.into_frame()
+    }
+}
+
+/// The last frame of a read, if its records went before.
+pub fn end_of_read(offset: Offset) -> Frame {
+    Records { end: true, ..Records::empty(offset) }.to_frame_of(Bytes::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{EntryKind, Request, Tip, encode_requests};
+    use crate::types::{ClientId, Seq, Term, Timestamp};
+    use crate::wire::api::Role;
+
+    /// Entries of two requests each, whose first offsets are these, with so many records each.
+    fn entries(requests: &[[(u64, u64); 2]]) -> VecDeque<SealedEntry> {
+        let mut tip = Tip::default();
+        let seal = |pair: &[(u64, u64); 2]| {
+            let requests = pair.map(|(first, count)| Request {
+                log: LogNumber::MAIN,
+                first_offset: Offset::new(first),
+                client: ClientId::new(1),
+                seq: Seq::FIRST,
+                first_unanswered: Seq::FIRST,
+                records: (first..first + count).map(|n| Bytes::from(n.to_string())).collect(),
+            });
+            let payload = encode_requests(&requests);
+            let (term, time) = (Term::new(2), Timestamp::new(7));
+            let entry = SealedEntry::seal(&tip, EntryKind::Records, term, time, &payload);
+            tip = entry.tip();
+            entry
+        };
+        requests.iter().map(seal).collect()
+    }
+
+    fn read(from: ReadFrom, limit: Option<u64>) -> Read {
+        Read { log: LogNumber::MAIN, from, limit, linearizable: false, follow: false }
+    }
+
+    fn end(index: u64, offset: u64) -> End {
+        End { commit_index: Index::new(index), next_offset: Offset::new(offset) }
+    }
+
+    fn cursor_at(offset: u64) -> Cursor {
+        Cursor::begin(&read(ReadFrom::Offset(Offset::new(offset)), None), end(9, 100))
+    }
+
+    /// The records of a frame, and how many there are of each entry.
+    fn contents(batch: Batch) -> (Vec<String>, Vec<u32>) {
+        let (header, records) = Records::from_frame(&batch.into_frame()).unwrap();
+        let text = |record: &Bytes| String::from_utf8(record.to_vec()).unwrap();
+        (records.iter().map(text).collect(), header.runs.iter().map(|run| run.count).collect())
+    }
+
+    #[test]
+    fn a_read_begins_at_its_offset_and_has_a_run_for_each_entry() {
+        let mut loaded = entries(&[[(0, 2), (2, 2)], [(4, 1), (5, 2)]]);
+        let mut cursor = cursor_at(1);
+        let mut batch = Batch::new(cursor.offset());
+        cursor.fill(&mut loaded, &mut batch).unwrap();
+        let (records, runs) = contents(batch);
+        assert_eq!(records, ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(runs, [3, 3], "the requests of an entry are one run");
+        assert_eq!((cursor.offset(), loaded.len()), (Offset::new(7), 0));
+    }
+
+    #[test]
+    fn a_frame_that_is_full_and_a_read_that_has_enough_stop_within_an_entry() {
+        let mut loaded = entries(&[[(0, 2), (2, 2)]]);
+        let mut cursor = Cursor::begin(&read(ReadFrom::Last(4), Some(3)), end(1, 4));
+        let mut batch = Batch::with_room(cursor.offset(), 2);
+        cursor.fill(&mut loaded, &mut batch).unwrap();
+        assert_eq!(contents(batch).0, ["0", "1"]);
+        assert!(!cursor.is_at_end());
+        let mut batch = Batch::with_room(cursor.offset(), 2);
+        cursor.fill(&mut loaded, &mut batch).unwrap();
+        assert_eq!(contents(batch).0, ["2"]);
+        assert!(cursor.is_at_end() && cursor.is_sated());
+    }
+
+    /// The simulator's cursor saw this and production's did not: a look-up that is wrong would have
+    /// given records under offsets that are not theirs.
+    #[test]
+    fn a_record_is_at_the_offset_asked_for_or_it_is_missing() {
+        let convicted = |offset, loaded: &[[(u64, u64); 2]]| {
+            let mut cursor = cursor_at(offset);
+            let mut batch = Batch::new(cursor.offset());
+            let outcome = cursor.fill(&mut entries(loaded), &mut batch);
+            matches!(outcome, Err(CursorError::Missing { offset: at }) if at.get() == offset)
+        };
+        assert!(convicted(5, &[[(6, 1), (7, 1)]]), "the entry begins behind it");
+        assert!(convicted(5, &[[(3, 1), (4, 1)], [(5, 1), (6, 1)]]), "the entry ends before it");
+        assert!(!convicted(5, &[[(4, 1), (5, 1)]]));
+    }
+
+    #[test]
+    fn what_comes_before_a_hole_is_given_and_the_hole_is_found() {
+        for holed in [[[(0, 1), (2, 1)], [(3, 1), (4, 1)]], [[(0, 1), (1, 1)], [(3, 1), (4, 1)]]] {
+            let mut loaded = entries(&holed);
+            let mut cursor = cursor_at(0);
+            let mut batch = Batch::new(cursor.offset());
+            cursor.fill(&mut loaded, &mut batch).unwrap();
+            assert_eq!(contents(batch).0[0], "0");
+            let missing = cursor.offset();
+            let outcome = cursor.fill(&mut loaded, &mut Batch::new(missing));
+            assert!(matches!(outcome, Err(CursorError::Missing { offset }) if offset == missing));
+        }
+    }
+
+    #[test]
+    fn an_end_is_what_was_committed_first_and_waits_for_the_own_disk() {
+        let account = |commit_index, readable| Account {
+            role: Role::Follower,
+            term: Term::new(1),
+            leader: None,
+            ready: false,
+            last_index: Index::new(commit_index),
+            commit_index: Index::new(commit_index),
+            next_offset: Offset::new(10 * commit_index),
+            disk_full: None,
+            readable: Index::new(readable),
+            log_time: Timestamp::default(),
+        };
+        let mut horizon = Horizon::of(Index::new(5));
+        assert_eq!(horizon.look(&account(4, 4)), None, "must see more");
+        assert_eq!(horizon.look(&account(6, 4)), None, "not on this disk");
+        assert_eq!(horizon.look(&account(9, 5)), None);
+        assert_eq!(horizon.look(&account(9, 7)), Some(end(6, 60)), "not all that came since");
+    }
+
+    #[test]
+    fn only_the_log_that_there_is_can_be_read() {
+        let read = read(ReadFrom::Last(1), None);
+        assert_eq!(Cursor::check(&read), Ok(()));
+        let other = Read { log: LogNumber::new(1), ..read };
+        assert_eq!(Cursor::check(&other), Err(ReadRefusal::UnknownLog));
+    }
+}
