@@ -390,6 +390,12 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keep-alive of the connections of clients.
 pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// How long one attempt of a leader to announce itself may take.
+pub const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pause between two such attempts, at most: one that was refused gets it at once.
+pub const ANNOUNCE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Terms in one frame to or from a registry.
 pub const REGISTRY_PAGE_MAX: usize = 1000;
 

@@ -2,7 +2,6 @@
 //! is answered: the registry is a hint and a witness, and nothing here ever waits for it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,16 +10,9 @@ use crate::address::Address;
 use crate::entry::TermStart;
 use crate::limits;
 use crate::net::Endpoint;
-use crate::registry::{self, Leadership, LookupError};
+use crate::registry::{self, Announcing, Leadership, LookupError};
 use crate::replica::Replica;
 use crate::types::{ClusterId, NodeId, Term};
-use crate::wire::registry::Announcement;
-
-/// How long one attempt may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The pause between two attempts, at most.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The driver's end.
 #[derive(Debug)]
@@ -80,33 +72,21 @@ async fn run(registry: Registry, mut terms: watch::Receiver<Option<Vec<TermStart
 
 /// Repeats until it is answered.
 async fn announce(registry: &Registry, starts: &[TermStart]) {
-    let announcements: Vec<_> = starts
-        .iter()
-        .filter_map(|start| {
-            let address = registry.nodes.get(&start.leader)?.to_string();
-            Some(Announcement { term: start.term, node: start.leader, address, time: start.time })
-        })
-        .collect();
-    let mut history = announcements;
-    let Some(current) = history.pop() else { return };
-    let name = current.name();
-    let leadership = Leadership { cluster: registry.cluster, current, history };
-    let mut pause = limits::BACKOFF_MIN;
-    let mut is_refused = false;
+    let address = |node| registry.nodes.get(&node).map(Address::to_string);
+    let Some(leadership) = Leadership::of(registry.cluster, starts, address) else { return };
+    let name = leadership.current.name();
+    let mut announcing = Announcing::new(leadership);
     loop {
         let (endpoint, address) = (&registry.endpoint, &registry.address);
-        match registry::announce(endpoint, address, &leadership, ANSWER_TIMEOUT).await {
-            Ok(()) => return tracing::info!("announced as {name}"),
+        let attempt =
+            registry::announce(endpoint, address, &mut announcing, limits::ANNOUNCE_TIMEOUT);
+        let Err(error) = attempt.await else { return tracing::info!("announced as {name}") };
+        match &error {
             // Said once. A term that was made up may be in the way, which an admin has forgotten.
-            Err(error @ LookupError::Refused(_)) => {
-                if !is_refused {
-                    tracing::error!(%error, "{name} was refused");
-                }
-                (is_refused, pause) = (true, PAUSE_MAX);
-            }
-            Err(error) => tracing::debug!(%error, "{name} is not announced yet"),
+            LookupError::Refused(_) if announcing.is_refused() => {}
+            LookupError::Refused(_) => tracing::error!(%error, "{name} was refused"),
+            _ => tracing::debug!(%error, "{name} is not announced yet"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::time::sleep(announcing.on_failure(&error)).await;
     }
 }

@@ -15,9 +15,7 @@ use super::service::Service;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Held, Stream};
-use crate::replica::{
-    Account, Batch, Cursor, CursorError, End, Horizon, ReadAnswer, end_of_read,
-};
+use crate::replica::{Account, Batch, Cursor, CursorError, End, Horizon, ReadAnswer, end_of_read};
 use crate::store::{self, ReadError, Reader};
 use crate::types::Index;
 use crate::wire::api::{Read, ReadRefusal, Records};
@@ -85,10 +83,7 @@ async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
 }
 
 /// Waits, within a bound, for the end of a read that must see so much.
-async fn until_readable(
-    published: &mut watch::Receiver<Account>,
-    must_see: Index,
-) -> Option<End> {
+async fn until_readable(published: &mut watch::Receiver<Account>, must_see: Index) -> Option<End> {
     let mut horizon = Horizon::of(must_see);
     let mut end = None;
     let wait = published.wait_for(|account| {

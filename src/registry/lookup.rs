@@ -1,89 +1,16 @@
 //! Asking a registry.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::time::timeout;
 
+use super::announcing::Announcing;
+use super::error::LookupError;
 use crate::address::Address;
-use crate::limits::{REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
-use crate::net::{
-    CertificateRole, Close, ConnectError, Connection, Endpoint, Expect, Protocol, StreamError,
-};
+use crate::limits::REGISTRY_TERMS_MAX;
+use crate::net::{CertificateRole, Close, Connection, Endpoint, Expect, Protocol, StreamError};
 use crate::types::{ClusterId, Term};
-use crate::wire::registry::{Announcement, Answer, Question, Refusal};
-
-/// What a leader tells a registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leadership {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The term that it leads.
-    pub current: Announcement,
-    /// The terms before that, as its log has them, oldest first.
-    pub history: Vec<Announcement>,
-}
-
-/// A registry gave no answer, or none that is of use.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum LookupError {
-    /// It could not be reached.
-    #[error("the registry at {0}")]
-    Connect(#[from] ConnectError),
-    /// It was reached and then lost.
-    #[error("the registry did not answer: {0}")]
-    Stream(#[from] StreamError),
-    /// It took longer than it may.
-    #[error("the registry did not answer within {} ms", after.as_millis())]
-    TimedOut {
-        /// How long that is.
-        after: Duration,
-    },
-    /// It refused.
-    #[error("{}", sentence(.0))]
-    Refused(Refusal),
-    /// Its answer is not one to the question.
-    #[error("the registry gave an answer to another question")]
-    Confused,
-}
-
-impl LookupError {
-    /// What to do about it; empty where there is nothing to say.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Connect(ConnectError::TimedOut { .. }) => {
-                "start it with `annal registry start`; the cluster works without it"
-            }
-            Self::Connect(error) => error.hint(),
-            Self::Stream(error) => error.hint(),
-            Self::TimedOut { .. } => "try again in a moment",
-            Self::Refused(Refusal::NotAllowed) => {
-                "use the certs/ that `annal init` made for this cluster"
-            }
-            Self::Refused(_) | Self::Confused => "",
-        }
-    }
-}
-
-fn sentence(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::LowerTerm { highest } => {
-            format!("the registry knows a leader of the higher term {highest}")
-        }
-        Refusal::TermTaken { term, node } => {
-            format!("the registry knows {node} as the leader of term {term}")
-        }
-        Refusal::NotAllowed => {
-            "the registry does not allow that to the holder of this certificate".to_owned()
-        }
-        Refusal::Implausible { highest } => {
-            format!("the registry knows terms up to {highest}, and this one is far beyond that")
-        }
-        Refusal::Invalid => "the registry finds that the question breaks a limit".to_owned(),
-    }
-}
+use crate::wire::registry::{Announcement, Answer, Question};
 
 /// Who led last; `None` if the registry has not heard of a leader yet. May be dead by now.
 ///
@@ -142,8 +69,8 @@ fn is_after(after: Term, page: &[Announcement]) -> bool {
         .is_some()
 }
 
-/// Tells the registry who leads, and the terms before that which it lacks. What it knows already may
-/// be told again. When this returns, it is on the registry's disk.
+/// One attempt to tell the registry who leads, and the terms before that which it lacks. What it knows
+/// already may be told again. When this returns, it is on the registry's disk.
 ///
 /// # Errors
 /// [`LookupError`], after `limit` at the latest. After [`LookupError::Refused`] trying again is of
@@ -151,25 +78,21 @@ fn is_after(after: Term, page: &[Announcement]) -> bool {
 pub async fn announce(
     endpoint: &Endpoint,
     address: &Address,
-    leadership: &Leadership,
+    announcing: &mut Announcing,
     limit: Duration,
 ) -> Result<(), LookupError> {
-    let Leadership { cluster, current, history } = leadership;
-    let cluster = *cluster;
-    let announcing = async {
+    let attempt = async {
         let registry = Asked::connect(endpoint, address, limit).await?;
-        let known = registry.ask(&Question::Known { cluster }, limit).await?;
-        let Answer::Known(known) = known else { return Err(LookupError::Confused) };
-        for history in missing(history, known) {
-            let question = Question::Announce { cluster, current: current.clone(), history };
-            match registry.ask(&question, limit).await? {
-                Answer::Announced => {}
-                _ => return Err(LookupError::Confused),
+        let mut question = announcing.begin();
+        loop {
+            let answer = registry.ask(&question, limit).await?;
+            match announcing.on_answer(answer)? {
+                Some(next) => question = next,
+                None => return Ok(()),
             }
         }
-        Ok(())
     };
-    bounded(limit, announcing).await
+    bounded(limit, attempt).await
 }
 
 /// Has the registry forget who led a term, or (the flag) that and all later ones: for terms that a
@@ -192,17 +115,6 @@ pub async fn forget(
         }
     };
     bounded(limit, asking).await
-}
-
-/// The terms of a history that are not known, in pieces; at least one, which may be empty.
-fn missing(history: &[Announcement], known: Vec<Term>) -> Vec<Vec<Announcement>> {
-    let known: BTreeSet<Term> = known.into_iter().collect();
-    let missing: Vec<Announcement> =
-        history.iter().filter(|earlier| !known.contains(&earlier.term)).cloned().collect();
-    if missing.is_empty() {
-        return vec![vec![]];
-    }
-    missing.chunks(REGISTRY_PAGE_MAX).map(<[Announcement]>::to_vec).collect()
 }
 
 async fn bounded<T>(
@@ -259,16 +171,6 @@ mod tests {
             address: String::new(),
             time: Timestamp::new(0),
         }
-    }
-
-    #[test]
-    fn only_what_is_missing_is_sent_in_pieces() {
-        let history: Vec<_> = (1..=2001).map(announcement).collect();
-        assert_eq!(missing(&[], vec![]), [vec![]]);
-        assert_eq!(missing(&history[..2], vec![Term::new(1), Term::new(2)]), [vec![]]);
-        let pieces = missing(&history, vec![Term::new(2)]);
-        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [1000, 1000]);
-        assert_eq!(pieces[0][1], announcement(3));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! # How it works
 //!
 //! 1. A leader whose no-op is committed announces itself ([`announce`]), and with it the earlier
-//!    terms that the registry lacks. It repeats that until it is answered.
+//!    terms that the registry lacks. It repeats that until it is answered ([`Announcing`]).
 //! 2. [`Table`] holds the rules, without IO: an announcement of a lower term than the highest known
 //!    is refused; so is a second leader of a term, which is moreover recorded and logged as a broken
 //!    law; the earlier terms fill gaps, and saying the same twice changes nothing.
@@ -22,10 +22,14 @@
 //!
 //! It does not watch leaders: the one last announced may be dead. It keeps the newest
 //! [`crate::limits::REGISTRY_TERMS_MAX`] terms only.
+mod announcing;
+mod error;
 mod lookup;
 mod server;
 mod table;
 
-pub use lookup::{Leadership, LookupError, announce, forget, leader, terms};
+pub use announcing::{Announcing, Leadership};
+pub use error::LookupError;
+pub use lookup::{announce, forget, leader, terms};
 pub use server::{Server, ServerError};
 pub use table::{Row, Table, TableError, Verdict};

@@ -351,7 +351,7 @@ fn log_refusal(current: &Announcement, refusal: &Refusal) {
 mod tests {
     use std::sync::mpsc as blocking;
 
-    use super::super::{Leadership, LookupError, announce, forget, leader, terms};
+    use super::super::{Announcing, Leadership, LookupError, announce, forget, leader, terms};
     use super::*;
     use crate::limits::REGISTRY_PAGE_MAX;
     use crate::net::testing::{Certificates, any_port, connect, soon};
@@ -398,7 +398,9 @@ mod tests {
     impl Running {
         async fn announce(&self, name: &str, leadership: &Leadership) -> Result<(), LookupError> {
             let node = self.certificates.client(name);
-            soon(announce(&node, &self.endpoint.local_address().into(), leadership, LONG)).await
+            let address = self.endpoint.local_address().into();
+            let mut announcing = Announcing::new(leadership.clone());
+            soon(announce(&node, &address, &mut announcing, LONG)).await
         }
 
         async fn leader(&self, name: &str) -> Result<Option<Announcement>, LookupError> {
@@ -563,7 +565,8 @@ mod tests {
         let announcing = |term| {
             let (node, address) = (certificates.client("n1"), address.clone());
             tokio::spawn(async move {
-                announce(&node, &address, &leadership(term, 1, vec![]), LONG).await
+                announce(&node, &address, &mut Announcing::new(leadership(term, 1, vec![])), LONG)
+                    .await
             })
         };
         let first = announcing(1);

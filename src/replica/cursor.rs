@@ -231,8 +231,7 @@ impl Batch {
     /// Whether a record fits in: a frame has one at least.
     fn has_room(&self, record: &[u8]) -> bool {
         let (count, bytes) = self.size();
-        count == 0
-            || (count < READ_FRAME_RECORDS_MAX && bytes + record.len() <= self.bytes_max)
+        count == 0 || (count < READ_FRAME_RECORDS_MAX && bytes + record.len() <= self.bytes_max)
     }
 
     fn push(&mut self, record: &[u8]) {

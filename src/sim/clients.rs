@@ -10,22 +10,14 @@ use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
 use super::world::{CLUSTER, World, bytes_of, frame_of};
-use crate::marks::{Mark, hit};
-use crate::store::StoreError;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
-use crate::wire::registry::{Answer, Question};
+use crate::wire::registry::Question;
 
 /// The law of clients that wait for whoever will not answer.
 const PATIENCE: &str = "I20 patience";
 
 /// How often a client looks at the time.
 const POLL: Time = Time::from_millis(10);
-
-/// How long the registry's disk takes.
-const REGISTRY_SYNC: Time = Time::from_millis(2);
-
-/// A registry that its disk ended is started again after so long.
-const REGISTRY_RESTART: Time = Time::from_millis(500);
 
 impl World {
     pub(super) fn schedule_poll(&mut self, client: usize) {
@@ -216,108 +208,6 @@ impl World {
             let (first, count) = (followed, records.len() as u64);
             let subscription = client as u64;
             self.look(What::Shown { subscription, first, count, through });
-        }
-    }
-
-    pub(super) fn on_ask_registry(&mut self, asker: Asker, bytes: &Bytes) {
-        let question = frame_of(bytes).and_then(|frame| Question::from_frame(&frame).ok());
-        let Some(question) = question else {
-            return self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
-        };
-        let (answer, writes) = self.registrar.ask(asker, question);
-        if writes {
-            let start = self.registrar.start;
-            let at = self.now + self.chance.around(REGISTRY_SYNC);
-            self.queue.push(at, Event::RegistrySynced { start });
-        }
-        if let Some(answer) = answer {
-            let leader = self.registrar.leader(CLUSTER).cloned();
-            self.look(What::Announced { leader: leader.as_ref() });
-            self.answer_from_registry(asker, &answer);
-        }
-    }
-
-    pub(super) fn on_registry_synced(&mut self, start: u64) {
-        if self.registrar.start != start {
-            return;
-        }
-        match self.registrar.store_next() {
-            Ok(Some((asker, answer))) => {
-                self.answer_from_registry(asker, &answer);
-                let leader = self.registrar.leader(CLUSTER).cloned();
-                self.look(What::Announced { leader: leader.as_ref() });
-            }
-            Ok(None) => {}
-            Err(error) => self.on_registry_error(&error),
-        }
-    }
-
-    /// It starts, and says what it knows: what it has once said it says again.
-    pub(super) fn start_registry(&mut self) {
-        if self.registrar.is_up() {
-            return;
-        }
-        match self.registrar.start() {
-            Ok(()) => {
-                let leader = self.registrar.leader(CLUSTER).cloned();
-                self.look(What::Announced { leader: leader.as_ref() });
-            }
-            Err(error) => self.on_registry_error(&error),
-        }
-    }
-
-    /// It cannot go on. Whoever runs it starts it again; but damage was done by nobody.
-    fn on_registry_error(&mut self, error: &StoreError) {
-        self.trace.note(self.now, || format!("the registry cannot go on: {error}"));
-        hit(Mark::RegistryFailed);
-        if error.is_damage() {
-            let what = format!("the registry finds damage where none was done: {error}");
-            self.violate("I15 no silent repair", what);
-        }
-        self.queue.push(self.now + REGISTRY_RESTART, Event::RegistryStarts);
-    }
-
-    /// It is killed, perhaps with the power.
-    pub(super) fn kill_registry(&mut self, power: bool, down: Time) {
-        let operations = self.chance.below(16);
-        self.registrar.kill(operations);
-        if power {
-            let chance = &mut self.chance;
-            self.registrar.disk.power_cut(&mut |bound| chance.below(bound));
-        }
-        self.queue.push(self.now + down, Event::RegistryStarts);
-    }
-
-    fn answer_from_registry(&mut self, asker: Asker, answer: &Answer) {
-        let at = self.now + self.network.delay();
-        let bytes = bytes_of(&answer.to_frame());
-        self.queue.push(at, Event::RegistryAnswers { asker, bytes });
-    }
-
-    pub(super) fn on_registry_answers(&mut self, asker: Asker, bytes: &Bytes) {
-        let answer = frame_of(bytes).and_then(|frame| Answer::from_frame(&frame).ok());
-        match (asker, answer) {
-            (Asker::Node(node, incarnation), Some(Answer::Announced)) => {
-                if let Some(process) = self.machine(node).process_of(incarnation) {
-                    process.announcing.question = None;
-                }
-            }
-            (Asker::Node(node, incarnation), Some(Answer::Refused(refusal))) => {
-                if let Some(process) = self.machine(node).process_of(incarnation) {
-                    process.announcing.question = None;
-                }
-                self.trace.text(self.now, node, || format!("the registry refuses: {refusal:?}"));
-            }
-            (Asker::Client(client), Some(Answer::Terms(terms))) => {
-                if let Some(announcement) = terms.first() {
-                    self.customers[client].on_announcement(announcement);
-                }
-            }
-            (_, Some(Answer::Known(_) | Answer::Terms(_) | Answer::Forgotten(_)))
-            | (Asker::Client(_), Some(Answer::Announced | Answer::Refused(_))) => {}
-            (_, None) => {
-                self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
-            }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::announcer::Announcer;
 use super::laws::What;
-use super::machine::{Announcing, Keeping, Process};
+use super::machine::{Keeping, Process};
 use super::queue::Event;
 use super::time::Time;
 use super::world::{CLUSTER, World};
@@ -282,7 +283,7 @@ impl World {
             reads: BTreeMap::new(),
             walks: vec![],
             next_token: 0,
-            announcing: Announcing::default(),
+            announcer: Announcer::default(),
             dies_mid_write: None,
         });
         let first_tick = now + Time::from_micros(machine.random.below(machine.tick.micros()));

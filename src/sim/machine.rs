@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 
+use super::announcer::Announcer;
 use super::network::StreamNumber;
 use super::options::Options;
 use super::random::{Purpose, Random};
@@ -14,8 +15,7 @@ use crate::raft::{self, HardState, Memory, ReadToken, Standing};
 use crate::replica::{self, AppendToken, Replica};
 use crate::sim::laws::Platter;
 use crate::store::{MemoryDisk, Reader, Stepper};
-use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Term, Timestamp};
-use crate::wire::registry::Question;
+use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Timestamp};
 
 /// When the story of a run begins, for those who read wall clocks.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -129,7 +129,7 @@ pub(super) struct Process {
     /// Reads that know, and wait for this node's own disk.
     pub(super) walks: Vec<Walk>,
     pub(super) next_token: u64,
-    pub(super) announcing: Announcing,
+    pub(super) announcer: Announcer,
     /// The process dies within its disk's next operations; whether the power fails then, and for
     /// how long it is down.
     pub(super) dies_mid_write: Option<(bool, Time)>,
@@ -144,17 +144,6 @@ pub(super) struct Keeping {
     pub(super) errands: u64,
     /// Since when the floor is to be raised.
     pub(super) floor_due: Option<Time>,
-}
-
-/// What the registry is to be told.
-#[derive(Debug, Default)]
-pub(super) struct Announcing {
-    /// The term that this node leads and has begun to announce.
-    pub(super) term: Option<Term>,
-    /// What is said until it is answered.
-    pub(super) question: Option<Question>,
-    pub(super) again_at: Time,
-    pub(super) pause: Time,
 }
 
 impl Machine {

@@ -29,6 +29,7 @@
 //! stands in for it, and a conformance suite and real power cuts keep that honest. Changes of
 //! membership are not drawn yet: there is no command for them.
 
+mod announcer;
 mod batch;
 mod calm;
 mod clients;
@@ -49,6 +50,7 @@ mod queue;
 mod random;
 mod reading;
 mod registrar;
+mod registry;
 mod report;
 mod run;
 mod shrink;

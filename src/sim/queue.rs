@@ -12,7 +12,8 @@ use crate::types::{Incarnation, Index, LogId, NodeId};
 /// Who asked the registry something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
-    Node(NodeId, Incarnation),
+    /// In which of its attempts to announce itself.
+    Node(NodeId, Incarnation, u64),
     Client(usize),
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::hello::ProcessId;
 use super::laws::What;
 use super::network::{Hop, Passage, StreamNumber};
-use super::queue::{Asker, Caller, Event};
+use super::queue::{Caller, Event};
 use super::reading::Walk;
 use super::run::ASSERTION;
 use super::time::Time;
@@ -21,7 +21,6 @@ use crate::wire::api::{
     AppendReplies, AppendReply, AppendRequest, Onward, Read, ReadRefusal, Request,
 };
 use crate::wire::peer::PeerMessage;
-use crate::wire::registry::{Announcement, Question};
 
 impl World {
     pub(super) fn on_tick(&mut self, node: NodeId, incarnation: Incarnation) {
@@ -406,43 +405,4 @@ impl World {
             }
         }
     }
-
-    /// A leader whose no-op is committed tells the registry, until it is answered.
-    fn announce(&mut self, node: NodeId) {
-        let now = self.now;
-        let registry_delay = self.network.delay_to_registry();
-        let Some(process) = &mut self.machine(node).process else { return };
-        let raft = process.replica.raft();
-        let ready = raft.is_ready_leader().then(|| raft.current_term());
-        let announcing = &mut process.announcing;
-        if announcing.term != ready {
-            announcing.term = ready;
-            announcing.question = ready.and_then(|_| question_of(&process.replica));
-            announcing.again_at = now;
-            announcing.pause = Time::of(limits::BACKOFF_MIN);
-        }
-        let Some(question) = announcing.question.as_ref().filter(|_| now >= announcing.again_at)
-        else {
-            return;
-        };
-        announcing.again_at = now + announcing.pause;
-        announcing.pause = announcing.pause.times(2).min(Time::from_secs(5));
-        let asker = Asker::Node(node, process.incarnation);
-        let bytes = bytes_of(&question.to_frame());
-        self.queue.push(now + registry_delay, Event::AskRegistry { asker, bytes });
-    }
-}
-
-fn question_of(replica: &replica::Replica) -> Option<Question> {
-    let announcements = replica.terms().iter().map(|start| Announcement {
-        term: start.term,
-        node: start.leader,
-        address: format!("{}:7101", start.leader),
-        time: start.time,
-    });
-    let mut history: Vec<Announcement> = announcements.collect();
-    let current = history.pop()?;
-    let excess = history.len().saturating_sub(limits::REGISTRY_PAGE_MAX);
-    history.drain(..excess);
-    Some(Question::Announce { cluster: CLUSTER, current, history })
 }

@@ -17,7 +17,7 @@ use annal::client::{Client, Settings};
 use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
-use annal::registry::{Leadership, LookupError};
+use annal::registry::{Announcing, Leadership, LookupError};
 use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
 use annal::wire::Frame;
 use annal::wire::api::{AppendReplies, AppendRequest, Read, ReadFrom, Request};
@@ -353,9 +353,10 @@ fn a_made_up_term_is_refused_and_one_that_got_in_is_forgotten() {
         };
         let cluster = credentials.identity().cluster;
         let leadership = Leadership { cluster, current, history: vec![] };
+        let mut announcing = Announcing::new(leadership);
         runtime.block_on(async {
             let endpoint = Endpoint::client(&credentials).unwrap();
-            annal::registry::announce(&endpoint, &registry, &leadership, PATIENCE).await
+            annal::registry::announce(&endpoint, &registry, &mut announcing, PATIENCE).await
         })
     };
     let refused = announce(u64::MAX).unwrap_err();
