@@ -1,68 +1,134 @@
 //! Known bugs of other implementations, each a line in the code that it would break.
 //!
 //! Without the feature `mutants`, which no release has, [`is_on`] is `false` for the compiler, and
-//! the line is not there. With it one bug at a time can be chosen, per thread: `annal sim --mutant 5`
-//! runs with it, and the simulator has to find it. A check that finds nothing is no check.
+//! the line is not there. With it one bug at a time can be chosen, per thread: `annal sim --mutant
+//! forget-vote` runs with it, and the simulator has to find it. A check that finds nothing is no check.
 
-/// The bugs, by number: what is wrong, in words.
-pub const MUTANTS: &[(u8, &str)] = &[
-    (1, "a vote is granted before it is on disk"),
-    (2, "entries are acknowledged before they are on disk"),
-    (3, "a leader counts its own entry before that is on disk"),
-    (4, "a repeated message is answered with the last entry received"),
-    (6, "a vote is forgotten when stepping down within its term"),
-    (7, "an answer to a request for a vote counts, whatever it says"),
-    (8, "a repeated vote counts twice"),
-    (14, "every message truncates, not only a conflict"),
-    (15, "a follower commits what the leader has, not what the message vouches for"),
-    (16, "a read is answered before the first commit of the term"),
-    (17, "rounds of reads share a number"),
-    (20, "a leader whose disk is stuck goes on leading"),
-    (22, "a new segment's head lacks the table of clients"),
-    (23, "a sync that failed is tried again"),
-    (24, "damage below the floor is cut like a torn end"),
-    (27, "an election compares lengths before terms"),
-    (28, "the name of a new segment is not synced"),
-    (30, "a client repeats its request under a new number"),
-    (32, "a pre-vote is always granted"),
-    (33, "a leader that hears no quorum goes on leading"),
-    (34, "a candidate's time runs while its own vote is being written"),
-    (35, "a refusal is answered by the same question, at once"),
-    (36, "readers are shown all that the log has, committed or not"),
-    (37, "a node whose clock is years ahead leads like any other"),
-    (40, "a start believes the page cache after a sync that failed"),
-    (41, "a segment that is being sealed is taken for the end of the log"),
-    (42, "the registry answers before its disk has what it was told"),
-    (50, "a client's patience is kept for the next leader"),
-];
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Lists the bugs: a number, which stays a bug's own for ever, a name, and what is wrong, in words.
+macro_rules! mutants {
+    ($($number:literal $name:ident $what:literal;)*) => {
+        /// A known bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $(#[doc = $what] $name = $number,)*
+        }
+
+        impl Mutant {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What is wrong, in words.
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Self::$name => $what,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    1 VoteBeforeDisk "a vote is granted before it is on disk";
+    2 AcknowledgeBeforeDisk "entries are acknowledged before they are on disk";
+    3 CountOwnBeforeDisk "a leader counts its own entry before that is on disk";
+    4 AnswerWithLastReceived "a repeated message is answered with the last entry received";
+    6 ForgetVote "a vote is forgotten when stepping down within its term";
+    7 AnyAnswerIsAVote "an answer to a request for a vote counts, whatever it says";
+    8 RepeatedVoteCounts "a repeated vote counts twice";
+    14 TruncateAlways "every message truncates, not only a conflict";
+    15 CommitUnvouched "a follower commits what the leader has, not what the message vouches for";
+    16 ReadBeforeFirstCommit "a read is answered before the first commit of the term";
+    17 ReadRoundsShareNumber "rounds of reads share a number";
+    20 StuckDiskLeads "a leader whose disk is stuck goes on leading";
+    22 HeadLacksClients "a new segment's head lacks the table of clients";
+    23 RetryFailedSync "a sync that failed is tried again";
+    24 CutDamage "damage below the floor is cut like a torn end";
+    27 CompareLengthsFirst "an election compares lengths before terms";
+    28 SegmentNameUnsynced "the name of a new segment is not synced";
+    30 RepeatUnderNewNumber "a client repeats its request under a new number";
+    32 PreVoteAlways "a pre-vote is always granted";
+    33 DeafLeads "a leader that hears no quorum goes on leading";
+    34 CampaignDuringSync "a candidate's time runs while its own vote is being written";
+    35 RepeatRefused "a refusal is answered by the same question, at once";
+    36 ShowUncommitted "readers are shown all that the log has, committed or not";
+    37 WrongClockLeads "a node whose clock is years ahead leads like any other";
+    40 BelievePageCache "a start believes the page cache after a sync that failed";
+    41 SealingIsTheEnd "a segment that is being sealed is taken for the end of the log";
+    42 RegistryBeforeDisk "the registry answers before its disk has what it was told";
+    50 KeepPatience "a client's patience is kept for the next leader";
+}
+
+impl Mutant {
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// In kebab-case, as it is named on a command line.
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        f.pad(&name)
+    }
+}
+
+/// No bug has this name or number.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no bug {name}")]
+pub struct UnknownMutant {
+    name: String,
+}
+
+impl FromStr for Mutant {
+    type Err = UnknownMutant;
+
+    /// By name or by number.
+    fn from_str(text: &str) -> Result<Self, UnknownMutant> {
+        let is_meant = |bug: &&Self| bug.to_string() == text || bug.number().to_string() == text;
+        let unknown = || UnknownMutant { name: text.to_owned() };
+        Self::ALL.iter().find(is_meant).copied().ok_or_else(unknown)
+    }
+}
 
 #[cfg(feature = "mutants")]
 thread_local! {
-    static CHOSEN: std::cell::Cell<u8> = const { std::cell::Cell::new(0) };
+    static CHOSEN: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
-/// Chooses the bug of this thread; 0 for none.
+/// Chooses the bug of this thread.
 #[cfg(feature = "mutants")]
-pub fn choose(number: u8) {
-    CHOSEN.set(number);
+pub fn choose(bug: Option<Mutant>) {
+    CHOSEN.set(bug);
 }
 
 /// Whether this bug is wanted.
 #[cfg(feature = "mutants")]
-pub fn is_on(number: u8) -> bool {
-    CHOSEN.get() == number
+pub fn is_on(bug: Mutant) -> bool {
+    CHOSEN.get() == Some(bug)
 }
 
 /// Whether any bug is wanted: then the code's own assertions leave the judgement to the laws.
 #[cfg(feature = "mutants")]
 pub fn any() -> bool {
-    CHOSEN.get() != 0
+    CHOSEN.get().is_some()
 }
 
 /// Whether this bug is wanted: never, in this build.
 #[cfg(not(feature = "mutants"))]
 #[inline]
-pub const fn is_on(_number: u8) -> bool {
+pub const fn is_on(_bug: Mutant) -> bool {
     false
 }
 
@@ -71,4 +137,20 @@ pub const fn is_on(_number: u8) -> bool {
 #[inline]
 pub const fn any() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_is_found_by_its_name_and_by_its_number_and_there_is_no_other() {
+        for bug in Mutant::ALL {
+            assert_eq!(bug.to_string().parse(), Ok(*bug));
+            assert_eq!(bug.number().to_string().parse(), Ok(*bug));
+        }
+        assert_eq!("any-answer-is-a-vote".parse(), Ok(Mutant::AnyAnswerIsAVote));
+        assert_eq!(Mutant::AnyAnswerIsAVote.number(), 7);
+        assert!("5".parse::<Mutant>().is_err(), "a number is never used again");
+    }
 }

@@ -8,12 +8,12 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use annal::mutants::MUTANTS;
+use annal::mutants::Mutant;
 use annal::sim::{self, Plan, Report, Template};
 
 /// How a bug is to be found.
 struct Hunt {
-    mutant: u8,
+    mutant: Mutant,
     /// The laws that are there for it: one of these breaks first.
     laws: &'static [&'static str],
     /// Seeds within which it must be found.
@@ -22,12 +22,12 @@ struct Hunt {
     template: Option<Template>,
 }
 
-const fn hunt(mutant: u8, laws: &'static [&'static str], seeds: u64) -> Hunt {
+const fn hunt(mutant: Mutant, laws: &'static [&'static str], seeds: u64) -> Hunt {
     Hunt { mutant, laws, seeds, template: None }
 }
 
 const fn hunt_in(
-    mutant: u8,
+    mutant: Mutant,
     laws: &'static [&'static str],
     seeds: u64,
     template: Template,
@@ -37,36 +37,36 @@ const fn hunt_in(
 
 /// Prefixes of laws' names.
 const HUNTS: &[Hunt] = &[
-    hunt(1, &["I14"], 20),
-    hunt(2, &["I14"], 20),
-    hunt(3, &["I7"], 50),
-    hunt(4, &["I7", "I14", "I18"], 100),
-    hunt(6, &["I2", "I12"], 50),
+    hunt(Mutant::VoteBeforeDisk, &["I14"], 20),
+    hunt(Mutant::AcknowledgeBeforeDisk, &["I14"], 20),
+    hunt(Mutant::CountOwnBeforeDisk, &["I7"], 50),
+    hunt(Mutant::AnswerWithLastReceived, &["I7", "I14", "I18"], 100),
+    hunt(Mutant::ForgetVote, &["I2", "I12"], 50),
     // Or the replica that hears of two histories of one term says so first.
-    hunt(7, &["I1 ", "assertion"], 100),
-    hunt_in(8, &["I1 ", "I3", "I5"], 300, Template::Bridge),
-    hunt(14, &["I14", "I7"], 50),
-    hunt_in(15, &["I6"], 100, Template::Figure8),
-    hunt_in(16, &["I9"], 200, Template::StaleLeader),
-    hunt_in(17, &["I9"], 200, Template::StaleLeader),
-    hunt_in(20, &["I18"], 100, Template::PauseAndKill),
-    hunt(22, &["I17"], 100),
+    hunt(Mutant::AnyAnswerIsAVote, &["I1 ", "assertion"], 100),
+    hunt_in(Mutant::RepeatedVoteCounts, &["I1 ", "I3", "I5"], 300, Template::Bridge),
+    hunt(Mutant::TruncateAlways, &["I14", "I7"], 50),
+    hunt_in(Mutant::CommitUnvouched, &["I6"], 100, Template::Figure8),
+    hunt_in(Mutant::ReadBeforeFirstCommit, &["I9"], 200, Template::StaleLeader),
+    hunt_in(Mutant::ReadRoundsShareNumber, &["I9"], 200, Template::StaleLeader),
+    hunt_in(Mutant::StuckDiskLeads, &["I18"], 100, Template::PauseAndKill),
+    hunt(Mutant::HeadLacksClients, &["I17"], 100),
     // Or the next start, which does not believe the page cache, misses what was said to be synced.
-    hunt(23, &["I7", "I14", "I15"], 100),
-    hunt_in(24, &["I7", "I15"], 200, Template::MinorityRot),
-    hunt_in(27, &["I5", "I6"], 200, Template::StaleLeader),
-    hunt(28, &["I14", "I7"], 20),
-    hunt(30, &["I8"], 50),
-    hunt_in(32, &["I18"], 300, Template::Isolated),
-    hunt_in(33, &["I18"], 100, Template::DeafLeader),
-    hunt_in(34, &["I18"], 300, Template::SlowDisks),
-    hunt(35, &["I21"], 100),
-    hunt(36, &["I10"], 100),
-    hunt(37, &["I18"], 100),
-    hunt(40, &["I14"], 50),
-    hunt(41, &["reads"], 50),
-    hunt(42, &["I11", "I15"], 100),
-    hunt(50, &["I20"], 100),
+    hunt(Mutant::RetryFailedSync, &["I7", "I14", "I15"], 100),
+    hunt_in(Mutant::CutDamage, &["I7", "I15"], 200, Template::MinorityRot),
+    hunt_in(Mutant::CompareLengthsFirst, &["I5", "I6"], 200, Template::StaleLeader),
+    hunt(Mutant::SegmentNameUnsynced, &["I14", "I7"], 20),
+    hunt(Mutant::RepeatUnderNewNumber, &["I8"], 50),
+    hunt_in(Mutant::PreVoteAlways, &["I18"], 300, Template::Isolated),
+    hunt_in(Mutant::DeafLeads, &["I18"], 100, Template::DeafLeader),
+    hunt_in(Mutant::CampaignDuringSync, &["I18"], 300, Template::SlowDisks),
+    hunt(Mutant::RepeatRefused, &["I21"], 100),
+    hunt(Mutant::ShowUncommitted, &["I10"], 100),
+    hunt(Mutant::WrongClockLeads, &["I18"], 100),
+    hunt(Mutant::BelievePageCache, &["I14"], 50),
+    hunt(Mutant::SealingIsTheEnd, &["reads"], 50),
+    hunt(Mutant::RegistryBeforeDisk, &["I11", "I15"], 100),
+    hunt(Mutant::KeepPatience, &["I20"], 100),
 ];
 
 /// Both processors.
@@ -80,7 +80,7 @@ fn plan_of(hunt: &Hunt, seed: u64) -> Plan {
 }
 
 /// The first report that breaks a law, and how many seeds it took.
-fn first_failure(hunt: &Hunt, mutant: u8, seeds: u64) -> (u64, Option<Report>) {
+fn first_failure(hunt: &Hunt, mutant: Option<Mutant>, seeds: u64) -> (u64, Option<Report>) {
     let (mut tried, mut found) = (0, None);
     sim::run_all(
         1..seeds + 1,
@@ -101,9 +101,8 @@ fn first_failure(hunt: &Hunt, mutant: u8, seeds: u64) -> (u64, Option<Report>) {
 
 #[test]
 fn every_bug_has_a_hunt() {
-    let hunted: Vec<u8> = HUNTS.iter().map(|hunt| hunt.mutant).collect();
-    let known: Vec<u8> = MUTANTS.iter().map(|(number, _)| *number).collect();
-    assert_eq!(hunted, known);
+    let hunted: Vec<Mutant> = HUNTS.iter().map(|hunt| hunt.mutant).collect();
+    assert_eq!(hunted, Mutant::ALL);
     assert!(hunted.len() >= 20);
 }
 
@@ -111,27 +110,28 @@ fn every_bug_has_a_hunt() {
 fn each_bug_is_found_by_its_law_and_the_code_without_it_passes() {
     let mut complaints = vec![];
     let mut needed = vec![];
-    let only: Option<u8> = std::env::var("ANNAL_HUNT").ok().and_then(|number| number.parse().ok());
-    for (hunt, (number, what)) in HUNTS.iter().zip(MUTANTS) {
-        if only.is_some_and(|only| only != *number) {
+    let only: Option<Mutant> = std::env::var("ANNAL_HUNT").ok().and_then(|bug| bug.parse().ok());
+    for hunt in HUNTS {
+        let (bug, what) = (hunt.mutant, hunt.mutant.what());
+        if only.is_some_and(|only| only != bug) {
             continue;
         }
         let began = Instant::now();
-        let (tried, found) = first_failure(hunt, *number, hunt.seeds);
+        let (tried, found) = first_failure(hunt, Some(bug), hunt.seeds);
         let seconds = began.elapsed().as_secs_f64();
         let Some(report) = found else {
-            complaints.push(format!("bug {number} ({what}) is not found in {tried} seeds"));
-            println!("{number:>3}  -     not found in {tried} seeds, {seconds:.1} s: {what}");
+            complaints.push(format!("bug {bug} ({what}) is not found in {tried} seeds"));
+            println!("{bug:<26}  -     not found in {tried} seeds, {seconds:.1} s: {what}");
             continue;
         };
         let violation = &report.violations[0];
-        println!("{number:>3}  {tried:>5} seeds, {seconds:>5.1} s  {:<28} {what}", violation.law);
+        println!("{bug:<26}  {tried:>5} seeds, {seconds:>5.1} s  {:<28} {what}", violation.law);
         needed.push(tried);
         if !hunt.laws.iter().any(|law| violation.law.starts_with(law)) {
             let (seed, law, saw) = (report.seed, violation.law, &violation.what);
-            complaints.push(format!("bug {number} ({what}) breaks {law} at seed {seed}: {saw}"));
+            complaints.push(format!("bug {bug} ({what}) breaks {law} at seed {seed}: {saw}"));
         }
-        let (_, without) = first_failure(hunt, 0, tried);
+        let (_, without) = first_failure(hunt, None, tried);
         if let Some(report) = without {
             complaints
                 .push(format!("seed {} fails without a bug: {:?}", report.seed, report.violations));

@@ -248,8 +248,8 @@ pub(super) struct Sim {
     pub(super) trace: bool,
 
     /// Run with a known bug, which the laws have to find (builds with the feature `mutants`)
-    #[arg(long, env = "ANNAL_MUTANT", value_name = "N")]
-    pub(super) mutant: Option<u8>,
+    #[arg(long, env = "ANNAL_MUTANT", value_name = "NAME|N")]
+    pub(super) mutant: Option<String>,
 
     /// Leave out these classes of faults
     #[arg(long, env = "ANNAL_OFF", value_name = "CLASS,…", value_delimiter = ',')]

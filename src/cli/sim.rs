@@ -13,12 +13,12 @@ use super::failure::{Code, End, Failure};
 use super::output::{Printer, Row, talk};
 use super::progress;
 use crate::marks::MARKS;
-use crate::mutants::MUTANTS;
+use crate::mutants::{Mutant, UnknownMutant};
 use crate::sim::{self, Counts, Plan, Report, Shrunk, Time};
 
 /// Runs the seeds and says what they came to.
 pub(super) fn run(args: &args::Sim, printer: &mut Printer) -> Result<(), End> {
-    let mutant = chosen_mutant(args.mutant)?;
+    let mutant = chosen_mutant(args.mutant.as_deref())?;
     let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let jobs = jobs.clamp(1, usize::try_from(args.seeds).unwrap_or(usize::MAX));
     let end = args.seed.checked_add(args.seeds).ok_or_else(|| {
@@ -44,19 +44,17 @@ pub(super) fn run(args: &args::Sim, printer: &mut Printer) -> Result<(), End> {
     session.end(args, mutant)
 }
 
-/// The bug to run with; 0 for none.
-fn chosen_mutant(number: Option<u8>) -> Result<u8, Failure> {
-    let Some(number) = number.filter(|number| *number != 0) else { return Ok(0) };
+/// The bug to run with, by its name or its number; 0 is none.
+fn chosen_mutant(bug: Option<&str>) -> Result<Option<Mutant>, Failure> {
+    let Some(bug) = bug.filter(|bug| *bug != "0") else { return Ok(None) };
     if !cfg!(feature = "mutants") {
         let hint = "build it with `cargo build --release --features mutants`";
         return Err(Failure::new(Code::Usage, "this build has no known bugs to run with", hint));
     }
-    if MUTANTS.iter().any(|(known, _)| *known == number) {
-        return Ok(number);
-    }
-    let known: Vec<String> = MUTANTS.iter().map(|(known, _)| known.to_string()).collect();
-    let hint = format!("these are: {}", known.join(", "));
-    Err(Failure::new(Code::Usage, format!("there is no bug {number}"), hint))
+    bug.parse().map(Some).map_err(|error: UnknownMutant| {
+        let known: Vec<String> = Mutant::ALL.iter().map(Mutant::to_string).collect();
+        Failure::new(Code::Usage, error.to_string(), format!("these are: {}", known.join(", ")))
+    })
 }
 
 /// The plan of a seed, with what the flags take away.
@@ -122,7 +120,7 @@ impl Session<'_> {
         ControlFlow::Break(())
     }
 
-    fn end(self, args: &args::Sim, mutant: u8) -> Result<(), End> {
+    fn end(self, args: &args::Sim, mutant: Option<Mutant>) -> Result<(), End> {
         if let Some(closed) = self.closed {
             return Err(closed);
         }
@@ -143,11 +141,11 @@ impl Session<'_> {
 }
 
 /// Shrinks a run that broke a law, and says how to repeat it.
-fn explain(mut plan: Plan, report: Report, mutant: u8, wanted: bool) -> Failure {
+fn explain(mut plan: Plan, report: Report, mutant: Option<Mutant>, wanted: bool) -> Failure {
     plan.with_lines = false;
     let seed = plan.seed;
     let violation = report.violations.first().cloned().expect("a run that broke a law");
-    let with = if mutant == 0 { String::new() } else { format!(" --mutant {mutant}") };
+    let with = mutant.map(|bug| format!(" --mutant {bug}")).unwrap_or_default();
     let law = violation.law;
     let sentence = format!("seed {seed} breaks {law}: {}", violation.what);
     let hint = "this is a bug of annal: please report it, with these commands";

@@ -29,7 +29,7 @@ use super::session::{Advice, Failure, LaneNumber, Outgoing, Session};
 use super::token::Token;
 use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, CLIENT_RECHECK_EVERY};
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, NodeId, Seq};
 use crate::wire::api::{AppendReply, Appended, Welcome};
 
@@ -425,7 +425,7 @@ impl Pilot {
         self.current = Some(lane);
         self.paused_until = None;
         self.quiet_since = now;
-        if !mutants::is_on(50) {
+        if !mutants::is_on(Mutant::KeepPatience) {
             // What the one before was granted says nothing of this one.
             self.hedge_after = CLIENT_HEDGE_AFTER;
         }

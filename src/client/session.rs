@@ -23,7 +23,7 @@ use bytes::Bytes;
 use super::token::Token;
 use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
 
@@ -223,7 +223,7 @@ impl Session {
     /// The lane's stream has ended: what was on it may have been taken.
     pub fn close_lane(&mut self, number: LaneNumber) -> Advice {
         let Some(lane) = self.lanes.remove(&number) else { return Advice::Continue };
-        if mutants::is_on(30) && !lane.outstanding.is_empty() {
+        if mutants::is_on(Mutant::RepeatUnderNewNumber) && !lane.outstanding.is_empty() {
             return Advice::Renew;
         }
         for seq in lane.outstanding {

@@ -11,7 +11,7 @@ use super::machine::Raft;
 use super::role::Role;
 use crate::limits::CLOCK_RELUCTANCE_ELECTION_TIMEOUTS;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::NodeId;
 
 impl Raft {
@@ -36,7 +36,7 @@ impl Raft {
 
     /// Whether this node's own clock is far ahead: it leads only if nobody else does.
     pub fn is_reluctant(&self) -> bool {
-        self.clocks_ahead.contains(&self.id()) && !mutants::is_on(37)
+        self.clocks_ahead.contains(&self.id()) && !mutants::is_on(Mutant::WrongClockLeads)
     }
 
     /// How much longer it waits before it stands.

@@ -15,7 +15,7 @@ use super::border::Notice;
 use super::machine::Raft;
 use super::role::{ElectionTimer, Owed, Role};
 use crate::limits::{CLOCK_RELUCTANCE_ELECTION_TIMEOUTS, DISK_STALL_FACTOR};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{Index, NodeId, Ticket};
 
 impl Raft {
@@ -23,7 +23,8 @@ impl Raft {
     /// promise is on it.
     pub(super) fn disk_lets_campaign(&self) -> bool {
         let is_stuck = self.outbox.stalled_ticks() >= self.options.disk_stall_ticks;
-        let has_kept_promise = self.outbox.hard_state_is_persisted() || mutants::is_on(34);
+        let has_kept_promise =
+            self.outbox.hard_state_is_persisted() || mutants::is_on(Mutant::CampaignDuringSync);
         !is_stuck && has_kept_promise
     }
 
@@ -32,7 +33,7 @@ impl Raft {
     pub(super) fn on_promise_kept(&mut self) {
         let armed = self.armed_timer();
         match &mut self.role {
-            Role::Candidate(candidate) if !mutants::is_on(34) => {
+            Role::Candidate(candidate) if !mutants::is_on(Mutant::CampaignDuringSync) => {
                 let own_vote = candidate.timer.elapsed;
                 candidate.timer = self.options.with_time_to_vote(armed, own_vote);
             }

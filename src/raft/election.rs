@@ -10,7 +10,7 @@ use super::reads::Reads;
 use super::role::{Candidate, Follower, Leader, PreCandidate, Role};
 use crate::entry::{ElectionReason, NoOp};
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{LogId, NodeId};
 
 /// The size that a no-op or a configuration counts for before it is sealed. They are few.
@@ -168,7 +168,8 @@ impl Raft {
         if is_eligible && self.believes_in_leader() {
             hit(Mark::PreVoteRefusedLeader);
         }
-        let vote_granted = is_eligible && !self.believes_in_leader() || mutants::is_on(32);
+        let vote_granted =
+            is_eligible && !self.believes_in_leader() || mutants::is_on(Mutant::PreVoteAlways);
         let term = if vote_granted { message.term } else { self.current_term() };
         let response = PreVoteResponse { term, vote_granted };
         self.outbox.send(from, Message::PreVoteResponse(response));
@@ -210,7 +211,7 @@ impl Raft {
 
     /// Whether a log that ends so has at least what this one has (thesis 3.6.1).
     fn is_up_to_date(&self, last: LogId) -> bool {
-        if mutants::is_on(27) {
+        if mutants::is_on(Mutant::CompareLengthsFirst) {
             return last.index >= self.log.last().index;
         }
         last >= self.log.last()
@@ -238,7 +239,7 @@ impl Raft {
 
     pub(super) fn on_request_vote_response(&mut self, from: NodeId, m: &RequestVoteResponse) {
         assert_eq!(m.term, self.current_term(), "other terms were dealt with before");
-        if m.vote_granted || mutants::is_on(7) {
+        if m.vote_granted || mutants::is_on(Mutant::AnyAnswerIsAVote) {
             self.count_vote(from);
         }
     }
@@ -252,7 +253,7 @@ impl Raft {
     }
 
     fn insert_vote(votes: &mut BTreeSet<NodeId>, from: NodeId, log: &RaftLog) {
-        if !votes.insert(from) && mutants::is_on(8) {
+        if !votes.insert(from) && mutants::is_on(Mutant::RepeatedVoteCounts) {
             // A count instead of a set: a repeated vote counts for somebody who has not voted.
             let members = &log.configuration().voters;
             votes.extend(members.iter().copied().find(|node| !votes.contains(node)));
@@ -313,7 +314,7 @@ impl Raft {
     /// disk is stuck, with a write that others have finished or with what a follower lacks.
     pub(super) fn check_quorum(&mut self) {
         let (_, longest) = self.election_timeout_ticks();
-        let patience = if mutants::is_on(33) { u32::MAX } else { longest };
+        let patience = if mutants::is_on(Mutant::DeafLeads) { u32::MAX } else { longest };
         let leader = self.role.as_leader().expect("only a leader asks whether it leads");
         let hears = |node| {
             node == self.options.id
@@ -325,7 +326,7 @@ impl Raft {
         }
         let reads_stall =
             leader.unread_ticks.is_some_and(|ticks| ticks >= self.options.read_stall_ticks);
-        if (reads_stall || self.is_outrun()) && !mutants::is_on(20) {
+        if (reads_stall || self.is_outrun()) && !mutants::is_on(Mutant::StuckDiskLeads) {
             self.become_follower(self.current_term(), None, StepDownReason::DiskStalled);
         }
     }

@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 use super::role::{ElectionTimer, Follower, Role};
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{DiskFull, Index, NodeId, Term};
 
 /// What a core is told once and keeps. Times are in ticks.
@@ -217,7 +217,8 @@ impl Raft {
         self.random = random;
         self.outbox.on_tick();
         self.maybe_tell_of_stuck_disk();
-        let has_asked = self.outbox.hard_state_is_persisted() || mutants::is_on(34);
+        let has_asked =
+            self.outbox.hard_state_is_persisted() || mutants::is_on(Mutant::CampaignDuringSync);
         let timed_out = match &mut self.role {
             Role::Follower(Follower { timer, .. }) => timer.tick(),
             Role::PreCandidate(candidate) => candidate.timer.tick(),
@@ -374,7 +375,7 @@ impl Raft {
         }
         if term > self.current_term() {
             self.set_hard_state(HardState { current_term: term, voted_for: None });
-        } else if mutants::is_on(6) && !same_follower {
+        } else if mutants::is_on(Mutant::ForgetVote) && !same_follower {
             self.hard_state.voted_for = None;
             self.outbox.stage_hard_state(self.hard_state);
         }

@@ -11,7 +11,7 @@ use super::border::{Effect, HardState, Persist};
 use super::message::Message;
 use crate::limits::HELD_MESSAGES_MAX;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{Index, NodeId, Term, Ticket};
 
 /// A write that is not known to be on disk.
@@ -202,10 +202,12 @@ impl Outbox {
             return None;
         }
         let is_answer = matches!(message, Message::RequestVoteResponse(_));
-        if mutants::is_on(1) && is_answer {
+        if mutants::is_on(Mutant::VoteBeforeDisk) && is_answer {
             return None;
         }
-        if mutants::is_on(2) && matches!(message, Message::AppendEntriesResponse(_)) {
+        if mutants::is_on(Mutant::AcknowledgeBeforeDisk)
+            && matches!(message, Message::AppendEntriesResponse(_))
+        {
             return None;
         }
         let hard_state = self.writes.iter().rfind(|write| write.hard_state);

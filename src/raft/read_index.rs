@@ -4,7 +4,7 @@ use super::border::{Effect, ReadToken};
 use super::machine::Raft;
 use super::role::Role;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 
 impl Raft {
     pub(super) fn on_read(&mut self, token: ReadToken) {
@@ -25,7 +25,7 @@ impl Raft {
 
     /// The bug of answering reads before the first commit of the term.
     fn is_mutant_leader(&self) -> bool {
-        mutants::is_on(16) && self.role.as_leader().is_some()
+        mutants::is_on(Mutant::ReadBeforeFirstCommit) && self.role.as_leader().is_some()
     }
 
     /// Answers the reads whose round a quorum has confirmed, and begins the next round.

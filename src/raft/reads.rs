@@ -6,7 +6,7 @@
 
 use super::border::ReadToken;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::Index;
 
 /// A round of heartbeats with the reads that wait for it.
@@ -53,7 +53,7 @@ impl Reads {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return false;
         }
-        if !mutants::is_on(17) {
+        if !mutants::is_on(Mutant::ReadRoundsShareNumber) {
             self.round += 1;
         }
         if self.waiting.len() > 1 {

@@ -7,7 +7,7 @@ use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, EntryIn
 use super::progress::State;
 use super::role::Leader;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{Index, LogId, NodeId};
 
 /// The leader's side.
@@ -194,7 +194,7 @@ impl Raft {
                     hit(Mark::SkippedBack);
                 }
                 let progress = self.leader_mut().progress.get_mut(&from).expect("looked up above");
-                if mutants::is_on(35) {
+                if mutants::is_on(Mutant::RepeatRefused) {
                     // The same question again, at once.
                     progress.state = State::Probe { outstanding: None };
                 } else {
@@ -238,8 +238,11 @@ impl Raft {
     /// an older one, even on a majority, may still be overwritten (figure 3.7).
     pub(super) fn maybe_commit(&mut self) {
         let Some(leader) = self.role.as_leader() else { return };
-        let persisted =
-            if mutants::is_on(3) { self.log.last().index } else { self.log.persisted() };
+        let persisted = if mutants::is_on(Mutant::CountOwnBeforeDisk) {
+            self.log.last().index
+        } else {
+            self.log.persisted()
+        };
         let reached = |node| {
             if node == self.options.id {
                 return persisted;
@@ -283,7 +286,9 @@ impl Raft {
         self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
         let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;
         let result = if self.log.has(prev_log_id) {
-            if mutants::is_on(14) && !message.heartbeat && prev_log_id.index < self.log.last().index
+            if mutants::is_on(Mutant::TruncateAlways)
+                && !message.heartbeat
+                && prev_log_id.index < self.log.last().index
             {
                 self.truncate_unasked(prev_log_id.index.next());
             }
@@ -291,9 +296,14 @@ impl Raft {
             let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
             let last = self.log.last().index;
-            let match_index = if mutants::is_on(4) { last } else { vouched };
+            let match_index =
+                if mutants::is_on(Mutant::AnswerWithLastReceived) { last } else { vouched };
             // NB: the leader's commit index may lie beyond what this message vouches for.
-            let commit_index = leader_commit.min(if mutants::is_on(15) { last } else { vouched });
+            let commit_index = leader_commit.min(if mutants::is_on(Mutant::CommitUnvouched) {
+                last
+            } else {
+                vouched
+            });
             if commit_index > self.log.commit_index() {
                 self.commit_to(commit_index);
             }

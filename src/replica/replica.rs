@@ -13,7 +13,7 @@ use super::window::Window;
 use crate::entry::{self, Chain, EntryKind, Request, SealedEntry, TermStart, Tip};
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::raft::{
     self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
     ReadToken, RecoveredLog,
@@ -345,7 +345,7 @@ impl Replica {
 
     /// The end of a read that begins now: the commit index, and the offset after its last record.
     pub fn end_of_reads(&self) -> (Index, Offset) {
-        if mutants::is_on(36) {
+        if mutants::is_on(Mutant::ShowUncommitted) {
             return (self.raft.log().last().index, self.tail.next_offset(LogNumber::MAIN));
         }
         (self.raft.log().commit_index(), self.committed_offset(LogNumber::MAIN))
@@ -353,7 +353,11 @@ impl Replica {
 
     /// Up to where readers are shown entries.
     pub fn shown(&self) -> Index {
-        if mutants::is_on(36) { self.raft.log().persisted() } else { self.readable() }
+        if mutants::is_on(Mutant::ShowUncommitted) {
+            self.raft.log().persisted()
+        } else {
+            self.readable()
+        }
     }
 
     /// What it was told once.
@@ -807,7 +811,7 @@ impl Replica {
             hard_state: self.raft.hard_state(),
             configuration: self.raft.log().configuration().clone(),
             terms: self.terms.clone(),
-            sessions: if mutants::is_on(22) {
+            sessions: if mutants::is_on(Mutant::HeadLacksClients) {
                 Table::default().encode().into()
             } else {
                 self.tail.table_with_tail().encode().into()

@@ -9,7 +9,7 @@ use std::thread;
 use super::laws::Violation;
 use super::report::Report;
 use super::run::{Plan, run};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 
 /// One seed in so many is run twice, and must be the same both times (I17).
 const TWICE_ONE_IN: u64 = 100;
@@ -39,7 +39,7 @@ const AHEAD: u64 = 64;
 pub fn run_all(
     seeds: Range<u64>,
     jobs: usize,
-    mutant: u8,
+    mutant: Option<Mutant>,
     plan_of: impl Fn(u64) -> Plan + Sync,
     mut take: impl FnMut(Plan, Report) -> ControlFlow<()>,
 ) {
@@ -87,9 +87,9 @@ pub fn run_all(
 }
 
 /// Chooses the bug of this thread, in builds that have any.
-pub fn choose(mutant: u8) {
+pub fn choose(mutant: Option<Mutant>) {
     #[cfg(feature = "mutants")]
     mutants::choose(mutant);
     #[cfg(not(feature = "mutants"))]
-    assert!(mutant == 0 && !mutants::any(), "this build has no bugs to choose from");
+    assert!(mutant.is_none() && !mutants::any(), "this build has no bugs to choose from");
 }

@@ -22,7 +22,7 @@ use super::error::{Fault, StoreError};
 use super::guard::{Opened, is_about_space};
 use super::memory::{MemoryDatabase, MemoryRange};
 use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 
 /// How often to try again while sled's threads let go of a file.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -202,7 +202,7 @@ impl Database {
     /// Returns when everything written so far is on the disk. An error is final.
     pub(super) fn pass_barrier(&self) -> Result<(), StoreError> {
         match self.sync() {
-            Err(_) if mutants::is_on(23) => self.sync(),
+            Err(_) if mutants::is_on(Mutant::RetryFailedSync) => self.sync(),
             outcome => outcome,
         }
     }
@@ -383,7 +383,7 @@ pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreErro
 /// # Errors
 /// [`StoreError::Io`] if what is not written yet cannot be written.
 pub(super) fn forget_cached(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
-    if mutants::is_on(40) {
+    if mutants::is_on(Mutant::BelievePageCache) {
         return Ok(());
     }
     files_of(disk, folder)?.iter().try_for_each(|name| disk.forget_cached(&folder.join(name)))

@@ -16,7 +16,7 @@ use super::error::StoreError;
 use super::guard::{Opened, OpeningGuard, opening};
 use super::memory::Mount;
 use crate::limits::{SLED_REOPEN_TIMEOUT, SLED_SEGMENT_BYTES};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 
 /// How often to try again while sled's threads let go of a file.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -150,7 +150,7 @@ impl Disk {
 
     /// Returns when the names in a folder are on the disk: created, renamed and removed ones.
     pub(super) fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
-        if mutants::is_on(28) {
+        if mutants::is_on(Mutant::SegmentNameUnsynced) {
             return Ok(());
         }
         self.sync(folder)

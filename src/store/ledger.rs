@@ -27,7 +27,7 @@ use super::lock::{FolderLock, lock};
 use super::memory::MemoryDisk;
 use super::meta::{META_SHAPE, decode, encode};
 use crate::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_VALUE_BYTES_MAX};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 
 const SHAPE: Shape = META_SHAPE;
 
@@ -134,7 +134,7 @@ impl Ledger {
     fn commit(&self, mut batch: Batch, count: &mut u64) -> Result<(), StoreError> {
         *count += 1;
         batch.insert(COUNT_KEY, encode(&*count));
-        if mutants::is_on(42) {
+        if mutants::is_on(Mutant::RegistryBeforeDisk) {
             return self.database.apply(batch);
         }
         self.database.write(batch)

@@ -22,7 +22,7 @@ use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT};
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, HardState, Lineage};
 use crate::types::{Incarnation, Index, LogId};
 
@@ -474,7 +474,7 @@ impl Tail {
     /// told of it more than a second ago without the floor having been raised since.
     fn check_floor(&self, place: &Path, floor: &Floor) -> Result<(), StoreError> {
         let (last, wanted) = (self.tip().id, floor.id.index);
-        if mutants::is_on(24) {
+        if mutants::is_on(Mutant::CutDamage) {
             return Ok(());
         }
         if last.index < wanted {

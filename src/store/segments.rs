@@ -29,7 +29,7 @@ use super::segment::{Segment, State};
 use crate::entry::Tip;
 use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
 use crate::marks::{Mark, hit};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment waits to be sealed.
@@ -203,7 +203,7 @@ impl Segments {
                     }
                     return Ok(Some(self.open_sealed(&sealed)?));
                 }
-                Place::Busy(_) if mutants::is_on(41) => return Ok(None),
+                Place::Busy(_) if mutants::is_on(Mutant::SealingIsTheEnd) => return Ok(None),
                 Place::Busy(first) => {
                     hit(Mark::SegmentBusy);
                     let left = give_up.saturating_duration_since(Instant::now());

@@ -43,7 +43,7 @@ fn every_seed_that_ever_failed_passes() {
 fn the_regular_seeds_pass_and_take_every_rare_path() {
     let mut hits = vec![0; MARKS.len()];
     let mut failed = None;
-    sim::run_all(1..REGULAR + 1, JOBS, 0, Plan::of, |_, report| {
+    sim::run_all(1..REGULAR + 1, JOBS, None, Plan::of, |_, report| {
         hits.iter_mut().zip(&report.marks).for_each(|(sum, more)| *sum += more);
         if report.passed() {
             return ControlFlow::Continue(());
@@ -62,7 +62,7 @@ fn fresh_seeds_pass() {
     let began = Instant::now();
     let mut count = 0;
     let mut failed = None;
-    sim::run_all(first..u64::MAX, JOBS, 0, Plan::of, |_, report| {
+    sim::run_all(first..u64::MAX, JOBS, None, Plan::of, |_, report| {
         count += 1;
         if !report.passed() {
             failed = Some(describe(&report));
