@@ -10,6 +10,8 @@ use crate::bounded;
 use crate::types::{DiskFull, Index, LogId, NodeId, Term};
 
 /// One message between two nodes.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message {
     /// "Would you vote for me?" Changes nothing on either side (thesis 9.6).
@@ -173,6 +175,8 @@ pub struct AppendEntriesResponse {
 }
 
 /// Whether entries fitted.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppendResult {
     /// The follower has all entries up to here on disk, equal to the leader's.

@@ -179,6 +179,8 @@ impl Remembered {
 
 /// How a node turned out to be less than a peer remembers: what that peer says to it, and what both
 /// say to people.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Loss {
     /// Another store under the same name.

@@ -18,6 +18,8 @@ use crate::types::{
 };
 
 /// The first frame of a stream that a client opens.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Who are you, and who leads? Answered by one [`Welcome`].
@@ -41,6 +43,8 @@ pub enum Request {
 }
 
 /// What may be handed on to the leader.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Onward {
     /// As [`Request::Appends`].
@@ -95,6 +99,8 @@ pub struct Welcome {
 }
 
 /// A node's role, as shown to people.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -161,6 +167,8 @@ pub struct Appended {
 }
 
 /// Why an append request was not acknowledged.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppendRefusal {
     /// Not taken: this node does not lead. Try the leader.
@@ -208,6 +216,8 @@ pub struct Read {
 }
 
 /// Where a read begins.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadFrom {
     /// At this offset.
@@ -247,6 +257,8 @@ pub struct Run {
 }
 
 /// Why a read was refused.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadRefusal {
     /// This node does not lead, or ceased to while the read waited. Try the leader.
@@ -263,6 +275,8 @@ pub enum ReadRefusal {
 }
 
 /// The answer to [`Request::CrashLeader`].
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CrashReply {
     /// It aborts as soon as this has arrived.
@@ -384,7 +398,7 @@ impl Records {
 mod tests {
     use proptest::prelude::*;
 
-    use super::frame::tests::{hex, received};
+    use super::frame::tests::{check_golden, hex, received};
     use super::*;
 
     fn n1() -> NodeId {
@@ -420,6 +434,57 @@ mod tests {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
         }
+    }
+
+    #[test]
+    fn golden_bytes_of_every_variant() {
+        let read = |from| Read {
+            log: LogNumber::MAIN,
+            from,
+            limit: None,
+            linearizable: false,
+            follow: true,
+        };
+        check_golden(&[
+            (Request::Hello, "00"),
+            (Request::Appends, "01"),
+            (Request::Read(read(ReadFrom::Last(5))), "02000105000001"),
+            (Request::CrashLeader { term: Term::new(3) }, "0303"),
+            (Request::Onward(Onward::Appends), "0400"),
+            (
+                Request::Onward(Onward::Read(read(ReadFrom::Offset(Offset::new(5))))),
+                "0401000005000001",
+            ),
+        ]);
+        check_golden(&[
+            (Role::Follower, "00"),
+            (Role::PreCandidate, "01"),
+            (Role::Candidate, "02"),
+            (Role::Leader, "03"),
+        ]);
+        let full = DiskFull { free_bytes: 7, needed_bytes: 8 };
+        check_golden(&[
+            (AppendRefusal::NotLeader { leader: Some(n1()) }, "000101"),
+            (AppendRefusal::Busy, "01"),
+            (AppendRefusal::Gap { expected: Seq::new(8) }, "0208"),
+            (AppendRefusal::Expired, "03"),
+            (AppendRefusal::Unknown, "04"),
+            (AppendRefusal::Invalid, "05"),
+            (AppendRefusal::DiskFull { node: n1(), full }, "06010708"),
+        ]);
+        check_golden(&[
+            (ReadRefusal::NotLeader { leader: None }, "0000"),
+            (ReadRefusal::Busy, "01"),
+            (ReadRefusal::UnknownLog, "02"),
+            (ReadRefusal::Failed, "03"),
+        ]);
+        let (term, incarnation) = (Term::new(2), Incarnation::new(3));
+        check_golden(&[
+            (CrashReply::Crashing { node: n1(), term, incarnation }, "00010203"),
+            (CrashReply::NotLeader { term, leader: Some(n1()) }, "01020101"),
+            (CrashReply::NotAdmin, "02"),
+            (CrashReply::NotAllowed, "03"),
+        ]);
     }
 
     #[test]

@@ -287,8 +287,23 @@ pub(super) mod tests {
 
     /// The bytes of one frame on the wire, in hexadecimal.
     pub(in crate::wire) fn hex(frame: &Frame) -> String {
-        let wire = encode_all(std::slice::from_ref(frame)).concat();
-        wire.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        hex_of(&encode_all(std::slice::from_ref(frame)).concat())
+    }
+
+    fn hex_of(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+
+    /// Checks that values have these bytes within a message, and are read from them again.
+    pub(in crate::wire) fn check_golden<T>(golden: &[(T, &str)])
+    where
+        T: Serialize + for<'a> serde::Deserialize<'a> + PartialEq + std::fmt::Debug,
+    {
+        for (value, expected) in golden {
+            let bytes = postcard::to_stdvec(value).unwrap();
+            assert_eq!(hex_of(&bytes), *expected, "{value:?}");
+            assert_eq!(postcard::from_bytes::<T>(&bytes).as_ref(), Ok(value));
+        }
     }
 
     /// The frame as the other side gets it.

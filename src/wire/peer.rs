@@ -75,6 +75,8 @@ impl Introduction {
 }
 
 /// Why a node has nothing to do with another, in the close of their connection.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum Refusal {
     /// The other is less than is remembered of it. It takes no further part.
@@ -257,11 +259,11 @@ fn without_entries(message: &Message) -> Cow<'_, Message> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::frame::tests::{hex, received};
+    use super::frame::tests::{check_golden, hex, received};
     use super::*;
     use crate::raft::{
-        AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, Lineage,
-        RequestVote,
+        AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, Lineage, PreVote,
+        PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
     };
     use crate::types::{DiskFull, Index, LogId, Term};
 
@@ -367,6 +369,55 @@ mod tests {
             "ee".repeat(HEADER_BYTES)
         );
         assert_eq!(hex(&entries.to_frame()), expected);
+    }
+
+    #[test]
+    fn golden_bytes_of_every_variant() {
+        let (term, last_log_id) = (Term::new(3), LogId::new(Index::new(17), Term::new(2)));
+        let response = |result, disk_full| {
+            Message::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                round: 5,
+                result,
+                disk_full,
+            })
+        };
+        let rejected = AppendResult::Rejected { prev_log_id: last_log_id, hint: LogId::ZERO };
+        let full = DiskFull { free_bytes: 7, needed_bytes: 8 };
+        let vote = RequestVote { term, last_log_id, leadership_transfer: true };
+        let granted = RequestVoteResponse { term, vote_granted: true };
+        let pre_granted = PreVoteResponse { term, vote_granted: false };
+        check_golden(&[
+            (Message::PreVote(PreVote { term, last_log_id }), "00031102"),
+            (Message::PreVoteResponse(pre_granted), "010300"),
+            (Message::RequestVote(vote), "0203110201"),
+            (Message::RequestVoteResponse(granted), "030301"),
+            (append(true), "0403110210050100"),
+            (response(AppendResult::Accepted { match_index: Index::new(9) }, None), "050305000900"),
+            (response(rejected, Some(full)), "0503050111020000010708"),
+            (response(AppendResult::Stale, None), "0503050200"),
+            (Message::TimeoutNow(TimeoutNow { term }), "0603"),
+        ]);
+    }
+
+    #[test]
+    fn golden_bytes_of_every_refusal() {
+        let lost = Refusal::Lost;
+        let (term, acknowledged) = (Term::new, Index::new(9));
+        check_golden(&[
+            (lost(Loss::MadeAnew { term: term(2), acknowledged }), "00000209"),
+            (lost(Loss::OlderCopy { shown: 2, remembered: 3 }), "00010203"),
+            (lost(Loss::OtherStart { count: 4 }), "000204"),
+            (lost(Loss::LowerTerm { shown: term(2), remembered: term(3) }), "00030203"),
+            (lost(Loss::Vote { term: term(2) }), "000402"),
+            (lost(Loss::Entries { shown: LogId::ZERO, acknowledged }), "0005000009"),
+            (lost(Loss::Twin), "0006"),
+            (Refusal::Twin, "01"),
+            (
+                Refusal::Members { refusing: vec![node(1)], refused: vec![node(2), node(3)] },
+                "020101020203",
+            ),
+        ]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::limits::{REGISTRY_PAGE_MAX, REGISTRY_TERMS_MAX};
 use crate::types::{ClusterId, NodeId, Term, Timestamp};
 
 /// A question to a registry.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// Which terms of the cluster are known? (nodes only) Answered by [`Answer::Known`].
@@ -73,6 +75,8 @@ impl Announcement {
 }
 
 /// A registry's answer.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The terms known, in order.
@@ -90,6 +94,8 @@ pub enum Answer {
 }
 
 /// Why a registry refused.
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// A higher term is known.
