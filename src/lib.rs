@@ -102,6 +102,7 @@
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod address;
 mod bounded;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod cli;
 #[cfg_attr(not(annal_floors), doc(hidden))]
@@ -121,18 +122,23 @@ pub mod marks;
 pub mod mutants;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod net;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod node;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod raft;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod registry;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod remedy;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod replica;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod sim;
+#[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod store;
 #[cfg_attr(not(annal_floors), doc(hidden))]

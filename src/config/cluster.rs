@@ -27,7 +27,7 @@ impl ClusterConfig {
     /// Reads and checks `cluster.toml` in `certs`.
     ///
     /// # Errors
-    /// As [`NodeConfig::load`].
+    /// As [`super::NodeConfig::load`].
     pub fn load(certs: &Path) -> Result<Self, ConfigError> {
         let file = ConfigFile::read(&certs.join(CLUSTER_FILE))?;
         let raw: RawCluster = file.parse()?;

@@ -22,7 +22,7 @@ impl RegistryConfig {
     /// Reads and checks `registry.toml` in `data`.
     ///
     /// # Errors
-    /// As [`NodeConfig::load`].
+    /// As [`super::NodeConfig::load`].
     pub fn load(data: &Path) -> Result<Self, ConfigError> {
         let file = ConfigFile::read(&data.join(REGISTRY_FILE))?;
         let raw: RawRegistry = file.parse()?;

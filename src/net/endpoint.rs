@@ -525,7 +525,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// the last clone and the last stream are dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    inner: quinn::Connection,
+    pub(super) inner: quinn::Connection,
     identity: Arc<CertificateIdentity>,
     protocol: Protocol,
     /// The place that it has at a server; `None` on the side that dialled.
@@ -621,23 +621,6 @@ impl Connection {
     /// Closes the connection and says why. What is under way is lost. Extra calls are harmless.
     pub fn close(&self, why: Close) {
         self.inner.close(VarInt::from_u32(why.code()), &[]);
-    }
-
-    /// Closes the connection because the other side is not what it should be, and says how.
-    pub(super) fn refuse(&self, how: &[u8]) {
-        self.inner.close(VarInt::from_u32(Close::Refused.code()), how);
-    }
-
-    /// What the other side said with [`Self::refuse`], if it did.
-    pub(super) fn refusal(&self) -> Option<bytes::Bytes> {
-        match self.inner.close_reason()? {
-            quinn::ConnectionError::ApplicationClosed(close)
-                if close.error_code == VarInt::from_u32(Close::Refused.code()) =>
-            {
-                Some(close.reason)
-            }
-            _ => None,
-        }
     }
 
     /// Waits for the end of the connection and says why.

@@ -2,12 +2,11 @@
 //!
 //! # What it is
 //!
-//! The only floor that knows quinn, and with [`tls`] the only file that knows rustls and rcgen. Above
-//! it there are connections between two holders of certificates, and streams of frames on them.
+//! The only floor that knows quinn, rustls (in [`tls`]) and rcgen (in `issue`). Above it there are connections between two holders of certificates, and streams of frames on them.
 //!
 //! # How it works
 //!
-//! 1. [`tls`] makes and loads certificates. Each says who its holder is, as
+//! 1. [`tls`] loads certificates, and [`issue_all`] makes them. Each says who its holder is, as
 //!    `annal://<cluster>/<role>/<name>`; only those of our own authority count.
 //! 2. [`Endpoint`] is a socket. It dials ([`Endpoint::connect`], which checks that the other side is
 //!    whom we expect; [`Endpoint::reach`] looks up a name first) and is dialled ([`Endpoint::accept`], which gives only connections whose
@@ -31,16 +30,23 @@
 //! It does not understand messages beyond the hello between nodes. It never resumes a TLS session
 //! and sends nothing before the handshake is over (0-RTT), since that could be replayed. A
 //! certificate that expires while its connection lives is noticed at the next connection.
+#[cfg(feature = "server")]
 mod acquaintance;
 mod audit;
 mod budget;
 mod endpoint;
 mod guests;
 mod handshakes;
+#[cfg(feature = "server")]
 mod inbound;
+#[cfg(feature = "server")]
+mod issue;
+#[cfg(feature = "server")]
 mod link;
 mod names;
+#[cfg(feature = "server")]
 mod outbox;
+#[cfg(feature = "server")]
 mod peer;
 mod problem;
 mod protocol;
@@ -52,12 +58,17 @@ mod stream;
 pub(crate) mod testing;
 pub mod tls;
 
+#[cfg(feature = "server")]
 pub use acquaintance::{Expelled, SharedMemory};
 pub use audit::audit;
 pub use budget::{Account, Budget, Held, Shares};
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
+#[cfg(feature = "server")]
 pub use inbound::{Inbound, InboundReceiver, PeerProcess};
+#[cfg(feature = "server")]
+pub use issue::{CertificateFile, IssueError, issue_all};
 pub use names::listen;
+#[cfg(feature = "server")]
 pub use peer::{LocalNode, PeerConnection, Peers};
 pub use problem::{CertificateProblem, Close, Problem};
 pub use protocol::Protocol;

@@ -12,10 +12,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -24,7 +20,6 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
-use time::{Duration, OffsetDateTime};
 use tracing::warn;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -40,13 +35,7 @@ use crate::types::{ClusterId, NodeId};
 pub(super) const SERVER_NAME: &str = "annal";
 
 /// The name of the authority's files, which no holder may have.
-const AUTHORITY: &str = "ca";
-
-/// Certificates are valid from this long before they are made: clocks differ.
-const VALID_BEFORE: Duration = Duration::days(1);
-
-/// Certificates are valid for about ten years.
-const VALID_AFTER: Duration = Duration::days(3650);
+pub(super) const AUTHORITY: &str = "ca";
 
 /// What the holder of a certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,14 +60,6 @@ impl CertificateRole {
             Self::Client => "client",
             Self::Admin => "admin",
             Self::Registry => "registry",
-        }
-    }
-
-    /// Whether others connect to it.
-    const fn serves(self) -> bool {
-        match self {
-            Self::Node | Self::Registry => true,
-            Self::Client | Self::Admin => false,
         }
     }
 }
@@ -138,129 +119,12 @@ impl FromStr for CertificateIdentity {
     }
 }
 
-fn is_name(role: CertificateRole, name: &str) -> bool {
+pub(super) fn is_name(role: CertificateRole, name: &str) -> bool {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     (1..=64).contains(&name.len())
         && name != AUTHORITY
         && name.bytes().all(plain)
         && (role != CertificateRole::Node || name.parse::<NodeId>().is_ok())
-}
-
-/// A file that `annal init` writes into `certs/`.
-#[derive(Clone)]
-pub struct CertificateFile {
-    /// Its name: `ca.crt`, `n1.key`, …
-    pub name: String,
-    /// What goes into it, in PEM.
-    pub contents: String,
-    /// Whether only its owner may read it (mode 0600).
-    pub secret: bool,
-}
-
-impl fmt::Debug for CertificateFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CertificateFile({})", self.name)
-    }
-}
-
-/// Certificates could not be made.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum IssueError {
-    /// A holder's name is not of the form of one.
-    #[error(
-        "'{role}' certificates cannot be issued for that name (1 to 64 of a-z 0-9 - _ ., and n1, n2, … for nodes)"
-    )]
-    Name {
-        /// What the holder is.
-        role: CertificateRole,
-    },
-    /// The library that makes them failed, probably for want of random numbers.
-    #[error("certificates could not be made")]
-    Failed(#[from] rcgen::Error),
-}
-
-/// Makes a cluster's certificate authority and a certificate with a fresh key for each of `holders`.
-///
-/// Gives all files of `certs/`: `ca.crt`, `ca.key`, and `<name>.crt` and `<name>.key` for each.
-/// Valid from a day ago, for about ten years.
-///
-/// # Errors
-/// [`IssueError`].
-pub fn issue_all(
-    cluster: ClusterId,
-    holders: &[(CertificateRole, String)],
-) -> Result<Vec<CertificateFile>, IssueError> {
-    let now = OffsetDateTime::now_utc();
-    issue_for(cluster, holders, (now - VALID_BEFORE, now + VALID_AFTER))
-}
-
-fn issue_for(
-    cluster: ClusterId,
-    holders: &[(CertificateRole, String)],
-    validity: (OffsetDateTime, OffsetDateTime),
-) -> Result<Vec<CertificateFile>, IssueError> {
-    let authority = authority(cluster)?;
-    let mut files = pair(AUTHORITY, authority.pem(), authority.key());
-    for (role, name) in holders {
-        if !is_name(*role, name) {
-            return Err(IssueError::Name { role: *role });
-        }
-        let identity = CertificateIdentity { cluster, role: *role, name: name.clone() };
-        let key = KeyPair::generate()?;
-        let certificate = leaf(&identity, validity)?.signed_by(&key, &authority)?;
-        files.extend(pair(name, certificate.pem(), &key));
-    }
-    Ok(files)
-}
-
-fn pair(name: &str, certificate: String, key: &KeyPair) -> Vec<CertificateFile> {
-    vec![
-        CertificateFile { name: format!("{name}.crt"), contents: certificate, secret: false },
-        CertificateFile {
-            name: format!("{name}.key"),
-            contents: key.serialize_pem(),
-            secret: true,
-        },
-    ]
-}
-
-fn authority(cluster: ClusterId) -> Result<CertifiedIssuer<'static, KeyPair>, IssueError> {
-    let now = OffsetDateTime::now_utc();
-    let mut params = CertificateParams::default();
-    params.not_before = now - VALID_BEFORE;
-    params.not_after = now + VALID_AFTER;
-    params.distinguished_name = common_name(format!("annal authority of {cluster}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
-}
-
-fn leaf(
-    identity: &CertificateIdentity,
-    (not_before, not_after): (OffsetDateTime, OffsetDateTime),
-) -> Result<CertificateParams, IssueError> {
-    let mut params = CertificateParams::default();
-    params.not_before = not_before;
-    params.not_after = not_after;
-    params.distinguished_name = common_name(format!("{} {}", identity.role, identity.name));
-    params.subject_alt_names = vec![
-        SanType::URI(identity.to_string().try_into()?),
-        SanType::DnsName(SERVER_NAME.try_into()?),
-    ];
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    if identity.role.serves() {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-    }
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn common_name(name: String) -> DistinguishedName {
-    let mut distinguished = DistinguishedName::new();
-    distinguished.push(DnType::CommonName, name);
-    distinguished
 }
 
 /// What a process proves its identity with, and whom it trusts.
@@ -575,6 +439,9 @@ pub(super) fn protocol_of(handshake: Option<Box<dyn Any>>) -> Option<Protocol> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use time::{Duration, OffsetDateTime};
+
+    use super::super::issue::{IssueError, VALID_AFTER, VALID_BEFORE, issue_all, issue_for};
     use super::*;
 
     /// A folder with the certificates of a cluster: n1 to n3, client, admin and registry.

@@ -25,7 +25,7 @@ use crate::config::{
     REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
 };
 use crate::limits;
-use crate::net::tls::{CertificateFile, CertificateRole, IssueError, issue_all};
+use crate::net::{CertificateFile, CertificateRole, IssueError, issue_all};
 use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 

@@ -25,11 +25,15 @@
 mod announcing;
 mod error;
 mod lookup;
+#[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
 mod table;
 
 pub use announcing::{Announcing, Leadership};
 pub use error::LookupError;
 pub use lookup::{announce, forget, leader, terms};
+#[cfg(feature = "server")]
 pub use server::{Server, ServerError};
+#[cfg(feature = "server")]
 pub use table::{Row, Table, TableError, Verdict};

@@ -30,8 +30,10 @@
 //! so a message's form changes only with the frame's version.
 pub mod api;
 pub mod frame;
+#[cfg(feature = "server")]
 pub mod peer;
 pub mod registry;
 
 pub use frame::{Frame, FrameError};
+#[cfg(feature = "server")]
 pub use peer::{Introduction, PeerHello, PeerMessage, PeerWelcome, Refusal};

@@ -41,7 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("quinn", &["net/"]),
     ("quinn_proto", &["net/"]),
     ("rustls", &["net/tls.rs"]),
-    ("rcgen", &["net/tls.rs"]),
+    ("rcgen", &["net/issue.rs"]),
     ("x509_parser", &["net/tls.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/"]),

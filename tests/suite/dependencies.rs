@@ -4,7 +4,7 @@
 //! each exception, over what is compiled on Linux. (`cargo deny` itself would have to be compiled on each
 //! fresh machine; where it is installed, `.ci/run` has it ask for advisories.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -51,6 +51,103 @@ const TWICE: &[(&str, usize, &str)] = &[
     ("syn", 2, "macros of two generations, while compiling"),
     ("toml_datetime", 2, "ours, and that of a macro while compiling"),
     ("winnow", 2, "of the two generations of toml"),
+];
+
+/// The crates that the client without the server may build, by what each is for: with
+/// `default-features = false, features = ["client"]`, on Linux.
+const OF_CLIENT: &[(&str, &[&str])] = &[
+    (
+        "QUIC, and what it draws and hashes",
+        &[
+            "quinn",
+            "quinn-proto",
+            "quinn-udp",
+            "bytes",
+            "chacha20",
+            "cpufeatures",
+            "lru-slab",
+            "rand",
+            "rand_core",
+            "rand_pcg",
+            "rustc-hash",
+            "slab",
+            "socket2",
+            "tinyvec",
+            "getrandom",
+        ],
+    ),
+    (
+        "TLS, with its cryptography",
+        &[
+            "rustls",
+            "rustls-pki-types",
+            "rustls-webpki",
+            "ring",
+            "subtle",
+            "untrusted",
+            "zeroize",
+            "once_cell",
+        ],
+    ),
+    (
+        "the runtime",
+        &[
+            "tokio",
+            "tokio-macros",
+            "tokio-util",
+            "mio",
+            "pin-project-lite",
+            "libc",
+            "futures-core",
+            "futures-sink",
+            "futures-task",
+            "futures-util",
+            "futures-macro",
+        ],
+    ),
+    (
+        "identities in certificates",
+        &[
+            "x509-parser",
+            "asn1-rs",
+            "asn1-rs-derive",
+            "asn1-rs-impl",
+            "der-parser",
+            "oid-registry",
+            "rusticata-macros",
+            "nom",
+            "minimal-lexical",
+            "memchr",
+            "data-encoding",
+            "num-bigint",
+            "num-integer",
+            "num-traits",
+            "lazy_static",
+            "time",
+            "time-core",
+            "time-macros",
+            "deranged",
+            "num-conv",
+            "powerfmt",
+            "displaydoc",
+            "synstructure",
+        ],
+    ),
+    (
+        "`cluster.toml`",
+        &["toml", "toml_datetime", "toml_parser", "toml_writer", "serde_spanned", "winnow"],
+    ),
+    ("headers of frames", &["postcard", "cobs", "serde", "serde_core", "serde_derive"]),
+    (
+        "names of clients, and secrets of resets",
+        &["blake3", "arrayvec", "constant_time_eq", "cfg-if", "crc32c"],
+    ),
+    ("what the system says", &["rustix", "bitflags", "linux-raw-sys"]),
+    (
+        "errors and logs",
+        &["tracing", "tracing-attributes", "tracing-core", "thiserror", "thiserror-impl"],
+    ),
+    ("macros, while compiling", &["proc-macro2", "quote", "syn", "unicode-ident"]),
 ];
 
 #[test]
@@ -103,6 +200,17 @@ fn versions_are_compiled_twice_only_for_a_reason() {
 }
 
 #[test]
+fn the_client_builds_nothing_that_only_a_server_needs() {
+    let found: BTreeSet<String> = crates_of_client().into_iter().collect();
+    let known = OF_CLIENT.iter().flat_map(|(_, names)| names.iter().map(ToString::to_string));
+    let known: BTreeSet<String> = known.collect();
+    let added: Vec<_> = found.difference(&known).collect();
+    assert!(added.is_empty(), "the client now builds {added:?}: does it need them?");
+    let gone: Vec<_> = known.difference(&found).collect();
+    assert!(gone.is_empty(), "the client no longer builds {gone:?}: take them off the list");
+}
+
+#[test]
 fn licences_are_judged_as_they_are_meant() {
     for (licence, is_fine) in [
         ("MIT", true),
@@ -140,13 +248,34 @@ fn packages() -> Vec<Value> {
     packages
 }
 
+/// What `cargo tree` names for the client alone; tests and benches left out.
+fn crates_of_client() -> Vec<String> {
+    let tree = |more: &[&str]| {
+        let mut arguments =
+            vec!["tree", "--locked", "--no-default-features", "--features", "client"];
+        arguments.extend(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+        arguments.extend(["--target", "x86_64-unknown-linux-gnu"]);
+        arguments.extend(more);
+        cargo(&arguments)
+    };
+    let tree = tree(&["--offline"]).or_else(|_| tree(&[])).unwrap();
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "annal").map(ToOwned::to_owned).collect()
+}
+
 fn metadata(more: &[&str]) -> Result<String, String> {
+    let mut arguments = vec!["metadata", "--format-version", "1", "--locked"];
+    arguments.extend(["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    arguments.extend(more);
+    cargo(&arguments)
+}
+
+fn cargo(arguments: &[&str]) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+        .args(arguments)
+        .arg("--manifest-path")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-        .args(more)
         .output()
         .map_err(|error| format!("cargo does not run: {error}"))?;
     if !output.status.success() {

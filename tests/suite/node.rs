@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
 use annal::config::NodeConfig;
-use annal::net::tls::{self, CertificateRole};
-use annal::net::{Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError};
+use annal::net::{
+    CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
+};
 use annal::node::{self, RunError};
 use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq};
 use annal::wire::api::{
@@ -50,7 +51,7 @@ impl Nodes {
             (CertificateRole::Admin, "admin".to_owned()),
         ];
         holders.extend((1..=count).map(|n| (CertificateRole::Node, format!("n{n}"))));
-        for file in tls::issue_all(CLUSTER, &holders).unwrap() {
+        for file in annal::net::issue_all(CLUSTER, &holders).unwrap() {
             fs::write(certs.join(&file.name), &file.contents).unwrap();
         }
         // All are held at once, so that no two get the same port.

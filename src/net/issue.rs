@@ -1,0 +1,144 @@
+//! Makes the certificates of a new cluster: an authority of its own, and one for each holder.
+
+use std::fmt;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+
+use super::tls::{AUTHORITY, CertificateIdentity, CertificateRole, SERVER_NAME, is_name};
+use crate::types::ClusterId;
+
+/// Certificates are valid from this long before they are made: clocks differ.
+pub(super) const VALID_BEFORE: Duration = Duration::days(1);
+
+/// Certificates are valid for about ten years.
+pub(super) const VALID_AFTER: Duration = Duration::days(3650);
+
+/// A file that `annal init` writes into `certs/`.
+#[derive(Clone)]
+pub struct CertificateFile {
+    /// Its name: `ca.crt`, `n1.key`, …
+    pub name: String,
+    /// What goes into it, in PEM.
+    pub contents: String,
+    /// Whether only its owner may read it (mode 0600).
+    pub secret: bool,
+}
+
+impl fmt::Debug for CertificateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CertificateFile({})", self.name)
+    }
+}
+
+/// Certificates could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// A holder's name is not of the form of one.
+    #[error(
+        "'{role}' certificates cannot be issued for that name (1 to 64 of a-z 0-9 - _ ., and n1, n2, … for nodes)"
+    )]
+    Name {
+        /// What the holder is.
+        role: CertificateRole,
+    },
+    /// The library that makes them failed, probably for want of random numbers.
+    #[error("certificates could not be made")]
+    Failed(#[from] rcgen::Error),
+}
+
+/// Makes a cluster's certificate authority and a certificate with a fresh key for each of `holders`.
+///
+/// Gives all files of `certs/`: `ca.crt`, `ca.key`, and `<name>.crt` and `<name>.key` for each.
+/// Valid from a day ago, for about ten years.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn issue_all(
+    cluster: ClusterId,
+    holders: &[(CertificateRole, String)],
+) -> Result<Vec<CertificateFile>, IssueError> {
+    let now = OffsetDateTime::now_utc();
+    issue_for(cluster, holders, (now - VALID_BEFORE, now + VALID_AFTER))
+}
+
+pub(super) fn issue_for(
+    cluster: ClusterId,
+    holders: &[(CertificateRole, String)],
+    validity: (OffsetDateTime, OffsetDateTime),
+) -> Result<Vec<CertificateFile>, IssueError> {
+    let authority = authority(cluster)?;
+    let mut files = pair(AUTHORITY, authority.pem(), authority.key());
+    for (role, name) in holders {
+        if !is_name(*role, name) {
+            return Err(IssueError::Name { role: *role });
+        }
+        let identity = CertificateIdentity { cluster, role: *role, name: name.clone() };
+        let key = KeyPair::generate()?;
+        let certificate = leaf(&identity, validity)?.signed_by(&key, &authority)?;
+        files.extend(pair(name, certificate.pem(), &key));
+    }
+    Ok(files)
+}
+
+fn pair(name: &str, certificate: String, key: &KeyPair) -> Vec<CertificateFile> {
+    vec![
+        CertificateFile { name: format!("{name}.crt"), contents: certificate, secret: false },
+        CertificateFile {
+            name: format!("{name}.key"),
+            contents: key.serialize_pem(),
+            secret: true,
+        },
+    ]
+}
+
+fn authority(cluster: ClusterId) -> Result<CertifiedIssuer<'static, KeyPair>, IssueError> {
+    let now = OffsetDateTime::now_utc();
+    let mut params = CertificateParams::default();
+    params.not_before = now - VALID_BEFORE;
+    params.not_after = now + VALID_AFTER;
+    params.distinguished_name = common_name(format!("annal authority of {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+fn leaf(
+    identity: &CertificateIdentity,
+    (not_before, not_after): (OffsetDateTime, OffsetDateTime),
+) -> Result<CertificateParams, IssueError> {
+    let mut params = CertificateParams::default();
+    params.not_before = not_before;
+    params.not_after = not_after;
+    params.distinguished_name = common_name(format!("{} {}", identity.role, identity.name));
+    params.subject_alt_names = vec![
+        SanType::URI(identity.to_string().try_into()?),
+        SanType::DnsName(SERVER_NAME.try_into()?),
+    ];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if serves(identity.role) {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// Whether others connect to a holder of this role.
+const fn serves(role: CertificateRole) -> bool {
+    match role {
+        CertificateRole::Node | CertificateRole::Registry => true,
+        CertificateRole::Client | CertificateRole::Admin => false,
+    }
+}
+
+fn common_name(name: String) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
