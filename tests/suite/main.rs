@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod cluster;
 mod dependencies;
+mod documents;
 mod examples;
 mod node;
 mod one_node;
