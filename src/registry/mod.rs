@@ -10,8 +10,8 @@
 //!
 //! 1. A leader whose no-op is committed announces itself ([`announce`]), and with it the earlier
 //!    terms that the registry lacks. It repeats that until it is answered ([`Announcing`]).
-//! 2. [`Table`] holds the rules, without IO: an announcement of a lower term than the highest known
-//!    is refused; so is a second leader of a term, which is moreover recorded and logged as a broken
+//! 2. [`LeaderTable`] holds the rules, without IO: an announcement of a lower term than the highest
+//!    known is refused; so is a second leader of a term, which is moreover recorded and logged as a broken
 //!    law; the earlier terms fill gaps, and saying the same twice changes nothing.
 //! 3. [`Server`] answers over QUIC. Anybody with a certificate of the cluster may ask; only a node
 //!    may announce, and only itself. What is announced is on disk before the answer leaves.
@@ -36,4 +36,4 @@ pub use lookup::{announce, forget, leader, terms};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError};
 #[cfg(feature = "server")]
-pub use table::{Row, Table, TableError, Verdict};
+pub use table::{LeaderTable, Row, TableError, Verdict};

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
 
-use super::table::{Row, Table, TableError};
+use super::table::{LeaderTable, Row, TableError};
 use crate::limits::{
     FIRST_FRAME_BYTES_MAX, READ_SENT_BYTES_MAX, READ_SENT_BYTES_PER_CONNECTION,
     READ_SENT_BYTES_PER_IDENTITY, REGISTRY_ANSWER_BYTES_MAX, REGISTRY_QUESTION_BYTES_MAX,
@@ -83,7 +83,7 @@ impl Server {
     /// [`ServerError`].
     pub fn start(data: &Path, endpoint: Endpoint) -> Result<Self, ServerError> {
         let ledger = Ledger::open(data)?;
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         for (key, value) in ledger.scan()? {
             let row = Row::decode(&key, &value)?;
             report(&row);
@@ -92,7 +92,7 @@ impl Server {
         Ok(Self::start_with(Arc::new(ledger), table, endpoint))
     }
 
-    fn start_with(storage: Arc<dyn Storage>, table: Table, endpoint: Endpoint) -> Self {
+    fn start_with(storage: Arc<dyn Storage>, table: LeaderTable, endpoint: Endpoint) -> Self {
         let (failed, failure) = mpsc::channel(1);
         let registry = Arc::new(Registry {
             storage,
@@ -133,7 +133,7 @@ impl Storage for Ledger {
 struct Registry {
     storage: Arc<dyn Storage>,
     /// What is on disk, and nothing else.
-    table: RwLock<Table>,
+    table: RwLock<LeaderTable>,
     /// Held from judging an announcement to storing it.
     announcing: Mutex<()>,
     /// Bytes of answers that are being made and sent.
@@ -285,12 +285,12 @@ impl Registry {
         Ok(stored.await.map_err(|_| ServerError::Ended)??)
     }
 
-    fn table(&self) -> RwLockReadGuard<'_, Table> {
+    fn table(&self) -> RwLockReadGuard<'_, LeaderTable> {
         // Nothing that is done under the lock panics half-way.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+    fn table_mut(&self) -> RwLockWriteGuard<'_, LeaderTable> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -560,7 +560,7 @@ mod tests {
         let (asked, was_asked) = blocking::channel();
         let (go, gone) = blocking::channel();
         let disk = Slow { asked, go: std::sync::Mutex::new(gone) };
-        let server = Server::start_with(Arc::new(disk), Table::default(), endpoint.clone());
+        let server = Server::start_with(Arc::new(disk), LeaderTable::default(), endpoint.clone());
         let address = crate::address::Address::from(endpoint.local_address());
         let announcing = |term| {
             let (node, address) = (certificates.client("n1"), address.clone());

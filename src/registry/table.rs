@@ -26,7 +26,7 @@ const KIND_SECOND_LEADER: u8 = 2;
 
 /// Who led which term, by cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct LeaderTable {
     terms: BTreeMap<ClusterId, BTreeMap<Term, Announcement>>,
 }
 
@@ -107,7 +107,7 @@ fn term_key(kind: u8, cluster: ClusterId, term: Term) -> Vec<u8> {
     key
 }
 
-impl Table {
+impl LeaderTable {
     /// Puts a row in that is on disk.
     pub fn insert(&mut self, row: Row) {
         let (cluster, announcement) = match row {
@@ -297,7 +297,7 @@ mod tests {
 
     /// Announces, and stores what is to be stored.
     fn announce(
-        table: &mut Table,
+        table: &mut LeaderTable,
         current: &Announcement,
         history: &[Announcement],
     ) -> Result<(), Refusal> {
@@ -306,13 +306,13 @@ mod tests {
         verdict.answer
     }
 
-    fn known(table: &Table) -> Vec<u64> {
+    fn known(table: &LeaderTable) -> Vec<u64> {
         table.known(CLUSTER).into_iter().map(Term::get).collect()
     }
 
     #[test]
     fn the_leader_is_the_one_of_the_highest_term() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         assert_eq!(table.leader(CLUSTER), None);
         announce(&mut table, &announcement(1, 1), &[]).unwrap();
         announce(&mut table, &announcement(4, 2), &[]).unwrap();
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_lower_term_is_refused() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         announce(&mut table, &announcement(4, 2), &[]).unwrap();
         let lower = Err(Refusal::LowerTerm { highest: Term::new(4) });
         assert_eq!(announce(&mut table, &announcement(3, 1), &[]), lower);
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_second_leader_of_a_term_is_refused_and_recorded() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         announce(&mut table, &announcement(4, 2), &[announcement(2, 1)]).unwrap();
         for (second, expected) in [
             (announcement(4, 3), taken(4, 2)),
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_term_that_was_made_up_is_refused_and_one_that_got_in_is_forgotten() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         announce(&mut table, &announcement(4, 2), &[]).unwrap();
         let implausible = Err(Refusal::Implausible { highest: Term::new(4) });
         assert_eq!(announce(&mut table, &announcement(u64::MAX, 1), &[]), implausible);
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_history_fills_gaps_and_saying_it_again_changes_nothing() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         announce(&mut table, &announcement(2, 1), &[]).unwrap();
         let history = [announcement(1, 3), announcement(2, 1), announcement(5, 2)];
         for _ in 0..2 {
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn what_breaks_a_limit_is_refused() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         let long = "x".repeat(ADDRESS_BYTES_MAX + 1);
         let many: Vec<_> = (1..=REGISTRY_PAGE_MAX as u64 + 1).map(|t| announcement(t, 1)).collect();
         for (current, history) in [
@@ -412,12 +412,12 @@ mod tests {
         ] {
             assert_eq!(announce(&mut table, &current, &history), Err(Refusal::Invalid));
         }
-        assert_eq!(table, Table::default());
+        assert_eq!(table, LeaderTable::default());
     }
 
     #[test]
     fn the_oldest_terms_are_forgotten() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         let most = REGISTRY_TERMS_MAX as u64;
         for term in 2..=most + 1 {
             table.insert(Row::Term(CLUSTER, announcement(term, 1)));
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn pages_are_in_order() {
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         for term in 1..=2500 {
             table.insert(Row::Term(CLUSTER, announcement(term, 1)));
         }
@@ -502,7 +502,7 @@ mod tests {
         fn a_term_keeps_its_leader(
             announced in prop::collection::vec((1_u64..8, 1_u16..4, prop::collection::vec((1_u64..8, 1_u16..4), 0..3)), 0..20)
         ) {
-            let mut table = Table::default();
+            let mut table = LeaderTable::default();
             let mut first: BTreeMap<Term, Announcement> = BTreeMap::new();
             for (term, node, history) in announced {
                 let history: Vec<_> = history.into_iter().map(|(t, n)| announcement(t, n)).collect();

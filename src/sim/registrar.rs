@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::queue::Asker;
-use crate::registry::{Row, Table};
+use crate::registry::{LeaderTable, Row};
 use crate::store::{Ledger, MemoryDisk, StoreError};
 use crate::types::ClusterId;
 use crate::wire::registry::{Announcement, Answer, Question, Refusal};
@@ -22,7 +22,7 @@ struct Pending {
 struct Process {
     ledger: Ledger,
     /// What it knows: what is on its disk, and nothing else.
-    table: Table,
+    table: LeaderTable,
     /// Announcements whose turn has not come, in order: one at a time is judged and stored.
     pending: VecDeque<(Asker, Pending)>,
 }
@@ -46,7 +46,7 @@ impl Registrar {
         self.start += 1;
         self.disk.restart();
         let ledger = Ledger::open_in(&self.disk)?;
-        let mut table = Table::default();
+        let mut table = LeaderTable::default();
         for (key, value) in ledger.scan()? {
             table.insert(Row::decode(&key, &value).expect("a row of this program"));
         }
