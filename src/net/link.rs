@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::endpoint::{ConnectError, Connection, Endpoint, Expect};
 use super::inbound::{Inbound, PeerProcess};
-use super::outbox::{Lane, Outbox};
+use super::outbox::{Lane, PeerOutbox};
 use super::peer::LocalNode;
 use super::problem::Close;
 use super::protocol::Protocol;
@@ -180,7 +180,7 @@ impl Link {
     pub(super) async fn run(
         self,
         from: PeerProcess,
-        outbox: Arc<Outbox>,
+        outbox: Arc<PeerOutbox>,
         inbound: Inbound,
     ) -> LinkError {
         let Self { connection, urgent, entries, welcome, .. } = self;
@@ -206,7 +206,7 @@ impl Link {
 async fn send(
     mut sender: FrameSender,
     lane: Lane,
-    outbox: Arc<Outbox>,
+    outbox: Arc<PeerOutbox>,
     welcome: Option<PeerWelcome>,
 ) -> LinkError {
     if let Some(welcome) = welcome

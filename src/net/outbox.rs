@@ -26,7 +26,7 @@ impl Lane {
 
 /// The queues of the two lanes to one peer.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct PeerOutbox {
     queues: Mutex<Queues>,
     urgent_ready: Notify,
     entries_ready: Notify,
@@ -42,7 +42,7 @@ struct Queues {
     entries_bytes: usize,
 }
 
-impl Outbox {
+impl PeerOutbox {
     /// Puts a message into its queue; never waits. Of urgent ones the newest are kept, of the others
     /// the oldest, since each continues the one before.
     pub(super) fn put(&self, message: PeerMessage) {
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_messages_leave_together_and_large_ones_alone() {
-        let outbox = Outbox::default();
+        let outbox = PeerOutbox::default();
         outbox.open();
         for round in 0..3 {
             outbox.put(heartbeat(round));
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_keeps_the_newest_urgent_messages_and_the_oldest_entries() {
-        let outbox = Outbox::default();
+        let outbox = PeerOutbox::default();
         outbox.open();
         let size = 1 << 20;
         let fit = (PEER_QUEUE_BYTES_MAX / entries(0, size).queue_bytes()) as u64;
@@ -179,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_connection_only_the_newest_urgent_message_is_kept() {
-        let outbox = Outbox::default();
+        let outbox = PeerOutbox::default();
         outbox.put(heartbeat(1));
         outbox.put(entries(2, 100));
         outbox.put(heartbeat(3));

@@ -27,7 +27,7 @@ use super::acquaintance::{Acquaintance, Expelled, SharedMemory};
 use super::endpoint::{Connection, Endpoint};
 use super::inbound::{Inbound, PeerProcess};
 use super::link::{self, Link, LinkError};
-use super::outbox::Outbox;
+use super::outbox::PeerOutbox;
 use super::problem::Close;
 use crate::address::Address;
 use crate::limits::{
@@ -75,7 +75,7 @@ struct Shared {
 /// What the rest of the node holds of a peer's task.
 #[derive(Debug)]
 struct Handle {
-    outbox: Arc<Outbox>,
+    outbox: Arc<PeerOutbox>,
     offers: mpsc::Sender<Link>,
     state: watch::Receiver<Option<PeerConnection>>,
     /// Where the peer is, as the connection in use has it.
@@ -102,7 +102,7 @@ impl Peers {
             let (offers, offered) = mpsc::channel(PEER_OFFERS_MAX);
             let (state, state_receiver) = watch::channel(None);
             let (seen_sender, seen_at) = watch::channel(None);
-            let outbox = Arc::new(Outbox::default());
+            let outbox = Arc::new(PeerOutbox::default());
             let acquaintance =
                 Acquaintance::new(me.clone(), (*peer, address), memory.clone(), expel.clone());
             let keeper = Keeper {
@@ -213,7 +213,7 @@ struct Keeper {
     address: Address,
     endpoint: Endpoint,
     inbound: Inbound,
-    outbox: Arc<Outbox>,
+    outbox: Arc<PeerOutbox>,
     /// Connections that the peer dialled, past their hello.
     offered: mpsc::Receiver<Link>,
     /// What others may know of `current`.
