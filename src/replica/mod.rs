@@ -6,11 +6,13 @@
 //! what has to be done. The driver and the simulator run the same lines.
 //!
 //! - `account`: what a node tells of itself;
+//! - `border`: what can happen to a replica, and what it wants done;
 //! - `cursor`: a read on its way over the log;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
-//! - `proposals`: append requests that wait, folded into as few entries as possible;
+//! - `proposing`: append requests are folded into as few entries as possible, and answered;
+//! - `proposals`: those that wait;
 //! - `sessions`: the table of clients that makes appends happen once (thesis 6.3);
 //! - `tail`: what the entries say that are not committed yet, so that a truncation rolls it back.
 //!
@@ -18,10 +20,12 @@
 //! says up to where a read must see and up to where entries can be read.
 
 mod account;
+mod border;
 mod clocks;
 mod cursor;
 mod incoming;
 mod proposals;
+mod proposing;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
 mod sessions;
@@ -29,7 +33,8 @@ mod tail;
 mod window;
 
 pub use account::{Account, Name};
+pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
 pub use cursor::{Batch, Cursor, CursorError, End, Horizon, end_of_read};
 pub use incoming::{BadEntries, Contradiction};
-pub use replica::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError, Replica};
+pub use replica::Replica;
 pub use sessions::{Answer, Table, Verdict};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::replica::AppendToken;
+use super::border::AppendToken;
 use super::sessions::Answer;
 use crate::entry::Request;
 use crate::types::Index;

@@ -1,176 +1,27 @@
-//! The replica: events in, actions out.
+//! The replica: events in, actions out; the effects of the core become actions with bytes.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
 use super::incoming::{self, BadEntries, Contradiction};
 use super::proposals::{Proposals, Waiting};
-use super::sessions::{Table, Verdict};
+use super::sessions::Table;
 use super::tail::Tail;
 use super::window::Window;
-use crate::entry::{self, Chain, EntryKind, Request, SealedEntry, TermStart, Tip};
+use crate::entry::{self, Chain, EntryKind, SealedEntry, TermStart, Tip};
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    self, AppendEntries, Content, Effect, EntryInfo, Input, Message, Notice, Persist, Raft,
-    ReadToken, RecoveredLog,
+    AppendEntries, Content, Effect, EntryInfo, Input, Message, Persist, Raft, ReadToken,
+    RecoveredLog,
 };
 use crate::store::{Head, Recovered, Write};
-use crate::types::{
-    DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
-};
-use crate::wire::api::{AppendRefusal, AppendRequest, Appended, ReadRefusal};
+use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
 use crate::wire::peer::PeerMessage;
-
-/// Names an append request that waits for its answer; chosen by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AppendToken(pub u64);
-
-/// What a replica is told once and keeps.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// For the core.
-    pub raft: raft::Options,
-    /// Bytes of entries after which the log takes a new segment.
-    pub segment_bytes: u64,
-    /// Clients that are remembered; the same for all nodes of a cluster, for ever.
-    pub sessions_max: usize,
-    /// Bytes of requests that may wait to be proposed.
-    pub proposals_bytes_max: usize,
-    /// Bytes that are to stay free on the disk: below them no records are taken.
-    pub reserve_bytes: u64,
-}
-
-/// What can happen to a replica.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A tick of the clock has passed.
-    Tick {
-        /// Fresh entropy.
-        random: u64,
-    },
-    /// A message came from another node, proven to be `from` by its certificate.
-    Peer {
-        /// The sender.
-        from: NodeId,
-        /// The message, nothing of which has been checked.
-        message: PeerMessage,
-    },
-    /// A client asks to append. Answered by [`Action::Append`].
-    Append {
-        /// Names the request.
-        token: AppendToken,
-        /// What it asks.
-        request: AppendRequest,
-        /// The records.
-        records: Vec<Bytes>,
-    },
-    /// A client asks up to where a read must see. Answered by [`Action::Read`].
-    Read(ReadToken),
-    /// The write with this ticket, and all before it, are on disk.
-    Persisted(Ticket),
-    /// The entries of an [`Action::Fetch`] were read.
-    Fetched {
-        /// For whom.
-        to: NodeId,
-        /// As it was asked.
-        prev_log_id: LogId,
-        /// The entry of `prev_log_id` itself (unless that is before the first), then those after it.
-        entries: Vec<SealedEntry>,
-    },
-    /// So many bytes are free on this node's disk. To be told whenever that has changed, and soon
-    /// after the start: until then there is room.
-    Space {
-        /// How many.
-        free_bytes: u64,
-    },
-    /// Hand over leadership, if this node leads.
-    Transfer,
-    /// The next message of a node comes from a new process of it.
-    Restarted {
-        /// The node.
-        peer: NodeId,
-    },
-}
-
-/// What the driver has to do.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Write, in the order given; then hand in [`Event::Persisted`].
-    Write(Write),
-    /// Send, if possible.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        message: PeerMessage,
-    },
-    /// Read entries from the store, the one of `prev_log_id` first if there is one; then hand in
-    /// [`Event::Fetched`].
-    Fetch {
-        /// For whom.
-        to: NodeId,
-        /// The entry before those of use.
-        prev_log_id: LogId,
-        /// The last entry of use.
-        last: Index,
-    },
-    /// The answer to [`Event::Append`].
-    Append {
-        /// Which request.
-        token: AppendToken,
-        /// What became of it.
-        result: Result<Appended, AppendRefusal>,
-    },
-    /// The answer to [`Event::Read`].
-    Read {
-        /// Which read.
-        token: ReadToken,
-        /// Up to where it must see.
-        answer: ReadAnswer,
-    },
-    /// All entries up to here are committed and on this node's own disk.
-    Committed(Index),
-    /// Entries of a leader were not taken.
-    BadEntries {
-        /// The leader.
-        from: NodeId,
-        /// What is wrong with them.
-        error: BadEntries,
-    },
-    /// Another node's log and this one's cannot both be right. This node ends: nothing more is done.
-    Contradiction(Contradiction),
-    /// Something worth telling.
-    Notice(Notice),
-}
-
-/// Up to where a read must see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadAnswer {
-    /// Everything up to this index.
-    At(Index),
-    /// This node does not lead, or ceased to while the read waited.
-    NotLeader,
-    /// Too many reads wait.
-    Busy,
-}
-
-impl ReadAnswer {
-    /// Up to where a read must see, or how it is refused by a node that knows this leader.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn must_see(self, leader: Option<NodeId>) -> Result<Index, ReadRefusal> {
-        match self {
-            Self::At(index) => Ok(index),
-            Self::NotLeader => Err(ReadRefusal::NotLeader { leader }),
-            Self::Busy => Err(ReadRefusal::Busy),
-        }
-    }
-}
 
 /// Which segments are not sealed, as far as it matters for taking a new one.
 #[derive(Clone, Copy, Debug)]
@@ -185,16 +36,16 @@ struct ActiveSegment {
 /// One node's state. See the module's chapter.
 #[derive(Debug)]
 pub struct Replica {
-    options: Options,
-    raft: Raft,
+    pub(super) options: Options,
+    pub(super) raft: Raft,
     window: Window,
-    tail: Tail,
-    proposals: Proposals,
+    pub(super) tail: Tail,
+    pub(super) proposals: Proposals,
     /// Where each term in the log begins, oldest first.
     terms: Vec<TermStart>,
     segment: ActiveSegment,
     /// The payload of the entry that is being proposed.
-    folded: Option<Bytes>,
+    pub(super) folded: Option<Bytes>,
     /// The sealed entries of the message that is being handled.
     received: Vec<SealedEntry>,
     /// The entries read for the follower that is being served, the one before them first.
@@ -202,22 +53,7 @@ pub struct Replica {
     /// The wall clock, as of the newest event.
     now: Timestamp,
     clocks: Clocks,
-    actions: Vec<Action>,
-}
-
-/// What was recovered cannot be understood, although its checksums hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecoverError {
-    /// The table of clients in the segment's head.
-    #[error("the table of clients in the head of a segment is not of its form")]
-    Table,
-    /// An entry.
-    #[error("entry {id} is not of its form")]
-    Entry {
-        /// Which.
-        id: LogId,
-    },
+    pub(super) actions: Vec<Action>,
 }
 
 impl Replica {
@@ -307,17 +143,6 @@ impl Replica {
         }
     }
 
-    /// Folds the append requests that wait into entries, as far as the pipeline has room. To be
-    /// called when no more events are at hand; calling it again is harmless.
-    pub fn flush(&mut self) {
-        if self.raft.full_node().is_some() {
-            return self.turn_away();
-        }
-        while self.proposals.has_waiting() && self.raft.may_propose() && self.pipeline_has_room() {
-            self.fold();
-        }
-    }
-
     /// What has to be done, in order. Empty after.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
@@ -396,179 +221,13 @@ impl Replica {
         self.window.chain_at(index)
     }
 
-    fn pipeline_has_room(&self) -> bool {
-        let log = self.raft.log();
-        log.last().index.since(log.persisted()) < limits::PROPOSALS_IN_FLIGHT_MAX as u64
-    }
-
-    fn is_leader(&self) -> bool {
+    pub(super) fn is_leader(&self) -> bool {
         self.raft.role().as_leader().is_some()
     }
 }
 
-/// Appends and reads.
+/// Space and reads.
 impl Replica {
-    fn on_append(&mut self, waiting: Waiting) {
-        let token = waiting.token;
-        if !self.is_leader() {
-            hit(Mark::NotLeader);
-            return self.refuse(token, self.not_leader());
-        }
-        let is_valid = waiting.request.log == LogNumber::MAIN
-            && waiting.request.is_within_limits()
-            && (Seq::FIRST..=waiting.request.seq).contains(&waiting.request.first_unanswered)
-            && waiting.request.lengths.len() == waiting.records.len();
-        if !is_valid {
-            return self.refuse(token, AppendRefusal::Invalid);
-        }
-        if self.raft.full_node().is_some() {
-            return self.turn_one_away(&waiting);
-        }
-        if let Err(token) = self.proposals.admit(waiting, self.options.proposals_bytes_max) {
-            hit(Mark::Busy);
-            self.refuse(token, AppendRefusal::Busy);
-        }
-    }
-
-    /// Folds what waits into one entry, and proposes it.
-    fn fold(&mut self) {
-        let index = self.raft.log().last().index.next();
-        let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
-        let mut requests: Vec<Request> = vec![];
-        let mut next_offset = self.tail.next_offset(LogNumber::MAIN);
-        while requests.len() < limits::ENTRY_REQUESTS_MAX {
-            let Some(waiting) = self.proposals.next_within(room) else { break };
-            let bytes = waiting.payload_bytes();
-            let Some(request) = self.judge(waiting, index, next_offset, &requests) else {
-                continue;
-            };
-            next_offset = request.next_offset();
-            room -= bytes;
-            requests.push(request);
-        }
-        if requests.is_empty() {
-            return;
-        }
-        if requests.len() > 1 {
-            hit(Mark::Folded);
-        }
-        let payload = entry::encode_requests(&requests);
-        let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
-        self.folded = Some(payload);
-        self.step(Input::Propose { bytes });
-        assert!(self.folded.is_none(), "the core sealed what was proposed");
-    }
-
-    /// Judges the next request: it goes into the entry at `index`, or waits for the entry that has
-    /// it, or is refused.
-    fn judge(
-        &mut self,
-        waiting: Waiting,
-        index: Index,
-        offset: Offset,
-        folded: &[Request],
-    ) -> Option<Request> {
-        let Waiting { token, request, records } = waiting;
-        let count = u32::try_from(records.len()).expect("bounded by the limits");
-        let verdict = Self::look_up_folded(&request, index, folded)
-            .unwrap_or_else(|| self.tail.look_up(request.client, request.seq, request.born));
-        match verdict {
-            Verdict::New => {
-                let answer = super::Answer { seq: request.seq, index, offset, count };
-                self.proposals.wait_for_commit(token, answer);
-                return Some(Request {
-                    log: request.log,
-                    first_offset: offset,
-                    client: request.client,
-                    seq: request.seq,
-                    first_unanswered: request.first_unanswered,
-                    records,
-                });
-            }
-            Verdict::Known(answer) => self.answer_again(token, answer),
-            Verdict::Gap { expected } => {
-                hit(Mark::Gap);
-                self.refuse(token, AppendRefusal::Gap { expected });
-            }
-            Verdict::Expired => {
-                hit(Mark::Expired);
-                self.refuse(token, AppendRefusal::Expired);
-            }
-        }
-        None
-    }
-
-    /// Of a request that is in the log: held until its entry is committed; if it is, answered in this
-    /// very step.
-    fn answer_again(&mut self, token: AppendToken, answer: super::Answer) {
-        let is_committed = answer.index <= self.raft.log().commit_index();
-        hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
-        self.proposals.wait_for_commit(token, answer);
-        self.answer_committed();
-    }
-
-    /// Judges a request by those of the same client that go into the same entry, if there are any.
-    fn look_up_folded(
-        request: &AppendRequest,
-        index: Index,
-        folded: &[Request],
-    ) -> Option<Verdict> {
-        let of_client = || folded.iter().filter(|other| other.client == request.client);
-        let expected = of_client().next_back()?.seq.next();
-        if request.seq == expected {
-            return Some(Verdict::New);
-        }
-        if request.seq > expected {
-            return Some(Verdict::Gap { expected });
-        }
-        let same = of_client().find(|other| other.seq == request.seq)?;
-        let count = u32::try_from(same.count()).expect("bounded by the limits");
-        let Request { seq, first_offset: offset, .. } = *same;
-        Some(Verdict::Known(super::Answer { seq, index, offset, count }))
-    }
-
-    fn answer_committed(&mut self) {
-        let through = self.raft.log().commit_index();
-        for (token, answer) in self.proposals.committed(through) {
-            let appended = Appended {
-                offset: answer.offset,
-                count: answer.count,
-                term: self.raft.log().id_at(answer.index).term,
-                index: answer.index,
-                leader: self.raft.id(),
-            };
-            self.actions.push(Action::Append { token, result: Ok(appended) });
-        }
-    }
-
-    fn refuse(&mut self, token: AppendToken, refusal: AppendRefusal) {
-        self.actions.push(Action::Append { token, result: Err(refusal) });
-    }
-
-    fn not_leader(&self) -> AppendRefusal {
-        AppendRefusal::NotLeader { leader: self.raft.leader() }
-    }
-
-    /// Nothing new is taken: whatever waits is answered.
-    fn turn_away(&mut self) {
-        while let Some(waiting) = self.proposals.next_within(usize::MAX) {
-            self.turn_one_away(&waiting);
-        }
-    }
-
-    /// What is in the log is answered as ever; anything else has to wait until there is room.
-    fn turn_one_away(&mut self, waiting: &Waiting) {
-        let Some((node, full)) = self.raft.full_node() else { return };
-        let Waiting { token, request, .. } = waiting;
-        match self.tail.look_up(request.client, request.seq, request.born) {
-            Verdict::Known(answer) => self.answer_again(*token, answer),
-            Verdict::New | Verdict::Gap { .. } | Verdict::Expired => {
-                hit(Mark::RefusedDiskFull);
-                self.refuse(*token, AppendRefusal::DiskFull { node, full });
-            }
-        }
-    }
-
     fn on_space(&mut self, free_bytes: u64) {
         let needed_bytes = self.options.reserve_bytes;
         let full = DiskFull { free_bytes, needed_bytes };
@@ -668,7 +327,7 @@ impl Replica {
 
 /// The core's effects become actions with bytes.
 impl Replica {
-    fn step(&mut self, input: Input) {
+    pub(super) fn step(&mut self, input: Input) {
         let led = self.is_leader().then(|| self.raft.current_term());
         let effects = self.raft.step(input);
         // First what makes bytes of names, then everything that may speak of them.
@@ -848,23 +507,6 @@ impl Replica {
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
         let previous_chain = Some(chain.unwrap_or(Chain::START));
         PeerMessage { previous_chain, entries, ..PeerMessage::bare(message) }
-    }
-
-    /// A leader that stepped down owes its clients an answer: those that it never proposed go
-    /// elsewhere, of the others it does not know.
-    fn abandon_unless_leader_of(&mut self, term: Term) {
-        if self.is_leader() && self.raft.current_term() == term {
-            return;
-        }
-        let (never, proposed) = self.proposals.abandon();
-        let not_leader = self.not_leader();
-        for token in never {
-            self.refuse(token, not_leader.clone());
-        }
-        for token in proposed {
-            hit(Mark::Abandoned);
-            self.refuse(token, AppendRefusal::Unknown);
-        }
     }
 
     /// Checks that what this floor keeps agrees with the core.

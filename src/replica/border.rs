@@ -1,0 +1,173 @@
+//! The whole border of a replica: what can happen to it, and what it wants done.
+
+use bytes::Bytes;
+
+use super::incoming::{BadEntries, Contradiction};
+use crate::entry::SealedEntry;
+use crate::raft::{self, Notice, ReadToken};
+use crate::store::Write;
+use crate::types::{Index, LogId, NodeId, Ticket};
+use crate::wire::api::{AppendRefusal, AppendRequest, Appended, ReadRefusal};
+use crate::wire::peer::PeerMessage;
+
+/// Names an append request that waits for its answer; chosen by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppendToken(pub u64);
+
+/// What a replica is told once and keeps.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For the core.
+    pub raft: raft::Options,
+    /// Bytes of entries after which the log takes a new segment.
+    pub segment_bytes: u64,
+    /// Clients that are remembered; the same for all nodes of a cluster, for ever.
+    pub sessions_max: usize,
+    /// Bytes of requests that may wait to be proposed.
+    pub proposals_bytes_max: usize,
+    /// Bytes that are to stay free on the disk: below them no records are taken.
+    pub reserve_bytes: u64,
+}
+
+/// What can happen to a replica.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A tick of the clock has passed.
+    Tick {
+        /// Fresh entropy.
+        random: u64,
+    },
+    /// A message came from another node, proven to be `from` by its certificate.
+    Peer {
+        /// The sender.
+        from: NodeId,
+        /// The message, nothing of which has been checked.
+        message: PeerMessage,
+    },
+    /// A client asks to append. Answered by [`Action::Append`].
+    Append {
+        /// Names the request.
+        token: AppendToken,
+        /// What it asks.
+        request: AppendRequest,
+        /// The records.
+        records: Vec<Bytes>,
+    },
+    /// A client asks up to where a read must see. Answered by [`Action::Read`].
+    Read(ReadToken),
+    /// The write with this ticket, and all before it, are on disk.
+    Persisted(Ticket),
+    /// The entries of an [`Action::Fetch`] were read.
+    Fetched {
+        /// For whom.
+        to: NodeId,
+        /// As it was asked.
+        prev_log_id: LogId,
+        /// The entry of `prev_log_id` itself (unless that is before the first), then those after it.
+        entries: Vec<SealedEntry>,
+    },
+    /// So many bytes are free on this node's disk. To be told whenever that has changed, and soon
+    /// after the start: until then there is room.
+    Space {
+        /// How many.
+        free_bytes: u64,
+    },
+    /// Hand over leadership, if this node leads.
+    Transfer,
+    /// The next message of a node comes from a new process of it.
+    Restarted {
+        /// The node.
+        peer: NodeId,
+    },
+}
+
+/// What the driver has to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Write, in the order given; then hand in [`Event::Persisted`].
+    Write(Write),
+    /// Send, if possible.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Read entries from the store, the one of `prev_log_id` first if there is one; then hand in
+    /// [`Event::Fetched`].
+    Fetch {
+        /// For whom.
+        to: NodeId,
+        /// The entry before those of use.
+        prev_log_id: LogId,
+        /// The last entry of use.
+        last: Index,
+    },
+    /// The answer to [`Event::Append`].
+    Append {
+        /// Which request.
+        token: AppendToken,
+        /// What became of it.
+        result: Result<Appended, AppendRefusal>,
+    },
+    /// The answer to [`Event::Read`].
+    Read {
+        /// Which read.
+        token: ReadToken,
+        /// Up to where it must see.
+        answer: ReadAnswer,
+    },
+    /// All entries up to here are committed and on this node's own disk.
+    Committed(Index),
+    /// Entries of a leader were not taken.
+    BadEntries {
+        /// The leader.
+        from: NodeId,
+        /// What is wrong with them.
+        error: BadEntries,
+    },
+    /// Another node's log and this one's cannot both be right. This node ends: nothing more is done.
+    Contradiction(Contradiction),
+    /// Something worth telling.
+    Notice(Notice),
+}
+
+/// Up to where a read must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAnswer {
+    /// Everything up to this index.
+    At(Index),
+    /// This node does not lead, or ceased to while the read waited.
+    NotLeader,
+    /// Too many reads wait.
+    Busy,
+}
+
+impl ReadAnswer {
+    /// Up to where a read must see, or how it is refused by a node that knows this leader.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn must_see(self, leader: Option<NodeId>) -> Result<Index, ReadRefusal> {
+        match self {
+            Self::At(index) => Ok(index),
+            Self::NotLeader => Err(ReadRefusal::NotLeader { leader }),
+            Self::Busy => Err(ReadRefusal::Busy),
+        }
+    }
+}
+
+/// What was recovered cannot be understood, although its checksums hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The table of clients in the segment's head.
+    #[error("the table of clients in the head of a segment is not of its form")]
+    Table,
+    /// An entry.
+    #[error("entry {id} is not of its form")]
+    Entry {
+        /// Which.
+        id: LogId,
+    },
+}
