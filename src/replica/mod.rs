@@ -13,6 +13,7 @@
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
 //! - `proposing`: append requests are folded into as few entries as possible, and answered;
 //! - `proposals`: those that wait;
+//! - `rolling`: when the log takes a new segment;
 //! - `sessions`: the table of clients that makes appends happen once (thesis 6.3);
 //! - `tail`: what the entries say that are not committed yet, so that a truncation rolls it back.
 //!
@@ -28,6 +29,7 @@ mod proposals;
 mod proposing;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
+mod rolling;
 mod sessions;
 mod tail;
 mod window;

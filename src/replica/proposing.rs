@@ -2,7 +2,7 @@
 
 use super::border::{Action, AppendToken};
 use super::proposals::Waiting;
-use super::replica::Replica;
+use super::replica::{AtHand, Replica};
 use super::sessions::{Answer, Verdict};
 use crate::entry::{self, Request};
 use crate::limits;
@@ -74,9 +74,7 @@ impl Replica {
         }
         let payload = entry::encode_requests(&requests);
         let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
-        self.folded = Some(payload);
-        self.step(Input::Propose { bytes });
-        assert!(self.folded.is_none(), "the core sealed what was proposed");
+        self.step_with(Input::Propose { bytes }, AtHand::Folded(payload));
     }
 
     /// Judges the next request: it goes into the entry at `index`, or waits for the entry that has

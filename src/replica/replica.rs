@@ -8,6 +8,7 @@ use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
 use super::incoming::{self, BadEntries, Contradiction};
 use super::proposals::{Proposals, Waiting};
+use super::rolling::Rolling;
 use super::sessions::Table;
 use super::tail::Tail;
 use super::window::Window;
@@ -23,14 +24,39 @@ use crate::store::{Head, Recovered, Write};
 use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
 use crate::wire::peer::PeerMessage;
 
-/// Which segments are not sealed, as far as it matters for taking a new one.
-#[derive(Clone, Copy, Debug)]
-struct ActiveSegment {
-    first: Index,
-    /// At least the bytes of its entries.
-    bytes: u64,
-    /// The first index and the bytes of the segment before it, if that may still be truncated into.
-    closing: Option<(Index, u64)>,
+/// The bytes of what an input to the core is about: they are needed in that very step.
+pub(super) enum AtHand {
+    /// It is about no entries.
+    Nothing,
+    /// The payload of the entry that is being proposed.
+    Folded(Bytes),
+    /// The sealed entries of the message that is being handled.
+    Received(Vec<SealedEntry>),
+    /// The entries read for the follower that is being served, the one before them first.
+    Fetched(Vec<SealedEntry>),
+}
+
+impl AtHand {
+    fn take_folded(&mut self) -> Option<Bytes> {
+        let Self::Folded(payload) = self else { return None };
+        let payload = std::mem::take(payload);
+        *self = Self::Nothing;
+        Some(payload)
+    }
+
+    fn take_received(&mut self) -> Vec<SealedEntry> {
+        match self {
+            Self::Received(entries) => std::mem::take(entries),
+            Self::Nothing | Self::Folded(_) | Self::Fetched(_) => vec![],
+        }
+    }
+
+    fn fetched(&self) -> &[SealedEntry] {
+        match self {
+            Self::Fetched(entries) => entries,
+            Self::Nothing | Self::Folded(_) | Self::Received(_) => &[],
+        }
+    }
 }
 
 /// One node's state. See the module's chapter.
@@ -43,13 +69,7 @@ pub struct Replica {
     pub(super) proposals: Proposals,
     /// Where each term in the log begins, oldest first.
     terms: Vec<TermStart>,
-    segment: ActiveSegment,
-    /// The payload of the entry that is being proposed.
-    pub(super) folded: Option<Bytes>,
-    /// The sealed entries of the message that is being handled.
-    received: Vec<SealedEntry>,
-    /// The entries read for the follower that is being served, the one before them first.
-    fetched: Vec<SealedEntry>,
+    rolling: Rolling,
     /// The wall clock, as of the newest event.
     now: Timestamp,
     clocks: Clocks,
@@ -83,8 +103,6 @@ impl Replica {
             entries: infos.collect::<Result<_, _>>()?,
             commit_index,
         };
-        let active_first = recovered.active_first;
-        let closing_first = head.tip.id.index.next();
         let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
         let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
         let tail = Tail::new(table, offsets, options.sessions_max);
@@ -96,14 +114,7 @@ impl Replica {
             tail,
             proposals: Proposals::default(),
             terms: head.terms.clone(),
-            segment: ActiveSegment {
-                first: active_first,
-                bytes: recovered.active_bytes,
-                closing: (closing_first < active_first).then_some((closing_first, 0)),
-            },
-            folded: None,
-            received: vec![],
-            fetched: vec![],
+            rolling: Rolling::recover(head.tip.id.index.next(), recovered),
             now: Timestamp::default(),
             clocks,
             actions: vec![],
@@ -275,14 +286,13 @@ impl Replica {
         let has_changed = self.clocks.heard(from, message.clock, self.now);
         self.maybe_tell_clocks(has_changed);
         match self.with_entries(from, message) {
-            Ok(message) => self.step(Input::Receive { from, message }),
+            Ok((message, at_hand)) => self.step_with(Input::Receive { from, message }, at_hand),
             Err(Refused::Bad(error)) => {
                 hit(Mark::BadEntries);
                 self.actions.push(Action::BadEntries { from, error });
             }
             Err(Refused::Contradiction(found)) => self.actions.push(Action::Contradiction(found)),
         }
-        self.received.clear();
     }
 
     fn maybe_tell_clocks(&mut self, has_changed: bool) {
@@ -292,11 +302,15 @@ impl Replica {
         }
     }
 
-    /// The message for the core, its entries checked and at hand.
-    fn with_entries(&mut self, from: NodeId, message: &PeerMessage) -> Result<Message, Refused> {
+    /// The message for the core, and its entries, which are checked.
+    fn with_entries(
+        &self,
+        from: NodeId,
+        message: &PeerMessage,
+    ) -> Result<(Message, AtHand), Refused> {
         let Message::AppendEntries(header) = &message.message else {
             incoming::check_leader(&self.raft, from, &message.message, &[])?;
-            return Ok(message.message.clone());
+            return Ok((message.message.clone(), AtHand::Nothing));
         };
         let entries = incoming::check(header, message)?;
         let infos: Vec<EntryInfo> = entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
@@ -306,9 +320,8 @@ impl Replica {
         }
         incoming::check_history(&self.window, (from, header), message, &entries)?;
         incoming::check_leader(&self.raft, from, &message.message, &entries)?;
-        self.received = entries;
         let header = AppendEntries { entries: infos, ..header.clone() };
-        Ok(Message::AppendEntries(header))
+        Ok((Message::AppendEntries(header), AtHand::Received(entries)))
     }
 
     fn on_fetched(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<SealedEntry>) {
@@ -319,22 +332,27 @@ impl Replica {
         assert!(in_order, "entries after {prev_log_id} were asked for");
         let infos = entries.iter().skip(skip).map(incoming::info).collect::<Result<_, _>>();
         let entries_info = infos.expect("an entry in the store was checked when it came");
-        self.fetched = entries;
-        self.step(Input::Fetched { to, prev_log_id, entries: entries_info });
-        self.fetched.clear();
+        let input = Input::Fetched { to, prev_log_id, entries: entries_info };
+        self.step_with(input, AtHand::Fetched(entries));
     }
 }
 
 /// The core's effects become actions with bytes.
 impl Replica {
-    pub(super) fn step(&mut self, input: Input) {
+    fn step(&mut self, input: Input) {
+        self.step_with(input, AtHand::Nothing);
+    }
+
+    /// A step of the core, with the bytes of what the input is about.
+    pub(super) fn step_with(&mut self, input: Input, mut at_hand: AtHand) {
         let led = self.is_leader().then(|| self.raft.current_term());
         let effects = self.raft.step(input);
         // First what makes bytes of names, then everything that may speak of them.
         let (first, then): (Vec<_>, Vec<_>) = effects
             .into_iter()
             .partition(|effect| matches!(effect, Effect::Seal { .. } | Effect::Persist(_)));
-        first.into_iter().chain(then).for_each(|effect| self.perform(effect));
+        first.into_iter().chain(then).for_each(|effect| self.perform(effect, &mut at_hand));
+        assert!(!matches!(at_hand, AtHand::Folded(_)), "the core sealed what was proposed");
         if let Some(term) = led {
             self.abandon_unless_leader_of(term);
         }
@@ -342,12 +360,12 @@ impl Replica {
         debug_assert_eq!(self.window.tip().id, self.raft.log().last());
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, effect: Effect, at_hand: &mut AtHand) {
         match effect {
-            Effect::Seal { log_id, content } => self.seal(log_id, content),
-            Effect::Persist(persist) => self.persist(&persist),
+            Effect::Seal { log_id, content } => self.seal(log_id, content, at_hand),
+            Effect::Persist(persist) => self.persist(&persist, at_hand),
             Effect::Send { to, message } => {
-                let message = self.with_bytes(message);
+                let message = self.with_bytes(message, at_hand);
                 self.actions.push(Action::Send { to, message });
             }
             Effect::Fetch { to, prev_log_id, last } => {
@@ -368,7 +386,7 @@ impl Replica {
         }
     }
 
-    fn seal(&mut self, log_id: LogId, content: Content) {
+    fn seal(&mut self, log_id: LogId, content: Content, at_hand: &mut AtHand) {
         let (kind, payload) = match content {
             Content::NoOp(no_op) => (EntryKind::NoOp, no_op.encode().into()),
             Content::Configuration(configuration) => {
@@ -376,7 +394,7 @@ impl Replica {
                 (EntryKind::Configuration, bytes.expect("a configuration is plain data").into())
             }
             Content::Proposal => {
-                (EntryKind::Records, self.folded.take().expect("a proposal was folded"))
+                (EntryKind::Records, at_hand.take_folded().expect("a proposal was folded"))
             }
         };
         let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
@@ -384,17 +402,17 @@ impl Replica {
         self.take_entry(entry).expect("an entry sealed here is of its form");
     }
 
-    fn persist(&mut self, persist: &Persist) {
+    fn persist(&mut self, persist: &Persist, at_hand: &mut AtHand) {
         if let Some(from) = persist.truncate_from {
             self.truncate(from);
         }
         if let Some((first, last)) = persist.range {
-            self.take_received(first, last);
+            self.take_received(first, last, at_hand.take_received());
         }
         let entries = persist.range.map_or_else(Vec::new, |(first, last)| {
             self.window.range(first, last).cloned().collect()
         });
-        self.segment.bytes += entries.iter().map(|entry| entry.bytes().len() as u64).sum::<u64>();
+        self.rolling.wrote(entries.iter().map(|entry| entry.bytes().len() as u64).sum());
         let write = Write {
             ticket: persist.ticket,
             hard_state: persist.hard_state,
@@ -408,9 +426,8 @@ impl Replica {
 
     /// Puts the received entries from `first` to `last` behind the log, but for those that are there
     /// because this node sealed them itself.
-    fn take_received(&mut self, first: Index, last: Index) {
+    fn take_received(&mut self, first: Index, last: Index, received: Vec<SealedEntry>) {
         let missing = first.max(self.window.tip().id.index.next());
-        let received = std::mem::take(&mut self.received);
         let fresh = received
             .into_iter()
             .filter(|entry| entry.id().index >= missing && entry.id().index <= last);
@@ -444,26 +461,15 @@ impl Replica {
         }
         self.tail.truncate(from);
         self.terms.retain(|start| start.first_index < from);
-        if from < self.segment.first {
-            let (first, bytes) =
-                self.segment.closing.take().expect("broken law: sealed entries cut");
-            assert!(from >= first, "broken law: sealed entries cut from {from}");
-            hit(Mark::TruncatedIntoClosing);
-            self.segment = ActiveSegment { first, bytes, closing: None };
-        }
+        self.rolling.truncate(from);
     }
 
     /// The head of the next segment, if this one is full and the one before it can be sealed.
     fn roll(&mut self) -> Option<Box<Head>> {
-        let ActiveSegment { first, bytes, .. } = self.segment;
-        let last = self.window.tip().id.index;
-        let is_full = bytes >= self.options.segment_bytes && last >= first;
-        let before_is_committed = self.raft.log().commit_index() >= first.previous();
-        if !is_full || !before_is_committed {
+        let (last, commit_index) = (self.window.tip().id.index, self.raft.log().commit_index());
+        if !self.rolling.roll(last, commit_index, self.options.segment_bytes) {
             return None;
         }
-        self.segment =
-            ActiveSegment { first: last.next(), bytes: 0, closing: Some((first, bytes)) };
         Some(Box::new(Head {
             tip: self.window.tip(),
             next_offsets: self.tail.offsets(),
@@ -479,11 +485,11 @@ impl Replica {
     }
 
     /// The message with this node's clock and the sealed entries that it speaks of.
-    fn with_bytes(&self, message: Message) -> PeerMessage {
-        PeerMessage { clock: self.now, ..self.with_entries_of(message) }
+    fn with_bytes(&self, message: Message, at_hand: &AtHand) -> PeerMessage {
+        PeerMessage { clock: self.now, ..self.with_entries_of(message, at_hand.fetched()) }
     }
 
-    fn with_entries_of(&self, message: Message) -> PeerMessage {
+    fn with_entries_of(&self, message: Message, fetched: &[SealedEntry]) -> PeerMessage {
         let Message::AppendEntries(header) = &message else { return PeerMessage::bare(message) };
         let prev = header.prev_log_id;
         if header.entries.is_empty() {
@@ -500,10 +506,10 @@ impl Replica {
                 ..PeerMessage::bare(message)
             };
         }
-        let chain = self.fetched.iter().find(|entry| entry.id() == prev).map(SealedEntry::chain);
+        let chain = fetched.iter().find(|entry| entry.id() == prev).map(SealedEntry::chain);
         let sent = |entry: &&SealedEntry| entry.id().index >= first && entry.id().index <= last;
         let entries: Vec<_> =
-            self.fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
+            fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
         let previous_chain = Some(chain.unwrap_or(Chain::START));
         PeerMessage { previous_chain, entries, ..PeerMessage::bare(message) }
