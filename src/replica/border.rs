@@ -82,7 +82,7 @@ pub enum Event {
 }
 
 /// What the driver has to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Write, in the order given; then hand in [`Event::Persisted`].
     Write(Write),

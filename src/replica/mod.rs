@@ -22,6 +22,8 @@
 
 mod account;
 mod border;
+#[cfg(test)]
+mod cases;
 mod clocks;
 mod cursor;
 mod incoming;

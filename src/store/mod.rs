@@ -169,7 +169,7 @@ pub struct Head {
 }
 
 /// One write, as the writer gets it. Writes are performed in the order given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// Names it when it is done.
     pub ticket: Ticket,

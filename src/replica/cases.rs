@@ -1,0 +1,269 @@
+//! Cases: a replica as it is, one event, the replica after it, and the exact list of what it wants done.
+
+use bytes::Bytes;
+
+use super::border::{Action, AppendToken, Event, Options, ReadAnswer};
+use super::incoming::BadEntries;
+use super::replica::Replica;
+use crate::entry::{EntryError, EntryKind, Request, SealedEntry, Tip, encode_requests};
+use crate::raft::{self, AppendEntries, Configuration, HardState, Message, ReadToken};
+use crate::store::{Head, Recovered, RecoveryReport, Write};
+use crate::types::{
+    ClientId, DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+};
+use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
+use crate::wire::peer::PeerMessage;
+
+const NOW: Timestamp = Timestamp::new(1_000);
+const CLIENT: ClientId = ClientId::new(7);
+const PROPOSALS_BYTES_MAX: usize = 1_000;
+const RESERVE_BYTES: u64 = 100;
+
+fn node(number: u16) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+/// Node 1 with an empty log, one of so many voters.
+fn new_replica(voters: u16) -> Replica {
+    let head = Head {
+        tip: Tip::default(),
+        next_offsets: vec![],
+        hard_state: HardState::default(),
+        configuration: Configuration::of((1..=voters).map(node)),
+        terms: vec![],
+        sessions: Bytes::new(),
+    };
+    let recovered = Recovered {
+        hard_state: HardState::default(),
+        commit_index: Index::ZERO,
+        head,
+        entries: vec![],
+        active_first: Index::new(1),
+        active_bytes: 0,
+        report: RecoveryReport::default(),
+    };
+    let options = Options {
+        raft: raft::Options::new(node(1), 2, (10, 19)),
+        segment_bytes: 1 << 20,
+        sessions_max: 10,
+        proposals_bytes_max: PROPOSALS_BYTES_MAX,
+        reserve_bytes: RESERVE_BYTES,
+    };
+    Replica::recover(options, &recovered, 0).unwrap()
+}
+
+/// The only voter, which leads, with its no-op at index 1 on disk and committed; and its last ticket.
+fn leader() -> (Replica, Ticket) {
+    let mut replica = new_replica(1);
+    let mut newest = Ticket::default();
+    for _ in 0..100 {
+        replica.handle(NOW, Event::Tick { random: 0 });
+        loop {
+            let written =
+                replica.take_actions().into_iter().rev().find_map(|action| match action {
+                    Action::Write(write) => Some(write.ticket),
+                    _ => None,
+                });
+            let Some(ticket) = written else { break };
+            newest = ticket;
+            replica.handle(NOW, Event::Persisted(ticket));
+        }
+        if replica.raft().is_ready_leader() {
+            assert_eq!(replica.tip().id.index, Index::new(1));
+            return (replica, newest);
+        }
+    }
+    panic!("nobody is elected");
+}
+
+fn append(token: u64, seq: u64, record: &'static str) -> Event {
+    let records = vec![Bytes::from(record)];
+    let request = AppendRequest {
+        client: CLIENT,
+        seq: Seq::new(seq),
+        first_unanswered: Seq::FIRST,
+        born: Index::ZERO,
+        log: LogNumber::MAIN,
+        lengths: AppendRequest::lengths_of(&records),
+    };
+    Event::Append { token: AppendToken(token), request, records }
+}
+
+/// The same as it stands in the log.
+fn request(seq: u64, offset: u64, record: &'static str) -> Request {
+    Request {
+        log: LogNumber::MAIN,
+        first_offset: Offset::new(offset),
+        client: CLIENT,
+        seq: Seq::new(seq),
+        first_unanswered: Seq::FIRST,
+        records: vec![Bytes::from(record)],
+    }
+}
+
+fn records_entry(after: &Tip, requests: &[Request]) -> SealedEntry {
+    let payload = encode_requests(requests);
+    SealedEntry::seal(after, EntryKind::Records, after.id.term, NOW, &payload)
+}
+
+fn write_of(entry: SealedEntry, before: Ticket, commit_index: u64) -> Action {
+    Action::Write(Write {
+        ticket: Ticket::new(before.get() + 1),
+        hard_state: None,
+        commit_index: Index::new(commit_index),
+        truncate_from: None,
+        entries: vec![entry],
+        roll: None,
+    })
+}
+
+fn acknowledged(token: u64, offset: u64, index: u64, term: Term) -> Action {
+    let (offset, index) = (Offset::new(offset), Index::new(index));
+    let appended = Appended { offset, count: 1, term, index, leader: node(1) };
+    Action::Append { token: AppendToken(token), result: Ok(appended) }
+}
+
+fn refused(token: u64, refusal: AppendRefusal) -> Action {
+    Action::Append { token: AppendToken(token), result: Err(refusal) }
+}
+
+#[test]
+fn what_waits_is_folded_into_one_entry_and_written() {
+    let (mut replica, ticket) = leader();
+    let before = replica.tip();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.handle(NOW, append(2, 2, "b"));
+    assert_eq!(replica.take_actions(), []);
+    replica.flush();
+    let entry = records_entry(&before, &[request(1, 0, "a"), request(2, 1, "b")]);
+    assert_eq!((replica.tip(), replica.waiting_bytes()), (entry.tip(), 0));
+    assert_eq!(replica.take_actions(), [write_of(entry, ticket, 1)]);
+}
+
+#[test]
+fn what_is_on_a_quorum_of_disks_is_acknowledged() {
+    let (mut replica, ticket) = leader();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.flush();
+    replica.take_actions();
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 1)));
+    let term = replica.raft().current_term();
+    assert_eq!(replica.committed_offset(LogNumber::MAIN), Offset::new(1));
+    let committed = Action::Committed(Index::new(2));
+    assert_eq!(replica.take_actions(), [acknowledged(1, 0, 2, term), committed]);
+}
+
+#[test]
+fn what_is_repeated_is_answered_as_before_and_not_written_again() {
+    let (mut replica, ticket) = leader();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.flush();
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 1)));
+    replica.take_actions();
+    let before = replica.tip();
+    replica.handle(NOW, append(2, 1, "a"));
+    replica.flush();
+    assert_eq!(replica.tip(), before);
+    let term = before.id.term;
+    assert_eq!(replica.take_actions(), [acknowledged(2, 0, 2, term)]);
+}
+
+#[test]
+fn a_number_left_out_is_a_gap() {
+    let (mut replica, _) = leader();
+    let before = replica.tip();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.handle(NOW, append(2, 3, "c"));
+    replica.flush();
+    let actions = replica.take_actions();
+    let entry = records_entry(&before, &[request(1, 0, "a")]);
+    assert_eq!(replica.tip(), entry.tip());
+    assert_eq!(actions[0], refused(2, AppendRefusal::Gap { expected: Seq::new(2) }));
+    assert!(matches!(&actions[1..], [Action::Write(write)] if write.entries == [entry]));
+}
+
+#[test]
+fn who_does_not_lead_sends_clients_and_readers_elsewhere() {
+    let mut replica = new_replica(3);
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.handle(NOW, Event::Read(ReadToken(2)));
+    replica.flush();
+    assert_eq!(replica.waiting_bytes(), 0);
+    let read = Action::Read { token: ReadToken(2), answer: ReadAnswer::NotLeader };
+    let expected = [refused(1, AppendRefusal::NotLeader { leader: None }), read];
+    assert_eq!(replica.take_actions(), expected);
+}
+
+#[test]
+fn a_request_that_contradicts_itself_is_invalid() {
+    let (mut replica, _) = leader();
+    let Event::Append { token, mut request, records } = append(1, 1, "a") else { unreachable!() };
+    request.lengths.push(1);
+    replica.handle(NOW, Event::Append { token, request, records });
+    assert_eq!(replica.waiting_bytes(), 0);
+    assert_eq!(replica.take_actions(), [refused(1, AppendRefusal::Invalid)]);
+}
+
+#[test]
+fn more_than_may_wait_is_told_to_come_again() {
+    let (mut replica, _) = leader();
+    let mut admitted = 0;
+    while replica.take_actions().is_empty() {
+        admitted = replica.waiting_bytes();
+        replica.handle(NOW, append(1, 1, "about two dozen bytes .."));
+    }
+    assert_eq!(replica.waiting_bytes(), admitted);
+    replica.handle(NOW, append(2, 1, "about two dozen bytes .."));
+    assert_eq!(replica.take_actions(), [refused(2, AppendRefusal::Busy)]);
+    assert!(admitted <= PROPOSALS_BYTES_MAX && admitted > PROPOSALS_BYTES_MAX / 2);
+}
+
+#[test]
+fn a_full_disk_takes_nothing_new() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, Event::Space { free_bytes: RESERVE_BYTES - 1 });
+    replica.take_actions();
+    let full = DiskFull { free_bytes: RESERVE_BYTES - 1, needed_bytes: RESERVE_BYTES };
+    assert_eq!(replica.raft().disk_full(), Some(full));
+    let before = replica.tip();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.flush();
+    assert_eq!(replica.tip(), before);
+    let expected = refused(1, AppendRefusal::DiskFull { node: node(1), full });
+    assert_eq!(replica.take_actions(), [expected]);
+}
+
+#[test]
+fn the_only_voter_knows_at_once_up_to_where_a_read_must_see() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, Event::Read(ReadToken(1)));
+    let answer = ReadAnswer::At(Index::new(1));
+    assert_eq!(replica.take_actions(), [Action::Read { token: ReadToken(1), answer }]);
+}
+
+#[test]
+fn damaged_entries_are_not_taken() {
+    let mut replica = new_replica(3);
+    let start = Tip::default();
+    let entry = records_entry(&start, &[request(1, 0, "a")]);
+    let mut bytes = entry.bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let header = AppendEntries {
+        term: Term::new(1),
+        prev_log_id: LogId::ZERO,
+        leader_commit: Index::ZERO,
+        round: 0,
+        heartbeat: false,
+        entries: vec![],
+    };
+    let message = PeerMessage {
+        previous_chain: Some(start.chain),
+        entries: vec![bytes.into()],
+        ..PeerMessage::bare(Message::AppendEntries(header))
+    };
+    replica.handle(NOW, Event::Peer { from: node(2), message });
+    assert_eq!(replica.tip(), start);
+    let actions = replica.take_actions();
+    let error = BadEntries::Entry(EntryError::Checksum { id: entry.id() });
+    assert_eq!(actions, [Action::BadEntries { from: node(2), error }]);
+}
