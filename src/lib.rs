@@ -125,6 +125,7 @@ pub mod net;
 #[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod node;
+mod outcome;
 #[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod raft;

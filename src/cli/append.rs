@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Append, Connection};
 use super::connection;
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::gather::{Batch, Gatherer, too_long, too_much};
 use super::output::{Closed, Printer, complain};
 use super::quote::command_line;
@@ -26,6 +26,7 @@ use super::rows::AppendRow;
 use super::runtime::Signals;
 use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::remedy;
 
 /// Records up to these are repeated as arguments; more of them are put into a file.
@@ -53,7 +54,7 @@ enum Source {
 pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings, Failure> {
     let token = args.token.map(|word| word.parse::<Token>()).transpose().map_err(|error| {
         let hint = "the token stands behind --as in the last line of the append that failed";
-        Failure::new(Code::Usage, error, hint)
+        Failure::new(Outcome::Usage, error, hint)
     })?;
     let source = match (args.file, args.records) {
         (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
@@ -79,13 +80,13 @@ fn standard_input(records: &[OsString]) -> Result<Source, Failure> {
     }
     let sentence = "`-` stands for standard input, and goes with no other record";
     let hint = "a record that is a dash stands behind `--`, as in: append -- - x";
-    Err(Failure::new(Code::Usage, sentence, hint))
+    Err(Failure::new(Outcome::Usage, sentence, hint))
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|error| {
         let sentence = format!("{} cannot be read: {error}", path.display());
-        Failure::new(Code::Failed, sentence, remedy::of(&error, "is the path right?"))
+        Failure::new(Outcome::Failed, sentence, remedy::of(&error, "is the path right?"))
     })
 }
 
@@ -147,8 +148,8 @@ fn give_up_at_signal(client: &Client) -> Result<CancellationToken, Failure> {
         signals.next().await;
         let sentence = "interrupted again: the records may be in the log, or may still get there";
         let hint = "read the end of the log to see which of them are in it";
-        complain(&Failure::new(Code::Unknown, sentence, hint));
-        process::exit(Code::Unknown as i32);
+        complain(&Failure::new(Outcome::Unknown, sentence, hint));
+        process::exit(Outcome::Unknown.exit_code().into());
     });
     Ok(interrupted)
 }
@@ -180,7 +181,7 @@ impl Unheard<'_> {
         let Some(Closed::Error(error)) = self.closed else { return Ok(()) };
         let sentence = format!("the output cannot be written: {error}; {word}");
         let hint = "do not append them again: the records are in the log, only the output is lost";
-        Err(Failure::new(Code::Failed, sentence, hint).into())
+        Err(Failure::new(Outcome::Failed, sentence, hint).into())
     }
 }
 
@@ -193,7 +194,7 @@ async fn all_lines(
         batch = gatherer.all() => Ok(batch?.records),
         () = interrupted.cancelled() => {
             let sentence = "interrupted before it was sent: what the append came to is still unknown";
-            Err(Failure::new(Code::Unknown, sentence, "the same command settles it"))
+            Err(Failure::new(Outcome::Unknown, sentence, "the same command settles it"))
         }
     }
 }
@@ -290,7 +291,7 @@ impl Pipeline<'_> {
             Ok(()) => printer.end(&all_acknowledged(count)),
             Err(mut failure) => {
                 if count == 0 && self.interrupted.is_cancelled() {
-                    failure.code = Code::NoLeader;
+                    failure.outcome = Outcome::NoLeader;
                 }
                 failure.sentence = format!("{}; {}", failure.sentence, acknowledged(count));
                 Err(failure.into())
@@ -351,7 +352,7 @@ async fn send_lines(
 /// A signal ended the sending.
 fn interruption() -> Failure {
     let hint = "append the lines after those";
-    Failure::new(Code::Failed, "interrupted before the end of the input", hint)
+    Failure::new(Outcome::Failed, "interrupted before the end of the input", hint)
 }
 
 fn all_acknowledged(count: u64) -> String {

@@ -23,10 +23,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::args::Shared;
-use super::failure::{Code, Failure};
+use super::failure::Failure;
 use super::parent::{self, Word};
 use super::quote::{command_line, program};
 use crate::config::{DATA_FOLDER, REGISTRY_FOLDER};
+use crate::outcome::Outcome;
 use crate::remedy;
 use crate::types::NodeId;
 
@@ -289,5 +290,5 @@ async fn pass_lines(part: Part, lines: ChildStderr, events: mpsc::Sender<Event>)
 
 fn cannot_start(part: Part, error: &io::Error) -> Failure {
     let sentence = format!("{part} could not be started: {error}");
-    Failure::new(Code::Failed, sentence, remedy::of_spawn(error))
+    Failure::new(Outcome::Failed, sentence, remedy::of_spawn(error))
 }

@@ -3,7 +3,7 @@
 use super::append;
 use super::args::{Client as Arguments, ClientVerb, Read, Tail};
 use super::connection::{Target, target};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::output::{Printer, talk};
 use super::rows::{CrashRow, NodeRow, RecordRow, RegistryRow, StatusRow};
 use super::runtime;
@@ -11,6 +11,7 @@ use crate::client::{
     Client, Consistency, CrashError, Crashed, NodeStatus, ReadFrom, ReadOptions, Settings, Status,
     Step,
 };
+use crate::outcome::Outcome;
 use crate::types::Offset;
 
 /// The certificate that commands show.
@@ -23,7 +24,7 @@ pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {
     let Some(verb) = args.verb else {
         let verbs = "append, read, tail, status, crash-leader";
         let hint = format!("one of {verbs}; `annal client --help` says more");
-        return Err(Failure::new(Code::Usage, "`annal client` needs a command", hint).into());
+        return Err(Failure::new(Outcome::Usage, "`annal client` needs a command", hint).into());
     };
     // What is wrong with the words is said before anybody is asked for the cluster.
     let verb = match verb {
@@ -96,7 +97,7 @@ fn check_node(options: &ReadOptions, target: &Target) -> Result<(), Failure> {
     }
     let names: Vec<_> = target.nodes.iter().map(|(known, _)| known.to_string()).collect();
     let sentence = format!("the cluster has no node {node}");
-    Err(Failure::new(Code::Usage, sentence, format!("its nodes are {}", names.join(", "))))
+    Err(Failure::new(Outcome::Usage, sentence, format!("its nodes are {}", names.join(", "))))
 }
 
 fn tail_options(args: &Tail) -> ReadOptions {

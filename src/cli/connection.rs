@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Connection;
-use super::failure::{Code, Failure};
+use super::failure::Failure;
 use crate::address::Address;
 use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::types::{ClusterId, NodeId};
 
 /// Where a cluster is, and who asks.
@@ -35,7 +36,7 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         } else {
             error.hint()
         };
-        Failure::new(Code::Failed, &error, hint)
+        Failure::new(Outcome::Failed, &error, hint)
     })?;
     let nodes = match args.nodes.as_slice() {
         [] => cluster.nodes.iter().map(|(node, at)| (*node, at.clone())).collect(),
@@ -101,7 +102,7 @@ fn address(flag: &str, text: &str) -> Result<Address, Failure> {
 }
 
 fn usage(sentence: impl ToString, hint: &str) -> Failure {
-    Failure::new(Code::Usage, sentence, hint)
+    Failure::new(Outcome::Usage, sentence, hint)
 }
 
 /// Whether a cluster is named, and not only where one usually is.
@@ -152,9 +153,9 @@ mod tests {
         let given = ["nobody.invalid:7102", "n1=n1.invalid:7101"];
         assert_eq!(names(&given).unwrap(), ["n1=n1.invalid:7101", "n2=nobody.invalid:7102"]);
         for bad in ["nowhere", "x=127.0.0.1:1", "127.0.0.1"] {
-            assert_eq!(names(&[bad]).unwrap_err().code, Code::Usage, "{bad}");
+            assert_eq!(names(&[bad]).unwrap_err().outcome, Outcome::Usage, "{bad}");
         }
         let four = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"];
-        assert_eq!(names(&four).unwrap_err().code, Code::Usage);
+        assert_eq!(names(&four).unwrap_err().outcome, Outcome::Usage);
     }
 }

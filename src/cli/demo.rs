@@ -14,7 +14,7 @@ use super::args;
 use super::children::{Event, Part};
 use super::client;
 use super::connection::{self, Target};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::local::{LocalCluster, POLL, Place, STEP_TIMEOUT, failed};
 use super::output::Printer;
 use super::parent::Word;
@@ -25,6 +25,7 @@ use super::runtime::{self, Signals};
 use crate::client::{AppendError, Appended, Client, Crashed, Leading, ReadOptions};
 use crate::limits;
 use crate::node::init::InitOptions;
+use crate::outcome::Outcome;
 use crate::store::{self, Inspection};
 use crate::types::{Index, NodeId, Offset};
 
@@ -51,7 +52,7 @@ pub(super) fn run(args: &args::Demo, printer: &mut Printer) -> Result<(), End> {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(Code::Failed, "the demo was interrupted", "nothing of it stays behind")
+    Failure::new(Outcome::Failed, "the demo was interrupted", "nothing of it stays behind")
 }
 
 /// An acknowledged record.
@@ -218,10 +219,10 @@ impl<'a> Demo<'a> {
         let inspect = |node: NodeId, at| -> Result<Inspection, Failure> {
             let data = Part::Node(node).data(self.cluster.directory());
             let found = store::inspect(&data, at)
-                .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+                .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
             match found.damage.first() {
                 None => Ok(found),
-                Some(damage) => Err(Failure::new(Code::Damage, damage, "keep the folder")),
+                Some(damage) => Err(Failure::new(Outcome::Damage, damage, "keep the folder")),
             }
         };
         let nodes: Vec<NodeId> = cluster.nodes.iter().map(|(node, _)| *node).collect();

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use super::args::{Arguments, Command, Node, Registry, Shared};
-use super::failure::{Code, End};
+use super::failure::End;
 use super::logs::{self, LogSettings};
 use super::output::{Printer, complain, print_usage};
 use super::{bench, client, demo, init, node, parent, registry, sim, up};
 use crate::node::privacy::keep_private;
+use crate::outcome::Outcome;
 
 /// Runs the command that the process was started with. Returns its exit code.
 pub fn main() -> ExitCode {
@@ -15,7 +16,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(usage) => {
-            let code = if usage.use_stderr() { Code::Usage as u8 } else { 0 };
+            let code = if usage.use_stderr() { Outcome::Usage.exit_code() } else { 0 };
             return ended(print_usage(&usage).map_err(End::from), code);
         }
     };
@@ -29,7 +30,7 @@ fn ended(result: Result<(), End>, code: u8) -> ExitCode {
         Err(End::Failed(failure)) => {
             complain(&failure);
             parent::tell(&failure.word());
-            ExitCode::from(failure.code as u8)
+            ExitCode::from(failure.outcome.exit_code())
         }
     }
 }

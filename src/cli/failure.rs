@@ -2,51 +2,17 @@
 
 use super::output::Closed;
 use super::parent::Word;
-use crate::client::Outcome;
 use crate::config::ConfigError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
+use crate::outcome::Outcome;
 use crate::remedy;
-
-/// What a command's end means, to scripts. The numbers never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    /// Failed.
-    Failed = 1,
-    /// Not a command.
-    Usage = 2,
-    /// No leader or no quorum: certainly not in the log.
-    NoLeader = 3,
-    /// A condition that was asked for does not hold.
-    Condition = 4,
-    /// A leader took it, and no answer came.
-    Unknown = 5,
-    /// Damage was found.
-    Damage = 6,
-    /// A wait without effect on the log ran out.
-    TimedOut = 124,
-}
-
-impl Code {
-    /// The code with this number, as a lower floor chose it.
-    pub(super) fn of(number: u8) -> Self {
-        match number {
-            2 => Self::Usage,
-            3 => Self::NoLeader,
-            4 => Self::Condition,
-            5 => Self::Unknown,
-            6 => Self::Damage,
-            124 => Self::TimedOut,
-            _ => Self::Failed,
-        }
-    }
-}
 
 /// Why a command ends with anything but 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// The exit code.
-    pub(super) code: Code,
+    /// What it came to, which the exit code says.
+    pub(super) outcome: Outcome,
     /// What is wrong, in one sentence.
     pub(super) sentence: String,
     /// What to do about it.
@@ -58,21 +24,21 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A failure with the code of a client's outcome. There is always something to do about it.
+    /// A failure of a client's operation. There is always something to do about it.
     #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
     pub(super) fn of(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
         let hint = match hint.to_string() {
             hint if hint.is_empty() => "`annal client status` shows how the cluster is".to_owned(),
             hint => hint,
         };
-        Self::new(Code::of(outcome.exit_code()), sentence, hint)
+        Self::new(outcome, sentence, hint)
     }
 
     /// A failure without commands.
     #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
-    pub(super) fn new(code: Code, sentence: impl ToString, hint: impl ToString) -> Self {
+    pub(super) fn new(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
         let (sentence, hint) = (sentence.to_string(), hint.to_string());
-        Self { code, sentence, hint, commands: Vec::new(), is_occupied: false }
+        Self { outcome, sentence, hint, commands: Vec::new(), is_occupied: false }
     }
 }
 
@@ -109,7 +75,7 @@ impl From<Closed> for End {
         match closed {
             Closed::Quietly => Self::Unheard,
             Closed::Error(error) => Self::Failed(Failure::new(
-                Code::Failed,
+                Outcome::Failed,
                 format!("the output cannot be written: {error}"),
                 remedy::of(&error, "is there space where it goes?"),
             )),
@@ -119,19 +85,19 @@ impl From<Closed> for End {
 
 impl From<InitError> for Failure {
     fn from(error: InitError) -> Self {
-        Self::new(Code::Failed, &error, error.hint())
+        Self::new(Outcome::Failed, &error, error.hint())
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Code::Failed, &error, error.hint())
+        Self::new(Outcome::Failed, &error, error.hint())
     }
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::new(Code::of(error.exit_code()), &error, error.hint())
+        Self::new(error.outcome(), &error, error.hint())
     }
 }
 

@@ -12,8 +12,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::{Code, Failure};
+use super::failure::Failure;
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::remedy;
 
 /// Bytes read at a time.
@@ -48,7 +49,7 @@ impl From<GatherError> for Failure {
     fn from(error: GatherError) -> Self {
         match error {
             GatherError::Read(error) => Self::new(
-                Code::Failed,
+                Outcome::Failed,
                 format!("the input cannot be read: {error}"),
                 remedy::of(&error, "is it a file or a pipe that this user may read?"),
             ),
@@ -62,7 +63,7 @@ impl From<GatherError> for Failure {
 pub(super) fn too_long(what: &str) -> Failure {
     let limit = limits::RECORD_BYTES_MAX;
     Failure::new(
-        Code::Failed,
+        Outcome::Failed,
         format!("{what} is longer than a record may be ({limit} bytes), and was not sent"),
         "cut it into several records",
     )
@@ -72,7 +73,7 @@ pub(super) fn too_long(what: &str) -> Failure {
 pub(super) fn too_much() -> Failure {
     let (bytes, records) = (limits::REQUEST_BYTES_MAX, limits::REQUEST_RECORDS_MAX);
     Failure::new(
-        Code::Failed,
+        Outcome::Failed,
         format!("one request holds at most {records} records and {bytes} bytes; nothing was sent"),
         "`append -` and `append --file` cut their input into as many requests as it takes",
     )

@@ -20,7 +20,7 @@ use super::children::{Children, Event, Part, ending};
 use super::client;
 use super::connection;
 use super::escape::escaped;
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::logs::SERVER_FILTER;
 use super::output::talk;
 use super::up::at_free;
@@ -29,6 +29,7 @@ use crate::client::{Client, Leading};
 use crate::config::{CERTS_FOLDER, CLUSTER_FILE, DATA_FOLDER, REGISTRY_FOLDER};
 use crate::limits;
 use crate::node::init::{InitError, InitOptions, init};
+use crate::outcome::Outcome;
 use crate::remedy;
 use crate::types::NodeId;
 
@@ -115,7 +116,7 @@ fn occupied(command: &str, path: &Path) -> Failure {
     let path = path.display();
     let sentence = format!("{path} is already there, and `annal {command}` touches nothing");
     let hint = "choose an empty --dir, or none: a fresh one is then made and removed";
-    Failure::new(Code::Failed, sentence, hint)
+    Failure::new(Outcome::Failed, sentence, hint)
 }
 
 /// Something in a folder that is not hidden, as `.gitignore` is. A folder that cannot be read is
@@ -139,7 +140,7 @@ pub(super) fn random<const COUNT: usize>() -> Result<[u8; COUNT], Failure> {
     let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes).map_err(|error| {
         let sentence = format!("this system gives out no random numbers: {error}");
-        Failure::new(Code::Failed, sentence, "try again in a moment")
+        Failure::new(Outcome::Failed, sentence, "try again in a moment")
     })?;
     Ok(bytes)
 }
@@ -346,14 +347,14 @@ impl LocalCluster {
 
 /// A step did not come to its end.
 pub(super) fn failed(sentence: String) -> Failure {
-    Failure::new(Code::Failed, sentence, "the lines above are the last that each part said")
+    Failure::new(Outcome::Failed, sentence, "the lines above are the last that each part said")
 }
 
 /// Addresses on this machine that nobody uses just now.
 fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
     let failed = |error: io::Error| {
         let sentence = format!("no free ports could be found: {error}");
-        Failure::new(Code::Failed, sentence, remedy::of(&error, "choose some with --base-port"))
+        Failure::new(Outcome::Failed, sentence, remedy::of(&error, "choose some with --base-port"))
     };
     // All are held until all are found, so that they differ.
     let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));

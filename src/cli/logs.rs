@@ -19,7 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::args::LogFormat;
 use super::escape::escaped;
-use super::failure::{Code, Failure};
+use super::failure::Failure;
+use crate::outcome::Outcome;
 
 /// Which lines a node or registry shows, unless asked otherwise. What sled finds wrong, the store
 /// says in words of its own.
@@ -74,7 +75,7 @@ fn filter(asked: &str, default: &str) -> Result<EnvFilter, Failure> {
     let complain = |error: &dyn fmt::Display| {
         let hint = "a filter is a level (error, warn, info, debug, trace, off), or parts like \
                     annal::raft=debug, with commas between";
-        Failure::new(Code::Usage, format!("'{asked}' is not a log filter: {error}"), hint)
+        Failure::new(Outcome::Usage, format!("'{asked}' is not a log filter: {error}"), hint)
     };
     // The library takes a word that it does not know for a part of the program, of which there is
     // nothing to show: everything would be silent.
@@ -324,7 +325,7 @@ mod tests {
             filter(good, SERVER_FILTER).unwrap();
         }
         for bad in ["verbose", "info,loud", "annal=loud", "=debug", "raft"] {
-            assert_eq!(filter(bad, SERVER_FILTER).unwrap_err().code, Code::Usage, "{bad}");
+            assert_eq!(filter(bad, SERVER_FILTER).unwrap_err().outcome, Outcome::Usage, "{bad}");
         }
     }
 

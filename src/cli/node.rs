@@ -1,7 +1,7 @@
 //! `annal node start`, `annal node inspect` and `annal node set-term`.
 
 use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::parent::Word;
@@ -13,6 +13,7 @@ use crate::node::init::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
+use crate::outcome::Outcome;
 use crate::store::{self, SetTermError, StoreError};
 use crate::types::{Index, Term};
 
@@ -47,7 +48,7 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
     let settings = Settings { data, config, credentials, on_recovered };
     runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {
-            let code = Code::of(error.exit_code());
+            let code = error.outcome();
             let failure = Failure::new(code, &error, some_hint(error.hint()));
             failure.occupied(error.is_occupied()).into()
         })
@@ -63,7 +64,7 @@ fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
     let config = &prepared.config;
     let name = config.node.to_string();
     let credentials = Credentials::load(&prepared.certs, &name)
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
     let expected = CertificateIdentity {
         cluster: config.cluster,
         role: CertificateRole::Node,
@@ -75,7 +76,7 @@ fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
     let file = prepared.certs.join(format!("{name}.crt"));
     let found = credentials.identity();
     let sentence = format!("{} is the certificate of {found}, not of {expected}", file.display());
-    Err(Failure::new(Code::Failed, sentence, "put back the certificate that `annal init` made"))
+    Err(Failure::new(Outcome::Failed, sentence, "put back the certificate that `annal init` made"))
 }
 
 /// Looks into a stopped node's folder.
@@ -86,7 +87,7 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
     if is_damaged {
         let sentence = "the folder is damaged, and was left as it is";
         let hint = "keep it; the other nodes carry on without this one";
-        return Err(Failure::new(Code::Damage, sentence, hint).into());
+        return Err(Failure::new(Outcome::Damage, sentence, hint).into());
     }
     Ok(())
 }
@@ -101,7 +102,7 @@ fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
         let sentence =
             format!("entry {at} is not there: the log has {} to {last}", found.first_index);
         let hint = "without --at all of it is verified";
-        return Err(Failure::new(Code::Failed, sentence, hint));
+        return Err(Failure::new(Outcome::Failed, sentence, hint));
     }
     Ok(InspectRow {
         node: found.identity.node,
@@ -124,9 +125,9 @@ fn no_inspection(args: &NodeInspect, error: &StoreError) -> Failure {
     let was_node = is_there(NODE_FILE) && !is_there(NEW_FILE);
     if is_missing && !was_node {
         let hint = "--data names the folder of a node that was started before, as ./data/n1";
-        return Failure::new(Code::Failed, error, hint);
+        return Failure::new(Outcome::Failed, error, hint);
     }
-    let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+    let code = if error.is_damage() { Outcome::Damage } else { Outcome::Failed };
     Failure::new(code, error, error.hint())
 }
 
@@ -138,13 +139,13 @@ pub(super) fn set_term(args: &NodeSetTerm, printer: &mut Printer) -> Result<(), 
         store::open(&args.data, identity, store::Options::default(), lock)
     };
     let failed = |error: &StoreError| {
-        let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+        let code = if error.is_damage() { Outcome::Damage } else { Outcome::Failed };
         Failure::new(code, error, error.hint())
     };
     let (store, _) = opened().map_err(|error| failed(&error))?;
     let (before, now) = store.set_term(args.term.map(Term::new)).map_err(|error| match error {
         SetTermError::Store(error) => failed(&error),
-        error => Failure::new(Code::Failed, error, "see `annal node set-term --help`"),
+        error => Failure::new(Outcome::Failed, error, "see `annal node set-term --help`"),
     })?;
     printer.print_now(&SetTermRow { before, now })?;
     Ok(())

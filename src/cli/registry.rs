@@ -5,7 +5,7 @@ use tokio::task;
 use super::args::{Connection, RegistryForget, RegistryStart, Shared};
 use super::client::{ADMIN, CLIENT};
 use super::connection::{Target, target};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::rows::{ForgottenRow, TermRow};
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::net::{self, CertificateRole, Credentials, Endpoint, Protocol};
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedRegistry, prepare_registry};
+use crate::outcome::Outcome;
 use crate::registry::{self, LookupError, Server, ServerError};
 use crate::store;
 use crate::types::Term;
@@ -47,22 +48,23 @@ pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
 /// The registry's certificate, which has to be a registry's.
 fn credentials(prepared: &PreparedRegistry) -> Result<Credentials, Failure> {
     let credentials = Credentials::load(&prepared.certs, REGISTRY_FOLDER)
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
     let found = credentials.identity();
     if found.role == CertificateRole::Registry {
         return Ok(credentials);
     }
     let file = prepared.certs.join("registry.crt");
     let sentence = format!("{} is the certificate of {found}, not of a registry", file.display());
-    Err(Failure::new(Code::Failed, sentence, "put back the certificate that `annal init` made"))
+    Err(Failure::new(Outcome::Failed, sentence, "put back the certificate that `annal init` made"))
 }
 
 /// Serves until a signal.
 async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result<(), End> {
-    let endpoint =
-        net::listen(&prepared.config.listen, credentials, &[Protocol::Registry]).await.map_err(
-            |error| Failure::new(Code::Failed, &error, error.hint()).occupied(error.is_occupied()),
-        )?;
+    let endpoint = net::listen(&prepared.config.listen, credentials, &[Protocol::Registry])
+        .await
+        .map_err(|error| {
+        Failure::new(Outcome::Failed, &error, error.hint()).occupied(error.is_occupied())
+    })?;
     let (data, opening) = (prepared.data.clone(), endpoint.clone());
     runtime::until_signal(|stop| async move {
         // Beside this thread, which hears the signals meanwhile.
@@ -86,7 +88,7 @@ async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result
 }
 
 fn failed(error: &ServerError) -> Failure {
-    let code = if error.is_damage() { Code::Damage } else { Code::Failed };
+    let code = if error.is_damage() { Outcome::Damage } else { Outcome::Failed };
     Failure::new(code, error, error.hint()).occupied(error.is_occupied())
 }
 
@@ -101,7 +103,7 @@ pub(super) fn leader(args: &Connection, printer: &mut Printer) -> Result<(), End
     })?;
     let last = last.ok_or_else(|| {
         let sentence = "the registry knows no leader of this cluster yet";
-        Failure::new(Code::Failed, sentence, "`annal client status` asks the nodes")
+        Failure::new(Outcome::Failed, sentence, "`annal client status` asks the nodes")
     })?;
     Ok(printer.print_now(&row(last))?)
 }
@@ -144,12 +146,12 @@ fn reach(target: &Target) -> Result<(Endpoint, &Address), Failure> {
 fn reach_as<'a>(target: &'a Target, name: &str) -> Result<(Endpoint, &'a Address), Failure> {
     let address = target.registry.as_ref().ok_or_else(|| {
         let hint = "`annal client status` asks the nodes; --registry says where one is";
-        Failure::new(Code::Failed, "this cluster has no registry", hint)
+        Failure::new(Outcome::Failed, "this cluster has no registry", hint)
     })?;
     let credentials = Credentials::load(&target.certs, name)
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
     let endpoint = Endpoint::client(&credentials)
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
     Ok((endpoint, address))
 }
 
@@ -168,5 +170,5 @@ fn unanswered(error: &LookupError) -> Failure {
         "" => "registry and program may be of different versions",
         hint => hint,
     };
-    Failure::new(Code::Failed, error, hint)
+    Failure::new(Outcome::Failed, error, hint)
 }

@@ -14,9 +14,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::output::complain;
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::remedy;
 
 /// How long an ended command's tasks may take to notice.
@@ -110,9 +111,9 @@ where
         () = signals.next() => "it was ended at once",
     };
     let hint = "nothing acknowledged is lost: the next start recovers it";
-    complain(&Failure::new(Code::Failed, sentence, hint));
+    complain(&Failure::new(Outcome::Failed, sentence, hint));
     // Whatever hangs there must not be waited for, as its end would be.
-    process::exit(Code::Failed as i32)
+    process::exit(Outcome::Failed.exit_code().into())
 }
 
 /// The signals that ask a process to stop.
@@ -130,7 +131,7 @@ impl Signals {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 let sentence = format!("signals cannot be listened to: {error}");
-                Failure::new(Code::Failed, sentence, remedy::of(&error, "try again in a moment"))
+                Failure::new(Outcome::Failed, sentence, remedy::of(&error, "try again in a moment"))
             })
         };
         Ok(Self {
@@ -165,5 +166,5 @@ impl Signals {
 
 pub(super) fn no_runtime(error: &io::Error) -> Failure {
     let sentence = format!("this process cannot begin to work: {error}");
-    Failure::new(Code::Failed, sentence, remedy::of_spawn(error))
+    Failure::new(Outcome::Failed, sentence, remedy::of_spawn(error))
 }

@@ -9,11 +9,12 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::args;
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::output::{Printer, Row, talk};
 use super::progress;
 use crate::marks::MARKS;
 use crate::mutants::{Mutant, UnknownMutant};
+use crate::outcome::Outcome;
 use crate::sim::{self, Counts, Plan, Report, Shrunk, Time};
 
 /// Runs the seeds and says what they came to.
@@ -23,7 +24,7 @@ pub(super) fn run(args: &args::Sim, printer: &mut Printer) -> Result<(), End> {
     let jobs = jobs.clamp(1, usize::try_from(args.seeds).unwrap_or(usize::MAX));
     let end = args.seed.checked_add(args.seeds).ok_or_else(|| {
         let sentence = "there are no seeds beyond 18446744073709551615";
-        Failure::new(Code::Usage, sentence, "choose a lower --seed or fewer --seeds")
+        Failure::new(Outcome::Usage, sentence, "choose a lower --seed or fewer --seeds")
     })?;
     let progress = Progress::new(args.seeds);
     let is_alone = args.seeds == 1;
@@ -49,11 +50,11 @@ fn chosen_mutant(bug: Option<&str>) -> Result<Option<Mutant>, Failure> {
     let Some(bug) = bug.filter(|bug| *bug != "0") else { return Ok(None) };
     if !cfg!(feature = "mutants") {
         let hint = "build it with `cargo build --release --features mutants`";
-        return Err(Failure::new(Code::Usage, "this build has no known bugs to run with", hint));
+        return Err(Failure::new(Outcome::Usage, "this build has no known bugs to run with", hint));
     }
     bug.parse().map(Some).map_err(|error: UnknownMutant| {
         let known: Vec<String> = Mutant::ALL.iter().map(Mutant::to_string).collect();
-        Failure::new(Code::Usage, error.to_string(), format!("these are: {}", known.join(", ")))
+        Failure::new(Outcome::Usage, error.to_string(), format!("these are: {}", known.join(", ")))
     })
 }
 
@@ -149,7 +150,7 @@ fn explain(mut plan: Plan, report: Report, mutant: Option<Mutant>, wanted: bool)
     let law = violation.law;
     let sentence = format!("seed {seed} breaks {law}: {}", violation.what);
     let hint = "this is a bug of annal: please report it, with these commands";
-    let mut failure = Failure::new(Code::Failed, sentence, hint);
+    let mut failure = Failure::new(Outcome::Failed, sentence, hint);
     failure.commands = vec![format!("annal sim --seed {seed}{with}")];
     if !wanted {
         return failure;

@@ -14,7 +14,7 @@ use super::children::{Children, Event, Part, ending};
 use super::client;
 use super::connection::{self, Target};
 use super::escape::{escaped, escaped_json};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::init::parts;
 use super::output::{Closed, Paint, Printer, colour, talk};
 use super::parent::Word;
@@ -27,6 +27,7 @@ use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
 use crate::node::init::{InitOptions, init_if_empty};
 use crate::node::ports;
+use crate::outcome::Outcome;
 
 /// The pause before a crashed part is restarted, the first time and at most.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -86,7 +87,7 @@ pub(super) fn at_free(options: InitOptions) -> Result<InitOptions, Failure> {
     let Some(address) = ports::taken(&options) else { return Ok(options) };
     let sentence = format!("{address} {IN_USE}; nothing was written");
     let hint = "choose another --base-port, or none: free ones are then found";
-    Err(Failure::new(Code::Failed, sentence, hint))
+    Err(Failure::new(Outcome::Failed, sentence, hint))
 }
 
 /// A cluster that is there keeps its ports: whoever asks for others is told, before it is started.
@@ -100,7 +101,7 @@ fn check_ports(asked: u16, cluster: &ClusterConfig) -> Result<(), Failure> {
     let ports: Vec<_> = found.map(|(_, address)| address.port().to_string()).collect();
     let sentence = format!("the cluster that is there has the ports {}", ports.join(", "));
     let hint = "without --base-port it is started as it is; --dir makes another elsewhere";
-    Err(Failure::new(Code::Usage, sentence, hint))
+    Err(Failure::new(Outcome::Usage, sentence, hint))
 }
 
 struct Up<'a> {
@@ -248,7 +249,7 @@ impl<'a> Up<'a> {
         }
         if self.children.running().is_empty() && self.due.is_empty() {
             let sentence = "every part of the cluster has ended";
-            return Err(Failure::new(Code::Failed, sentence, LINES_HINT));
+            return Err(Failure::new(Outcome::Failed, sentence, LINES_HINT));
         }
         Ok(())
     }
@@ -263,7 +264,7 @@ impl<'a> Up<'a> {
         };
         if is_occupied {
             let sentence = format!("{part} could not be started: {reason}");
-            return Err(Failure::new(Code::Failed, sentence, hint));
+            return Err(Failure::new(Outcome::Failed, sentence, hint));
         }
         let (count, majority) = (self.cluster.nodes.len(), self.cluster.nodes.len() / 2 + 1);
         let running = self.children.running();
@@ -277,7 +278,7 @@ impl<'a> Up<'a> {
             "the cluster cannot come up with {left} of {count} node(s), it takes {majority}; \
              {part}: {reason}"
         );
-        Err(Failure::new(code.map_or(Code::Failed, Code::of), sentence, hint))
+        Err(Failure::new(code.map_or(Outcome::Failed, Outcome::of_exit_code), sentence, hint))
     }
 
     fn restart_due(&mut self) -> Result<(), Failure> {
@@ -354,7 +355,7 @@ impl<'a> Up<'a> {
         let names: Vec<_> = late.iter().map(ToString::to_string).collect();
         let sentence = format!("{} had to be killed", names.join(", "));
         let hint = "nothing acknowledged is lost: the next start recovers it";
-        Err(Failure::new(Code::Failed, sentence, hint).into())
+        Err(Failure::new(Outcome::Failed, sentence, hint).into())
     }
 
     /// Shows a line of a child's log. One in JSON says itself whose it is.
@@ -401,7 +402,7 @@ async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
         if Instant::now() >= deadline {
             let sentence = format!("{part} cannot be started: {address} {IN_USE}");
             let hint = "if this cluster is running already, `annal client status` shows it";
-            return Err(Failure::new(Code::Failed, sentence, hint));
+            return Err(Failure::new(Outcome::Failed, sentence, hint));
         }
         sleep(READY_POLL).await;
     }

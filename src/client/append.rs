@@ -5,11 +5,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::leader::Unavailable;
-use super::outcome::Outcome;
 use super::token::Token;
 use crate::limits::{
     CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
+use crate::outcome::Outcome;
 use crate::wire::api::Appended;
 
 /// An append was not acknowledged.

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
-use super::outcome::Outcome;
 use super::route::Leading;
 use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CRASH_ASK_EVERY, CRASH_SILENCE, NODES_MAX,
 };
+use crate::outcome::Outcome;
 use crate::types::{Incarnation, NodeId, Term};
 use crate::wire::api::{CrashReply, Request, Role, Welcome};
 

@@ -13,7 +13,6 @@ use super::connections::Connections;
 use super::conversation;
 use super::crash::{self, CrashError, Crashed};
 use super::leader::{self, Shared};
-use super::outcome::Outcome;
 use super::read::{ReadOptions, Reader};
 use super::status::{self, Status};
 use super::token::Token;
@@ -22,6 +21,7 @@ use crate::config::{CERTS_FOLDER, ClusterConfig, ConfigError};
 use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
+use crate::outcome::Outcome;
 use crate::types::{ClientId, ClusterId, NodeId, Seq};
 use crate::wire::api::Appended;
 

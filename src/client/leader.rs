@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Jitter;
 use super::connections::{AskError, Connections, lock};
 use super::moment::Moment;
-use super::outcome::Outcome;
 use super::questions::{Questions, Word};
 use super::route::Leading;
 use super::search::{Beliefs, Search, Verdict, Wanted, Way};
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
 use crate::net::Problem;
+use crate::outcome::Outcome;
 use crate::types::{ByteCount, DiskFull, Index, NodeId};
 use crate::wire::api::Welcome;
 

@@ -42,7 +42,6 @@ mod fake;
 mod handle;
 mod leader;
 pub mod moment;
-mod outcome;
 pub mod pilot;
 #[cfg(test)]
 mod pilot_cases;
@@ -59,12 +58,12 @@ mod status;
 mod tests;
 mod token;
 
+pub use crate::outcome::Outcome;
 pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
 pub use leader::Unavailable;
-pub use outcome::Outcome;
 pub use read::{Consistency, ReadError, ReadOptions, Reader, Record, Step};
 pub use route::Leading;
 pub use status::{NodeStatus, RegistryStatus, Status};

@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connections::{AskError, Opened};
 use super::leader::{self, Shared, Unavailable};
-use super::outcome::Outcome;
 use super::questions::{Questions, Word};
 use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
 use crate::net::{FrameReceiver, FrameSender, Stream};
+use crate::outcome::Outcome;
 use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
 use crate::wire::api::{Onward, ReadFrom, Records, Request};

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::connections::AskError;
 use super::leader::{Shared, Unavailable};
-use super::outcome::Outcome;
 use super::route::Leading;
 use crate::address::Address;
 use crate::limits::STATUS_TIMEOUT;
+use crate::outcome::Outcome;
 use crate::types::{ClusterId, NodeId};
 use crate::wire::api::{Role, Welcome};
 use crate::wire::registry::Announcement;

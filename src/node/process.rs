@@ -24,6 +24,7 @@ use crate::net::{
     self, BindError, Credentials, Endpoint, Expelled, Inbound, LocalNode, Peers, Protocol,
     SharedMemory,
 };
+use crate::outcome::Outcome;
 use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
 use crate::replica::{self, Account, Contradiction, RecoverError, Replica};
@@ -128,15 +129,15 @@ impl RunError {
         }
     }
 
-    /// The exit code: 6 for damage, else 1.
-    pub fn exit_code(&self) -> u8 {
+    /// What a process that ends with it came to.
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Store(error) if error.is_damage() => 6,
+            Self::Store(error) if error.is_damage() => Outcome::Damage,
             Self::Recover { .. }
             | Self::Expelled { .. }
             | Self::Contradicted { .. }
-            | Self::RefusedBefore { .. } => 6,
-            Self::Bind(_) | Self::Store(_) | Self::NewFile { .. } => 1,
+            | Self::RefusedBefore { .. } => Outcome::Damage,
+            Self::Bind(_) | Self::Store(_) | Self::NewFile { .. } => Outcome::Failed,
         }
     }
 }
@@ -383,7 +384,7 @@ mod tests {
         assert_eq!(refused::earlier(folder.path()), None);
         let loss = Loss::OlderCopy { shown: 1, remembered: 2 };
         let error = finish(End::Expelled(Expelled { by, loss })).unwrap_err();
-        assert_eq!(error.exit_code(), 6);
+        assert_eq!(error.outcome(), Outcome::Damage);
         assert_eq!(refused::earlier(folder.path()), Some(error.to_string()));
     }
 }

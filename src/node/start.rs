@@ -18,6 +18,7 @@ use crate::config::{
     REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
 };
 use crate::limits;
+use crate::outcome::Outcome;
 use crate::remedy;
 use crate::store::{self, StoreError};
 use crate::types::{ClusterId, NodeId};
@@ -160,11 +161,11 @@ impl StartError {
         }
     }
 
-    /// The exit code that it calls for: 6 for damage, else 1.
-    pub fn exit_code(&self) -> u8 {
+    /// What a command that ends with it came to.
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Gone { .. } => 6,
-            _ => 1,
+            Self::Gone { .. } => Outcome::Damage,
+            _ => Outcome::Failed,
         }
     }
 }
@@ -408,7 +409,7 @@ mod tests {
             let data = folder.path().join("data/n1");
             spoil(&data);
             let error = prepare_node(&data, Path::new(".")).unwrap_err();
-            assert_eq!(error.exit_code(), 6, "{error}");
+            assert_eq!(error.outcome(), Outcome::Damage, "{error}");
             let sentence = "n1's data is gone; starting it empty could break what it promised";
             assert_eq!(error.to_string(), sentence);
         }
@@ -428,7 +429,7 @@ mod tests {
             let data = folder.path().join("data/n1");
             spoil(&data);
             let error = prepare_node(&data, Path::new(".")).unwrap_err();
-            assert_eq!(error.exit_code(), 1, "{error}");
+            assert_eq!(error.outcome(), Outcome::Failed, "{error}");
             assert!(error.to_string().contains("symbolic links"), "{error}");
             assert!(!error.hint().is_empty());
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!   7  cli                      4  registry            1  raft
 //!   6  node   sim               3  replica   net       0  types  address  config
-//!   5  client                   2  store     wire         limits  entry  remedy  marks  mutants
+//!   5  client                   2  store     wire         limits  entry  remedy  outcome  marks  mutants
 //! ```
 //!
 //! Modules of one floor do not know each other, those of floor 0 excepted: they are one folder's
@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("address", 0),
     ("config", 0),
     ("remedy", 0),
+    ("outcome", 0),
     ("limits", 0),
     ("bounded", 0),
     ("entry", 0),

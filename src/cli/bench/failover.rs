@@ -19,12 +19,13 @@ use crate::cli::args::BenchFailover;
 use crate::cli::children::{Event, Part};
 use crate::cli::client;
 use crate::cli::connection;
-use crate::cli::failure::{Code, End, Failure};
+use crate::cli::failure::{End, Failure};
 use crate::cli::local::{LocalCluster, STEP_TIMEOUT, failed};
 use crate::cli::output::Printer;
 use crate::cli::progress;
 use crate::client::Client;
 use crate::limits;
+use crate::outcome::Outcome;
 
 /// Requests in flight.
 const IN_FLIGHT: usize = 64;
@@ -88,7 +89,7 @@ async fn kill_leader(
     let first = first.ok().and_then(Result::ok).and_then(|latest| *latest);
     let Some(first) = first else {
         let sentence = format!("nothing was acknowledged after {part} was killed");
-        return Err(Failure::new(Code::NoLeader, sentence, "its log above may say why"));
+        return Err(Failure::new(Outcome::NoLeader, sentence, "its log above may say why"));
     };
     let ended = |event: &Event| matches!(event, Event::Ended { part: of, .. } if *of == part);
     cluster.wait_for(ended).await.ok_or_else(|| failed(format!("{part} did not end")))?;

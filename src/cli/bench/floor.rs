@@ -18,13 +18,14 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::load::{histogram, in_micros};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::Failure;
 use crate::cli::local::Place;
 use crate::cli::runtime::no_runtime;
 use crate::config::CERTS_FOLDER;
 use crate::limits;
 use crate::net::{CertificateRole, Credentials, Endpoint, Expect, Protocol, Stream};
 use crate::node::init::InitOptions;
+use crate::outcome::Outcome;
 use crate::types::NodeId;
 use crate::wire::frame::{Frame, kind};
 
@@ -64,7 +65,7 @@ impl Floors {
             .expect("a panic ends the process")
             .map_err(|error| {
                 let sentence = format!("{} cannot be written: {error}", folder.display());
-                Failure::new(Code::Failed, sentence, "name a folder of the disk in question")
+                Failure::new(Outcome::Failed, sentence, "name a folder of the disk in question")
             })?;
         let trips = round_trips().await?;
         let [sync_p50, sync_p99] = [0.5, 0.99].map(|quantile| syncs.value_at_quantile(quantile));
@@ -153,10 +154,10 @@ async fn echo_times(certs: &Path) -> Result<Histogram<u64>, Failure> {
     let node = NodeId::new(1).expect("not 0");
     let load = |name: &str| {
         Credentials::load(certs, name)
-            .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))
+            .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))
     };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let socket = |error: crate::net::BindError| Failure::new(Code::Failed, &error, error.hint());
+    let socket = |error: crate::net::BindError| Failure::new(Outcome::Failed, &error, error.hint());
     let server = load(&node.to_string())?;
     let (ready, address) = oneshot::channel();
     // A thread with a runtime of its own, as another process would be: to wake it costs something.
@@ -180,8 +181,9 @@ async fn echo_times(certs: &Path) -> Result<Histogram<u64>, Failure> {
     let connection = client
         .connect(address, &expect, Protocol::Client)
         .await
-        .map_err(|error| Failure::new(Code::Failed, &error, error.hint()))?;
-    let silent = |error: crate::net::StreamError| Failure::new(Code::Failed, &error, error.hint());
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
+    let silent =
+        |error: crate::net::StreamError| Failure::new(Outcome::Failed, &error, error.hint());
     let mut stream = connection.open().await.map_err(silent)?;
     let frame = Frame::new(kind::REQUEST, &(), &[Bytes::from_static(&[b'.'; BYTES])]);
     let mut times = Times::new();

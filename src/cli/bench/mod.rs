@@ -26,11 +26,12 @@ use self::load::{Load, Measured};
 use self::rows::{BenchRow, FloorRow};
 use super::args::{self, Bench, BenchKind, BenchLoad};
 use super::connection::{self, Target};
-use super::failure::{Code, End, Failure};
+use super::failure::{End, Failure};
 use super::local::{LocalCluster, Place};
 use super::output::Printer;
 use super::runtime::{self, Signals};
 use crate::limits;
+use crate::outcome::Outcome;
 
 /// Measures what was asked for.
 pub(super) fn run(args: &Bench, printer: &mut Printer) -> Result<(), End> {
@@ -61,7 +62,7 @@ fn with_cluster(
 ) -> Result<(), End> {
     let place = Place::new("bench", None)?;
     let interrupted =
-        Failure::new(Code::Failed, "the bench was interrupted", "nothing of it stays behind");
+        Failure::new(Outcome::Failed, "the bench was interrupted", "nothing of it stays behind");
     runtime::wait(async {
         let mut signals = Signals::new()?;
         let mut cluster = LocalCluster::new(place, count, None);
@@ -78,7 +79,7 @@ fn with_cluster(
 }
 
 fn check(args: &BenchLoad) -> Result<(), Failure> {
-    let usage = |sentence: String, hint: &str| Err(Failure::new(Code::Usage, sentence, hint));
+    let usage = |sentence: String, hint: &str| Err(Failure::new(Outcome::Usage, sentence, hint));
     if !args.here && connection::is_named(&args.connection) {
         let sentence = "--dir, --nodes and --registry name a cluster, and a bench makes its own";
         let hint = "--here measures the one that is named; the records stay in its log";
@@ -137,7 +138,7 @@ async fn measure(
     }
     if measured.acknowledged() == 0 {
         let hint = "`annal client status` says how the nodes are";
-        return Err(Failure::new(Code::NoLeader, "nothing was acknowledged", hint).into());
+        return Err(Failure::new(Outcome::NoLeader, "nothing was acknowledged", hint).into());
     }
     Ok(())
 }

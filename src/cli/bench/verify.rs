@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::load::{Measured, Stream};
 use super::record::{self, Label};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::Failure;
 use crate::client::{Client, Consistency, ReadFrom, ReadOptions};
+use crate::outcome::Outcome;
 use crate::types::Offset;
 
 /// What is known of a stream while the log is read.
@@ -85,7 +86,7 @@ impl Expected<'_> {
 fn lost(sentence: &str) -> Failure {
     let sentence = format!("an acknowledgement was broken: {sentence}");
     Failure::new(
-        Code::Damage,
+        Outcome::Damage,
         sentence,
         "this is a bug of annal: please report it, and keep the data",
     )
