@@ -17,7 +17,7 @@ use super::laws::Platter as _;
 use super::options::Class;
 use super::queue::Event;
 use super::random::{Purpose, Random};
-use super::templates::Template;
+use super::templates::{Rest, Template};
 use super::time::Time;
 use super::world::World;
 use crate::limits;
@@ -50,16 +50,6 @@ const FOR_EVER: usize = usize::MAX;
 
 /// What may become of it.
 const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest::CutOff];
-
-/// The rest of the cluster, while the core recovers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    Dead,
-    Stuck,
-    Deaf,
-    Dumb,
-    CutOff,
-}
 
 impl World {
     /// See the module.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::codec::{CLUSTER, bytes_of, frame_of};
 use super::customer::{Told, Wish};
 use super::history::ReadSeen;
 use super::laws::What;
@@ -9,7 +10,7 @@ use super::model::RecordHash;
 use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
-use super::world::{CLUSTER, World, bytes_of, frame_of};
+use super::world::World;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::Question;
 

@@ -359,7 +359,7 @@ impl Customer {
                 (self.newest, self.owed_since) = (Some(lane), Some(now));
             }
             let frame = outgoing.header.to_frame(&outgoing.records);
-            self.wishes.push(Wish::Send(stream, super::world::bytes_of(&frame)));
+            self.wishes.push(Wish::Send(stream, super::codec::bytes_of(&frame)));
         }
     }
 

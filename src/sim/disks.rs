@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::announcer::Announcer;
+use super::codec::CLUSTER;
 use super::laws::What;
 use super::machine::{Keeping, Process};
 use super::queue::Event;
 use super::time::Time;
-use super::world::{CLUSTER, World};
+use super::world::World;
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::raft::{Memory, Standing};

@@ -33,6 +33,7 @@ mod announcer;
 mod batch;
 mod calm;
 mod clients;
+mod codec;
 mod customer;
 mod disks;
 pub mod faults;

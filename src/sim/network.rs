@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 
+use super::codec::bytes_of;
 use super::options::Options;
 use super::random::Random;
 use super::time::Time;
-use super::world::bytes_of;
 use crate::raft::{AppendResult, Message};
 use crate::types::{Incarnation, NodeId};
 use crate::wire::Frame;

@@ -1,10 +1,10 @@
 //! Reads, as a node of the simulation serves them: by the cursor that every node uses.
 
-use super::machine::Process;
 use super::queue::Caller;
 use super::time::Time;
 use crate::limits;
-use crate::replica::{Account, Batch, Cursor, CursorError, End, Horizon};
+use crate::replica::{Account, Batch, Cursor, CursorError, End, Horizon, Replica};
+use crate::store::Reader;
 use crate::types::Index;
 use crate::wire::Frame;
 use crate::wire::api::{Read, ReadRefusal, Records};
@@ -32,8 +32,8 @@ impl Walk {
     }
 
     /// Whether the read can be served now. Fixes its end once that is known.
-    pub(super) fn is_ready(&mut self, process: &Process) -> bool {
-        self.end = self.horizon.look(&Account::of(&process.replica));
+    pub(super) fn is_ready(&mut self, replica: &Replica) -> bool {
+        self.end = self.horizon.look(&Account::of(replica));
         self.end.is_some()
     }
 
@@ -43,12 +43,12 @@ impl Walk {
     }
 
     /// The records, all in one frame, however large: no client here asks for many.
-    pub(super) fn serve(&self, process: &Process) -> Result<Frame, CursorError> {
+    pub(super) fn serve(&self, reader: &Reader) -> Result<Frame, CursorError> {
         let end = self.end.expect("only a read that is ready is served");
         let mut cursor = Cursor::begin(&self.read, end);
         let mut batch = Batch::with_room(cursor.offset(), usize::MAX);
         while !cursor.is_at_end() {
-            let mut loaded = cursor.load(&process.reader, limits::READ_STEP_BYTES)?;
+            let mut loaded = cursor.load(reader, limits::READ_STEP_BYTES)?;
             cursor.fill(&mut loaded, &mut batch)?;
         }
         Ok(batch.into_last_frame())

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::codec::{CLUSTER, bytes_of, frame_of};
 use super::laws::What;
 use super::queue::{Asker, Event};
 use super::time::Time;
-use super::world::{CLUSTER, World, bytes_of, frame_of};
+use super::world::World;
 use crate::marks::{Mark, hit};
 use crate::registry::Leadership;
 use crate::store::StoreError;

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::calm::Rest;
 use super::faults::{Fault, FaultKind, all_nodes, any_node, node};
 use super::options::{Options, Slowness};
 use super::random::Random;
@@ -61,6 +60,16 @@ impl fmt::Display for Template {
             Self::SlowDisks => "slow disks",
         })
     }
+}
+
+/// The rest of the cluster, while the core recovers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Dead,
+    Stuck,
+    Deaf,
+    Dumb,
+    CutOff,
 }
 
 /// One round of a scenario takes about so long.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::codec::{CLUSTER, bytes_of, frame_of};
 use super::hello::ProcessId;
 use super::laws::What;
 use super::network::{Hop, Passage, StreamNumber};
@@ -9,7 +10,7 @@ use super::queue::{Caller, Event};
 use super::reading::Walk;
 use super::run::ASSERTION;
 use super::time::Time;
-use super::world::{CLUSTER, World, bytes_of, frame_of};
+use super::world::World;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::raft::Notice;
@@ -387,8 +388,8 @@ impl World {
             let Some(process) = &mut self.machine(node).process else { return };
             if walk.is_over(now) {
                 self.answer(walk.caller, &Walk::refused(ReadRefusal::Busy));
-            } else if walk.is_ready(process) {
-                match walk.serve(process) {
+            } else if walk.is_ready(&process.replica) {
+                match walk.serve(&process.reader) {
                     Ok(frame) => self.answer(walk.caller, &frame),
                     // It waits, as a reader's thread would.
                     Err(CursorError::Store(ReadError::Busy { .. })) => process.walks.push(walk),

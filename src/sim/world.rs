@@ -1,7 +1,6 @@
 //! The world of a run: all that is in it, and the loop that lets time pass.
 
-use bytes::{Bytes, BytesMut};
-
+use super::codec::CLUSTER;
 use super::customer::Customer;
 use super::faults::{Fault, all_nodes, node};
 use super::history::History;
@@ -17,14 +16,9 @@ use super::time::Time;
 use super::trace::Trace;
 use crate::raft::Configuration;
 use crate::store::{self, Identity, MemoryDisk};
-use crate::types::{ClusterId, Incarnation, NodeId};
-use crate::wire::Frame;
+use crate::types::{Incarnation, NodeId};
 #[cfg(test)]
 use crate::wire::api::AppendReply;
-use crate::wire::frame::encode_all;
-
-/// The cluster of every run.
-pub(super) const CLUSTER: ClusterId = ClusterId::new(0xa11a1);
 
 /// All there is.
 pub(super) struct World {
@@ -217,14 +211,4 @@ impl World {
     pub(super) fn lost(&self) -> usize {
         self.machines.iter().filter(|machine| machine.lost).count()
     }
-}
-
-/// The bytes of a frame on the wire.
-pub(super) fn bytes_of(frame: &Frame) -> Bytes {
-    encode_all(std::slice::from_ref(frame)).concat().into()
-}
-
-/// The frame in bytes that arrived whole.
-pub(super) fn frame_of(bytes: &Bytes) -> Option<Frame> {
-    Frame::split_from(&mut BytesMut::from(&bytes[..])).ok().flatten()
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::marks;
 use crate::raft::{Raft, RaftLog};
+use crate::sim::codec::bytes_of;
 use crate::sim::customer::Customer;
 use crate::sim::faults::all_nodes;
 use crate::sim::laws::What;
@@ -18,7 +19,7 @@ use crate::sim::queue::Event;
 use crate::sim::random::{Purpose, Random};
 use crate::sim::time::Time;
 use crate::sim::trace::Trace;
-use crate::sim::world::{World, bytes_of};
+use crate::sim::world::World;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Seq, Term};
 use crate::wire::api::AppendRequest;
 
