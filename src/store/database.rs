@@ -463,8 +463,8 @@ fn of_original(error: StoreError, folder: &Path, copy: &Path) -> StoreError {
     };
     match error {
         StoreError::Damage { place, fault } => StoreError::Damage { place: original(place), fault },
-        StoreError::Format { folder, found } => {
-            StoreError::Format { folder: original(folder), found }
+        StoreError::Format { folder, found, known } => {
+            StoreError::Format { folder: original(folder), found, known }
         }
         other => other,
     }

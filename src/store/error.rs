@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::Identity;
-use super::meta::FORMAT;
 use crate::entry::EntryError;
 use crate::raft::HardState;
 use crate::remedy;
@@ -48,12 +47,14 @@ pub enum StoreError {
         expected: Identity,
     },
     /// A format that this program does not know.
-    #[error("{} has format {found}; this program knows format {FORMAT}", folder.display())]
+    #[error("{} has format {found}; this program knows format {known}", folder.display())]
     Format {
         /// The folder.
         folder: PathBuf,
         /// What was found.
         found: u32,
+        /// The one that it should be.
+        known: u32,
     },
     /// The disk does not hold what this node promised to keep.
     #[error("{} is damaged: {fault}", place.display())]

@@ -198,7 +198,8 @@ fn read(database: &Database) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
     let format = format.as_ref().try_into().map_err(|_| bad(database, "format"))?;
     let found = u32::from_le_bytes(format);
     if found != FORMAT {
-        return Err(StoreError::Format { folder: database.folder().to_owned(), found });
+        let folder = database.folder().to_owned();
+        return Err(StoreError::Format { folder, found, known: FORMAT });
     }
     let mut pairs = BTreeMap::new();
     for item in database.of_kind(PAIR_KIND) {

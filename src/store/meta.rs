@@ -331,7 +331,10 @@ fn check_format(database: &Database) -> Result<(), StoreError> {
     let bytes = value.as_ref().try_into().map_err(|_| missing(database, "format"))?;
     match u32::from_le_bytes(bytes) {
         FORMAT => Ok(()),
-        found => Err(StoreError::Format { folder: database.folder().to_owned(), found }),
+        found => {
+            let folder = database.folder().to_owned();
+            Err(StoreError::Format { folder, found, known: FORMAT })
+        }
     }
 }
 

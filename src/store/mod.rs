@@ -110,6 +110,7 @@ mod ledger;
 mod lock;
 mod memory;
 mod meta;
+mod opened;
 mod reader;
 mod recovery;
 mod segment;
@@ -136,11 +137,12 @@ pub use inspect::{Inspection, inspect};
 pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
 pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind};
+pub use opened::{Done, Store};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
 pub use stepper::Stepper;
 pub use term::SetTermError;
-pub use writer::{Done, Store, Writer};
+pub use writer::Writer;
 
 /// Whose store it is. A store of another node or cluster is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,6 +27,13 @@ pub struct Stepper {
     _lock: Option<FolderLock>,
 }
 
+impl Store {
+    /// The same writer without its threads, for a simulation.
+    pub fn into_stepper(self) -> Stepper {
+        Stepper::new(self)
+    }
+}
+
 impl Stepper {
     pub(super) fn new(mut store: Store) -> Self {
         let lock = store.lock.take();

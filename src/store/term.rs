@@ -13,8 +13,8 @@
 use thiserror::Error;
 
 use super::error::StoreError;
+use super::opened::Store;
 use super::segment::{Appender, State};
-use super::writer::Store;
 use crate::limits::{TERM_JUMP_MAX, TERM_REPAIR_MARGIN};
 use crate::raft::{HardState, Remembered};
 use crate::types::Term;

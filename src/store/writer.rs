@@ -10,75 +10,26 @@
 //! Whatever the keeper does, an append does not wait for it; only a write that changes `meta` may,
 //! for the length of one barrier.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use super::Write;
 use super::error::StoreError;
 use super::group::Group;
 use super::guard::end_at_failure;
 use super::keeper::{Errand, Keeper, Shared, UNPOISONED};
-use super::layout::Layout;
 use super::lock::FolderLock;
-use super::meta::Meta;
-use super::reader::Reader;
-use super::segment::Appender;
-use super::segments::Segments;
-use super::stepper::Stepper;
+use super::opened::{Done, Store};
 use super::worker::Worker;
-use super::{Options, Write};
 use crate::limits::FLOOR_RAISE_INTERVAL;
-use crate::raft::{HardState, Lineage, Remembered};
-use crate::types::{Index, NodeId, Ticket};
-
-/// An open store, not yet written to.
-#[derive(Debug)]
-pub struct Store {
-    pub(super) layout: Layout,
-    pub(super) segments: Arc<Segments>,
-    pub(super) meta: Meta,
-    pub(super) appender: Appender,
-    pub(super) hard_state: HardState,
-    pub(super) commit_index: Index,
-    pub(super) options: Options,
-    pub(super) lineage: Lineage,
-    pub(super) remembered: BTreeMap<NodeId, Remembered>,
-    /// That of a real folder.
-    pub(super) lock: Option<FolderLock>,
-}
-
-/// What the writer has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Done {
-    /// The write with this ticket, and so all before it, is on the disk.
-    Persisted(Ticket),
-}
+use crate::raft::Remembered;
+use crate::types::{Index, NodeId};
 
 impl Store {
-    /// Its starts, this one last: on the disk, and told to nobody yet.
-    pub fn lineage(&self) -> &Lineage {
-        &self.lineage
-    }
-
-    /// What this node remembers of the others.
-    pub fn remembered(&self) -> &BTreeMap<NodeId, Remembered> {
-        &self.remembered
-    }
-
-    /// A reader of this store. It goes on reading while the writer writes.
-    pub fn reader(&self) -> Reader {
-        Reader::new(self.segments.clone())
-    }
-
-    /// The same writer without its threads, for a simulation.
-    pub fn into_stepper(self) -> Stepper {
-        Stepper::new(self)
-    }
-
     /// Starts the writer. `on_done` is called on its thread, after each group commit, with the
     /// newest ticket that is on the disk; it should not wait for anything.
     pub fn start_writer(mut self, on_done: impl Fn(Done) + Send + 'static) -> Writer {

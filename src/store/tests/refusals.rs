@@ -94,8 +94,8 @@ fn a_format_of_the_future_is_refused() {
     database.write(batch).unwrap();
     drop(database);
     let error = folder.try_open().unwrap_err();
-    let StoreError::Format { folder, found } = &error else { panic!("{error}") };
-    assert_eq!(*found, meta::FORMAT + 1);
+    let StoreError::Format { folder, found, known } = &error else { panic!("{error}") };
+    assert_eq!((*found, *known), (meta::FORMAT + 1, meta::FORMAT));
     assert_eq!(*folder, meta, "the copy that it was read from is nobody's business");
     assert!(!error.is_damage());
 }
