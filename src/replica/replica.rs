@@ -372,6 +372,8 @@ impl Replica {
                 self.actions.push(Action::Fetch { to, prev_log_id, last });
             }
             Effect::Commit { through } => {
+                let last = self.window.tip().id.index;
+                assert!(through <= last, "{through} is committed, the log ends with {last}");
                 self.tail.commit(through);
                 self.answer_committed();
                 // The store is told of no more than is on its disk: beyond, it may have entries that
@@ -456,6 +458,8 @@ impl Replica {
 
     fn truncate(&mut self, from: Index) {
         self.window.truncate(from);
+        let last = self.window.tip().id.index;
+        assert_eq!(last.next(), from, "what is cut reaches to the end of the log");
         if self.tail.reaches(from) {
             hit(Mark::TailRolledBack);
         }

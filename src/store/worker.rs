@@ -73,6 +73,9 @@ impl Worker {
         self.shared.note_committed(group.commit_index);
         let state = self.state();
         self.appender.write(from, &group.entries, &state)?;
+        if let Some(last) = group.entries.last() {
+            assert_eq!(self.appender.tip(), last.tip(), "the log ends with what was written last");
+        }
         if changed.is_some() {
             self.write_to_meta()?;
         }
@@ -96,6 +99,7 @@ impl Worker {
     fn write_to_meta(&self) -> Result<(), StoreError> {
         let hard_state = self.hard_state;
         let mut meta = self.shared.meta.lock().expect(UNPOISONED);
+        check_hard_state(meta.record().hard_state, hard_state);
         meta.update(|record| record.hard_state = hard_state)
     }
 
@@ -167,6 +171,8 @@ impl Worker {
         let state = self.state();
         hit(Mark::Rolled);
         let segment = segments.roll(head, &state, self.appender.bytes(), &self.shared.meta)?;
+        let first = segment.first();
+        assert_eq!(first, head.tip.id.index.next(), "a segment begins behind the one before it");
         self.appender = Appender::new(segment, head.tip, 0)?;
         if segments.is_due(self.shared.commit_index()) {
             self.keeper.run(Errand::Seal);
