@@ -6,8 +6,20 @@ use super::machine::Raft;
 use super::role::Role;
 use crate::types::{Index, LogId, Term};
 
+impl Raft {
+    /// Checks the laws on this one state.
+    pub fn check(&self) {
+        check(self);
+    }
+
+    /// What [`Observed::check_step`] compares after the next step.
+    pub fn observed(&self) -> Observed {
+        Observed::of(self)
+    }
+}
+
 /// Checks what one state can show.
-pub fn check(raft: &Raft) {
+fn check(raft: &Raft) {
     raft.log().check();
     let term = raft.current_term();
     assert!(
@@ -58,8 +70,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// What will be compared later.
-    pub fn of(raft: &Raft) -> Self {
+    fn of(raft: &Raft) -> Self {
         let commit_index = raft.log().commit_index();
         Self {
             hard_state: raft.hard_state(),

@@ -127,7 +127,7 @@ impl Raft {
     /// Handles one input, and says what has to be done.
     pub fn step(&mut self, input: Input) -> Vec<Effect> {
         #[cfg(debug_assertions)]
-        let before = super::invariants::Observed::of(self);
+        let before = self.observed();
         match input {
             Input::Tick { random } => self.on_tick(random),
             Input::Receive { from, message } => self.on_message(from, message),
@@ -428,11 +428,6 @@ impl Raft {
         self.outbox.stage_entry(index);
         self.outbox.emit(Effect::Seal { log_id: self.log.last(), content });
         index
-    }
-
-    /// Checks the laws on this one state.
-    pub fn check(&self) {
-        super::invariants::check(self);
     }
 }
 
