@@ -286,9 +286,14 @@ pub const CONNECTIONS_RESERVED: usize = 32;
 /// Connections from one node to another that are open at once: its processes need one.
 pub const CONNECTIONS_OF_PEER_MAX: usize = 16;
 
+/// Connections that have ended, and of which QUIC still tells the other side, beyond those that are
+/// served: they count for whoever had them. One-shot commands of a crowd leave some tens.
+pub const CONNECTIONS_LEAVING_MAX: usize = CONNECTIONS_MAX / 8;
+
 /// Connections of all kinds, those under way included: beyond it, who comes is refused unseen.
 pub const CONNECTIONS_IN_ALL_MAX: usize = CONNECTIONS_MAX
     + CONNECTIONS_RESERVED
+    + CONNECTIONS_LEAVING_MAX
     + NODES_MAX * (CONNECTIONS_OF_PEER_MAX + 1)
     + HANDSHAKES_WAITING_MAX
     + HANDSHAKES_OF_NODES_MAX;
@@ -424,6 +429,9 @@ pub const ADDRESS_BYTES_MAX: usize = 264;
 /// What QUIC takes for the round trip before it has measured one. Its own 333 ms would make the first
 /// lost packet cost a second.
 pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// How long QUIC may hold an acknowledgement back (RFC 9000, 18.2; quinn's own value).
+pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 
 /// Bytes that a stream to a node or a registry may deliver ahead of its reader.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;

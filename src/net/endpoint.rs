@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep, timeout};
 use tracing::debug;
 
-use super::guests::{Guest, Guests, Width};
+use super::guests::{Guest, Guests, Width, lingering};
 use super::handshakes::{Handshakes, Turn};
 use super::names::Names;
 use super::problem::{CertificateProblem, Close, Problem};
@@ -471,34 +471,55 @@ impl Reception {
     }
 
     async fn greet(self: Arc<Self>, turn: Turn, incoming: Incoming) {
-        let Some(_place) = turn.place().await else { return self.refuse(incoming) };
+        let Some(place) = turn.place().await else { return self.refuse(incoming) };
         let address = canonical(incoming.remote_address());
+        let mut round_trip = INITIAL_ROUND_TRIP;
         let connection = tokio::select! {
-            connection = self.handshake(incoming) => connection,
+            connection = self.handshake(incoming, &mut round_trip) => connection,
             () = turn.is_over() => {
                 self.refusals.note(address, "its handshake was not finished in time");
-                return;
+                Err(Problem::ClosedHere)
             }
         };
-        drop(turn);
+        drop(place);
         match connection {
-            // The queue ends with the endpoint; so do its connections.
-            Ok(connection) => drop(self.ready.send(connection).await),
-            Err(Problem::WrongIdentity { found }) => {
-                self.refusals.note(address, &format!("{found} is not admitted here"));
+            Ok(connection) => {
+                drop(turn);
+                // The queue ends with the endpoint; so do its connections.
+                drop(self.ready.send(connection).await);
             }
-            Err(problem @ (Problem::TheirCertificate(_) | Problem::Protocol)) => {
-                self.refusals.note(address, &problem.to_string());
+            Err(problem) => {
+                self.tell(address, problem);
+                // It counts for its address as long as QUIC keeps it.
+                sleep(lingering(round_trip)).await;
             }
-            // It was noted with the identity.
-            Err(Problem::ClosedHere) => {}
-            // The other side gave it up, as nodes do that have dialled each other at once.
-            Err(problem) => debug!(%address, "a connection did not come about: {problem}"),
         }
     }
 
-    async fn handshake(&self, incoming: Incoming) -> Result<Connection, Problem> {
-        let connection = Connection::identified(incoming.accept()?.await?)?;
+    fn tell(&self, address: SocketAddr, problem: Problem) {
+        match problem {
+            Problem::WrongIdentity { found } => {
+                self.refusals.note(address, &format!("{found} is not admitted here"));
+            }
+            problem @ (Problem::TheirCertificate(_) | Problem::Protocol) => {
+                self.refusals.note(address, &problem.to_string());
+            }
+            // It was noted already.
+            Problem::ClosedHere => {}
+            // The other side gave it up, as nodes do that have dialled each other at once.
+            problem => debug!(%address, "a connection did not come about: {problem}"),
+        }
+    }
+
+    /// Notes how far away the other side is, once that is known.
+    async fn handshake(
+        &self,
+        incoming: Incoming,
+        round_trip: &mut Duration,
+    ) -> Result<Connection, Problem> {
+        let connection = incoming.accept()?.await?;
+        *round_trip = connection.rtt();
+        let connection = Connection::identified(connection)?;
         let found = connection.identity();
         if found.cluster != self.cluster || !connection.protocol.is_open_to(found.role) {
             connection.close(Close::NotAllowed);
@@ -563,7 +584,7 @@ impl Connection {
         self.inner.set_receive_window(VarInt::from_u32(receive));
         self.inner.set_send_window(send);
         self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
-        self.guest = Some(Arc::new(guest));
+        self.guest = Some(Arc::new(guest.of(&self.inner)));
         self
     }
 

@@ -3,10 +3,15 @@
 //! One certificate must not shut out the others, nor one machine; and an admin gets in however
 //! crowded it is. So connections have shares by identity and by address, admins and nodes a reserve;
 //! and where one more would be too many, a connection on which nothing is asked makes room.
+//!
+//! Nobody is off the list who has left: QUIC keeps a connection for a while after its end, so that the
+//! other side hears of it. Until then it counts for whoever had it, or one who comes and goes a
+//! thousand times a second would take the places of all.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +21,10 @@ use super::problem::Close;
 use super::protocol::Protocol;
 use super::tls::{CertificateIdentity, CertificateRole};
 use crate::limits::{
-    ARRIVING_BYTES_MAX, ARRIVING_BYTES_PER_CONNECTION, ARRIVING_BYTES_PER_IDENTITY,
-    CONNECTION_IDLE_GRACE, CONNECTIONS_MAX, CONNECTIONS_OF_PEER_MAX, CONNECTIONS_PER_ADDRESS_MAX,
-    CONNECTIONS_PER_IDENTITY_MAX, CONNECTIONS_RESERVED, WIDE_CONNECTIONS_MAX,
-    WIDE_CONNECTIONS_PER_IDENTITY_MAX,
+    ACK_DELAY_MAX, ARRIVING_BYTES_MAX, ARRIVING_BYTES_PER_CONNECTION, ARRIVING_BYTES_PER_IDENTITY,
+    CONNECTION_IDLE_GRACE, CONNECTIONS_LEAVING_MAX, CONNECTIONS_MAX, CONNECTIONS_OF_PEER_MAX,
+    CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_IDENTITY_MAX, CONNECTIONS_RESERVED,
+    INITIAL_ROUND_TRIP, WIDE_CONNECTIONS_MAX, WIDE_CONNECTIONS_PER_IDENTITY_MAX,
 };
 
 /// Everybody who is connected to a server. Clones are the same.
@@ -30,10 +35,11 @@ pub(super) struct Guests {
     arriving: Budget,
 }
 
-/// One connection's place. Dropped, it is free again.
+/// One connection's place. Dropped, it is free again as soon as QUIC has forgotten the connection.
 #[derive(Debug)]
 pub(super) struct Guest {
     place: Place,
+    connection: Option<quinn::Connection>,
     /// What it may have under way; a peer's frames are not counted here.
     arriving: Option<Account>,
     /// How wide its windows may be.
@@ -81,6 +87,10 @@ struct Entry {
     streams: usize,
     /// Since when it has had no stream.
     idle_since: Instant,
+    /// It was asked to leave, or has left.
+    is_leaving: bool,
+    /// Once it has left: when QUIC has forgotten it.
+    forgotten_at: Option<Instant>,
     leave: CancellationToken,
 }
 
@@ -116,6 +126,7 @@ impl Guests {
         let is_reserved = identity.role != CertificateRole::Client;
         let mut hall = lock(&self.hall);
         hall.now = now;
+        hall.guests.retain(|_, entry| entry.forgotten_at.is_none_or(|at| at > now));
         let width = if protocol == Protocol::Peer {
             hall.make_room_for_peer(&name)?;
             Width::Peer
@@ -134,15 +145,30 @@ impl Guests {
             is_wide: width == Width::Wide,
             streams: 0,
             idle_since: now,
+            is_leaving: false,
+            forgotten_at: None,
             leave: leave.clone(),
         };
         hall.guests.insert(number, entry);
         let place = Place { hall: self.hall.clone(), number };
-        Ok(Guest { place, arriving, width, leave })
+        Ok(Guest { place, connection: None, arriving, width, leave })
     }
 }
 
+/// How long QUIC keeps a connection that has ended: three times the time after which it would say
+/// something again (RFC 9000, 10.2). That is a round trip, four times what these differ by, which is
+/// less than one, and how long an acknowledgement may take.
+pub(super) fn lingering(round_trip: Duration) -> Duration {
+    3 * (5 * round_trip + ACK_DELAY_MAX)
+}
+
 impl Guest {
+    /// Notes its connection, which says how far away it is.
+    pub(super) fn of(mut self, connection: &quinn::Connection) -> Self {
+        self.connection = Some(connection.clone());
+        self
+    }
+
     /// Resolves when somebody else needs the place more.
     pub(super) async fn asked_to_leave(&self) {
         self.leave.cancelled().await;
@@ -162,7 +188,12 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        lock(&self.place.hall).guests.remove(&self.place.number);
+        let round_trip = self.connection.as_ref().map(quinn::Connection::rtt);
+        let lingering = lingering(round_trip.unwrap_or(INITIAL_ROUND_TRIP));
+        self.place.change(|entry| {
+            entry.is_leaving = true;
+            entry.forgotten_at = Some(Instant::now() + lingering);
+        });
     }
 }
 
@@ -177,7 +208,7 @@ impl Drop for Stay {
 
 impl Place {
     fn change(&self, change: impl FnOnce(&mut Entry)) {
-        // One that was asked to leave is on no list any more.
+        // A stream may outlive its connection, and the time for which that is kept.
         if let Some(entry) = lock(&self.hall).guests.get_mut(&self.number) {
             change(entry);
         }
@@ -204,23 +235,28 @@ impl Hall {
     }
 
     /// Makes sure that fewer than `most` of these are connected, if need be at the cost of the one
-    /// that has asked nothing for the longest time.
+    /// that has asked nothing for the longest time. Those that leave may be some more.
     fn keep_below(
         &mut self,
         most: usize,
         is_one: impl Fn(&Entry) -> bool,
         refusal: Close,
     ) -> Result<(), Close> {
-        if self.count(&is_one) < most {
+        if self.count(&is_one) >= most + CONNECTIONS_LEAVING_MAX {
+            return Err(refusal);
+        }
+        if self.count(|entry| is_one(entry) && !entry.is_leaving) < most {
             return Ok(());
         }
         let now = self.now;
         let is_idle = |entry: &Entry| {
-            entry.streams == 0 && now.duration_since(entry.idle_since) >= CONNECTION_IDLE_GRACE
+            entry.streams == 0
+                && !entry.is_leaving
+                && now.duration_since(entry.idle_since) >= CONNECTION_IDLE_GRACE
         };
-        let idle = self.guests.iter().filter(|(_, entry)| is_one(entry) && is_idle(entry));
-        let idlest = idle.min_by_key(|(_, entry)| entry.idle_since).map(|(number, _)| *number);
-        let idlest = idlest.and_then(|number| self.guests.remove(&number)).ok_or(refusal)?;
+        let idle = self.guests.values_mut().filter(|entry| is_one(entry) && is_idle(entry));
+        let idlest = idle.min_by_key(|entry| entry.idle_since).ok_or(refusal)?;
+        idlest.is_leaving = true;
         idlest.leave.cancel();
         Ok(())
     }
@@ -305,22 +341,49 @@ mod tests {
     #[tokio::test]
     async fn who_asks_nothing_makes_room_the_longest_idle_first() {
         let guests = Guests::new();
-        let mut idle: Vec<Guest> = vec![];
-        for _ in 0..CONNECTIONS_PER_IDENTITY_MAX {
-            idle.push(admit(&guests, &client("a"), at(1)).unwrap());
-        }
+        let begun = Instant::now();
+        let admit_at = |now| guests.admit_at(now, &client("a"), at(1), Protocol::Client);
+        let idle: Vec<Guest> =
+            (0..CONNECTIONS_PER_IDENTITY_MAX).map(|_| admit_at(begun).unwrap()).collect();
         // All have only just come.
-        assert_eq!(admit(&guests, &client("a"), at(1)).unwrap_err(), Close::Share);
-        let later = Instant::now() + CONNECTION_IDLE_GRACE;
+        assert_eq!(admit_at(begun).unwrap_err(), Close::Share);
+        let later = begun + CONNECTION_IDLE_GRACE;
         // The first has a stream, the second had one until now.
         let stay = idle[0].stay();
         drop(idle[1].stay());
-        let admit_at = |now| guests.admit_at(now, &client("a"), at(1), Protocol::Client);
         let newcomer = admit_at(later).unwrap();
         idle[2].asked_to_leave().await;
         assert!(!idle[0].leave.is_cancelled() && !idle[1].leave.is_cancelled());
         drop((stay, newcomer, idle));
-        assert_eq!(lock(&guests.hall).guests.len(), 0);
+        assert!(lock(&guests.hall).guests.values().all(|entry| entry.is_leaving));
+        let much_later = Instant::now() + lingering(INITIAL_ROUND_TRIP);
+        let only = guests.admit_at(much_later, &client("a"), at(1), Protocol::Client).unwrap();
+        assert_eq!(lock(&guests.hall).guests.len(), 1);
+        drop(only);
+    }
+
+    #[tokio::test]
+    async fn who_comes_and_goes_counts_until_it_is_forgotten() {
+        let guests = Guests::new();
+        let now = Instant::now();
+        let admit_at = |now, who| guests.admit_at(now, &client(who), at(1), Protocol::Client);
+        let last = CONNECTIONS_PER_IDENTITY_MAX + CONNECTIONS_LEAVING_MAX;
+        // The clock stands still meanwhile.
+        (0..last).for_each(|_| drop(admit_at(now, "a").unwrap()));
+        assert_eq!(admit_at(now, "a").unwrap_err(), Close::Share);
+        let elsewhere = guests.admit_at(now, &client("b"), at(2), Protocol::Client);
+        assert!(elsewhere.is_ok(), "others have places");
+        let later = Instant::now() + lingering(INITIAL_ROUND_TRIP);
+        assert!(admit_at(later, "a").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_comes_and_goes_has_no_more_places_than_one_that_stays() {
+        let guests = Guests::new();
+        let (now, peer) = (Instant::now(), holder(CertificateRole::Node, "n2"));
+        let enter = || guests.admit_at(now, &peer, at(1), Protocol::Peer);
+        (0..CONNECTIONS_OF_PEER_MAX).for_each(|_| drop(enter().unwrap()));
+        assert_eq!(enter().unwrap_err(), Close::Share);
     }
 
     #[tokio::test]
