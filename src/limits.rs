@@ -481,8 +481,11 @@ pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_WAITING_MAX / 4 * 3;
 /// Handshakes of nodes that wait or are under way, beside those of all others.
 pub const HANDSHAKES_OF_NODES_MAX: usize = 32;
 
-/// Refused connections are told once in so long, with their number.
+/// Refused connections, and refused actions, are told once in so long, with their number.
 pub const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Reasons that such a line names; the rest is "others".
+pub const REFUSAL_REASONS_MAX: usize = 8;
 
 /// Handshakes under way beyond which a newcomer must first show that its address is its own.
 pub const HANDSHAKES_UNVALIDATED_MAX: usize = 16;

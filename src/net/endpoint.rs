@@ -17,12 +17,13 @@ use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep, timeout};
 use tracing::debug;
 
+use super::audit::Audit;
 use super::guests::{Guest, Guests, Width, lingering};
 use super::handshakes::{Handshakes, Turn};
 use super::names::Names;
 use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
-use super::refusals::Refusals;
+use super::refusals::{Refusals, Subject};
 use super::sign;
 use super::stream::{Stream, StreamError};
 use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER_NAME};
@@ -43,6 +44,8 @@ pub struct Endpoint {
     inner: quinn::Endpoint,
     credentials: Credentials,
     names: Names,
+    /// Told of by whoever listens.
+    audit: Audit,
     /// Connections whose handshake is over; `None` for a socket that only dials.
     listener: Option<Arc<Listener>>,
 }
@@ -199,19 +202,21 @@ impl Endpoint {
         let inner = open(socket, settings, Some(config)).map_err(error)?;
 
         let (ready, accepted) = mpsc::channel(HANDSHAKES_MAX);
-        let cluster = credentials.identity().cluster;
+        let (cluster, audit) = (credentials.identity().cluster, Audit::new());
         let reception = Reception {
             cluster,
             endpoint: inner.clone(),
             ready,
             guests: Guests::new(),
             handshakes: Handshakes::new(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(Subject::Connections),
+            audit: audit.clone(),
         };
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
-        Ok(Self { inner, credentials: credentials.clone(), names: Names::default(), listener })
+        let (credentials, names) = (credentials.clone(), Names::default());
+        Ok(Self { inner, credentials, names, audit, listener })
     }
 
     /// A socket that only dials. Must be called within a tokio runtime.
@@ -226,7 +231,8 @@ impl Endpoint {
         let socket = UdpSocket::bind(any).or_else(|_| UdpSocket::bind(any_v4)).map_err(error)?;
         let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
         let names = Names::default();
-        Ok(Self { inner, credentials: credentials.clone(), names, listener: None })
+        let (credentials, audit) = (credentials.clone(), Audit::new());
+        Ok(Self { inner, credentials, names, audit, listener: None })
     }
 
     /// Another socket that only dials, with the same credentials: what a router between here and
@@ -247,6 +253,11 @@ impl Endpoint {
     /// Where it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.inner.local_addr().expect("a bound socket has an address")
+    }
+
+    /// Where it is noted what only admins may do.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The names that it looks up.
@@ -432,6 +443,7 @@ struct Reception {
     guests: Guests,
     handshakes: Handshakes,
     refusals: Refusals,
+    audit: Audit,
 }
 
 impl Reception {
@@ -444,7 +456,10 @@ impl Reception {
                     Some(incoming) => reception.receive(incoming),
                     None => return,
                 },
-                _ = tell.tick() => reception.refusals.summarise(),
+                _ = tell.tick() => {
+                    reception.refusals.summarise();
+                    reception.audit.summarise();
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ pub mod tls;
 
 #[cfg(feature = "server")]
 pub use acquaintance::{Expelled, SharedMemory};
-pub use audit::audit;
+pub use audit::Audit;
 pub use budget::{Account, Budget, Held, Shares};
 pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
 #[cfg(feature = "server")]

@@ -260,6 +260,7 @@ async fn serve(
         births: Births::default(),
         reader: reader.clone(),
         ways: Ways::new(endpoint.clone()),
+        audit: endpoint.audit().clone(),
     };
     let registry = config.registry.clone().map(|address| Registry {
         endpoint: endpoint.clone(),

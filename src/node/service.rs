@@ -19,8 +19,8 @@ use super::reading;
 use crate::address::Address;
 use crate::limits;
 use crate::net::{
-    CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Held, Peers,
-    Protocol, Stream, audit,
+    Audit, CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Held, Peers,
+    Protocol, Stream,
 };
 use crate::replica::{Account, Name};
 use crate::store::Reader;
@@ -48,6 +48,8 @@ pub(super) struct Service {
     pub(super) reader: Reader,
     /// Where streams are handed on to the leader.
     pub(super) ways: Ways,
+    /// Where it is noted what only admins may do.
+    pub(super) audit: Audit,
 }
 
 impl Service {
@@ -179,7 +181,12 @@ impl Service {
             CrashReply::Crashing { node: self.node, term, incarnation: self.incarnation }
         };
         let crashing = matches!(reply, CrashReply::Crashing { .. });
-        audit(&caller.identity, caller.address, "crash the leader", crashing);
+        let (who, what) = (&caller.identity, "crash the leader");
+        if crashing {
+            self.audit.did(who, caller.address, what);
+        } else {
+            self.audit.refused(who, caller.address, what);
+        }
         let sent = stream.sender.send(&reply.to_frame()).await;
         if crashing {
             tracing::error!(node = %self.node, %term, "crashing as asked");

@@ -16,8 +16,8 @@ use crate::limits::{
     REGISTRY_QUESTION_TIMEOUT,
 };
 use crate::net::{
-    Account, Budget, CertificateIdentity, CertificateRole, Close, Connection, Endpoint, Shares,
-    Stream, StreamError, audit,
+    Account, Audit, Budget, CertificateIdentity, CertificateRole, Close, Connection, Endpoint,
+    Shares, Stream, StreamError,
 };
 use crate::store::{Ledger, StoreError};
 use crate::types::{ClusterId, Term};
@@ -104,6 +104,7 @@ impl Server {
                 per_connection: READ_SENT_BYTES_PER_CONNECTION,
             }),
             failed,
+            audit: endpoint.audit().clone(),
         });
         let task = tokio::spawn(registry.serve(endpoint, failure));
         Self { task: AbortOnDropHandle::new(task) }
@@ -140,6 +141,7 @@ struct Registry {
     sent: Budget,
     /// Where a failure of the disk is told.
     failed: mpsc::Sender<ServerError>,
+    audit: Audit,
 }
 
 impl Registry {
@@ -190,10 +192,7 @@ impl Registry {
         stream.receiver.set_bytes_max(most);
         let frame = stream.receiver.answer(REGISTRY_QUESTION_TIMEOUT).await?;
         let question = Question::from_frame(&frame)?;
-        if let Question::Forget { term, .. } = &question {
-            let what = format!("forget who led term {term} and maybe later ones");
-            audit(&who.to_string(), connection.remote_address(), &what, is_allowed(who, &question));
-        }
+        let forgets = forgets(&question);
         // Until it is sent, or nobody has taken it in time.
         let _held = account.take(answer_bytes_max(&question)).await;
         let answer = match self.answer(who, question).await {
@@ -204,9 +203,25 @@ impl Registry {
                 return Ok(());
             }
         };
+        if let Some(what) = forgets {
+            self.note(connection, &what, &answer);
+        }
         let sent = timeout(REGISTRY_QUESTION_TIMEOUT, stream.sender.send(&answer.to_frame())).await;
         stream.sender.finish();
         sent.unwrap_or(Err(StreamError::TimedOut { after: REGISTRY_QUESTION_TIMEOUT }))
+    }
+
+    /// Notes what came of a wish to have something forgotten. NB: whoever is refused does not choose
+    /// the words of a line.
+    fn note(&self, connection: &Connection, what: &str, answer: &Answer) {
+        let (who, address) = (connection.identity().to_string(), connection.remote_address());
+        match answer {
+            Answer::Forgotten(0) => {}
+            Answer::Forgotten(count) => {
+                self.audit.did(&who, address, &format!("{what} ({count} in all)"));
+            }
+            _ => self.audit.refused(&who, address, "forget who led"),
+        }
     }
 
     async fn answer(
@@ -293,6 +308,13 @@ impl Registry {
     fn table_mut(&self) -> RwLockWriteGuard<'_, LeaderTable> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is to be forgotten, if anything is.
+fn forgets(question: &Question) -> Option<String> {
+    let Question::Forget { term, and_later, .. } = question else { return None };
+    let later = if *and_later { " and later ones" } else { "" };
+    Some(format!("forget who led term {term}{later}"))
 }
 
 /// What an answer comes to at most, in memory and on the wire.
