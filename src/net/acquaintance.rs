@@ -102,6 +102,10 @@ impl Acquaintance {
             return Err(Refusal::Members { refusing, refused });
         }
         let memory = self.memory.lock().expect(UNPOISONED);
+        if !memory.is_plausible(&introduction.standing) {
+            let (shown, known) = (introduction.standing.hard_state.current_term, memory.term());
+            return Err(Refusal::Implausible { shown, known });
+        }
         memory.judge(self.peer, &introduction.standing).map_err(Refusal::Lost)?;
         // NB: a node may well come from elsewhere than it is configured, through a NAT say. Only
         // beside another process that stays connected it is one too many. Where that one is proves
@@ -143,8 +147,8 @@ impl Acquaintance {
                     self.expel(Loss::Twin);
                 }
             }
-            // Somebody corrects one of the files.
-            Refusal::Members { .. } => {}
+            // Somebody corrects one of the files, or repairs a term.
+            Refusal::Members { .. } | Refusal::Implausible { .. } => {}
         }
     }
 

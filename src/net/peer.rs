@@ -584,7 +584,7 @@ pub(super) mod tests {
             node: identity.node().unwrap(),
             introduction: introduction(incarnation),
         };
-        let memory = Memory::new(me.node, &BTreeMap::new(), u32::MAX);
+        let memory = Memory::new((me.node, Term::new(1)), &BTreeMap::new(), u32::MAX);
         let addresses = BTreeMap::from([(node(other.0), other.1), (me.node, any_port())]);
         let addresses = addresses.into_iter().map(|(node, at)| (node, at.into())).collect();
         let memory = Arc::new(Mutex::new(memory));

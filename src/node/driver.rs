@@ -212,7 +212,7 @@ impl Driver {
         let stands = |node, start| {
             peers.connection(node).is_some_and(|connection| connection.incarnation == start)
         };
-        self.memory().tick(stands);
+        self.memory().tick(self.replica.raft().current_term(), stands);
         self.write_down_memory();
     }
 
@@ -226,8 +226,8 @@ impl Driver {
 
     fn on_peer(&mut self, from: PeerProcess, message: PeerMessage) {
         let PeerProcess { node: from, start } = from;
-        let believed = self.replica.raft().believed(&message.message);
-        let heard = self.memory().hear(from, start, believed);
+        let claimed = self.replica.raft().claimed(&message.message);
+        let heard = self.memory().hear(from, start, claimed);
         match heard {
             Heard::Former => return,
             Heard::First => self.handle(Event::Restarted { peer: from }),

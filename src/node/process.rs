@@ -220,9 +220,10 @@ fn introduction(config: &NodeConfig, store: &Store, recovered: &Recovered) -> In
 }
 
 /// What it remembers of them.
-fn memory(config: &NodeConfig, store: &Store) -> SharedMemory {
+fn memory(config: &NodeConfig, store: &Store, shown: &Standing) -> SharedMemory {
     let count_after = ticks(config, limits::PEER_COUNTS_AFTER);
-    Arc::new(Mutex::new(Memory::new(config.node, store.remembered(), count_after)))
+    let me = (config.node, shown.hard_state.current_term);
+    Arc::new(Mutex::new(Memory::new(me, store.remembered(), count_after)))
 }
 
 /// Wires the tasks together and runs the driver to its end.
@@ -234,7 +235,7 @@ async fn serve(
     stop: CancellationToken,
 ) -> (Writer, End) {
     let incarnation = introduction.incarnation();
-    let memory = memory(config, &store);
+    let memory = memory(config, &store, &introduction.standing);
     let (inbound, peer_messages) = Inbound::new();
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());

@@ -248,6 +248,8 @@ pub enum Implausible {
     Term,
     /// Entries where none can be.
     Entries,
+    /// The sender leads a term of which this node knows another leader.
+    SecondLeader,
 }
 
 /// Why a leader stepped down.

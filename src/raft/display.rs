@@ -236,6 +236,7 @@ impl Display for Implausible {
         f.write_str(match self {
             Self::Term => "nobody can have reached that term",
             Self::Entries => "it speaks of entries that cannot be",
+            Self::SecondLeader => "another node leads that term",
         })
     }
 }

@@ -282,7 +282,10 @@ impl Raft {
     }
 
     pub(super) fn on_timeout_now(&mut self, from: NodeId) {
-        if self.leader() != Some(from) || !self.log.configuration().is_voter(self.id()) {
+        if self.leader().is_some_and(|leader| leader != from) {
+            return self.refuse_second_leader(from);
+        }
+        if self.leader().is_none() || !self.log.configuration().is_voter(self.id()) {
             return;
         }
         if self.outbox.stalled_ticks() < self.options.disk_stall_ticks {

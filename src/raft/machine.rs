@@ -300,9 +300,9 @@ impl Raft {
             (Role::Leader(_), M::RequestVote(m)) => self.on_request_vote(from, &m),
             // Too late, as before.
             (Role::Leader(_), M::RequestVoteResponse(_)) => {}
-            (Role::Leader(_), M::AppendEntries(_)) => self.two_leaders(from),
+            (Role::Leader(_), M::AppendEntries(_)) => self.refuse_second_leader(from),
             (Role::Leader(_), M::AppendEntriesResponse(m)) => self.on_append_response(from, &m),
-            (Role::Leader(_), M::TimeoutNow(_)) => self.two_leaders(from),
+            (Role::Leader(_), M::TimeoutNow(_)) => self.refuse_second_leader(from),
         }
     }
 
@@ -327,12 +327,6 @@ impl Raft {
             | Message::AppendEntriesResponse(_)
             | Message::TimeoutNow(_) => {}
         }
-    }
-
-    fn two_leaders(&self, from: NodeId) {
-        // Invariant (Election Safety, thesis 3.4): at most one leader in a term. To go on would be
-        // to choose whose acknowledged records are lost.
-        panic!("broken law: {from} leads term {}, and so does {}", self.current_term(), self.id());
     }
 
     fn on_persisted(&mut self, ticket: crate::types::Ticket) {

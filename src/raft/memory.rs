@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::message::Message;
+use super::plausible::is_plausible_term;
 use super::standing::{Lineage, Loss, Remembered, Standing};
 use crate::types::{Incarnation, Index, NodeId, Term};
 
@@ -14,6 +15,8 @@ use crate::types::{Incarnation, Index, NodeId, Term};
 #[derive(Clone, Debug)]
 pub struct Memory {
     me: NodeId,
+    /// This node's own term, as of the last tick.
+    term: Term,
     /// Ticks after which a start counts that has claimed nothing.
     count_after: u32,
     peers: BTreeMap<NodeId, Known>,
@@ -52,12 +55,16 @@ pub enum Heard {
 }
 
 impl Memory {
-    /// What was found on disk.
-    pub fn new(me: NodeId, remembered: &BTreeMap<NodeId, Remembered>, count_after: u32) -> Self {
+    /// What was found on disk, by a node in `term`.
+    pub fn new(
+        (me, term): (NodeId, Term),
+        remembered: &BTreeMap<NodeId, Remembered>,
+        count_after: u32,
+    ) -> Self {
         let known =
             |remembered: &Remembered| Known { remembered: Some(*remembered), ..Known::default() };
         let peers = remembered.iter().map(|(peer, row)| (*peer, known(row))).collect();
-        Self { me, count_after, peers }
+        Self { me, term, count_after, peers }
     }
 
     /// Whether a peer that shows this has kept what it promised.
@@ -67,6 +74,18 @@ impl Memory {
     pub fn judge(&self, peer: NodeId, shown: &Standing) -> Result<(), Loss> {
         let remembered = self.peers.get(&peer).and_then(|known| known.remembered.as_ref());
         remembered.map_or(Ok(()), |remembered| remembered.judge(self.me, shown))
+    }
+
+    /// This node's own term, by which it is told what nobody can have reached.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Whether this node and one that shows this can be in the terms that they name. Else they are not
+    /// to meet: the messages of one of them would be refused one by one.
+    pub fn is_plausible(&self, shown: &Standing) -> bool {
+        let shown = shown.hard_state.current_term;
+        is_plausible_term(self.term, shown) && is_plausible_term(shown, self.term)
     }
 
     /// Notes a start whose hello was judged.
@@ -86,22 +105,23 @@ impl Memory {
         met.is_some_and(|met| met.lineage.newest() == start)
     }
 
-    /// Notes what a message claims, if it is believed: see `Raft::believed`. Says whose it is.
-    pub fn hear(&mut self, from: NodeId, start: Incarnation, message: Option<&Message>) -> Heard {
+    /// Notes what a message claims, as far as that counts: see `Raft::claimed`. Says whose it is.
+    pub fn hear(&mut self, from: NodeId, start: Incarnation, claim: Option<Claim>) -> Heard {
         if !self.has_met(from, start) {
             return Heard::Former;
         }
         let known = self.peers.get_mut(&from).expect("it was met");
-        let claim = message.map(Claim::of).filter(|claim| claim.term > Term::ZERO);
-        if let Some(claim) = claim {
+        if let Some(claim) = claim.filter(|claim| claim.term > Term::ZERO) {
             known.note(&claim);
         }
         let met = known.met.as_mut().expect("it was met");
         if std::mem::replace(&mut met.heard, true) { Heard::Again } else { Heard::First }
     }
 
-    /// A tick has passed. `stands` says whether this start of a peer is still there.
-    pub fn tick(&mut self, stands: impl Fn(NodeId, Incarnation) -> bool) {
+    /// A tick has passed, and this node is in `term`. `stands` says whether this start of a peer is
+    /// still there.
+    pub fn tick(&mut self, term: Term, stands: impl Fn(NodeId, Incarnation) -> bool) {
+        self.term = term;
         for (peer, known) in &mut self.peers {
             let Some(met) = known.met.as_mut().filter(|met| !met.counts) else { continue };
             if stands(*peer, met.lineage.newest()) {
@@ -159,42 +179,68 @@ impl Known {
 }
 
 /// What a message says that its sender has on disk.
-struct Claim {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
     term: Term,
     voted: bool,
     acknowledged: Option<Index>,
 }
 
 impl Claim {
-    fn of(message: &Message) -> Self {
+    pub(super) fn of(message: &Message) -> Self {
         // A pre-vote and its answer name a term that somebody may reach.
         let names = matches!(message, Message::PreVote(_) | Message::PreVoteResponse(_));
         let voted = matches!(message, Message::RequestVoteResponse(m) if m.vote_granted);
         let term = if names { Term::ZERO } else { message.term() };
         Self { term, voted, acknowledged: message.accepted() }
     }
+
+    /// The same without an acknowledgement.
+    pub(super) fn acknowledging_nothing(self) -> Self {
+        Self { acknowledged: None, ..self }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::border::HardState;
     use super::super::message::{PreVote, RequestVoteResponse};
     use super::*;
+    use crate::limits::TERM_JUMP_MAX;
+    use crate::types::LogId;
 
     #[test]
     fn what_is_not_believed_is_not_remembered() {
         let (peer, start) = (NodeId::new(2).unwrap(), Incarnation::new(7));
-        let mut memory = Memory::new(NodeId::new(1).unwrap(), &BTreeMap::new(), 10);
+        let me = (NodeId::new(1).unwrap(), Term::new(1));
+        let mut memory = Memory::new(me, &BTreeMap::new(), 10);
         memory.meet(peer, &Lineage::new(Incarnation::new(6)).started(start));
         assert_eq!(memory.hear(peer, start, None), Heard::First, "it was heard all the same");
         assert_eq!(memory.take_changes(), []);
         let term = Term::new(u64::MAX);
-        let names = Message::PreVote(PreVote { term, last_log_id: crate::types::LogId::ZERO });
-        assert_eq!(memory.hear(peer, start, Some(&names)), Heard::Again);
+        let names = Message::PreVote(PreVote { term, last_log_id: LogId::ZERO });
+        assert_eq!(memory.hear(peer, start, Some(Claim::of(&names))), Heard::Again);
         assert_eq!(memory.take_changes(), [], "it names a term that it is not in");
         let term = Term::new(3);
         let vote = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true });
-        memory.hear(peer, start, Some(&vote));
+        memory.hear(peer, start, Some(Claim::of(&vote)));
         let [(_, row)] = memory.take_changes()[..] else { panic!("a vote is remembered") };
         assert_eq!((row.term, row.voted_in, row.start), (term, term, start));
+    }
+    #[test]
+    fn a_term_that_nobody_can_have_reached_is_seen_at_the_hello() {
+        let mut memory = Memory::new((NodeId::new(1).unwrap(), Term::new(3)), &BTreeMap::new(), 10);
+        let shows = |term| Standing {
+            lineage: Lineage::new(Incarnation::new(6)).started(Incarnation::new(7)),
+            hard_state: HardState { current_term: Term::new(term), voted_for: None },
+            last: LogId::ZERO,
+        };
+        assert!(memory.is_plausible(&shows(0)) && memory.is_plausible(&shows(3 + TERM_JUMP_MAX)));
+        assert!(!memory.is_plausible(&shows(4 + TERM_JUMP_MAX)));
+        memory.tick(Term::new(4), |_, _| true);
+        assert!(memory.is_plausible(&shows(4 + TERM_JUMP_MAX)));
+        assert!(!memory.is_plausible(&shows(u64::MAX)));
+        memory.tick(Term::new(u64::MAX), |_, _| true);
+        assert!(!memory.is_plausible(&shows(4)), "nor does it go the other way");
     }
 }

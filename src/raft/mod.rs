@@ -60,7 +60,7 @@ pub use border::{
 pub use configuration::Configuration;
 pub use log::{RaftLog, RecoveredLog};
 pub use machine::{Options, Raft};
-pub use memory::{Heard, Memory};
+pub use memory::{Claim, Heard, Memory};
 pub use message::{
     Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, PreVote,
     PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,

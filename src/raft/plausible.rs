@@ -8,6 +8,7 @@
 
 use super::border::{Implausible, Notice};
 use super::machine::Raft;
+use super::memory::Claim;
 use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, Message};
 use crate::limits::TERM_JUMP_MAX;
 use crate::mutants;
@@ -32,6 +33,28 @@ impl Raft {
         self.implausible(message).is_none().then_some(message)
     }
 
+    /// What is to be remembered of what a message says. An acknowledgement counts if this node leads
+    /// its term: nobody else can tell whether what was acknowledged is there.
+    pub fn claimed(&self, message: &Message) -> Option<Claim> {
+        let claim = Claim::of(self.believed(message)?);
+        let is_mine = self.leads(message.term());
+        Some(if is_mine { claim } else { claim.acknowledging_nothing() })
+    }
+
+    fn leads(&self, term: Term) -> bool {
+        self.role.as_leader().is_some() && term == self.current_term()
+    }
+
+    /// A message that only the leader of the current term sends, from somebody else than the one that
+    /// this node knows.
+    ///
+    /// Invariant (Election Safety, thesis 3.4): there is one at most. The floor above ends the node
+    /// that hears of two; the core has nothing to do with the second in any case.
+    pub(super) fn refuse_second_leader(&mut self, from: NodeId) {
+        let (term, what) = (self.current_term(), Implausible::SecondLeader);
+        self.notice(Notice::Refused { from, term, what });
+    }
+
     fn implausible(&self, message: &Message) -> Option<Implausible> {
         if !is_plausible_term(self.current_term(), message.term()) {
             return Some(Implausible::Term);
@@ -49,7 +72,7 @@ impl Raft {
 
     /// Nobody vouches in a term for what its leader does not have, and every log has its beginning.
     fn implausible_answer(&self, response: &AppendEntriesResponse) -> Option<Implausible> {
-        let is_mine = self.role.as_leader().is_some() && response.term == self.current_term();
+        let is_mine = self.leads(response.term);
         match response.result {
             AppendResult::Accepted { match_index } => {
                 let is_beyond = is_mine && match_index > self.log.last().index;
@@ -180,6 +203,47 @@ mod tests {
         assert_refused(elected(), answer(MINE, beyond), Implausible::Entries);
         let nothing = AppendResult::Rejected { prev_log_id: LogId::ZERO, hint: LogId::ZERO };
         assert_refused(elected(), answer(MINE, nothing), Implausible::Entries);
+    }
+
+    /// A stolen key once made a folder look like one that had lost entries: nobody else can acknowledge
+    /// what a leader does not have, and to a node that does not lead anything could be acknowledged.
+    #[test]
+    fn an_acknowledgement_to_somebody_who_does_not_lead_is_not_remembered() {
+        let far = AppendResult::Accepted { match_index: Index::new(1 << 40) };
+        let near = AppendResult::Accepted { match_index: Index::new(1) };
+        let nothing = |message: &Message| Some(Claim::of(message).acknowledging_nothing());
+        for raft in [follower(MINE), follower(Term::new(4)), elected()] {
+            for term in [4, 5, 6] {
+                let message = answer(Term::new(term), far.clone());
+                let claimed = raft.claimed(&message);
+                assert!(claimed.is_none() || claimed == nothing(&message), "{claimed:?}");
+            }
+        }
+        let message = answer(MINE, near);
+        assert_eq!(elected().claimed(&message), Some(Claim::of(&message)));
+    }
+
+    #[test]
+    fn a_second_leader_of_a_term_is_refused() {
+        let followed = || {
+            let mut raft = follower(MINE);
+            let first = append(MINE, LogId::ZERO);
+            raft.step(Input::Receive { from: node(3), message: first });
+            raft
+        };
+        for make in [elected as fn() -> Raft, followed] {
+            for message in
+                [append(MINE, LogId::ZERO), Message::TimeoutNow(TimeoutNow { term: MINE })]
+            {
+                let mut raft = make();
+                let before = raft.role().name();
+                let effects = hear(&mut raft, message);
+                let (term, what) = (MINE, Implausible::SecondLeader);
+                let refused = Effect::Notice(Notice::Refused { from: node(2), term, what });
+                assert_eq!(effects, [refused]);
+                assert_eq!(raft.role().name(), before);
+            }
+        }
     }
 
     #[test]

@@ -281,7 +281,9 @@ impl Raft {
     /// The sender leads this node's current term.
     pub(super) fn on_append_entries(&mut self, from: NodeId, message: AppendEntries) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
-        assert!(self.leader().is_none_or(|leader| leader == from), "broken law: two leaders");
+        if self.leader().is_some_and(|leader| leader != from) {
+            return self.refuse_second_leader(from);
+        }
         self.on_leader_known();
         self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
         let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;

@@ -266,7 +266,8 @@ impl World {
             hard_state: recovered.hard_state,
             last: recovered.report.last,
         };
-        let memory = Memory::new(node, store.remembered(), machine.count_after());
+        let me = (node, standing.hard_state.current_term);
+        let memory = Memory::new(me, store.remembered(), machine.count_after());
         machine.process = Some(Process {
             incarnation,
             replica,

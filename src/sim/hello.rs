@@ -25,8 +25,8 @@ impl World {
             return false;
         }
         let Some(receiver) = &mut self.machine(to).process else { return false };
-        let believed = receiver.replica.raft().believed(message);
-        match receiver.memory.hear(from.0, from.1, believed) {
+        let claimed = receiver.replica.raft().claimed(message);
+        match receiver.memory.hear(from.0, from.1, claimed) {
             Heard::First => {
                 self.input(to, replica::Event::Restarted { peer: from.0 });
                 true
@@ -47,6 +47,13 @@ impl World {
         let Some(sender) = sender.filter(|process| process.incarnation == from.1) else {
             return false;
         };
+        let is_plausible = receiver.memory.is_plausible(&sender.standing)
+            && sender.memory.is_plausible(&receiver.standing);
+        if !is_plausible {
+            let what = format!("{} and {to} are in terms that cannot be", from.0);
+            self.violate(ASSERTION, what);
+            return false;
+        }
         let judged = judge(receiver, from.0, sender).map_err(|loss| (from.0, to, loss));
         let judged =
             judged.and_then(|()| judge(sender, to, receiver).map_err(|loss| (to, from.0, loss)));
@@ -100,7 +107,8 @@ impl World {
             .filter_map(|machine| Some((machine.id, machine.process.as_ref()?.incarnation)))
             .collect();
         if let Some(process) = &mut self.machine(node).process {
-            process.memory.tick(|other, start| running.contains(&(other, start)));
+            let term = process.replica.raft().current_term();
+            process.memory.tick(term, |other, start| running.contains(&(other, start)));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
 use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, NODES_MAX};
 use crate::raft::{Loss, Message, Standing};
-use crate::types::{ClusterId, Incarnation, NodeId, Timestamp};
+use crate::types::{ClusterId, Incarnation, NodeId, Term, Timestamp};
 
 /// The first frame of each stream between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,17 @@ pub enum Refusal {
         refusing: Vec<NodeId>,
         /// Those of the node that is refused.
         refused: Vec<NodeId>,
+    },
+    /// The two are in terms of which no number of elections can have led from one to the other.
+    #[error(
+        "it is in term {shown} and this node in term {known}, and no elections lead from one to the \
+         other (see `annal node set-term --help`)"
+    )]
+    Implausible {
+        /// The term that it shows.
+        shown: Term,
+        /// The term of the node that refuses.
+        known: Term,
     },
 }
 
@@ -265,7 +276,7 @@ mod tests {
         AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, Lineage, PreVote,
         PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
     };
-    use crate::types::{DiskFull, Index, LogId, Term};
+    use crate::types::{DiskFull, Index, LogId};
 
     fn node(number: u16) -> NodeId {
         NodeId::new(number).unwrap()
@@ -337,6 +348,7 @@ mod tests {
             Refusal::Lost(Loss::OlderCopy { shown: u64::MAX, remembered: u64::MAX }),
             Refusal::Twin,
             Refusal::Members { refusing: all.clone(), refused: all },
+            Refusal::Implausible { shown: Term::new(u64::MAX), known: Term::new(u64::MAX) },
         ];
         for refusal in refusals {
             let bytes = refusal.to_bytes();

@@ -81,7 +81,7 @@ impl Law for LogMatching {
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::replica::Action;
+    use crate::replica::{Action, Contradiction};
     use crate::types::Term;
 
     /// Two logs with the same terms and, from the second entry on, different records.
@@ -102,6 +102,23 @@ mod tests {
         };
         assert!(contradicts(3));
         assert!(!contradicts(u64::MAX));
+    }
+
+    /// To go on would be to choose whose acknowledged records are lost: the node ends, and not by a panic.
+    #[test]
+    fn a_node_that_hears_of_two_leaders_of_a_term_is_told_to_end() {
+        let log = Log::of(&[1, 1]);
+        let mut followed = follower(1, &log, 2, 2);
+        hear(&mut followed, node(3), heartbeat(2, log.tip().id).message);
+        for (mut replica, known) in [(followed, 3), (leader(1, &log, 2, 2), 1)] {
+            replica.take_actions();
+            hear(&mut replica, node(2), heartbeat(2, log.tip().id).message);
+            let (from, leader, term) = (node(2), node(known), Term::new(2));
+            let expected = Contradiction::TwoLeaders { from, leader, term };
+            let actions = replica.take_actions();
+            let [Action::Contradiction(found)] = &actions[..] else { panic!("{actions:?}") };
+            assert_eq!(*found, expected);
+        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ fn a_made_up_term_stops_one_node_and_one_on_all_disks_can_be_mended() {
     set_term(&cluster, "n3", &["--term", MADE_UP]).expect_code(0);
     cluster.start_all();
     cluster.append(&["without n3"]);
-    cluster.wait_for_line("n1", "nobody can have reached that term");
+    cluster.wait_for_line("n1", "n3 is refused: it is in term 9223372036854775807");
+    cluster.wait_for_line("n3", "n1 is refused: it is in term ");
     cluster.stop_all();
 
     // All are. Nothing of theirs is of that term, so it is taken back.
