@@ -214,7 +214,8 @@ impl Problem {
             }
             Self::OurCertificate(CertificateProblem::NotValidNow)
             | Self::TheirCertificate(CertificateProblem::NotValidNow) => {
-                "compare the clocks of the two machines; if they are right, issue new certificates"
+                "compare the clocks of the two machines; if they are right, a certificate has expired, \
+                 and docs/operations.md says under \"Certificates\" how openssl renews it"
             }
             Self::OurCertificate(_) | Self::TheirCertificate(_) => {
                 "check which certificates the two sides use"
