@@ -16,6 +16,7 @@ use super::driver::{self, Driver, End, Inputs, Outputs};
 use super::init::NEW_FILE;
 use super::narrator::Narrator;
 use super::onward::Ways;
+use super::reading::Framing;
 use super::refused;
 use super::service::{self, Service};
 use crate::config::NodeConfig;
@@ -260,6 +261,7 @@ async fn serve(
         shares: Shares::new(),
         births: Births::default(),
         reader: reader.clone(),
+        framing: Framing::new(),
         ways: Ways::new(endpoint.clone()),
         audit: endpoint.audit().clone(),
     };

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 use super::caller::Caller;
@@ -52,6 +52,27 @@ struct Walk {
     cursor: Cursor,
     /// Entries that were read and not sent yet, the next one first.
     loaded: Option<Loaded>,
+}
+
+/// Whose turn it is to make a frame. An entry may hold half a million records, which take
+/// milliseconds of the one thread of the node: between two frames, whoever's they are, everything
+/// else has its turn.
+#[derive(Debug)]
+pub(super) struct Framing {
+    turn: Semaphore,
+}
+
+impl Framing {
+    pub(super) fn new() -> Self {
+        Self { turn: Semaphore::new(1) }
+    }
+
+    async fn in_turn<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.acquire().await;
+        let frame = make();
+        tokio::task::yield_now().await;
+        frame
+    }
 }
 
 /// Entries in memory, and the bytes that they take of their client's share.
@@ -102,10 +123,8 @@ async fn run(
 ) -> Result<(), CursorError> {
     let mut published = service.published.clone();
     loop {
-        while let Some((batch, _held)) = walk.next_batch(&service.reader, caller).await? {
+        while let Some((batch, _held)) = walk.next_batch(service, caller).await? {
             let frame = batch.into_frame();
-            // An entry may hold half a million records: others go first.
-            tokio::task::yield_now().await;
             // Whoever does not read keeps no more in memory than that frame.
             let unload = || walk.loaded = None;
             if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
@@ -138,15 +157,15 @@ impl Walk {
     /// NB: whoever holds bytes of a frame never waits for entries: else two might wait for each other.
     async fn next_batch(
         &mut self,
-        reader: &Reader,
+        service: &Service,
         caller: &Caller,
     ) -> Result<Option<(Batch, Held)>, CursorError> {
         while !self.cursor.is_at_end() {
             if self.loaded.is_none() {
-                self.load(reader, caller).await?;
+                self.load(&service.reader, caller).await?;
             }
             let mut held = caller.sent.take(limits::READ_FRAME_COST_MAX).await;
-            let batch = self.fill()?;
+            let batch = service.framing.in_turn(|| self.fill()).await?;
             let (count, bytes) = batch.size();
             held.shrink_to(bytes + count * limits::SENT_RECORD_OVERHEAD_BYTES);
             if !batch.is_empty() {

@@ -15,7 +15,7 @@ use super::births::Births;
 use super::caller::{Caller, Shares};
 use super::driver::{self, Answer, Command};
 use super::onward::{self, Ways};
-use super::reading;
+use super::reading::{self, Framing};
 use crate::address::Address;
 use crate::limits;
 use crate::net::{
@@ -46,6 +46,8 @@ pub(super) struct Service {
     /// How fast they may begin sessions.
     pub(super) births: Births,
     pub(super) reader: Reader,
+    /// Whose turn it is to make a frame of records.
+    pub(super) framing: Framing,
     /// Where streams are handed on to the leader.
     pub(super) ways: Ways,
     /// Where it is noted what only admins may do.
