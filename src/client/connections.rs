@@ -404,3 +404,37 @@ async fn bounded<T>(
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::Certificates;
+
+    fn node(number: u16) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn at(port: u16) -> Address {
+        format!("127.0.0.1:{port}").parse().unwrap()
+    }
+
+    /// A client once took an address from the node that has it because another had answered where
+    /// others were said to be connected with it.
+    #[tokio::test]
+    async fn only_the_address_at_which_another_node_answered_is_given_up() {
+        let certificates = Certificates::of(1);
+        let nodes = [(node(1), at(1)), (node(2), at(2))];
+        let connections = Connections::new(certificates.client("client"), nodes, None);
+        connections.add(node(1), "127.0.0.1:9");
+        assert!(connections.is_elsewhere(node(1)));
+        // n2 answers where n1 was said to be: what is said of the configured address still holds.
+        assert_eq!(connections.relabel((at(1), at(9)), node(1), node(2)), at(9));
+        assert!(!connections.is_elsewhere(node(1)));
+        assert_eq!(connections.address(node(1)), Some(at(1)));
+        assert_eq!(connections.address(node(2)), Some(at(2)));
+        // It answers at the configured address itself.
+        assert_eq!(connections.relabel((at(1), at(1)), node(1), node(2)), at(1));
+        assert_eq!(connections.address(node(1)), None);
+        assert_eq!(connections.address(node(2)), Some(at(1)));
+    }
+}

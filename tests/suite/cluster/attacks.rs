@@ -3,24 +3,25 @@
 //!
 //! The attacker speaks the protocol with the library's own means and keeps to it as little as it
 //! likes. Of each node the highest resident size is read when the attack is over, and while it goes
-//! on an honest client with the same certificate appends. How long its longest gap was is printed,
-//! beside that of the same client without an attack: a slow machine makes both longer.
+//! on an honest client with the same certificate appends. Its longest gap is judged by that of the same
+//! client without an attack, just before: a slow machine makes both longer.
 #![allow(clippy::print_stdout, reason = "what was measured")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use annal::client::{Client, Settings};
+use annal::limits::SESSIONS_MAX;
 use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
 use annal::registry::{Announcing, Leadership, LookupError};
 use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
 use annal::wire::Frame;
-use annal::wire::api::{AppendReplies, AppendRequest, Read, ReadFrom, Request};
+use annal::wire::api::{AppendReplies, AppendRequest, Onward, Read, ReadFrom, Request};
 use annal::wire::frame::kind;
 use annal::wire::registry::{Announcement, Refusal};
 use bytes::Bytes;
@@ -32,6 +33,11 @@ use super::harness::{Cluster, Kind, wait_for};
 
 /// No node is ever larger than this, whatever one client does.
 const RESIDENT_BYTES_MAX: u64 = 512 << 20;
+/// The longest gap of an honest client under attack is at most so many times that without one: on a
+/// quiet machine that is some 10 ms, and half a second is what nobody is to wait longer than.
+const GAP_FACTOR: u32 = 75;
+/// Records that tell how long gaps are without an attack.
+const CALM_RECORDS: u64 = 1000;
 /// The end of every wait.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -45,10 +51,21 @@ struct Attacker {
 impl Attacker {
     /// An attacker of the leader.
     fn of_leader(cluster: &Cluster) -> Self {
+        Self::of(cluster, &cluster.leader())
+    }
+
+    /// An attacker of a node that follows.
+    fn of_follower(cluster: &Cluster) -> Self {
+        let leader = cluster.leader();
+        let follower = cluster.nodes().into_iter().find(|node| *node != leader);
+        Self::of(cluster, &follower.unwrap())
+    }
+
+    fn of(cluster: &Cluster, node: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let credentials = Credentials::load(&cluster.path("certs"), "client").unwrap();
         let endpoint = runtime.block_on(async { Endpoint::client(&credentials).unwrap() });
-        let number: u16 = cluster.leader().trim_start_matches('n').parse().unwrap();
+        let number: u16 = node.trim_start_matches('n').parse().unwrap();
         let node = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.base_port() + number));
         Self { runtime, endpoint, node }
     }
@@ -97,14 +114,14 @@ fn expect_modest(cluster: &mut Cluster, what: &str) {
     }
 }
 
-fn settings(cluster: &Cluster) -> Settings {
+fn settings(cluster: &Cluster, name: &str) -> Settings {
     let node = |number: u16| {
         let address = format!("127.0.0.1:{}", cluster.base_port() + number);
         (NodeId::new(number).unwrap(), address.parse().unwrap())
     };
     Settings {
         certs: cluster.path("certs"),
-        name: "client".to_owned(),
+        name: name.to_owned(),
         cluster: None,
         nodes: (1..=3).map(node).collect(),
         registry: None,
@@ -115,48 +132,67 @@ fn settings(cluster: &Cluster) -> Settings {
 /// An honest client that appends one record after the other.
 struct Honest {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<(u64, Duration)>,
+    count: Arc<AtomicU64>,
+    thread: JoinHandle<Duration>,
 }
 
 impl Honest {
     fn start(cluster: &Cluster) -> Self {
-        let settings = settings(cluster);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let settings = settings(cluster, "client");
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted) = (stop.clone(), count.clone());
         let thread = thread::spawn(move || {
             Runtime::new().unwrap().block_on(async {
                 let client = Client::connect(settings).unwrap();
-                let (mut count, mut longest) = (0, Duration::ZERO);
+                let mut longest = Duration::ZERO;
                 while !stopped.load(Ordering::Relaxed) {
                     let begun = Instant::now();
                     client.append(vec![Bytes::from_static(b"honest")]).await.unwrap();
                     longest = longest.max(begun.elapsed());
-                    count += 1;
+                    counted.fetch_add(1, Ordering::Relaxed);
                 }
-                (count, longest)
+                longest
             })
         });
-        Self { stop, thread }
+        Self { stop, count, thread }
     }
 
-    /// How many records it appended, and how long it waited for one.
-    fn stop(self) -> (u64, Duration) {
+    /// How many records it has appended.
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// How long it waited for a record at most.
+    fn stop(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// Attacks while an honest client goes on, and says how it went.
+/// Attacks the leader while an honest client goes on, and judges how that fared.
+#[track_caller]
 fn under_attack(cluster: &mut Cluster, what: &str, attack: impl FnOnce(&Attacker)) {
-    let calm = Honest::start(cluster);
-    thread::sleep(Duration::from_secs(1));
-    let (_, calm) = calm.stop();
     let attacker = Attacker::of_leader(cluster);
+    under_attack_of(cluster, &attacker, what, attack);
+}
+
+#[track_caller]
+fn under_attack_of(
+    cluster: &mut Cluster,
+    attacker: &Attacker,
+    what: &str,
+    attack: impl FnOnce(&Attacker),
+) {
+    let calm = Honest::start(cluster);
+    wait_for("records without an attack", || (calm.count() >= CALM_RECORDS).then_some(()));
+    let calm = calm.stop();
     let honest = Honest::start(cluster);
-    attack(&attacker);
-    let (count, longest) = honest.stop();
+    attack(attacker);
+    let count = honest.count();
+    let longest = honest.stop();
     println!("{what}: {count} honest records, longest gap {longest:?}; without: {calm:?}");
-    assert!(count > 0);
+    assert!(count > 0, "{what}: nothing honest got through");
+    assert!(longest <= calm * GAP_FACTOR, "{what}: a gap of {longest:?}; without: {calm:?}");
     expect_modest(cluster, what);
 }
 
@@ -240,11 +276,20 @@ fn append(seq: u64, records: &[Bytes]) -> AppendRequest {
     }
 }
 
-#[test]
-fn reads_that_nobody_takes_hold_little() {
-    let mut cluster = Cluster::started(Kind::default());
-    // One entry of 4 MiB, and one of some hundred thousand empty records.
-    let fill = Attacker::of_leader(&cluster);
+/// All from an offset on, and what comes later.
+fn tail(offset: u64) -> Read {
+    Read {
+        log: LogNumber::MAIN,
+        from: ReadFrom::Offset(Offset::new(offset)),
+        limit: None,
+        linearizable: false,
+        follow: true,
+    }
+}
+
+/// Appends an entry of 4 MiB, and some hundred thousand empty records.
+fn fill(cluster: &Cluster) {
+    let fill = Attacker::of_leader(cluster);
     fill.runtime.block_on(async {
         let connection = fill.connect().await;
         let mut stream = open(&connection, &Request::Appends).await.unwrap();
@@ -257,21 +302,19 @@ fn reads_that_nobody_takes_hold_little() {
         stream.sender.finish();
         while let Ok(Some(_)) = timeout(PATIENCE, stream.receiver.next()).await.unwrap() {}
     });
-    drop(fill);
+}
+
+#[test]
+fn reads_that_nobody_takes_hold_little() {
+    let mut cluster = Cluster::started(Kind::default());
+    fill(&cluster);
     under_attack(&mut cluster, "unread reads", |attacker| {
         attacker.runtime.block_on(async {
             let mut kept = vec![];
             for offset in [0, 4, 0, 4] {
                 let connection = attacker.connect().await;
                 for _ in 0..60 {
-                    let read = Read {
-                        log: LogNumber::MAIN,
-                        from: ReadFrom::Offset(Offset::new(offset)),
-                        limit: None,
-                        linearizable: false,
-                        follow: true,
-                    };
-                    if let Ok(stream) = open(&connection, &Request::Read(read)).await {
+                    if let Ok(stream) = open(&connection, &Request::Read(tail(offset))).await {
                         kept.push(stream);
                     }
                 }
@@ -283,6 +326,41 @@ fn reads_that_nobody_takes_hold_little() {
     // All of it can still be read by who takes it.
     let output = cluster.client(["read", "--from", "0", "--limit", "4", "--timeout", "30s"]);
     assert_eq!(output.expect_code(0).stdout.len(), 4 * ((1 << 20) + 1));
+}
+
+#[test]
+fn what_comes_by_way_of_a_follower_costs_no_more() {
+    let mut cluster = Cluster::started(Kind::default());
+    fill(&cluster);
+    let attacker = Attacker::of_follower(&cluster);
+    under_attack_of(&mut cluster, &attacker, "by way of a follower", |attacker| {
+        let records = vec![Bytes::from(vec![7; 1 << 20]); 4];
+        let frame = append(1, &records).to_frame(&records);
+        attacker.runtime.block_on(async {
+            let (mut kept, mut crowd) = (vec![], vec![]);
+            for offset in [0, 4, 0, 4] {
+                let connection = attacker.connect().await;
+                for _ in 0..12 {
+                    let read = Request::Onward(Onward::Read(tail(offset)));
+                    kept.extend(open(&connection, &read).await);
+                }
+                for _ in 0..4 {
+                    let (connection, frame) = (connection.clone(), frame.clone());
+                    crowd.push(tokio::spawn(async move {
+                        let appends = Request::Onward(Onward::Appends);
+                        let Ok(mut stream) = open(&connection, &appends).await else { return };
+                        for _ in 0..4 {
+                            let _ = timeout(PATIENCE, stream.sender.send(&frame)).await;
+                        }
+                        until_unwanted(&stream).await;
+                    }));
+                }
+            }
+            for one in crowd {
+                one.await.unwrap();
+            }
+        });
+    });
 }
 
 #[test]
@@ -314,11 +392,17 @@ fn idle_connections_shut_nobody_out() {
 fn sessions_of_one_identity_do_not_push_out_those_of_others() {
     let mut cluster = Cluster::started(Kind::default());
     let attacker = Attacker::of_leader(&cluster);
+    let older = attacker.runtime.block_on(async {
+        let older = Client::connect(settings(&cluster, "admin")).unwrap();
+        older.append(vec![Bytes::from_static(b"before")]).await.unwrap();
+        older
+    });
     let refused = attacker.runtime.block_on(async {
         let connection = attacker.connect().await;
         let mut stream = open(&connection, &Request::Appends).await.unwrap();
         let records = [Bytes::from_static(b"x")];
-        let count = 3000;
+        // More than the table of clients has places.
+        let count = SESSIONS_MAX as u128 + 1000;
         for number in 0..count {
             let request = AppendRequest { client: ClientId::new(number), ..append(1, &records) };
             stream.sender.send(&request.to_frame(&records)).await.unwrap();
@@ -335,6 +419,10 @@ fn sessions_of_one_identity_do_not_push_out_those_of_others() {
     assert!(refused > 0, "so many sessions were begun at once");
     // Who has to begin one has to wait for a moment.
     cluster.append(&["late"]);
+    // An older one of somebody else goes on.
+    attacker.runtime.block_on(async {
+        older.append(vec![Bytes::from_static(b"after")]).await.unwrap();
+    });
     expect_modest(&mut cluster, "new sessions");
 }
 
@@ -371,6 +459,23 @@ fn a_made_up_term_is_refused_and_one_that_got_in_is_forgotten() {
     assert_eq!(cluster.run(forget).expect_code(0).json()[0]["terms"], 1);
     assert_eq!(cluster.run(forget).expect_code(0).json()[0]["terms"], 0);
     cluster.wait_for_line("registry", "admin/admin at 127.0.0.1");
+    let audited = |what| {
+        let log = cluster.log("registry");
+        log.lines().filter(|line| line.contains("audit: ") && line.contains(what)).count()
+    };
+    assert_eq!(audited("did: forget"), 1, "nothing was forgotten the second time");
+    // A crowd of refusals is a line or two.
+    let client = Credentials::load(&cluster.path("certs"), "client").unwrap();
+    runtime.block_on(async {
+        let (endpoint, id) = (Endpoint::client(&client).unwrap(), client.identity().cluster);
+        for _ in 0..60 {
+            let asked =
+                annal::registry::forget(&endpoint, &registry, (id, Term::new(1), true), PATIENCE);
+            assert!(matches!(asked.await, Err(LookupError::Refused(Refusal::NotAllowed))));
+        }
+    });
+    wait_for("a line of it", || (audited("client/client: forget") > 0).then_some(()));
+    assert!(audited("client/client: forget") < 20);
     wait_for("the real leader to be known", || {
         let known = cluster.run(["registry", "leader", "--json"]).expect_code(0);
         (known.json()[0]["node"] == successor.as_str()).then_some(())
