@@ -6,6 +6,7 @@
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `refused`: the mark of a folder whose node was refused by its peers;
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
+//! - `accepting`: who comes in, and who attends to them;
 //! - `service` and `reading`: what is done for clients, a task a stream; `caller` and `births`: what
 //!   each may make the node hold;
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
@@ -17,6 +18,7 @@
 //! sees what it publishes; readers read entries from the store themselves. Nothing here decides
 //! about consensus: the replica says what to do, in what order only where it matters (writes).
 
+mod accepting;
 mod announce;
 mod behalf;
 mod births;

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::accepting;
 use super::announce::{Announcer, Registry};
 use super::births::Births;
 use super::caller::Shares;
@@ -18,7 +19,7 @@ use super::narrator::Narrator;
 use super::onward::Ways;
 use super::reading::Framing;
 use super::refused;
-use super::service::{self, Service};
+use super::service::Service;
 use crate::config::NodeConfig;
 use crate::limits;
 use crate::net::{
@@ -272,7 +273,7 @@ async fn serve(
         nodes: config.members(),
     });
     let announcer = Announcer::start(registry, stop.clone());
-    tokio::spawn(service::accept(endpoint, peers.clone(), Arc::new(service)));
+    tokio::spawn(accepting::accept(endpoint, peers.clone(), Arc::new(service)));
 
     let expelled = peers.expelled();
     let inputs = Inputs { peers: peer_messages, commands, expelled, persisted, stop };

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::behalf;
 use super::births::Births;
 use super::caller::{Caller, Shares};
 use super::driver::{self, Answer, Command};
@@ -19,8 +18,7 @@ use super::reading::{self, Framing};
 use crate::address::Address;
 use crate::limits;
 use crate::net::{
-    Audit, CertificateRole, Close, Connection, Endpoint, FrameReceiver, FrameSender, Held, Peers,
-    Protocol, Stream,
+    Audit, CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Peers, Stream,
 };
 use crate::replica::{Account, Name};
 use crate::store::Reader;
@@ -222,16 +220,4 @@ async fn send_replies(
     // Whoever waits for a place on a stream that gives no more answers waits in vain.
     under_way.close();
     sender.finish();
-}
-
-/// Accepts connections until the endpoint closes.
-pub(super) async fn accept(endpoint: Endpoint, peers: Peers, service: Arc<Service>) {
-    while let Some(connection) = endpoint.accept().await {
-        match connection.protocol() {
-            Protocol::Peer => peers.accept(connection),
-            Protocol::Client => drop(tokio::spawn(Arc::clone(&service).serve(connection))),
-            Protocol::Onward => drop(tokio::spawn(behalf::serve(service.clone(), connection))),
-            Protocol::Registry => connection.close(Close::NotAllowed),
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::machine::Raft;
 use super::message::Message;
 use super::plausible::is_plausible_term;
 use super::standing::{Lineage, Loss, Remembered, Standing};
@@ -175,6 +176,16 @@ impl Known {
             }
         }
         self.changed |= *remembered != before;
+    }
+}
+
+impl Raft {
+    /// What is to be remembered of what a message says. An acknowledgement counts if this node leads
+    /// its term: nobody else can tell whether what was acknowledged is there.
+    pub fn claimed(&self, message: &Message) -> Option<Claim> {
+        let claim = Claim::of(self.believed(message)?);
+        let is_mine = self.leads(message.term());
+        Some(if is_mine { claim } else { claim.acknowledging_nothing() })
     }
 }
 

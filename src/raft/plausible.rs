@@ -8,7 +8,6 @@
 
 use super::border::{Implausible, Notice};
 use super::machine::Raft;
-use super::memory::Claim;
 use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, Message};
 use crate::limits::TERM_JUMP_MAX;
 use crate::mutants;
@@ -33,15 +32,8 @@ impl Raft {
         self.implausible(message).is_none().then_some(message)
     }
 
-    /// What is to be remembered of what a message says. An acknowledgement counts if this node leads
-    /// its term: nobody else can tell whether what was acknowledged is there.
-    pub fn claimed(&self, message: &Message) -> Option<Claim> {
-        let claim = Claim::of(self.believed(message)?);
-        let is_mine = self.leads(message.term());
-        Some(if is_mine { claim } else { claim.acknowledging_nothing() })
-    }
-
-    fn leads(&self, term: Term) -> bool {
+    /// Whether this node leads in that term, which is then its own.
+    pub(super) fn leads(&self, term: Term) -> bool {
         self.role.as_leader().is_some() && term == self.current_term()
     }
 
@@ -96,8 +88,8 @@ fn implausible_place(append: &AppendEntries) -> Option<Implausible> {
 mod tests {
     use super::*;
     use crate::raft::{
-        Configuration, Effect, HardState, Input, Options, PreVote, PreVoteResponse, RecoveredLog,
-        RequestVote, RequestVoteResponse, TimeoutNow,
+        Claim, Configuration, Effect, HardState, Input, Options, PreVote, PreVoteResponse,
+        RecoveredLog, RequestVote, RequestVoteResponse, TimeoutNow,
     };
     use crate::types::{LogId, Ticket};
 
