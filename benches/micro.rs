@@ -66,7 +66,7 @@ fn codec(criterion: &mut Criterion) {
             client: ClientId::new(9),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             lengths: AppendRequest::lengths_of(&asked),
         };
         let wire = encode_all(&[append.to_frame(&asked)]).concat();

@@ -53,7 +53,7 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// Appends that the leader refuses as Busy.
     pub(super) busy: u32,
-    /// Clients born before this, and not in the log, are unknown for ever.
+    /// Clients that began before this, and not in the log, are unknown for ever.
     pub(super) floor: u64,
     /// Every append that any node was handed.
     pub(super) handed: Vec<(NodeId, ClientId, Seq)>,
@@ -206,7 +206,7 @@ impl World {
         }
         let of_client = self.log.iter().filter(|slot| slot.client == header.client);
         let last = of_client.map(|slot| slot.seq.get()).max().unwrap_or(0);
-        if last == 0 && header.born.get() < self.floor {
+        if last == 0 && header.began_at.get() < self.floor {
             return Err(AppendRefusal::Expired);
         }
         if header.seq.get() > last + 1 {

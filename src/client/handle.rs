@@ -185,8 +185,8 @@ impl Client {
         check_limits(records)?;
         let until = Instant::now() + self.shared.timeout;
         let found = self.shared.find_commit_index(until).await;
-        let born = found.map_err(AppendError::Unavailable)?;
-        Ok(Token::new(ClientId::new(leader::draw()), (Seq::FIRST, Seq::FIRST), born, records))
+        let began_at = found.map_err(AppendError::Unavailable)?;
+        Ok(Token::new(ClientId::new(leader::draw()), (Seq::FIRST, Seq::FIRST), began_at, records))
     }
 
     /// Repeats the append of a token, whose outcome is not known: it is the same append, however

@@ -362,7 +362,7 @@ impl Pilot {
 
     /// Looks for the leader if there is none, or if it is quiet.
     fn begin_search(&mut self, now: Moment) {
-        let wanted = Wanted::Leader { word: self.session.is_unborn() };
+        let wanted = Wanted::Leader { word: self.session.has_not_begun() };
         let lane = self.current.and_then(|number| self.lanes.get(&number));
         let suspect = lane.map(|lane| Suspect {
             node: lane.node,
@@ -413,9 +413,9 @@ impl Pilot {
             beliefs.route.on_failed(leading.node);
             self.recheck_at = now + CLIENT_RECHECK_EVERY;
         }
-        if self.session.is_unborn() {
+        if self.session.has_not_begun() {
             let commit_index = way.commit_index.expect("its word was asked for");
-            self.session.bear(commit_index);
+            self.session.begin(commit_index);
         }
         self.stop_search();
         self.lanes_opened += 1;

@@ -99,7 +99,7 @@ pub enum Failure {
 pub struct Session {
     client: ClientId,
     /// The commit index of a node when this client was new; unknown until one has been asked.
-    born: Option<Index>,
+    began_at: Option<Index>,
     /// The number of `requests[0]`, or of the next request: the first unanswered.
     first: Seq,
     /// Invariant: empty, or the first has no answer.
@@ -140,7 +140,7 @@ impl Session {
     pub fn new(client: ClientId) -> Self {
         Self {
             client,
-            born: None,
+            began_at: None,
             first: Seq::FIRST,
             requests: VecDeque::new(),
             bytes: 0,
@@ -158,7 +158,7 @@ impl Session {
     /// more is sent.
     pub fn resume(token: Token) -> Self {
         let mut session = Self::new(token.client());
-        session.born = Some(token.born());
+        session.began_at = Some(token.began_at());
         session.first = token.seq();
         session.resumed = Some(token);
         session
@@ -169,15 +169,15 @@ impl Session {
         self.client
     }
 
-    /// Whether `born` is needed: the commit index of the node that gets the first request.
-    pub fn is_unborn(&self) -> bool {
-        self.born.is_none()
+    /// Whether `began_at` is needed: the commit index of the node that gets the first request.
+    pub fn has_not_begun(&self) -> bool {
+        self.began_at.is_none()
     }
 
-    /// Sets the client's birth, once.
-    pub fn bear(&mut self, commit_index: Index) {
-        assert!(self.is_unborn(), "a client is born once");
-        self.born = Some(commit_index);
+    /// Begins the session, once: what a node says of its log then.
+    pub fn begin(&mut self, commit_index: Index) {
+        assert!(self.has_not_begun(), "a session begins once");
+        self.began_at = Some(commit_index);
     }
 
     /// Whether nothing is unanswered.
@@ -244,7 +244,7 @@ impl Session {
     /// A lane sends upwards only: while a later request is on it, an earlier one that was refused
     /// waits, because the later one is about to be refused as well.
     pub fn next_for(&mut self, number: LaneNumber) -> Option<Outgoing> {
-        let born = self.born.filter(|_| !self.expired)?;
+        let began_at = self.began_at.filter(|_| !self.expired)?;
         let seq = self.next_on(number)?;
         let lane = self.lanes.get_mut(&number)?;
         let fresh = lane.outstanding.insert(seq);
@@ -255,7 +255,7 @@ impl Session {
             client: self.client,
             seq,
             first_unanswered: self.first_unanswered(),
-            born,
+            began_at,
             log: LogNumber::MAIN,
             lengths: records.iter().map(length).collect(),
         };
@@ -285,7 +285,7 @@ impl Session {
         self.answered.pop_front()
     }
 
-    /// Goes on as another client, after [`Advice::Renew`]. `born` is needed anew.
+    /// Goes on as another client, after [`Advice::Renew`]. `began_at` is needed anew.
     pub fn renew(&mut self, client: ClientId) {
         assert!(
             self.can_renew() || mutants::any(),
@@ -293,7 +293,7 @@ impl Session {
         );
         hit(Mark::Renewed);
         self.client = client;
-        self.born = None;
+        self.began_at = None;
         self.first = Seq::FIRST;
         self.expired = false;
         for lane in self.lanes.values_mut() {
@@ -318,7 +318,7 @@ impl Session {
     pub fn token(&self, seq: Seq) -> Option<Token> {
         let pending = self.pending(seq)?;
         let first_unanswered = self.first_unanswered();
-        Some(Token::new(self.client, (first_unanswered, seq), self.born?, &pending.records))
+        Some(Token::new(self.client, (first_unanswered, seq), self.began_at?, &pending.records))
     }
 
     /// The number of the first request without an answer, or of the next one.
@@ -463,7 +463,7 @@ mod tests {
     /// A session with lane A open and `count` requests.
     fn session(count: usize) -> Session {
         let mut session = Session::new(ClientId::new(7));
-        session.bear(Index::new(3));
+        session.begin(Index::new(3));
         session.open_lane(A);
         for _ in 0..count {
             session.push(records("x"));
@@ -504,7 +504,7 @@ mod tests {
         session.push(records("y"));
         let outgoing = session.next_for(A).unwrap();
         assert_eq!(outgoing.header.first_unanswered, Seq::new(3));
-        assert_eq!(outgoing.header.born, Index::new(3));
+        assert_eq!(outgoing.header.began_at, Index::new(3));
     }
 
     #[test]
@@ -563,9 +563,9 @@ mod tests {
         assert_eq!(refuse(&mut session, 1, AppendRefusal::Expired), Advice::Continue);
         assert_eq!(refuse(&mut session, 2, AppendRefusal::Expired), Advice::Renew);
         session.renew(ClientId::new(8));
-        assert!(session.is_unborn());
-        assert_eq!(session.next_for(A), None, "a new client is born first");
-        session.bear(Index::new(90));
+        assert!(session.has_not_begun());
+        assert_eq!(session.next_for(A), None, "a new session begins first");
+        session.begin(Index::new(90));
         assert_eq!(sent(&mut session, A), [1, 2]);
     }
 
@@ -590,7 +590,7 @@ mod tests {
         assert_eq!(token.first_unanswered(), Seq::FIRST);
 
         let mut second = Session::resume(token);
-        assert!(!second.is_unborn());
+        assert!(!second.has_not_begun());
         assert!(!second.fits(&records("other")));
         assert_eq!(second.push(records("x")), Seq::new(2));
         assert_eq!(second.certain_from(), Seq::new(3), "taken by then, perhaps");
@@ -598,7 +598,7 @@ mod tests {
         second.open_lane(A);
         let outgoing = second.next_for(A).unwrap();
         assert_eq!(outgoing.header.first_unanswered, Seq::FIRST, "1 is not ours to forget");
-        assert_eq!(outgoing.header.born, Index::new(3));
+        assert_eq!(outgoing.header.began_at, Index::new(3));
         assert_eq!(ok(&mut second, A, 2), Advice::Continue);
         assert!(second.fits(&records("other")), "the next request is free");
         second.push(records("other"));

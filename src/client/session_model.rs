@@ -42,7 +42,7 @@ impl Log {
     /// Takes the request, or finds it, or refuses it.
     fn append(&mut self, header: &AppendRequest, request: u64) -> Result<u64, AppendRefusal> {
         let last = self.last(header.client);
-        if last == 0 && header.born.get() < self.floor {
+        if last == 0 && header.began_at.get() < self.floor {
             return Err(AppendRefusal::Expired);
         }
         let place = |slot: &Slot| slot.client == header.client && slot.seq == header.seq;
@@ -150,8 +150,8 @@ impl World {
 
     fn send(&mut self) {
         let Some(number) = self.current else { return };
-        if self.session.is_unborn() {
-            self.session.bear(Index::new(self.committed as u64));
+        if self.session.has_not_begun() {
+            self.session.begin(Index::new(self.committed as u64));
         }
         if let Some(outgoing) = self.session.next_for(LaneNumber::new(number)) {
             let record = outgoing.records[0].as_ref().try_into().unwrap();

@@ -273,7 +273,7 @@ async fn a_forgotten_client_takes_a_new_name_by_itself() {
     let fake = Fake::start();
     let client = fake.client();
     soon(client.append(records("a"))).await.unwrap();
-    // The table forgets everybody who was born before now.
+    // The table forgets everybody who began before now.
     let forgotten = fake.change(|world| {
         world.floor = 1;
         let forgotten = world.log[0].client;

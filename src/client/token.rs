@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  u8 version, 1
-//!  16 bytes client · varints: seq, seq − first unanswered seq, born, count of records, digest
+//!  16 bytes client · varints: seq, seq − first unanswered seq, began_at, count of records, digest
 //!  u32 CRC32C over all before
 //! ```
 //!
@@ -36,7 +36,7 @@ pub struct Token {
     client: ClientId,
     seq: Seq,
     behind: u64,
-    born: Index,
+    began_at: Index,
     count: u32,
     digest: u32,
 }
@@ -47,14 +47,14 @@ impl Token {
     pub fn new(
         client: ClientId,
         (first_unanswered, seq): (Seq, Seq),
-        born: Index,
+        began_at: Index,
         records: &[Bytes],
     ) -> Self {
         assert!(Seq::FIRST <= first_unanswered, "requests are counted from 1");
         assert!(first_unanswered <= seq, "{first_unanswered} is after {seq}");
         let behind = seq.get() - first_unanswered.get();
         let count = u32::try_from(records.len()).expect("bounded by the limits of a request");
-        Self { client, seq, behind, born, count, digest: digest(records) }
+        Self { client, seq, behind, began_at, count, digest: digest(records) }
     }
 
     /// Whose request.
@@ -73,8 +73,8 @@ impl Token {
     }
 
     /// The commit index of a node when the client was new.
-    pub fn born(&self) -> Index {
-        self.born
+    pub fn began_at(&self) -> Index {
+        self.began_at
     }
 
     /// How many records the request has.
@@ -246,12 +246,12 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_survive_the_round_trip(
-            client: u128, seq in 1..=u64::MAX, behind: u64, born: u64, record: Vec<u8>,
+            client: u128, seq in 1..=u64::MAX, behind: u64, began_at: u64, record: Vec<u8>,
         ) {
             let first = Seq::new(seq - behind % seq);
             let records = [Bytes::from(record)];
             let token =
-                Token::new(ClientId::new(client), (first, Seq::new(seq)), Index::new(born), &records);
+                Token::new(ClientId::new(client), (first, Seq::new(seq)), Index::new(began_at), &records);
             let word = token.to_string();
             prop_assert!(word.len() <= LENGTH_MAX);
             prop_assert_eq!(token.first_unanswered(), first);

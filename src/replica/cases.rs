@@ -82,7 +82,7 @@ fn append(token: u64, seq: u64, record: &'static str) -> Event {
         client: CLIENT,
         seq: Seq::new(seq),
         first_unanswered: Seq::FIRST,
-        born: Index::ZERO,
+        began_at: Index::ZERO,
         log: LogNumber::MAIN,
         lengths: AppendRequest::lengths_of(&records),
     };

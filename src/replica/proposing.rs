@@ -89,7 +89,7 @@ impl Replica {
         let Waiting { token, request, records } = waiting;
         let count = u32::try_from(records.len()).expect("bounded by the limits");
         let verdict = Self::look_up_folded(&request, index, folded)
-            .unwrap_or_else(|| self.tail.look_up(request.client, request.seq, request.born));
+            .unwrap_or_else(|| self.tail.look_up(request.client, request.seq, request.began_at));
         match verdict {
             Verdict::New => {
                 let answer = Answer { seq: request.seq, index, offset, count };
@@ -178,7 +178,7 @@ impl Replica {
     fn turn_one_away(&mut self, waiting: &Waiting) {
         let Some((node, full)) = self.raft.full_node() else { return };
         let Waiting { token, request, .. } = waiting;
-        match self.tail.look_up(request.client, request.seq, request.born) {
+        match self.tail.look_up(request.client, request.seq, request.began_at) {
             Verdict::Known(answer) => self.answer_again(*token, answer),
             Verdict::New | Verdict::Gap { .. } | Verdict::Expired => {
                 hit(Mark::RefusedDiskFull);

@@ -74,7 +74,7 @@ pub struct Table {
     /// The sum of all answers. Derived; not stored.
     #[serde(skip)]
     answers: usize,
-    /// The last use of the newest client that was evicted. A client born before it, and unknown,
+    /// The last use of the newest client that was evicted. A client that began before it, and unknown,
     /// may have been evicted.
     floor: Index,
 }
@@ -116,13 +116,13 @@ impl Table {
         &self,
         client: ClientId,
         seq: Seq,
-        born: Index,
+        began_at: Index,
         overlay: &VecDeque<Answer>,
     ) -> Verdict {
         let session = self.sessions.get(&client);
         let applied = session.into_iter().flat_map(|session| &session.answers);
         let Some(last) = overlay.back().or_else(|| session?.answers.back()) else {
-            return self.look_up_unknown(seq, born);
+            return self.look_up_unknown(seq, began_at);
         };
         let expected = last.seq.next();
         if seq == expected {
@@ -137,8 +137,8 @@ impl Table {
         }
     }
 
-    fn look_up_unknown(&self, seq: Seq, born: Index) -> Verdict {
-        if born < self.floor {
+    fn look_up_unknown(&self, seq: Seq, began_at: Index) -> Verdict {
+        if began_at < self.floor {
             Verdict::Expired
         } else if seq == Seq::FIRST {
             Verdict::New
@@ -205,8 +205,8 @@ mod tests {
         }
     }
 
-    fn look_up(table: &Table, client: u128, seq: u64, born: Index) -> Verdict {
-        table.look_up(ClientId::new(client), Seq::new(seq), born, &VecDeque::new())
+    fn look_up(table: &Table, client: u128, seq: u64, began_at: Index) -> Verdict {
+        table.look_up(ClientId::new(client), Seq::new(seq), began_at, &VecDeque::new())
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl Tail {
     }
 
     /// What to do with a request: is it new, known, or out of order?
-    pub(super) fn look_up(&self, client: ClientId, seq: Seq, born: Index) -> Verdict {
+    pub(super) fn look_up(&self, client: ClientId, seq: Seq, began_at: Index) -> Verdict {
         let overlay = self.overlay.get(&client);
-        self.table.look_up(client, seq, born, overlay.unwrap_or(&VecDeque::new()))
+        self.table.look_up(client, seq, began_at, overlay.unwrap_or(&VecDeque::new()))
     }
 
     /// The requests of an entry that was sealed or received.

@@ -83,7 +83,7 @@ pub struct Welcome {
     pub ready: bool,
     /// Its last index.
     pub last_index: Index,
-    /// Its commit index. A new client's `born`.
+    /// Its commit index. A new client's `began_at`.
     pub commit_index: Index,
     /// The offset after the last committed record of `main`.
     pub next_offset: Offset,
@@ -124,7 +124,7 @@ pub struct AppendRequest {
     /// The client has the answers of all its requests before this one.
     pub first_unanswered: Seq,
     /// The commit index of the node that greeted the client when it was new.
-    pub born: Index,
+    pub began_at: Index,
     /// Where to.
     pub log: LogNumber,
     /// The length of each record in bytes; no more than a request may have.
@@ -545,7 +545,7 @@ mod tests {
             client: ClientId::new(7),
             seq: Seq::new(3),
             first_unanswered: Seq::new(2),
-            born: Index::new(9),
+            began_at: Index::new(9),
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&records),
         };
@@ -640,7 +640,7 @@ mod tests {
             client: ClientId::new(7),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths,
         };
@@ -657,7 +657,7 @@ mod tests {
     proptest! {
         #[test]
         fn appends_survive_the_round_trip(
-            client in any::<u128>(), seq in any::<u64>(), born in any::<u64>(),
+            client in any::<u128>(), seq in any::<u64>(), began_at in any::<u64>(),
             records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..9),
         ) {
             let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
@@ -665,7 +665,7 @@ mod tests {
                 client: ClientId::new(client),
                 seq: Seq::new(seq),
                 first_unanswered: Seq::new(seq),
-                born: Index::new(born),
+                began_at: Index::new(began_at),
                 log: LogNumber::MAIN,
                 lengths: AppendRequest::lengths_of(&records),
             };

@@ -187,7 +187,7 @@ async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
             client: ClientId::new(number),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&record),
         };

@@ -311,7 +311,7 @@ impl World {
             client: id,
             seq: Seq::new(seq),
             first_unanswered: Seq::new(first_unanswered),
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&records),
         };

@@ -414,7 +414,7 @@ impl Lab {
     /// will ask for it again.
     pub(super) fn hand_in(&mut self, node: NodeId, record: &str) {
         let Some(process) = self.process(node) else { return };
-        let (incarnation, born) =
+        let (incarnation, began_at) =
             (process.incarnation, process.replica.raft().log().commit_index());
         assert!(self.handed_in.insert(record.to_owned()), "{record} is handed in once");
         let client = ClientId::new(BY_HAND + self.handed_in.len() as u128);
@@ -423,7 +423,7 @@ impl Lab {
             client,
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            born,
+            began_at,
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&records),
         };

@@ -154,7 +154,7 @@ mod tests {
             client: ClientId::new(1),
             seq: Seq::new(2),
             first_unanswered: Seq::FIRST,
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&records),
         };

@@ -202,7 +202,7 @@ struct LongHeader {
     client: ClientId,
     seq: Seq,
     first_unanswered: Seq,
-    born: Index,
+    began_at: Index,
     log: LogNumber,
     lengths: Vec<u32>,
 }
@@ -215,7 +215,7 @@ fn frames_that_list_millions_of_nothings_cost_what_they_weigh() {
             client: ClientId::new(7),
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
-            born: Index::ZERO,
+            began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths: vec![0; 5_200_000],
         };
@@ -270,7 +270,7 @@ fn append(seq: u64, records: &[Bytes]) -> AppendRequest {
         client: ClientId::new(7),
         seq: Seq::new(seq),
         first_unanswered: Seq::new(seq),
-        born: Index::ZERO,
+        began_at: Index::ZERO,
         log: LogNumber::MAIN,
         lengths: AppendRequest::lengths_of(records),
     }
