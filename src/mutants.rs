@@ -48,6 +48,7 @@ mutants! {
     22 HeadLacksClients "a new segment's head lacks the table of clients";
     23 RetryFailedSync "a sync that failed is tried again";
     24 CutDamage "damage below the floor is cut like a torn end";
+    25 BelieveForgetful "a node that has forgotten what it promised is believed";
     27 CompareLengthsFirst "an election compares lengths before terms";
     28 SegmentNameUnsynced "the name of a new segment is not synced";
     30 RepeatUnderNewNumber "a client repeats its request under a new number";

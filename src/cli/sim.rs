@@ -259,8 +259,14 @@ impl std::fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} refused",
-            counts.crashes, counts.stops, counts.power_cuts, counts.rotten, counts.refusals
+            "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} put back, \
+             {} refused",
+            counts.crashes,
+            counts.stops,
+            counts.power_cuts,
+            counts.rotten,
+            counts.put_back,
+            counts.refusals
         )?;
         write!(f, "faults by class:")?;
         for (class, count) in &counts.faults {

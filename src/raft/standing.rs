@@ -250,6 +250,13 @@ pub enum Loss {
     Twin,
 }
 
+impl Loss {
+    /// Whether it is something that the store had promised, in a history that is otherwise its own.
+    pub(super) fn is_promise(&self) -> bool {
+        matches!(self, Self::LowerTerm { .. } | Self::Vote { .. } | Self::Entries { .. })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

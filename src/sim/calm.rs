@@ -43,7 +43,7 @@ const SYNCS_TO_SERVE: u64 = 40;
 const ROUND_TRIPS_TO_SERVE: u64 = 40;
 
 /// How often it is looked whether all is well.
-const LOOK_EVERY: Time = Time::from_millis(50);
+pub(super) const LOOK_EVERY: Time = Time::from_millis(50);
 
 /// A fault that is never healed.
 const FOR_EVER: usize = usize::MAX;
@@ -83,11 +83,12 @@ impl World {
         self.network.heal(FOR_EVER);
         self.must_agree(&able);
         self.must_remember_the_same(&able);
+        self.must_tell();
         self.is_whole = true;
         self.counts.healed += 1;
     }
 
-    fn bound(&self) -> Time {
+    pub(super) fn bound(&self) -> Time {
         let slow_disks = self.options.slowest_sync().times(SYNCS_TO_SERVE);
         let far = self.options.distance.times(ROUND_TRIPS_TO_SERVE);
         self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + slow_disks + SLACK + far
@@ -136,7 +137,7 @@ impl World {
     }
 
     /// A machine is repaired: its disk does what it is asked, its process runs.
-    fn revive(&mut self, node: NodeId) {
+    pub(super) fn revive(&mut self, node: NodeId) {
         let now = self.now;
         let machine = self.machine(node);
         machine.disk.memory.make_room();
@@ -316,7 +317,7 @@ impl World {
         number
     }
 
-    fn term_of(&self, node: NodeId) -> Option<Term> {
+    pub(super) fn term_of(&self, node: NodeId) -> Option<Term> {
         let machine = &self.machines[Self::place(node)];
         machine.process.as_ref().map(|process| process.replica.raft().current_term())
     }

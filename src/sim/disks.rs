@@ -6,12 +6,13 @@ use super::announcer::Announcer;
 use super::codec::CLUSTER;
 use super::laws::What;
 use super::machine::{Keeping, Process};
+use super::put_back::standing;
 use super::queue::Event;
 use super::time::Time;
 use super::world::World;
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::raft::{Memory, Standing};
+use crate::raft::Memory;
 use crate::replica::{self, Replica};
 use crate::store::{self, Done, Identity, StoreError};
 use crate::types::{Incarnation, NodeId};
@@ -261,11 +262,7 @@ impl World {
             }
         };
         let reader = store.reader();
-        let standing = Standing {
-            lineage: store.lineage().clone(),
-            hard_state: recovered.hard_state,
-            last: recovered.report.last,
-        };
+        let standing = standing(&store, recovered);
         let me = (node, standing.hard_state.current_term);
         let memory = Memory::new(me, store.remembered(), machine.count_after());
         machine.process = Some(Process {
@@ -286,6 +283,7 @@ impl World {
             walks: vec![],
             next_token: 0,
             announcer: Announcer::default(),
+            newly_heard: vec![],
             dies_mid_write: None,
         });
         let first_tick = now + Time::from_micros(machine.random.below(machine.tick.micros()));

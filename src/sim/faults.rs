@@ -127,6 +127,15 @@ pub enum FaultKind {
         /// Whose.
         node: NodeId,
     },
+    /// A node's folder goes back to an earlier state.
+    PutBack {
+        /// Whose.
+        node: NodeId,
+        /// To which.
+        earlier: Earlier,
+        /// How long after the copy was made.
+        after: Time,
+    },
     /// A wall clock jumps.
     ClockJump {
         /// Whose.
@@ -193,6 +202,20 @@ pub enum RegistryFailing {
     },
 }
 
+/// An earlier state of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// What a new node has.
+    New,
+    /// A copy that was made while the process was stopped for it.
+    Stopped {
+        /// How long.
+        down: Time,
+    },
+    /// A copy that was made while the process ran, or what a disk had when it began to lie.
+    Running,
+}
+
 /// At most so many faults in a run.
 const FAULTS_MAX: usize = 200;
 
@@ -214,6 +237,26 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Fault> {
     if let Some(template) = options.template {
         faults.extend(template.faults(random, options));
         faults.sort_by_key(|fault| fault.at);
+    }
+    if options.classes.contains(&Class::PutBack) {
+        faults.extend(draw_put_backs(seed, options));
+        faults.sort_by_key(|fault| fault.at);
+    }
+    faults
+}
+
+/// Some, one after the other: not all are struck, since enough others have to know better.
+fn draw_put_backs(seed: u64, options: &Options) -> Vec<Fault> {
+    let random = &mut Random::new(seed, Purpose::PutBack);
+    let mut faults = vec![];
+    let mut at = Time::from_millis(random.below(2_000));
+    while at < options.storm {
+        let node = any_node(random, options);
+        let down = Time::from_millis(random.spread(1, 500));
+        let earlier = random.one_of(&[Earlier::New, Earlier::Stopped { down }, Earlier::Running]);
+        let after = Time::from_millis(500 + random.spread(50, 6_000));
+        faults.push(Fault { at, kind: FaultKind::PutBack { node, earlier, after } });
+        at = at + after + Time::from_millis(random.below(1_000));
     }
     faults
 }
@@ -284,13 +327,14 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         }
         Class::Clients if random.coin() => FaultKind::ClientDies { client },
         Class::Clients => FaultKind::ClientPause { client, length },
-        // These are rates, not events.
+        // These are rates, or drawn apart.
         Class::Loss
         | Class::Repeat
         | Class::Reorder
         | Class::Corrupt
         | Class::Streams
         | Class::Slow
+        | Class::PutBack
         | Class::Reach => unreachable!("not scheduled"),
     })
 }
@@ -371,6 +415,7 @@ impl FaultKind {
             Self::Full { .. } => Class::Full,
             Self::SyncFails { .. } | Self::Io { .. } => Class::Io,
             Self::Rot { .. } => Class::Rot,
+            Self::PutBack { .. } => Class::PutBack,
             Self::ClockJump { .. } => Class::Clock,
             Self::Handover { .. } => Class::Handover,
             Self::RegistryCrash { .. } | Self::RegistryDisk { .. } => Class::Registry,
@@ -433,6 +478,14 @@ impl fmt::Display for FaultKind {
             Self::Io { node, writes: true } => write!(f, "writes of {node} fail"),
             Self::Io { node, writes: false } => write!(f, "reads of {node} fail"),
             Self::Rot { node } => write!(f, "rot on the disk of {node}"),
+            Self::PutBack { node, earlier, after } => {
+                let how = match earlier {
+                    Earlier::New => "made anew",
+                    Earlier::Stopped { .. } => "copied while it is stopped, and put back",
+                    Earlier::Running => "copied while it runs, and put back",
+                };
+                write!(f, "the folder of {node} is {how} after {} ms", after.millis())
+            }
             Self::ClockJump { node, ahead_ms } => {
                 write!(f, "the wall clock of {node} jumps {ahead_ms} ms ahead")
             }

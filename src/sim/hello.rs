@@ -5,18 +5,15 @@
 //! arrives: at once, and for both.
 
 use super::laws::What;
-use super::machine::Process;
+use super::machine::{Process, ProcessId};
 use super::run::ASSERTION;
 use super::world::World;
 use crate::raft::{Heard, Loss, Message, Standing};
 use crate::replica::{self, Contradiction};
-use crate::types::{Incarnation, NodeId};
-
-/// A process of a node.
-pub(super) type ProcessId = (NodeId, Incarnation);
+use crate::types::NodeId;
 
 /// The law of nodes that are refused although they are what they were.
-const LAW: &str = "I19 identity";
+pub(super) const LAW: &str = "I19 identity";
 
 impl World {
     /// Whether a message of `from` is heard by the process that runs at `to`.
@@ -28,6 +25,7 @@ impl World {
         let claimed = receiver.replica.raft().claimed(message);
         match receiver.memory.hear(from.0, from.1, claimed) {
             Heard::First => {
+                receiver.newly_heard.push(from);
                 self.input(to, replica::Event::Restarted { peer: from.0 });
                 true
             }

@@ -20,6 +20,9 @@ use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Timestamp};
 /// When the story of a run begins, for those who read wall clocks.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
+/// A process of a node.
+pub(super) type ProcessId = (NodeId, Incarnation);
+
 /// See the module.
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Machine {
@@ -28,6 +31,10 @@ pub(super) struct Machine {
     pub(super) process: Option<Process>,
     /// Its disk was hurt beyond what is promised.
     pub(super) lost: bool,
+    /// A copy of its folder, to be put back.
+    pub(super) kept: Option<MemoryDisk>,
+    /// Its folder was put back to an earlier state.
+    pub(super) is_put_back: bool,
     /// It refused to start and stays down.
     pub(super) refused: bool,
     /// The newest order to start it; older ones are void.
@@ -130,6 +137,8 @@ pub(super) struct Process {
     pub(super) walks: Vec<Walk>,
     pub(super) next_token: u64,
     pub(super) announcer: Announcer,
+    /// Processes that it has heard for the first time, of nodes that it may have counted on before.
+    pub(super) newly_heard: Vec<ProcessId>,
     /// The process dies within its disk's next operations; whether the power fails then, and for
     /// how long it is down.
     pub(super) dies_mid_write: Option<(bool, Time)>,
@@ -157,6 +166,8 @@ impl Machine {
             disk: Disk::new(disk),
             process: None,
             lost: false,
+            kept: None,
+            is_put_back: false,
             refused: false,
             start_at: None,
             paused_until: None,

@@ -46,6 +46,8 @@ pub enum Class {
     Io,
     /// What stands on a disk rots.
     Rot,
+    /// A node's folder goes back to an earlier whole state.
+    PutBack,
     /// Wall clocks jump, and tick clocks drift.
     Clock,
     /// Leaders are asked to hand over.
@@ -76,6 +78,7 @@ pub const CLASSES: &[(Class, &str)] = &[
     (Class::Full, "full"),
     (Class::Io, "io"),
     (Class::Rot, "rot"),
+    (Class::PutBack, "put-back"),
     (Class::Clock, "clock"),
     (Class::Handover, "handover"),
     (Class::Registry, "registry"),
@@ -210,6 +213,9 @@ const SLOW_ONE_IN: u64 = 4;
 /// In one of so many runs something is between clients and nodes.
 const REACH_ONE_IN: u64 = 4;
 
+/// In one of so many runs folders are put back.
+const PUT_BACK_ONE_IN: u64 = 4;
+
 impl Options {
     /// The options of a seed.
     pub fn draw(seed: u64) -> Self {
@@ -222,6 +228,9 @@ impl Options {
             options.slow_down(random);
         }
         options.part_clients(seed);
+        if Random::new(seed, Purpose::PutBack).below(PUT_BACK_ONE_IN) == 0 {
+            options.classes.insert(Class::PutBack);
+        }
         options
     }
 
@@ -369,6 +378,7 @@ impl Options {
             | Class::Full
             | Class::Io
             | Class::Rot
+            | Class::PutBack
             | Class::Handover
             | Class::Registry
             | Class::Clients => {}

@@ -71,6 +71,8 @@ pub(super) enum Event {
     Fault { number: usize },
     /// A node's process is started.
     Start { node: NodeId },
+    /// A copy of a node's folder is put in its place.
+    PutBack { node: NodeId },
     /// A node that stood still goes on.
     Resume { node: NodeId, incarnation: Incarnation },
     /// Something that went wrong is over.

@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     Slowness,
     /// What lies between clients and nodes.
     Reach,
+    /// Which folders are put back to an earlier state.
+    PutBack,
     /// The entropy of a node.
     Node(u16),
 }
@@ -39,6 +41,7 @@ impl Purpose {
             Self::Workload => 5,
             Self::Slowness => 10,
             Self::Reach => 20,
+            Self::PutBack => 21,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

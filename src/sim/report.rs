@@ -37,7 +37,9 @@ pub struct Counts {
     pub power_cuts: u64,
     /// Disks that rotted.
     pub rotten: u64,
-    /// Nodes that found their store damaged and stayed down.
+    /// Folders that were put back to an earlier state.
+    pub put_back: u64,
+    /// Nodes that found their store damaged, or were told that it is, and stayed down.
     pub refusals: u64,
     /// Requests that were acknowledged.
     pub acknowledged: u64,
@@ -74,6 +76,7 @@ impl Counts {
             (&mut self.stops, other.stops),
             (&mut self.power_cuts, other.power_cuts),
             (&mut self.rotten, other.rotten),
+            (&mut self.put_back, other.put_back),
             (&mut self.refusals, other.refusals),
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.rejected, other.rejected),

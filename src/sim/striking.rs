@@ -69,6 +69,7 @@ impl World {
                 machine.disk.memory.fail_from_now_on(failing);
             }
             FaultKind::Rot { node } => self.rot(node),
+            FaultKind::PutBack { node, earlier, after } => self.keep_copy(node, earlier, after),
             FaultKind::ClockJump { node, ahead_ms } => self.machine(node).clock_ahead_ms = ahead_ms,
             FaultKind::Handover { node } => self.input(node, replica::Event::Transfer),
             FaultKind::RegistryCrash { power, down } => self.kill_registry(power, down),
@@ -152,7 +153,8 @@ impl World {
     fn rot(&mut self, node: NodeId) {
         let minority = self.machines.len() - self.options.quorum();
         let machine = &self.machines[Self::place(node)];
-        if machine.lost || !self.options.beyond_the_promise && self.lost() >= minority {
+        let is_too_much = !self.options.beyond_the_promise && self.lost() >= minority;
+        if machine.lost || is_too_much || self.is_anybody_untold() {
             return;
         }
         self.kill(node, false, Some(Time::from_millis(200)));

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::hello::ProcessId;
 use super::laws::What;
+use super::machine::ProcessId;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Caller, Event};
 use super::reading::Walk;
@@ -110,6 +110,7 @@ impl World {
         if !self.machines[Self::place(node)].is_up() {
             return; // Its store ended it; what it was about to say is not said.
         }
+        self.look_at_counted(node);
         let committed = self.newly_committed(node);
         self.look(What::Turn { node, sent: &sent, committed: &committed });
         for (to, message) in sent {

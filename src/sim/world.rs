@@ -159,6 +159,7 @@ impl World {
             Event::RegistryStarts => self.start_registry(),
             Event::Poll { client, life } => self.on_poll(client, life),
             Event::Fault { number } => self.strike(number),
+            Event::PutBack { node } => self.on_put_back(node),
             Event::Start { node } => self.on_start(node),
             Event::Resume { node, incarnation } => self.on_resume(node, incarnation),
             Event::Heal { number } => self.heal(number),

@@ -152,6 +152,8 @@ impl Law for NoSilentRepair {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { node, sent, .. } => self.on_turn(moment.node(node), sent),
+            // What was taken from it by force it cannot know by itself.
+            What::Started { node, .. } if moment.node(node).lost => Ok(()),
             What::Started { node, recovered } => self.on_started(node, recovered),
             What::Refused { node } => {
                 self.refused.insert(node);

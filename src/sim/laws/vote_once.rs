@@ -24,6 +24,9 @@ impl Law for VoteOnce {
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let What::Turn { node, sent, .. } = moment.what else { return Ok(()) };
+        if moment.node(node).lost {
+            return Ok(()); // What it forgot was taken from it by force.
+        }
         for (to, sent) in sent {
             let said = speech::vote(node, *to, &sent.message);
             let Some((term, candidate)) = said else { continue };

@@ -60,6 +60,19 @@ impl MemoryDisk {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// What is on it becomes what is on another, as if its folder had been put back. Nothing may be
+    /// running on it.
+    pub fn put_back(&self, other: &Self) {
+        let kept = other.state().clone();
+        let state = &mut *self.state();
+        let (process, operations) = (state.process + 1, state.faults.operations + 1);
+        let (size, batch_bytes_max) = (state.size, state.batch_bytes_max);
+        *state = State { batch_bytes_max, size, process, ..kept };
+        state.faults.operations = operations.max(state.faults.operations + 1);
+        state.tree.restart();
+        state.faults.restart();
+    }
+
     /// The disk as the process that runs now uses it.
     pub(in super::super) fn mount(&self) -> Mount {
         let process = self.state().process;
