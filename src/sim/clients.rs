@@ -90,6 +90,12 @@ impl World {
                 );
                 self.violate(PATIENCE, what);
             }
+            Wish::Oversleeps(until) => {
+                let until = until.map(|at| at.from_origin());
+                let what =
+                    format!("client {client} has something to do, and sleeps until {until:?}");
+                self.violate(PATIENCE, what);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::random::Random;
 use super::time::Time;
 use crate::client::backoff::Jitter;
+use crate::client::moment::Moment;
 use crate::client::pilot::{Action, Fate, Names, Pilot};
 use crate::client::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken};
 use crate::client::search::{Beliefs, LinkNumber, Question};
@@ -43,6 +44,8 @@ pub(super) enum Wish {
     Told(Told),
     /// A leader that is new has been quiet for so long, and nobody was asked who leads.
     TooPatient(Time),
+    /// It would sleep until then (for ever, if that is none), and has something to do now.
+    Oversleeps(Option<Moment>),
 }
 
 /// What a client learned of one of its operations.
@@ -203,8 +206,25 @@ impl Customer {
         self.waiting.is_empty() && self.doubt.is_none()
     }
 
-    /// Time has passed: begins what is due, and lets the pilots do the rest.
+    /// Time has passed: begins what is due, and wakes those pilots that wanted to be woken by now.
     pub(super) fn poll(&mut self, now: Time) {
+        self.act(now);
+        if is_due(now, self.pilot.wake_at()) {
+            self.advance_appends(now);
+        } else {
+            self.watch_sleep(now);
+        }
+        let reading = self.reading.as_ref().map(|reading| reading.pilot.wake_at());
+        match reading {
+            Some(wake_at) if is_due(now, wake_at) => self.advance_read(now),
+            Some(_) => self.watch_sleep_of_read(now),
+            None => {}
+        }
+        self.judge(now);
+    }
+
+    /// What its user does by now.
+    fn act(&mut self, now: Time) {
         if self.wants_read && self.reads_served == 0 && self.waiting.is_empty() {
             self.read(now, Consistency::Linearizable, ReadFrom::Last(1), false);
         }
@@ -215,13 +235,33 @@ impl Customer {
         if let Some((token, records)) = self.doubt.take_if(|_| self.waiting.is_empty()) {
             self.resume(now, token, records);
         }
-        self.advance(now);
+    }
+
+    /// Law: a pilot that sleeps has nothing to do until it wakes. In production nothing else wakes it.
+    fn watch_sleep(&mut self, now: Time) {
+        if self.pilot.is_idle() {
+            return;
+        }
+        let (mut pilot, mut beliefs) = (self.pilot.clone(), self.beliefs.clone());
+        pilot.on_time(now.moment(), &mut beliefs);
+        let sends = pilot.sending_on() != self.pilot.sending_on();
+        if sends || !pilot.take_actions().is_empty() {
+            self.wishes.push(Wish::Oversleeps(self.pilot.wake_at()));
+        }
+    }
+
+    fn watch_sleep_of_read(&mut self, now: Time) {
+        let Some(reading) = &self.reading else { return };
+        let (mut pilot, mut beliefs) = (reading.pilot.clone(), self.beliefs.clone());
+        pilot.on_time(now.moment(), &mut beliefs);
+        if !pilot.take_actions().is_empty() {
+            self.wishes.push(Wish::Oversleeps(reading.pilot.wake_at()));
+        }
     }
 
     /// Appends this, besides what it does by itself.
     pub(super) fn append(&mut self, now: Time, records: Vec<Bytes>) {
         self.push(now, records);
-        self.advance(now);
     }
 
     fn begin(&mut self, now: Time) {
@@ -253,6 +293,7 @@ impl Customer {
         let Waiting { client, seq, records } = waiting.clone();
         self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
         self.waiting.push_back(waiting);
+        self.advance_appends(now);
     }
 
     fn order(&mut self, now: Time, records: Vec<Bytes>) -> Waiting {
@@ -269,6 +310,7 @@ impl Customer {
         self.resuming = true;
         let waiting = self.order(now, records);
         self.waiting.push_back(waiting);
+        self.advance_appends(now);
     }
 
     fn begin_read(&mut self, now: Time) {
@@ -298,13 +340,13 @@ impl Customer {
         let mut read = pilot.rest();
         read.linearizable |= is_blind;
         self.reading = Some(Reading { pilot, read, is_blind, began: now, source: None });
+        self.advance_read(now);
     }
 
-    /// Does all that can be done now.
-    fn advance(&mut self, now: Time) {
+    /// Lets the pilot of appends do all that can be done now.
+    fn advance_appends(&mut self, now: Time) {
         self.pilot.on_time(now.moment(), &mut self.beliefs);
         self.perform(now);
-        self.advance_read(now);
     }
 
     fn perform(&mut self, now: Time) {
@@ -431,14 +473,14 @@ impl Customer {
     ) {
         let Some(stream) = stream else {
             self.pilot.on_closed(now.moment(), &mut self.beliefs, lane);
-            return self.advance(now);
+            return self.advance_appends(now);
         };
         if self.pilot.on_opened(now.moment(), lane, LinkNumber::new(link)) {
             self.streams.insert(lane, stream);
         } else {
             self.wishes.push(Wish::CloseLane(stream));
         }
-        self.advance(now);
+        self.advance_appends(now);
     }
 
     /// Answers came on a stream.
@@ -446,7 +488,7 @@ impl Customer {
         let Some(lane) = self.lane_of(stream) else { return };
         self.owed_since = None;
         self.pilot.on_replies(now.moment(), &mut self.beliefs, lane, replies);
-        self.advance(now);
+        self.advance_appends(now);
     }
 
     /// A stream is over.
@@ -454,7 +496,7 @@ impl Customer {
         let Some(lane) = self.lane_of(stream) else { return };
         self.streams.remove(&lane);
         self.pilot.on_closed(now.moment(), &mut self.beliefs, lane);
-        self.advance(now);
+        self.advance_appends(now);
     }
 
     fn lane_of(&self, stream: StreamNumber) -> Option<LaneNumber> {
@@ -469,12 +511,15 @@ impl Customer {
         if let Some(reading) = &mut self.reading {
             reading.pilot.on_welcome(moment, beliefs, link, welcome);
         }
-        self.advance(now);
+        self.advance_appends(now);
+        self.advance_read(now);
     }
 
     /// The registry named a leader.
-    pub(super) fn on_announcement(&mut self, announcement: &Announcement) {
+    pub(super) fn on_announcement(&mut self, now: Time, announcement: &Announcement) {
         self.beliefs.route.on_announcement(announcement);
+        self.advance_appends(now);
+        self.advance_read(now);
     }
 
     /// Lets the pilot of the read do what is due.
@@ -538,7 +583,7 @@ impl Customer {
                 panic!("question {question} was answered by {header:?}")
             }
         };
-        self.advance(now);
+        self.advance_read(now);
         served
     }
 
@@ -570,6 +615,11 @@ impl Customer {
         }
         self.start_anew();
     }
+}
+
+/// Whether the time for which something sleeps is over.
+fn is_due(now: Time, wake_at: Option<Moment>) -> bool {
+    wake_at.is_some_and(|at| at <= now.moment())
 }
 
 fn beliefs(nodes: &[NodeId]) -> Beliefs {

@@ -144,7 +144,8 @@ impl World {
             }
             (Asker::Client(client), Some(Answer::Terms(terms))) => {
                 if let Some(announcement) = terms.first() {
-                    self.customers[client].on_announcement(announcement);
+                    self.customers[client].on_announcement(self.now, announcement);
+                    self.grant_wishes(client);
                 }
             }
             (
