@@ -535,6 +535,14 @@ pub const CLIENT_DETOUR_AFTER: Duration = Duration::from_secs(1);
 /// How often a client that goes by way of another node sees whether it can reach the leader itself.
 pub const CLIENT_RECHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a client waits for an answer by way of another node before it goes by way of yet another:
+/// that one may hear the leader and not be heard by it, and its own word does not show it. More than a
+/// slow network takes; twice as long each time, so that no network is too slow.
+pub const CLIENT_DETOUR_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest that this becomes.
+pub const CLIENT_DETOUR_PATIENCE_MAX: Duration = Duration::from_secs(16);
+
 /// How long a node tries to hand a client's stream on: as long as to connect, and for a word. Then it
 /// serves it itself.
 pub const ONWARD_TIMEOUT: Duration = Duration::from_secs(1);

@@ -27,7 +27,10 @@ use super::search::{
 };
 use super::session::{Advice, Failure, LaneNumber, Outgoing, Session};
 use super::token::Token;
-use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, CLIENT_RECHECK_EVERY};
+use crate::limits::{
+    CLIENT_DETOUR_PATIENCE, CLIENT_DETOUR_PATIENCE_MAX, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
+    CLIENT_RECHECK_EVERY,
+};
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, NodeId, Seq};
@@ -148,6 +151,10 @@ pub struct Pilot {
     turn: u32,
     /// When to see whether the leader can be reached itself, if that is not the way now.
     recheck_at: Moment,
+    /// Since when the node of the detour has been gone by without an answer.
+    detour_since: Moment,
+    /// How long it may go on so before another one is tried.
+    detour_patience: Duration,
     actions: Vec<Action>,
 }
 
@@ -200,6 +207,8 @@ impl Pilot {
             hedge_after: CLIENT_HEDGE_AFTER,
             turn,
             recheck_at: Moment::ORIGIN,
+            detour_since: Moment::ORIGIN,
+            detour_patience: CLIENT_DETOUR_PATIENCE,
             actions: vec![],
         }
     }
@@ -240,7 +249,7 @@ impl Pilot {
     /// Something is to be appended, and waits until `deadline` at most. The window must not be full.
     pub fn on_order(&mut self, now: Moment, records: Vec<Bytes>, deadline: Moment) -> Seq {
         if self.deadlines.is_empty() {
-            self.quiet_since = now;
+            (self.quiet_since, self.detour_since) = (now, now);
         }
         self.deadlines.push_back(deadline);
         self.session.push(records)
@@ -280,6 +289,7 @@ impl Pilot {
         self.quiet_since = now;
         self.hedge_after = CLIENT_HEDGE_AFTER;
         if self.current == Some(number) {
+            (self.detour_since, self.detour_patience) = (now, CLIENT_DETOUR_PATIENCE);
             // It answers: nobody needs to be asked who leads.
             self.stop_search();
         }
@@ -338,6 +348,10 @@ impl Pilot {
         let Some(search) = &mut self.search else { return };
         match search.verdict(now, beliefs) {
             None => self.actions.extend(search.ask(now, beliefs).into_iter().map(Action::Ask)),
+            Some(Verdict::Confirmed) if self.is_led_astray(now) => self.try_another(now, beliefs),
+            Some(Verdict::Found(way)) if self.is_led_astray(now) && self.is_on(&way) => {
+                self.try_another(now, beliefs);
+            }
             Some(Verdict::Found(way)) => self.open_lane(now, beliefs, way),
             Some(Verdict::Confirmed) => {
                 self.quiet_since = now;
@@ -391,6 +405,28 @@ impl Pilot {
         lane.is_some_and(|lane| lane.leading.node != lane.node)
     }
 
+    /// Whether nothing has come by way of the other node for longer than that may take. It hears the
+    /// leader, or it would not name it, and may not be heard by it.
+    fn is_led_astray(&self, now: Moment) -> bool {
+        let waited = now.since(self.detour_since);
+        self.is_on_detour() && self.is_owed() && waited >= self.detour_patience
+    }
+
+    /// Whether this is the way that is gone now.
+    fn is_on(&self, way: &Way) -> bool {
+        let lane = self.current.and_then(|number| self.lanes.get(&number));
+        lane.is_some_and(|lane| lane.node == way.node && way.leading == Some(lane.leading))
+    }
+
+    /// Leaves the detour for another one, with more patience: the next search has another turn.
+    fn try_another(&mut self, now: Moment, beliefs: &mut Beliefs) {
+        self.detour_patience = (self.detour_patience * 2).min(CLIENT_DETOUR_PATIENCE_MAX);
+        if let Some(current) = self.current {
+            self.leave(now, current);
+        }
+        self.on_time(now, beliefs);
+    }
+
     /// Whether the lane to the leader owes something: an answer, or to be there at all.
     fn is_owed(&self) -> bool {
         let Some(number) = self.current else { return false };
@@ -409,8 +445,12 @@ impl Pilot {
         if way.is_detour() {
             // From here it cannot be reached, until its own word comes.
             hit(Mark::Detour);
-            self.turn = self.turn.wrapping_add(1);
             beliefs.route.on_failed(leading.node);
+            // NB: another connection to the same node is the same detour.
+            if !self.is_on(&way) {
+                self.turn = self.turn.wrapping_add(1);
+                self.detour_since = now;
+            }
             self.recheck_at = now + CLIENT_RECHECK_EVERY;
         }
         if self.session.has_not_begun() {

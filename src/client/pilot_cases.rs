@@ -3,6 +3,7 @@
 //! Among them is each point in which the task of a conversation and the simulator's client once
 //! decided differently.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -309,6 +310,44 @@ fn a_leader_out_of_reach_is_reached_by_way_of_others_until_its_own_word_comes() 
     let actions = flight.tick(at + 201);
     let direct = |action: &Action| matches!(action, Action::Open { node, onward: false, .. } if *node == n(1));
     assert!(actions.iter().any(direct), "{actions:?}");
+}
+
+/// A node that hears the leader and is not heard by it says that it follows, over connections old and
+/// new, and hands nothing on. Of two that say so one does.
+#[test]
+fn a_detour_that_brings_nothing_is_left_for_another() {
+    for far in [0, 700] {
+        let mut flight = Flight::new();
+        flight.pilot.on_order(ms(0), vec![Bytes::from_static(b"x")], ms(20_000));
+        let mut answers: BTreeMap<(u64, LinkNumber), u16> = BTreeMap::new();
+        let (mut opened, mut links) = (vec![], 0);
+        for at in 0..12_000_u64 {
+            while let Some(answer) = answers.first_entry().filter(|first| first.key().0 <= at) {
+                let ((_, link), node) = answer.remove_entry();
+                flight.welcome(at, link, &welcome(node, Role::Follower, 1, Some(1)));
+            }
+            for action in flight.tick(at) {
+                match action {
+                    Action::Ask(Question::Node { node, fresh, .. }) if node != n(1) => {
+                        links += 2 * u64::from(fresh);
+                        let link = LinkNumber::new(links + u64::from(node == n(3)));
+                        answers.insert((at + 2 * far, link), node.get());
+                    }
+                    Action::Open { lane, node, onward: true, .. } => {
+                        opened.push((at, node));
+                        let link = LinkNumber::new(links + u64::from(node == n(3)));
+                        flight.pilot.on_opened(ms(at), lane, link);
+                    }
+                    _ => {}
+                }
+            }
+            flight.sent(at);
+        }
+        let (began, first) = opened[0];
+        let other = opened.iter().find(|(_, node)| *node != first);
+        let (left, _) = other.unwrap_or_else(|| panic!("{opened:?} at {far} ms"));
+        assert!(left - began >= 2_000, "it was given time: {opened:?}");
+    }
 }
 
 #[test]

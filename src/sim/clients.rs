@@ -11,6 +11,7 @@ use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
 use super::time::Time;
 use super::world::World;
+use crate::client::moment::Moment;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::Question;
 
@@ -91,7 +92,7 @@ impl World {
                 self.violate(PATIENCE, what);
             }
             Wish::Oversleeps(until) => {
-                let until = until.map(|at| at.from_origin());
+                let until = until.map(Moment::from_origin);
                 let what =
                     format!("client {client} has something to do, and sleeps until {until:?}");
                 self.violate(PATIENCE, what);
