@@ -94,7 +94,7 @@ const CIRCLES: &[&str] = &[
     "net: acquaintance link peer",
     "net: endpoint names",
     "net: protocol tls",
-    "node: behalf onward reading service",
+    "node: onward reading service",
     "sim: faults options templates",
     "sim/history: check record",
     "store/memory: database disk mount tree",
