@@ -16,7 +16,8 @@ use super::append::{AppendError, Order, Orders};
 use super::connections::Opened;
 use super::leader::{self, Shared, Unavailable};
 use super::pilot::{Action, Fate, Names, Pilot};
-use super::questions::{Questions, Word};
+use super::questions::Questions;
+use super::search::Word;
 use super::session::LaneNumber;
 use super::token::Token;
 use crate::limits::{LANE_QUEUE_MAX, ORDERS_QUEUE_MAX};
@@ -97,7 +98,7 @@ impl Conversation {
                 () = given_up.cancelled(), if !self.is_given_up => self.on_given_up(),
                 order = next_order(&mut self.orders, is_full) => self.on_orders(order),
                 Some(event) = self.events.1.recv() => self.on_event(event),
-                word = self.questions.next() => self.on_word(word),
+                word = self.questions.next() => self.on_word(&word),
                 Some(Ok((lane, opened))) = self.opening.join_next() => self.on_opened(lane, opened),
                 () = sleep_until(wake_at) => {}
             }
@@ -168,14 +169,8 @@ impl Conversation {
         }
     }
 
-    fn on_word(&mut self, word: Word) {
-        let (now, beliefs) = (self.shared.now(), &mut self.shared.beliefs());
-        match word {
-            Word::Welcome(link, welcome) => self.pilot.on_welcome(now, beliefs, link, &welcome),
-            Word::Silence(node, silence) => self.pilot.on_silence(now, beliefs, node, silence),
-            // What it said is believed already.
-            Word::OfRegistry => {}
-        }
+    fn on_word(&mut self, word: &Word) {
+        self.pilot.hear(self.shared.now(), &mut self.shared.beliefs(), word);
     }
 
     fn on_opened(&mut self, lane: LaneNumber, opened: Opened) {

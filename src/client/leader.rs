@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Jitter;
 use super::connections::{AskError, Connections, lock};
 use super::moment::Moment;
-use super::questions::{Questions, Word};
+use super::questions::Questions;
 use super::route::Leading;
 use super::search::{Beliefs, Search, Verdict, Wanted, Way};
 use crate::limits::CLIENT_ANSWER_TIMEOUT;
@@ -229,23 +229,15 @@ impl Shared {
             }
             let wake_at = search.wake_at().map_or(until, |at| self.instant(at).min(until));
             tokio::select! {
-                word = questions.next() => self.tell(&mut search, word, &mut jitter),
+                word = questions.next() => {
+                    let beliefs = &mut self.beliefs();
+                    Search::hear(Some(&mut search), self.now(), &word, beliefs, &mut jitter);
+                }
                 () = sleep_until(wake_at) => {}
             }
             if Instant::now() >= until {
                 return Err(self.unavailable());
             }
-        }
-    }
-
-    fn tell(&self, search: &mut Search, word: Word, jitter: &mut Jitter) {
-        let now = self.now();
-        match word {
-            Word::Welcome(link, welcome) => search.on_welcome(now, link, &welcome, jitter),
-            Word::Silence(node, silence) => {
-                search.on_silence(now, (node, silence), &mut self.beliefs(), jitter);
-            }
-            Word::OfRegistry => {}
         }
     }
 

@@ -22,9 +22,7 @@ use bytes::Bytes;
 use super::backoff::Jitter;
 use super::moment::Moment;
 use super::route::Leading;
-use super::search::{
-    Beliefs, LinkNumber, Question, Search, Silence, Suspect, Verdict, Wanted, Way,
-};
+use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
 use super::session::{Advice, Failure, LaneNumber, Outgoing, Session};
 use super::token::Token;
 use crate::limits::{
@@ -34,12 +32,12 @@ use crate::limits::{
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, NodeId, Seq};
-use crate::wire::api::{AppendReply, Appended, Welcome};
+use crate::wire::api::{AppendReply, Appended};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask. What comes of it goes to [`Pilot::on_welcome`] or [`Pilot::on_silence`]; what the
+    /// Ask. What comes of it goes to [`Pilot::hear`]; what the
     /// registry says, into the beliefs.
     Ask(Question),
     /// Answers to the questions so far are of no more use, and do no harm.
@@ -300,31 +298,9 @@ impl Pilot {
         }
     }
 
-    /// A node said who it is.
-    pub fn on_welcome(
-        &mut self,
-        now: Moment,
-        beliefs: &mut Beliefs,
-        link: LinkNumber,
-        welcome: &Welcome,
-    ) {
-        beliefs.on_welcome(welcome);
-        if let Some(search) = &mut self.search {
-            search.on_welcome(now, link, welcome, &mut self.jitter);
-        }
-    }
-
-    /// A question to a node came to nothing.
-    pub fn on_silence(
-        &mut self,
-        now: Moment,
-        beliefs: &mut Beliefs,
-        node: NodeId,
-        silence: Silence,
-    ) {
-        if let Some(search) = &mut self.search {
-            search.on_silence(now, (node, silence), beliefs, &mut self.jitter);
-        }
+    /// Something came of a question.
+    pub fn hear(&mut self, now: Moment, beliefs: &mut Beliefs, word: &Word) {
+        Search::hear(self.search.as_mut(), now, word, beliefs, &mut self.jitter);
     }
 
     /// Nobody wants to wait any more.

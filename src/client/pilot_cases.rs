@@ -14,7 +14,7 @@ use super::pilot::{Action, Fate, Names, Pilot};
 use super::read::{Consistency, ReadOptions};
 use super::read_pilot::{ReadAction, ReadPilot, Trouble};
 use super::route::Leading;
-use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted};
+use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted, Word};
 use super::session::LaneNumber;
 use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
@@ -52,6 +52,10 @@ fn welcome(node: u16, role: Role, term: u64, leader: Option<u16>) -> Welcome {
         log_ahead_ms: 0,
         nodes: vec![],
     }
+}
+
+fn said(link: LinkNumber, welcome: &Welcome) -> Word {
+    Word::Welcome(link, Box::new(welcome.clone()))
 }
 
 /// A pilot among three nodes, and what it believes.
@@ -100,7 +104,7 @@ impl Flight {
     }
 
     fn welcome(&mut self, at: u64, link: LinkNumber, welcome: &Welcome) {
-        self.pilot.on_welcome(ms(at), &mut self.beliefs, link, welcome);
+        self.pilot.hear(ms(at), &mut self.beliefs, &said(link, welcome));
     }
 
     fn reply(&mut self, at: u64, lane: LaneNumber, result: Result<Appended, AppendRefusal>) {
@@ -378,13 +382,13 @@ fn nodes_that_refuse_are_troubled_ever_more_seldom_and_all_refusing_for_good_is_
         for (node, _) in flight.asks(at) {
             asked += 1;
             let node = n(node);
-            flight.pilot.on_silence(ms(at), &mut flight.beliefs, node, Silence::Failed);
+            flight.pilot.hear(ms(at), &mut flight.beliefs, &Word::Silence(node, Silence::Failed));
         }
     }
     assert!((15..60).contains(&asked), "{asked} questions in four seconds");
     for node in 1..=3 {
         let beliefs = &mut flight.beliefs;
-        flight.pilot.on_silence(ms(4_001), beliefs, n(node), Silence::Refused);
+        flight.pilot.hear(ms(4_001), beliefs, &Word::Silence(n(node), Silence::Refused));
     }
     let actions = flight.tick(4_001);
     assert_eq!(actions, [Action::Fail(Fate::Nobody), Action::StopAsking]);
@@ -451,7 +455,7 @@ fn a_quiet_follower_is_asked_now_and_then_and_not_all_the_time() {
                         asked += 1;
                         let leader = 1 + u16::try_from(jitter.turn() % 3).unwrap();
                         let word = welcome(node.get(), Role::Follower, 1, Some(leader));
-                        pilot.on_welcome(at, beliefs, LINK, &word);
+                        pilot.hear(at, beliefs, &said(LINK, &word));
                     }
                     ReadAction::Open { source, .. } => {
                         pilot.on_opened(at, source, LINK);
@@ -485,11 +489,11 @@ fn a_tail_that_nobody_serves_says_so_after_its_timeout_and_when_somebody_does_ag
                 match action {
                     ReadAction::Ask(Question::Node { node, .. }) if node == n(1) && leads => {
                         let word = welcome(1, Role::Leader, 1, Some(1));
-                        pilot.on_welcome(ms(at), beliefs, LINK, &word);
+                        pilot.hear(ms(at), beliefs, &said(LINK, &word));
                     }
                     ReadAction::Ask(Question::Node { node, .. }) if node == n(1) && steps_down => {
                         let word = welcome(1, Role::Follower, 1, None);
-                        pilot.on_welcome(ms(at), beliefs, LINK, &word);
+                        pilot.hear(ms(at), beliefs, &said(LINK, &word));
                     }
                     ReadAction::Open { source, .. } => {
                         assert_eq!(opened.replace(source), None, "its stream is whole");

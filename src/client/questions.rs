@@ -6,20 +6,7 @@ use tokio::task::JoinSet;
 
 use super::connections::AskError;
 use super::leader::Shared;
-use super::search::{LinkNumber, Question, Silence};
-use crate::types::NodeId;
-use crate::wire::api::Welcome;
-
-/// What came of a question. Whatever was said is noted already in what the client believes.
-#[derive(Debug)]
-pub(super) enum Word {
-    /// A node said who it is, over this connection.
-    Welcome(LinkNumber, Box<Welcome>),
-    /// A node said nothing.
-    Silence(NodeId, Silence),
-    /// The registry said something, or nothing.
-    OfRegistry,
-}
+use super::search::{Question, Silence, Word};
 
 /// Dropped, it asks no more.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connections::{AskError, Opened};
 use super::leader::{self, Shared, Unavailable};
-use super::questions::{Questions, Word};
+use super::questions::Questions;
 use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
+use super::search::Word;
 use crate::net::{FrameReceiver, FrameSender, Stream};
 use crate::outcome::Outcome;
 use crate::types::{Index, NodeId, Offset, Term, Timestamp};
@@ -259,7 +260,7 @@ impl Reader {
                         self.notes.push_back(Turn::Records(records));
                     }
                 }
-                word = self.questions.next() => self.on_word(word),
+                word = self.questions.next() => self.on_word(&word),
                 Some(Ok((source, opened))) = self.opening.join_next() => {
                     self.on_opened(source, opened)?;
                 }
@@ -300,14 +301,8 @@ impl Reader {
         self.pilot.wake_at().map_or_else(idle, |at| self.shared.instant(at))
     }
 
-    fn on_word(&mut self, word: Word) {
-        let (now, beliefs) = (self.shared.now(), &mut self.shared.beliefs());
-        match word {
-            Word::Welcome(link, welcome) => self.pilot.on_welcome(now, beliefs, link, &welcome),
-            Word::Silence(node, silence) => self.pilot.on_silence(now, beliefs, node, silence),
-            // What it said is believed already.
-            Word::OfRegistry => {}
-        }
+    fn on_word(&mut self, word: &Word) {
+        self.pilot.hear(self.shared.now(), &mut self.shared.beliefs(), word);
     }
 
     fn on_opened(&mut self, number: SourceNumber, opened: Opened) -> Result<(), ReadError> {

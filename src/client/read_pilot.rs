@@ -14,14 +14,12 @@ use super::backoff::Jitter;
 use super::moment::Moment;
 use super::read::{Consistency, ReadOptions};
 use super::route::Leading;
-use super::search::{
-    Beliefs, LinkNumber, Question, Search, Silence, Suspect, Verdict, Wanted, Way,
-};
+use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
 use crate::limits::{
     CLIENT_DETOUR_PATIENCE, CLIENT_DETOUR_PATIENCE_MAX, CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER,
 };
 use crate::types::{LogNumber, NodeId, Offset};
-use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Welcome};
+use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records};
 
 /// Names a stream that a read's records come on. Never used twice by a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +28,7 @@ pub struct SourceNumber(u64);
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadAction {
-    /// Ask. What comes of it goes to [`ReadPilot::on_welcome`] or [`ReadPilot::on_silence`].
+    /// Ask. What comes of it goes to [`ReadPilot::hear`].
     Ask(Question),
     /// Answers to the questions so far are of no more use, and do no harm.
     StopAsking,
@@ -245,31 +243,9 @@ impl ReadPilot {
         self.lose(now);
     }
 
-    /// A node said who it is.
-    pub fn on_welcome(
-        &mut self,
-        now: Moment,
-        beliefs: &mut Beliefs,
-        link: LinkNumber,
-        welcome: &Welcome,
-    ) {
-        beliefs.on_welcome(welcome);
-        if let Some(search) = &mut self.search {
-            search.on_welcome(now, link, welcome, &mut self.jitter);
-        }
-    }
-
-    /// A question to a node came to nothing.
-    pub fn on_silence(
-        &mut self,
-        now: Moment,
-        beliefs: &mut Beliefs,
-        node: NodeId,
-        silence: Silence,
-    ) {
-        if let Some(search) = &mut self.search {
-            search.on_silence(now, (node, silence), beliefs, &mut self.jitter);
-        }
+    /// Something came of a question.
+    pub fn hear(&mut self, now: Moment, beliefs: &mut Beliefs, word: &Word) {
+        Search::hear(self.search.as_mut(), now, word, beliefs, &mut self.jitter);
     }
 
     /// A frame of so many records came on a source.

@@ -120,6 +120,17 @@ pub enum Silence {
     Gone,
 }
 
+/// What came of a question.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// A node said who it is, over this connection.
+    Welcome(LinkNumber, Box<Welcome>),
+    /// A node said nothing.
+    Silence(NodeId, Silence),
+    /// The registry said something, or nothing: what it said is believed already.
+    OfRegistry,
+}
+
 /// For whom a search is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -325,8 +336,29 @@ impl Search {
         self.asks_all && beliefs.has_registry && self.wants_leader()
     }
 
+    /// Something came of a question. It is believed whether or not somebody still searches.
+    pub fn hear(
+        search: Option<&mut Self>,
+        now: Moment,
+        word: &Word,
+        beliefs: &mut Beliefs,
+        jitter: &mut Jitter,
+    ) {
+        if let Word::Welcome(_, welcome) = word {
+            beliefs.on_welcome(welcome);
+        }
+        let Some(search) = search else { return };
+        match word {
+            Word::Welcome(link, welcome) => search.on_welcome(now, *link, welcome, jitter),
+            Word::Silence(node, silence) => {
+                search.on_silence(now, (*node, *silence), beliefs, jitter);
+            }
+            Word::OfRegistry => {}
+        }
+    }
+
     /// A node answered.
-    pub fn on_welcome(
+    pub(super) fn on_welcome(
         &mut self,
         now: Moment,
         link: LinkNumber,
@@ -358,7 +390,7 @@ impl Search {
     }
 
     /// A question to a node came to nothing.
-    pub fn on_silence(
+    pub(super) fn on_silence(
         &mut self,
         now: Moment,
         (node, silence): (NodeId, Silence),

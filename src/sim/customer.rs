@@ -16,7 +16,7 @@ use crate::client::backoff::Jitter;
 use crate::client::moment::Moment;
 use crate::client::pilot::{Action, Fate, Names, Pilot};
 use crate::client::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken};
-use crate::client::search::{Beliefs, LinkNumber, Question};
+use crate::client::search::{Beliefs, LinkNumber, Question, Word};
 use crate::client::session::LaneNumber;
 use crate::client::{Consistency, ReadOptions, Token, Welcome};
 use crate::limits;
@@ -506,10 +506,10 @@ impl Customer {
     /// A node said who it is.
     pub(super) fn on_welcome(&mut self, now: Time, link: u64, welcome: &Welcome) {
         let (moment, beliefs) = (now.moment(), &mut self.beliefs);
-        let link = LinkNumber::new(link);
-        self.pilot.on_welcome(moment, beliefs, link, welcome);
+        let word = Word::Welcome(LinkNumber::new(link), Box::new(welcome.clone()));
+        self.pilot.hear(moment, beliefs, &word);
         if let Some(reading) = &mut self.reading {
-            reading.pilot.on_welcome(moment, beliefs, link, welcome);
+            reading.pilot.hear(moment, beliefs, &word);
         }
         self.advance_appends(now);
         self.advance_read(now);
