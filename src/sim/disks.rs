@@ -283,7 +283,6 @@ impl World {
             walks: vec![],
             next_token: 0,
             announcer: Announcer::default(),
-            newly_heard: vec![],
             dies_mid_write: None,
         });
         let first_tick = now + Time::from_micros(machine.random.below(machine.tick.micros()));

@@ -25,7 +25,6 @@ impl World {
         let claimed = receiver.replica.raft().claimed(message);
         match receiver.memory.hear(from.0, from.1, claimed) {
             Heard::First => {
-                receiver.newly_heard.push(from);
                 self.input(to, replica::Event::Restarted { peer: from.0 });
                 true
             }

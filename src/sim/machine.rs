@@ -137,8 +137,6 @@ pub(super) struct Process {
     pub(super) walks: Vec<Walk>,
     pub(super) next_token: u64,
     pub(super) announcer: Announcer,
-    /// Processes that it has heard for the first time, of nodes that it may have counted on before.
-    pub(super) newly_heard: Vec<ProcessId>,
     /// The process dies within its disk's next operations; whether the power fails then, and for
     /// how long it is down.
     pub(super) dies_mid_write: Option<(bool, Time)>,

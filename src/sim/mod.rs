@@ -34,7 +34,6 @@ mod batch;
 mod calm;
 mod clients;
 mod codec;
-mod counted;
 mod customer;
 mod disks;
 pub mod faults;

@@ -110,7 +110,6 @@ impl World {
         if !self.machines[Self::place(node)].is_up() {
             return; // Its store ended it; what it was about to say is not said.
         }
-        self.look_at_counted(node);
         let committed = self.newly_committed(node);
         self.look(What::Turn { node, sent: &sent, committed: &committed });
         for (to, message) in sent {
