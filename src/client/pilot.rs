@@ -310,11 +310,15 @@ impl Pilot {
 
     /// Does what is due. Extra calls are harmless.
     pub fn on_time(&mut self, now: Moment, beliefs: &mut Beliefs) {
+        self.go_on(now, beliefs);
+        self.retire();
+    }
+
+    fn go_on(&mut self, now: Moment, beliefs: &mut Beliefs) {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if self.deadlines.front().is_some_and(|deadline| *deadline <= now) {
             self.fail_all(Cause::TimedOut);
         }
-        self.retire();
         if self.deadlines.is_empty() {
             return self.stop_search();
         }
@@ -400,7 +404,7 @@ impl Pilot {
         if let Some(current) = self.current {
             self.leave(now, current);
         }
-        self.on_time(now, beliefs);
+        self.go_on(now, beliefs);
     }
 
     /// Whether the lane to the leader owes something: an answer, or to be there at all.
