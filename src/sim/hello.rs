@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Whether two processes have met; now they do, unless one of them is refused.
-    fn have_met(&mut self, from: ProcessId, to: NodeId) -> bool {
+    pub(super) fn have_met(&mut self, from: ProcessId, to: NodeId) -> bool {
         let Some(receiver) = &self.machines[Self::place(to)].process else { return false };
         if receiver.memory.has_met(from.0, from.1) {
             return true;

@@ -122,10 +122,34 @@ impl World {
         store::open_in(&disk, identity, self.store_options(Self::place(node))).ok()
     }
 
-    /// Everybody runs and is connected: who was put back learns of it.
+    /// Nodes say hello as soon as they are connected, whether or not they have something to say.
+    fn connect_to_all(&mut self, node: NodeId) {
+        for other in all_nodes(&self.options).into_iter().filter(|other| *other != node) {
+            let process = self.machines[Self::place(other)].process.as_ref();
+            if let Some(incarnation) = process.map(|process| process.incarnation) {
+                self.have_met((other, incarnation), node);
+            }
+        }
+    }
+
+    /// Whether somebody has on its disk that a node was more than it shows now.
+    fn is_remembered(&self, node: NodeId) -> bool {
+        let process = self.machines[Self::place(node)].process.as_ref();
+        let Some(shown) = process.map(|process| process.standing.clone()) else { return true };
+        let others = all_nodes(&self.options).into_iter().filter(|other| *other != node);
+        others.into_iter().any(|other| self.knows_better(other, node, &shown))
+    }
+
+    /// Everybody runs and is connected: who was put back learns of it from whoever still remembers.
     pub(super) fn must_tell(&mut self) {
         let end = self.now + self.bound();
         while let Some(node) = self.untold().filter(|_| self.violations.is_empty()) {
+            if self.now >= end && !self.is_remembered(node) {
+                // Whoever remembered has been through other faults since.
+                self.trace.text(self.now, node, || "nobody remembers what it was".to_owned());
+                self.machine(node).is_put_back = false;
+                continue;
+            }
             if self.now >= end {
                 let what = format!("{node} was put back to an earlier state, and nobody tells it");
                 return self.violate(LAW, what);
@@ -133,6 +157,7 @@ impl World {
             if !self.machine(node).is_up() {
                 self.revive(node);
             }
+            self.connect_to_all(node);
             self.run_until(self.now + LOOK_EVERY);
         }
     }
