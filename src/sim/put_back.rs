@@ -132,24 +132,10 @@ impl World {
         }
     }
 
-    /// Whether somebody has on its disk that a node was more than it shows now.
-    fn is_remembered(&self, node: NodeId) -> bool {
-        let process = self.machines[Self::place(node)].process.as_ref();
-        let Some(shown) = process.map(|process| process.standing.clone()) else { return true };
-        let others = all_nodes(&self.options).into_iter().filter(|other| *other != node);
-        others.into_iter().any(|other| self.knows_better(other, node, &shown))
-    }
-
-    /// Everybody runs and is connected: who was put back learns of it from whoever still remembers.
+    /// Everybody runs and is connected: who was put back learns of it.
     pub(super) fn must_tell(&mut self) {
         let end = self.now + self.bound();
         while let Some(node) = self.untold().filter(|_| self.violations.is_empty()) {
-            if self.now >= end && !self.is_remembered(node) {
-                // Whoever remembered has been through other faults since.
-                self.trace.text(self.now, node, || "nobody remembers what it was".to_owned());
-                self.machine(node).is_put_back = false;
-                continue;
-            }
             if self.now >= end {
                 let what = format!("{node} was put back to an earlier state, and nobody tells it");
                 return self.violate(LAW, what);
