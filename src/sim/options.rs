@@ -251,7 +251,7 @@ impl Options {
         let random = &mut Random::new(seed, Purpose::Reach);
         if random.below(REACH_ONE_IN) == 0 {
             self.classes.insert(Class::Reach);
-            let distance = Time::from_millis(random.spread(20, 700));
+            let distance = Time::from_millis(random.spread(20, 350));
             self.distance = if random.coin() { distance } else { Time::ZERO };
         }
     }
