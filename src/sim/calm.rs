@@ -90,7 +90,12 @@ impl World {
 
     pub(super) fn bound(&self) -> Time {
         let slow_disks = self.options.slowest_sync().times(SYNCS_TO_SERVE);
-        let far = self.options.distance.times(ROUND_TRIPS_TO_SERVE);
+        // Who does not reach the leader may go by way of three nodes that bring nothing, with twice the
+        // patience each time, before one that does.
+        let parted = self.options.classes.contains(&Class::Reach);
+        let detours =
+            if parted { Time::of(limits::CLIENT_DETOUR_PATIENCE).times(7) } else { Time::ZERO };
+        let far = self.options.distance.times(ROUND_TRIPS_TO_SERVE) + detours;
         self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + slow_disks + SLACK + far
     }
 
