@@ -14,7 +14,11 @@ const PART_OF_SEARCH: u32 = 10;
 /// The longest pause before the next attempt, after so many pauses in a row: each twice as long as
 /// the one before, between [`BACKOFF_MIN`] and [`BACKOFF_MAX`].
 fn pause_after(pauses: u32) -> Duration {
-    (BACKOFF_MIN * 2u32.pow(pauses.min(DOUBLINGS_MAX))).min(BACKOFF_MAX)
+    doubled(BACKOFF_MIN, pauses, BACKOFF_MAX)
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    (first * 2u32.pow(times.min(DOUBLINGS_MAX))).min(longest)
 }
 
 /// Draws the pauses of one client, so that many that were refused at once do not come back at once.
@@ -37,8 +41,7 @@ impl Jitter {
     /// The same, if a node refused because too many came at once: they are not to come back together,
     /// and not all of them at once.
     pub fn pause_in_crowd(&mut self, pauses: u32) -> Duration {
-        let longest = (CROWD_PAUSE_MIN * 2u32.pow(pauses.min(DOUBLINGS_MAX))).min(CROWD_PAUSE_MAX);
-        self.shorten(longest)
+        self.shorten(doubled(CROWD_PAUSE_MIN, pauses, CROWD_PAUSE_MAX))
     }
 
     /// The pause before a node that has answered is asked again, in a search that has lasted so long.
