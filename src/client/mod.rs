@@ -37,6 +37,7 @@ pub mod backoff;
 mod connections;
 mod conversation;
 mod crash;
+mod detour;
 #[cfg(test)]
 mod fake;
 mod handle;

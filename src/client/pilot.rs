@@ -20,15 +20,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backoff::Jitter;
+use super::detour::Detour;
 use super::moment::Moment;
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
 use super::session::{Advice, Failure, LaneNumber, Outgoing, Session};
 use super::token::Token;
-use crate::limits::{
-    CLIENT_DETOUR_PATIENCE, CLIENT_DETOUR_PATIENCE_MAX, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
-    CLIENT_RECHECK_EVERY,
-};
+use crate::limits::{CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX, CLIENT_RECHECK_EVERY};
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, NodeId, Seq};
@@ -149,10 +147,8 @@ pub struct Pilot {
     turn: u32,
     /// When to see whether the leader can be reached itself, if that is not the way now.
     recheck_at: Moment,
-    /// Since when the node of the detour has been gone by without an answer.
-    detour_since: Moment,
-    /// How long it may go on so before another one is tried.
-    detour_patience: Duration,
+    /// How long another node has been gone by, if that is the way now.
+    detour: Detour,
     actions: Vec<Action>,
 }
 
@@ -205,8 +201,7 @@ impl Pilot {
             hedge_after: CLIENT_HEDGE_AFTER,
             turn,
             recheck_at: Moment::ORIGIN,
-            detour_since: Moment::ORIGIN,
-            detour_patience: CLIENT_DETOUR_PATIENCE,
+            detour: Detour::new(),
             actions: vec![],
         }
     }
@@ -247,7 +242,8 @@ impl Pilot {
     /// Something is to be appended, and waits until `deadline` at most. The window must not be full.
     pub fn on_order(&mut self, now: Moment, records: Vec<Bytes>, deadline: Moment) -> Seq {
         if self.deadlines.is_empty() {
-            (self.quiet_since, self.detour_since) = (now, now);
+            self.quiet_since = now;
+            self.detour.wait(now);
         }
         self.deadlines.push_back(deadline);
         self.session.push(records)
@@ -287,7 +283,7 @@ impl Pilot {
         self.quiet_since = now;
         self.hedge_after = CLIENT_HEDGE_AFTER;
         if self.current == Some(number) {
-            (self.detour_since, self.detour_patience) = (now, CLIENT_DETOUR_PATIENCE);
+            self.detour.bring(now);
             // It answers: nobody needs to be asked who leads.
             self.stop_search();
         }
@@ -385,11 +381,9 @@ impl Pilot {
         lane.is_some_and(|lane| lane.leading.node != lane.node)
     }
 
-    /// Whether nothing has come by way of the other node for longer than that may take. It hears the
-    /// leader, or it would not name it, and may not be heard by it.
+    /// Whether nothing has come by way of the other node for longer than that may take.
     fn is_led_astray(&self, now: Moment) -> bool {
-        let waited = now.since(self.detour_since);
-        self.is_on_detour() && self.is_owed() && waited >= self.detour_patience
+        self.is_on_detour() && self.is_owed() && self.detour.is_in_vain(now)
     }
 
     /// Whether this is the way that is gone now.
@@ -400,7 +394,7 @@ impl Pilot {
 
     /// Leaves the detour for another one, with more patience: the next search has another turn.
     fn try_another(&mut self, now: Moment, beliefs: &mut Beliefs) {
-        self.detour_patience = (self.detour_patience * 2).min(CLIENT_DETOUR_PATIENCE_MAX);
+        self.detour.give_up();
         if let Some(current) = self.current {
             self.leave(now, current);
         }
@@ -429,7 +423,7 @@ impl Pilot {
             // NB: another connection to the same node is the same detour.
             if !self.is_on(&way) {
                 self.turn = self.turn.wrapping_add(1);
-                self.detour_since = now;
+                self.detour.wait(now);
             }
             self.recheck_at = now + CLIENT_RECHECK_EVERY;
         }

@@ -11,13 +11,12 @@
 use std::time::Duration;
 
 use super::backoff::Jitter;
+use super::detour::Detour;
 use super::moment::Moment;
 use super::read::{Consistency, ReadOptions};
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
-use crate::limits::{
-    CLIENT_DETOUR_PATIENCE, CLIENT_DETOUR_PATIENCE_MAX, CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER,
-};
+use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
 use crate::types::{LogNumber, NodeId, Offset};
 use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records};
 
@@ -110,8 +109,8 @@ pub struct ReadPilot {
     troubles: u32,
     /// Which of several to go to first: another for each client, and after each detour.
     turn: u32,
-    /// How long a detour may bring nothing before another one is tried.
-    detour_patience: Duration,
+    /// How long another node has been gone by, if that is the way now.
+    detour: Detour,
     /// Since when it has not been served; `None` while it is.
     unserved_since: Option<Moment>,
     /// What the last failure was, if it has a name.
@@ -132,8 +131,6 @@ struct Source {
     /// The connection that carries it; `None` while it is being opened.
     link: Option<LinkNumber>,
     quiet_since: Moment,
-    /// Since when this node has brought nothing.
-    since: Moment,
     /// How long it may be quiet before it is made sure that there is something to wait for.
     patience: Duration,
 }
@@ -158,7 +155,7 @@ impl ReadPilot {
             search_at: Moment::ORIGIN,
             troubles: 0,
             turn,
-            detour_patience: CLIENT_DETOUR_PATIENCE,
+            detour: Detour::new(),
             unserved_since: None,
             trouble: None,
             has_complained: false,
@@ -216,7 +213,8 @@ impl ReadPilot {
         }
         if let Some(source) = &mut self.source {
             // What came while nobody looked is still to be heard.
-            (source.quiet_since, source.since) = (now, now);
+            source.quiet_since = now;
+            self.detour.wait(now);
         }
     }
 
@@ -259,10 +257,10 @@ impl ReadPilot {
         let Some(source) = self.source.as_mut().filter(|source| source.number == number) else {
             return Taken::Nothing;
         };
-        (source.quiet_since, source.since) = (now, now);
+        source.quiet_since = now;
         source.patience = CLIENT_HEDGE_AFTER;
         let node = source.node;
-        self.detour_patience = CLIENT_DETOUR_PATIENCE;
+        self.detour.bring(now);
         self.stop_search();
         if let Some(refusal) = &header.refusal {
             return self.on_refusal(now, beliefs, node, refusal);
@@ -352,13 +350,13 @@ impl ReadPilot {
         }
     }
 
-    /// Whether nothing has come by way of another node for longer than that may take: see
-    /// [`super::pilot`]. Of one that follows it is not known, and may not be for ever.
+    /// Whether nothing has come by way of another node for longer than that may take. Of one that
+    /// follows it is not known, and may not be for ever.
     fn is_led_astray(&self, now: Moment) -> bool {
         let is_detour = |source: &Source| source.leading.is_some_and(|l| l.node != source.node);
         let source = self.source.as_ref().filter(|source| is_detour(source));
         let waits = source.filter(|_| !self.options.follow || self.asks_where());
-        waits.is_some_and(|source| now.since(source.since) >= self.detour_patience)
+        waits.is_some() && self.detour.is_in_vain(now)
     }
 
     /// Whether this is the way that is gone now.
@@ -368,23 +366,23 @@ impl ReadPilot {
 
     /// Leaves the detour for another one, with more patience: the next search has another turn.
     fn try_another(&mut self, now: Moment, beliefs: &mut Beliefs) {
-        self.detour_patience = (self.detour_patience * 2).min(CLIENT_DETOUR_PATIENCE_MAX);
+        self.detour.give_up();
         self.lose(now);
         self.on_time(now, beliefs);
     }
 
     /// Goes on by this way.
     fn go(&mut self, now: Moment, beliefs: &mut Beliefs, way: Way) {
-        let since = self.source.filter(|_| self.is_on(&way)).map(|source| source.since);
-        let turn = self.turn;
+        // NB: another connection to the same node is the same detour.
+        let (is_same, turn) = (self.is_on(&way), self.turn);
         if self.source.is_some() {
             self.lose(now);
         }
         self.open(now, beliefs, way);
-        if let Some((source, since)) = self.source.as_mut().zip(since) {
-            // NB: another connection to the same node is the same detour.
-            source.since = since;
+        if is_same {
             self.turn = turn;
+        } else {
+            self.detour.wait(now);
         }
     }
 
@@ -435,15 +433,8 @@ impl ReadPilot {
         let Way { node, leading, .. } = way;
         let number = SourceNumber(self.sources_opened);
         let patience = CLIENT_HEDGE_AFTER;
-        self.source = Some(Source {
-            number,
-            node,
-            leading,
-            link: None,
-            quiet_since: now,
-            since: now,
-            patience,
-        });
+        self.source =
+            Some(Source { number, node, leading, link: None, quiet_since: now, patience });
         let limit = self.deadline().map_or(self.timeout, |deadline| deadline.since(now));
         let read = self.rest();
         self.actions.push(ReadAction::Open { source: number, node, read, onward, limit });
