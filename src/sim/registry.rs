@@ -18,6 +18,7 @@ const REGISTRY_SYNC: Time = Time::from_millis(2);
 
 /// A registry that its disk ended is started again after so long.
 const REGISTRY_RESTART: Time = Time::from_millis(500);
+
 impl World {
     /// A leader whose no-op is committed tells the registry, until it is answered.
     pub(super) fn announce(&mut self, node: NodeId) {
@@ -73,8 +74,7 @@ impl World {
             self.queue.push(at, Event::RegistrySynced { start });
         }
         if let Some(answer) = answer {
-            let leader = self.registrar.leader(CLUSTER).cloned();
-            self.look(What::Announced { leader: leader.as_ref() });
+            self.look_at_registry();
             self.answer_from_registry(asker, &answer);
         }
     }
@@ -86,12 +86,17 @@ impl World {
         match self.registrar.store_next() {
             Ok(Some((asker, answer))) => {
                 self.answer_from_registry(asker, &answer);
-                let leader = self.registrar.leader(CLUSTER).cloned();
-                self.look(What::Announced { leader: leader.as_ref() });
+                self.look_at_registry();
             }
             Ok(None) => {}
             Err(error) => self.on_registry_error(&error),
         }
+    }
+
+    /// Shows the laws whom it names as the leader.
+    fn look_at_registry(&mut self) {
+        let leader = self.registrar.leader(CLUSTER).cloned();
+        self.look(What::Announced { leader: leader.as_ref() });
     }
 
     /// It starts, and says what it knows: what it has once said it says again.
@@ -100,10 +105,7 @@ impl World {
             return;
         }
         match self.registrar.start() {
-            Ok(()) => {
-                let leader = self.registrar.leader(CLUSTER).cloned();
-                self.look(What::Announced { leader: leader.as_ref() });
-            }
+            Ok(()) => self.look_at_registry(),
             Err(error) => self.on_registry_error(&error),
         }
     }
