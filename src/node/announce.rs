@@ -41,8 +41,7 @@ impl Announcer {
 
     /// Announces the term that this node now leads, if that is new; stops if it leads no more.
     pub(super) fn update(&mut self, replica: &Replica) {
-        let raft = replica.raft();
-        let ready = raft.is_ready_leader().then(|| raft.current_term());
+        let ready = replica.raft().ready_term();
         if ready == self.announced {
             return;
         }

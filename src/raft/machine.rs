@@ -206,6 +206,11 @@ impl Raft {
         self.role.as_leader().is_some_and(|leader| self.log.commit_index() >= leader.no_op)
     }
 
+    /// The term that it leads and can serve in, if there is one.
+    pub fn ready_term(&self) -> Option<Term> {
+        self.is_ready_leader().then(|| self.current_term())
+    }
+
     /// Whether [`Input::Propose`] is welcome: it leads, does not hand over, and not too much is
     /// waiting to be committed.
     pub fn may_propose(&self) -> bool {

@@ -25,8 +25,7 @@ impl World {
         let now = self.now;
         let Some(process) = &mut self.machine(node).process else { return };
         let incarnation = process.incarnation;
-        let raft = process.replica.raft();
-        let ready = raft.is_ready_leader().then(|| raft.current_term());
+        let ready = process.replica.raft().ready_term();
         if process.announcer.term != ready {
             let address = |node| Some(format!("{node}:7101"));
             let leadership = || Leadership::of(CLUSTER, process.replica.terms(), address);
