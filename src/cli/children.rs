@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::args::Shared;
 use super::failure::Failure;
-use super::parent::{self, Word};
+use super::parent::{self, ChildWord};
 use super::quote::{command_line, program};
 use crate::config::{DATA_FOLDER, REGISTRY_FOLDER};
 use crate::outcome::Outcome;
@@ -96,7 +96,7 @@ pub(super) enum Event {
         /// Who.
         part: Part,
         /// What.
-        word: Word,
+        word: ChildWord,
     },
     /// It ended.
     Ended {

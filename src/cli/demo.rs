@@ -17,7 +17,7 @@ use super::connection::{self, Target};
 use super::failure::{End, Failure};
 use super::local::{LocalCluster, POLL, Place, STEP_TIMEOUT, failed};
 use super::output::Printer;
-use super::parent::Word;
+use super::parent::ChildWord;
 use super::quote::command_line;
 use super::registry;
 use super::rows::StoryRow;
@@ -152,8 +152,8 @@ impl<'a> Demo<'a> {
             .await
             .ok_or_else(|| failed(format!("{part} did not end")))?;
         self.cluster.children.start(part)?;
-        let recovered = |event: &Event| matches!(event, Event::Told { part: of, word: Word::Recovered(_) } if *of == part);
-        let Some(Event::Told { word: Word::Recovered(report), .. }) =
+        let recovered = |event: &Event| matches!(event, Event::Told { part: of, word: ChildWord::Recovered(_) } if *of == part);
+        let Some(Event::Told { word: ChildWord::Recovered(report), .. }) =
             self.cluster.wait_for(recovered).await
         else {
             return Err(failed(format!("{part} did not say what it recovered")).into());

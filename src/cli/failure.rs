@@ -1,7 +1,7 @@
 //! How a command fails: a sentence, a hint, and a fixed exit code.
 
 use super::output::Closed;
-use super::parent::Word;
+use super::parent::ChildWord;
 use crate::config::ConfigError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
@@ -49,9 +49,9 @@ impl Failure {
     }
 
     /// What a parent has to know of it.
-    pub(super) fn word(&self) -> Word {
+    pub(super) fn word(&self) -> ChildWord {
         let (sentence, hint) = (self.sentence.clone(), self.hint.clone());
-        Word::Failed { sentence, hint, is_occupied: self.is_occupied }
+        ChildWord::Failed { sentence, hint, is_occupied: self.is_occupied }
     }
 }
 

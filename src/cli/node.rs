@@ -4,7 +4,7 @@ use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
 use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
-use super::parent::Word;
+use super::parent::ChildWord;
 use super::rows::{InspectRow, SetTermRow};
 use super::{parent, runtime};
 use crate::config::NODE_FILE;
@@ -44,7 +44,7 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
 fn run(prepared: PreparedNode) -> Result<(), End> {
     let credentials = credentials(&prepared)?;
     let PreparedNode { data, config, .. } = prepared;
-    let on_recovered = |report: &str| parent::tell(&Word::Recovered(report.to_owned()));
+    let on_recovered = |report: &str| parent::tell(&ChildWord::Recovered(report.to_owned()));
     let settings = Settings { data, config, credentials, on_recovered };
     runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {

@@ -3,7 +3,7 @@
 //! The parent holds one end and never writes. However it dies, the pipe ends, and with it, in an
 //! orderly way, the child: no node is left running behind a closed terminal.
 //!
-//! What the parent has to know of its child is told it in [`Word`]s, lines among those for people that
+//! What the parent has to know of its child is told it in [`ChildWord`]s, lines among those for people that
 //! begin with ASCII's record separator (as in RFC 7464) and are shown to nobody.
 
 use std::io::{self, Read as _, Write as _};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a child tells its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Word {
+pub(super) enum ChildWord {
     /// It cannot go on.
     Failed {
         /// Why, in one sentence.
@@ -35,7 +35,7 @@ const SEPARATOR: char = '\u{1e}';
 static HAS_PARENT: OnceLock<()> = OnceLock::new();
 
 /// Tells the parent, if there is one.
-pub(super) fn tell(word: &Word) {
+pub(super) fn tell(word: &ChildWord) {
     if HAS_PARENT.get().is_some() {
         let json = serde_json::to_string(word).expect("texts have a form in JSON");
         // A parent that does not read has ended, or is about to.
@@ -44,7 +44,7 @@ pub(super) fn tell(word: &Word) {
 }
 
 /// The word in a line of a child, if it is one.
-pub(super) fn heard(line: &str) -> Option<Word> {
+pub(super) fn heard(line: &str) -> Option<ChildWord> {
     serde_json::from_str(line.strip_prefix(SEPARATOR)?).ok()
 }
 
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn words_are_told_from_lines_for_people() {
-        let word = Word::Recovered("a line\nand another".to_owned());
+        let word = ChildWord::Recovered("a line\nand another".to_owned());
         let line = format!("{SEPARATOR}{}", serde_json::to_string(&word).unwrap());
         assert_eq!(line.lines().count(), 1, "{line:?}");
         assert_eq!(heard(&line), Some(word));

@@ -17,7 +17,7 @@ use super::escape::{escaped, escaped_json};
 use super::failure::{End, Failure};
 use super::init::parts;
 use super::output::{Closed, Paint, Printer, colour, talk};
-use super::parent::Word;
+use super::parent::ChildWord;
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
@@ -116,7 +116,7 @@ struct Up<'a> {
     /// Parts that have ended, though they may run again.
     ended: BTreeSet<Part>,
     /// What each part told last.
-    complaints: BTreeMap<Part, Word>,
+    complaints: BTreeMap<Part, ChildWord>,
     is_ready: bool,
     paint: Paint,
     log_format: LogFormat,
@@ -257,10 +257,10 @@ impl<'a> Up<'a> {
     /// Whether the cluster can still come up, now that a part has ended.
     fn check_hope(&self, part: Part, status: ExitStatus) -> Result<(), Failure> {
         let (reason, hint, is_occupied) = match self.complaints.get(&part) {
-            Some(Word::Failed { sentence, hint, is_occupied }) => {
+            Some(ChildWord::Failed { sentence, hint, is_occupied }) => {
                 (sentence.clone(), hint.clone(), *is_occupied)
             }
-            Some(Word::Recovered(_)) | None => (ending(status), LINES_HINT.to_owned(), false),
+            Some(ChildWord::Recovered(_)) | None => (ending(status), LINES_HINT.to_owned(), false),
         };
         if is_occupied {
             let sentence = format!("{part} could not be started: {reason}");
