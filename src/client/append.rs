@@ -4,8 +4,8 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::leader::Unavailable;
 use super::token::Token;
+use super::unavailable::Unavailable;
 use crate::limits::{
     CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };

@@ -14,12 +14,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::append::{AppendError, Order, Orders};
 use super::connections::Opened;
-use super::leader::{self, Shared, Unavailable};
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::questions::Questions;
+use super::random;
 use super::search::Word;
 use super::session::LaneNumber;
+use super::shared::Shared;
 use super::token::Token;
+use super::unavailable::Unavailable;
 use crate::limits::{LANE_QUEUE_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
@@ -30,7 +32,7 @@ use crate::wire::api::{AppendReplies, Appended, Onward, Request};
 pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: bool) -> Orders {
     let (sender, orders) = mpsc::channel(ORDERS_QUEUE_MAX);
     // A client's names are drawn at random.
-    let names = Names::new(leader::draw());
+    let names = Names::new(random::draw());
     let pilot = match token {
         Some(token) => Pilot::resume(names, token),
         None => Pilot::new(names),

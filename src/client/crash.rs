@@ -10,8 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connections::AskError;
-use super::leader::{Shared, Unavailable};
+use super::leader;
 use super::route::Leading;
+use super::shared::Shared;
+use super::unavailable::Unavailable;
 use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CRASH_ASK_EVERY, CRASH_SILENCE, NODES_MAX,
 };
@@ -124,7 +126,7 @@ pub(super) async fn crash_leader(shared: &Arc<Shared>) -> Result<Crashed, CrashE
 /// Asks leaders to crash until one says that it does.
 async fn crash(shared: &Arc<Shared>, until: Instant) -> Result<Victim, CrashError> {
     loop {
-        let leading = shared.find(until).await.map_err(CrashError::Unavailable)?;
+        let leading = leader::find(shared, until).await.map_err(CrashError::Unavailable)?;
         let Leading { node, term } = leading;
         let request = Request::CrashLeader { term };
         let left = until.saturating_duration_since(Instant::now());

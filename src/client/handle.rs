@@ -12,8 +12,11 @@ use super::append::{AppendError, Appender, Orders, check_limits};
 use super::connections::Connections;
 use super::conversation;
 use super::crash::{self, CrashError, Crashed};
-use super::leader::{self, Shared};
-use super::read::{ReadOptions, Reader};
+use super::leader;
+use super::random;
+use super::read::Reader;
+use super::read_options::ReadOptions;
+use super::shared::Shared;
 use super::status::{self, Status};
 use super::token::Token;
 use crate::address::Address;
@@ -184,9 +187,9 @@ impl Client {
     pub async fn prepare(&self, records: &[Bytes]) -> Result<Token, AppendError> {
         check_limits(records)?;
         let until = Instant::now() + self.shared.timeout;
-        let found = self.shared.find_commit_index(until).await;
+        let found = leader::find_commit_index(&self.shared, until).await;
         let began_at = found.map_err(AppendError::Unavailable)?;
-        Ok(Token::new(ClientId::new(leader::draw()), (Seq::FIRST, Seq::FIRST), began_at, records))
+        Ok(Token::new(ClientId::new(random::draw()), (Seq::FIRST, Seq::FIRST), began_at, records))
     }
 
     /// Repeats the append of a token, whose outcome is not known: it is the same append, however

@@ -47,27 +47,32 @@ pub mod pilot;
 #[cfg(test)]
 mod pilot_cases;
 mod questions;
+mod random;
 mod read;
+mod read_options;
 pub mod read_pilot;
 pub mod route;
 pub mod search;
 pub mod session;
 #[cfg(test)]
 mod session_model;
+mod shared;
 mod status;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unavailable;
 
 pub use crate::outcome::Outcome;
 pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
-pub use leader::Unavailable;
-pub use read::{Consistency, ReadError, ReadOptions, Reader, Record, Step};
+pub use read::{ReadError, Reader, Record, Step};
+pub use read_options::{Consistency, ReadOptions};
 pub use route::Leading;
 pub use status::{NodeStatus, RegistryStatus, Status};
 pub use token::{Token, TokenError};
+pub use unavailable::Unavailable;
 
 pub use crate::wire::api::{Appended, ReadFrom, Role, Welcome};

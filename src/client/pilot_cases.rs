@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::backoff::Jitter;
 use super::moment::Moment;
 use super::pilot::{Action, Fate, Names, Pilot};
-use super::read::{Consistency, ReadOptions};
+use super::read_options::{Consistency, ReadOptions};
 use super::read_pilot::{ReadAction, ReadPilot, Trouble};
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted, Word};

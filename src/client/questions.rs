@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::connections::AskError;
-use super::leader::Shared;
 use super::search::{Question, Silence, Word};
+use super::shared::Shared;
 
 /// Dropped, it asks no more.
 #[derive(Debug)]

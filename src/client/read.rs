@@ -10,52 +10,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::connections::{AskError, Opened};
-use super::leader::{self, Shared, Unavailable};
 use super::questions::Questions;
+use super::random;
+use super::read_options::ReadOptions;
 use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
 use super::search::Word;
+use super::shared::Shared;
+use super::unavailable::Unavailable;
 use crate::net::{FrameReceiver, FrameSender, Stream};
 use crate::outcome::Outcome;
 use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
-use crate::wire::api::{Onward, ReadFrom, Records, Request};
-
-/// What to read, and how. The default is the whole log as it is now; the rest is said as in
-/// `ReadOptions { follow: true, ..ReadOptions::default() }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// Where to begin.
-    pub from: ReadFrom,
-    /// At most so many records; `None`: all up to the end.
-    pub limit: Option<u64>,
-    /// What the records must reflect.
-    pub consistency: Consistency,
-    /// Whether to go on with what is committed later.
-    pub follow: bool,
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self {
-            from: ReadFrom::Offset(Offset::ZERO),
-            limit: None,
-            consistency: Consistency::Linearizable,
-            follow: false,
-        }
-    }
-}
-
-/// What a read must reflect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
-    /// Everything that was acknowledged before the read began, to anybody.
-    Linearizable,
-    /// What one node knows to be committed: this one, or any that answers.
-    Stale {
-        /// Which.
-        node: Option<NodeId>,
-    },
-}
+use crate::wire::api::{Onward, Records, Request};
 
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,7 +153,7 @@ struct Source {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, options: ReadOptions) -> Self {
-        let jitter = leader::draw_jitter();
+        let jitter = random::draw_jitter();
         Self {
             pilot: ReadPilot::new(options, shared.timeout, jitter),
             questions: Questions::new(shared.clone()),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::backoff::Jitter;
 use super::detour::Detour;
 use super::moment::Moment;
-use super::read::{Consistency, ReadOptions};
+use super::read_options::{Consistency, ReadOptions};
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
 use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};

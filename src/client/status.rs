@@ -6,8 +6,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::connections::AskError;
-use super::leader::{Shared, Unavailable};
 use super::route::Leading;
+use super::shared::Shared;
+use super::unavailable::Unavailable;
 use crate::address::Address;
 use crate::limits::STATUS_TIMEOUT;
 use crate::outcome::Outcome;
