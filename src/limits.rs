@@ -41,15 +41,15 @@ pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
 pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
 
 /// sled's own segment size in the databases that hold a few small values: the store's `meta` and
-/// the registry's ledger. Part of the on-disk format.
+/// the registry's map. Part of the on-disk format.
 pub const SLED_SEGMENT_BYTES_SMALL: usize = 512 << 10;
 
-/// Bytes of a key of the ledger and its value: a page of them stays below a quarter of sled's
+/// Bytes of a key of a `DiskMap` and its value: a page of them stays below a quarter of sled's
 /// segment, as in the log's store.
-pub const LEDGER_VALUE_BYTES_MAX: usize = 4 << 10;
+pub const DISK_MAP_VALUE_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes of pairs that go into the ledger behind one barrier.
-pub const LEDGER_BATCH_BYTES_MAX: usize = 64 << 10;
+/// Bytes of pairs that go into a `DiskMap` behind one barrier.
+pub const DISK_MAP_BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
 /// window of recent entries is the real cache; this one only has to hold the pages being written.
@@ -343,7 +343,7 @@ pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
 pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
 /// Threads that a node or a registry cannot do without: seven of sled's, which else hangs; the store's
-/// writer and keeper; two for what blocks; one that watches the parent.
+/// writer and upkeep; two for what blocks; one that watches the parent.
 pub const SERVER_THREADS: usize = 12;
 
 /// Files and sockets that a node or a registry has open while it starts and serves its first clients.
@@ -723,9 +723,9 @@ const _: () = {
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
     assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
     // A page holds at most 16 values and 10 changes to them.
-    assert!(LEDGER_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
+    assert!(DISK_MAP_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
     assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
-    assert!(LEDGER_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
+    assert!(DISK_MAP_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
     // The default segment is a few group commits long, and the smallest is none: it rolls each time.
     assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
     assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);

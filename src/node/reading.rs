@@ -1,8 +1,8 @@
 //! Reads and tails: a range of the log that can no longer change, sent as fast as it is taken.
 //!
 //! A linearizable read asks the driver once, for the index up to which it must see (thesis 6.4).
-//! From there on it is a walk over entries on this node's disk, up to the end that was fixed; it
-//! holds up nothing else. A tail walks on whenever more is committed.
+//! From there on it goes over entries on this node's disk, up to the end that was fixed; it
+//! holds up nothing else. A tail goes on whenever more is committed.
 
 use std::collections::VecDeque;
 
@@ -25,8 +25,8 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     // Nothing follows the question. What came all the same would fill the windows that the other
     // streams of the connection need.
     stream.receiver.stop();
-    let walk = match begin(service, &read).await {
-        Ok(walk) => walk,
+    let reading = match begin(service, &read).await {
+        Ok(reading) => reading,
         Err(refusal) => {
             // A client that is gone misses nothing.
             let refusal = Records::refused(refusal).to_frame(&[]);
@@ -35,7 +35,7 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
         }
     };
     let follow = read.follow;
-    if let Err(error) = run(service, caller, &mut stream, (walk, follow)).await {
+    if let Err(error) = run(service, caller, &mut stream, (reading, follow)).await {
         if let CursorError::Store(ReadError::Store(error)) = &error
             && error.is_damage()
         {
@@ -48,7 +48,7 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
 }
 
 /// A read that is being served.
-struct Walk {
+struct OngoingRead {
     cursor: Cursor,
     /// Entries that were read and not sent yet, the next one first.
     loaded: Option<Loaded>,
@@ -82,14 +82,14 @@ struct Loaded {
 }
 
 /// Fixes the end, and where to begin.
-async fn begin(service: &Service, read: &Read) -> Result<Walk, ReadRefusal> {
+async fn begin(service: &Service, read: &Read) -> Result<OngoingRead, ReadRefusal> {
     Cursor::check(read)?;
     let must_see = if read.linearizable { read_index(service).await? } else { Index::ZERO };
     let mut published = service.published.clone();
     let end = until_readable(&mut published, must_see).await;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    Ok(Walk { cursor: Cursor::begin(read, end), loaded: None })
+    Ok(OngoingRead { cursor: Cursor::begin(read, end), loaded: None })
 }
 
 async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
@@ -119,25 +119,25 @@ async fn run(
     service: &Service,
     caller: &Caller,
     stream: &mut Stream,
-    (mut walk, follow): (Walk, bool),
+    (mut reading, follow): (OngoingRead, bool),
 ) -> Result<(), CursorError> {
     let mut published = service.published.clone();
     loop {
-        while let Some((batch, _held)) = walk.next_batch(service, caller).await? {
+        while let Some((batch, _held)) = reading.next_batch(service, caller).await? {
             let frame = batch.into_frame();
             // Whoever does not read keeps no more in memory than that frame.
-            let unload = || walk.loaded = None;
+            let unload = || reading.loaded = None;
             if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
                 return Ok(()); // The client wants no more, or takes nothing.
             }
         }
-        if !follow || walk.cursor.is_sated() {
-            let end = end_of_read(walk.cursor.offset());
+        if !follow || reading.cursor.is_sated() {
+            let end = end_of_read(reading.cursor.offset());
             let _ = caller.send(&mut stream.sender, &end, || {}).await;
             stream.sender.finish();
             return Ok(());
         }
-        let settled = walk.cursor.end().commit_index;
+        let settled = reading.cursor.end().commit_index;
         let more = tokio::select! {
             changed = published.wait_for(|now| now.readable > settled) => changed.map(|now| now.readable),
             () = stream.sender.unwanted() => return Ok(()),
@@ -145,12 +145,12 @@ async fn run(
         let Ok(readable) = more else { return Ok(()) };
         // What can be read may lag behind what is committed: the end is settled by both.
         if let Some(end) = until_readable(&mut published, readable).await {
-            walk.cursor.go_on_to(end);
+            reading.cursor.go_on_to(end);
         }
     }
 }
 
-impl Walk {
+impl OngoingRead {
     /// The next frame's worth of records, and what they take of their client's share as long as they
     /// are being sent; `None` at the end.
     ///

@@ -19,7 +19,7 @@ use crate::net::{
     Account, Audit, Budget, CertificateIdentity, CertificateRole, Close, Connection, Endpoint,
     Shares, Stream, StreamError,
 };
-use crate::store::{Ledger, StoreError};
+use crate::store::{DiskMap, StoreError};
 use crate::types::{ClusterId, Term};
 use crate::wire::registry::{Announcement, Answer, Question, Refusal};
 
@@ -74,7 +74,7 @@ impl ServerError {
 }
 
 impl Server {
-    /// Opens the ledger in the folder `data`, or makes one there, and answers whoever connects to
+    /// Opens the table in the folder `data`, or makes one there, and answers whoever connects to
     /// `endpoint`, which must accept [`crate::net::Protocol::Registry`].
     ///
     /// Reads the disk, so it blocks for a moment. Must be called within a tokio runtime.
@@ -82,14 +82,14 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn start(data: &Path, endpoint: Endpoint) -> Result<Self, ServerError> {
-        let ledger = Ledger::open(data)?;
+        let map = DiskMap::open(data)?;
         let mut table = LeaderTable::default();
-        for (key, value) in ledger.scan()? {
+        for (key, value) in map.scan()? {
             let row = Row::decode(&key, &value)?;
             report(&row);
             table.insert(row);
         }
-        Ok(Self::start_with(Arc::new(ledger), table, endpoint))
+        Ok(Self::start_with(Arc::new(map), table, endpoint))
     }
 
     fn start_with(storage: Arc<dyn Storage>, table: LeaderTable, endpoint: Endpoint) -> Self {
@@ -125,7 +125,7 @@ trait Storage: Send + Sync + 'static {
     fn put_all(&self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError>;
 }
 
-impl Storage for Ledger {
+impl Storage for DiskMap {
     fn put_all(&self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
         self.put_all(rows)
     }
@@ -531,7 +531,7 @@ mod tests {
         assert_eq!(registry.terms().await, expected);
         assert_eq!(registry.leader("client").await.unwrap(), Some(announcement(last, 2)));
         registry.announce("n1", &leadership(last + 1, 1, vec![])).await.unwrap();
-        let rows = Ledger::open(registry.data.path());
+        let rows = DiskMap::open(registry.data.path());
         assert!(rows.is_err(), "the folder is locked");
     }
 

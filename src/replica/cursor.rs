@@ -1,7 +1,7 @@
 //! A read on its way over the log: where it ends, where it begins, and what comes next.
 //!
 //! A read first learns up to where it must see; its end is fixed when that is committed, and it is
-//! served when that is on this node's own disk ([`Horizon`]). From there on it is a walk over
+//! served when that is on this node's own disk ([`Horizon`]). From there on it goes over
 //! entries that can no longer change ([`Cursor`]), which fills frames ([`Batch`]). Whoever drives
 //! it waits, reads the disk and sends.
 

@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::customer::Customer;
 use super::faults::all_nodes;
 use super::laws::Platter as _;
 use super::options::Class;
 use super::queue::Event;
 use super::random::{Purpose, Random};
+use super::sim_client::SimClient;
 use super::templates::{Rest, Template};
 use super::time::Time;
 use super::world::World;
@@ -62,7 +62,7 @@ impl World {
             .collect();
         self.calm = true;
         self.network.calm();
-        self.customers.iter_mut().for_each(Customer::finish);
+        self.clients.iter_mut().for_each(SimClient::finish);
         if able.len() < self.options.quorum() {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
@@ -166,9 +166,9 @@ impl World {
             self.queue.push(now, Event::DiskDone { node, incarnation, write });
         }
         let machine = self.machine(node);
-        if let Some(process) = machine.process.as_ref().filter(|process| process.keeper.is_busy) {
-            let (incarnation, errand) = (process.incarnation, process.keeper.errands);
-            self.queue.push(now, Event::KeeperDone { node, incarnation, errand });
+        if let Some(process) = machine.process.as_ref().filter(|process| process.upkeep.is_busy) {
+            let (incarnation, chore) = (process.incarnation, process.upkeep.chores);
+            self.queue.push(now, Event::UpkeepDone { node, incarnation, chore });
         }
         let machine = self.machine(node);
         if !machine.is_up() {
@@ -185,8 +185,8 @@ impl World {
         }
         let end = self.now + self.bound();
         let served = |world: &Self| {
-            let customer = &world.customers[probe];
-            customer.is_idle() && customer.reads_served() > 0 && world.agreed_term(core).is_some()
+            let client = &world.clients[probe];
+            client.is_idle() && client.reads_served() > 0 && world.agreed_term(core).is_some()
         };
         if !self.wait_until(end, served) {
             let what = self.why_not(core, probe);
@@ -309,15 +309,15 @@ impl World {
 
     /// A client whose requests must succeed.
     fn add_probe(&mut self) -> usize {
-        let number = self.customers.len();
+        let number = self.clients.len();
         let random = Random::new(self.seed.wrapping_add(1), Purpose::Workload);
-        let mut probe = Customer::new(number, &self.options, random);
+        let mut probe = SimClient::new(number, &self.options, random);
         probe.finish();
         probe.be_patient(self.bound());
         probe.want_read();
-        self.customers.push(probe);
-        self.customers[number].append(self.now, vec![Bytes::from_static(b"probe")]);
-        self.grant_wishes(number);
+        self.clients.push(probe);
+        self.clients[number].append(self.now, vec![Bytes::from_static(b"probe")]);
+        self.act_for_client(number);
         self.schedule_poll(number);
         number
     }
@@ -346,8 +346,8 @@ impl World {
     }
 
     fn why_not(&self, core: &BTreeSet<NodeId>, probe: usize) -> String {
-        let customer = &self.customers[probe];
-        let waits = match (customer.is_idle(), customer.reads_served() > 0) {
+        let client = &self.clients[probe];
+        let waits = match (client.is_idle(), client.reads_served() > 0) {
             (false, _) => "an append waits",
             (true, false) => "a read waits",
             (true, true) => "the nodes do not agree",

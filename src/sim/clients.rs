@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::customer::{Told, Wish};
 use super::history::ReadSeen;
 use super::laws::What;
 use super::model::RecordHash;
 use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
+use super::sim_client::{ClientAction, Told};
 use super::time::Time;
 use super::world::World;
 use crate::client::moment::Moment;
@@ -23,75 +23,75 @@ const POLL: Time = Time::from_millis(10);
 
 impl World {
     pub(super) fn schedule_poll(&mut self, client: usize) {
-        let life = self.customers[client].life;
+        let life = self.clients[client].life;
         let after = Time::from_micros(self.chance.below(POLL.micros()) + 1);
         self.queue.push(self.now + after, Event::Poll { client, life });
     }
 
     pub(super) fn on_poll(&mut self, client: usize, life: u64) {
         let now = self.now;
-        let customer = &mut self.customers[client];
-        if customer.life != life {
+        let asleep = &mut self.clients[client];
+        if asleep.life != life {
             return;
         }
-        if customer.paused_until <= now {
-            customer.poll(now);
+        if asleep.paused_until <= now {
+            asleep.poll(now);
         }
-        self.grant_wishes(client);
+        self.act_for_client(client);
         self.queue.push(now + POLL, Event::Poll { client, life });
     }
 
     /// Does what a client wants done, and what follows from that.
-    pub(super) fn grant_wishes(&mut self, client: usize) {
+    pub(super) fn act_for_client(&mut self, client: usize) {
         loop {
-            let wishes = self.customers[client].take_wishes();
-            if wishes.is_empty() {
+            let actions = self.clients[client].take_actions();
+            if actions.is_empty() {
                 return;
             }
-            for wish in wishes {
-                self.grant(client, wish);
+            for action in actions {
+                self.perform_for_client(client, action);
             }
         }
     }
 
-    fn grant(&mut self, client: usize, wish: Wish) {
-        let life = self.customers[client].life;
-        match wish {
-            Wish::Hello(node, link) => {
+    fn perform_for_client(&mut self, client: usize, action: ClientAction) {
+        let life = self.clients[client].life;
+        match action {
+            ClientAction::Hello(node, link) => {
                 let caller = Caller { client, life, question: 0, node, link };
                 self.ask(caller, &Request::Hello);
             }
-            Wish::Read { node, link, question, read, onward } => {
+            ClientAction::Read { node, link, question, read, onward } => {
                 let caller = Caller { client, life, question, node, link };
                 let request =
                     if onward { Request::Onward(Onward::Read(read)) } else { Request::Read(read) };
                 self.ask(caller, &request);
             }
-            Wish::AskRegistry => {
+            ClientAction::AskRegistry => {
                 let at = self.now + self.network.delay();
                 let bytes = bytes_of(&Question::Leader { cluster: CLUSTER }.to_frame());
                 let asker = Asker::Client(client);
                 self.queue.push(at, Event::AskRegistry { asker, bytes });
             }
-            Wish::OpenLane { node, link, lane, onward } => {
+            ClientAction::OpenLane { node, link, lane, onward } => {
                 let machine = &self.machines[Self::place(node)];
                 let incarnation = machine.process.as_ref().map(|process| process.incarnation);
                 let stream = incarnation.map(|incarnation| {
                     let place = (node, incarnation);
                     self.network.open(self.now, (client, life), place, (link, onward))
                 });
-                self.customers[client].lane_opened(self.now, (lane, link), stream);
+                self.clients[client].lane_opened(self.now, (lane, link), stream);
             }
-            Wish::Send(stream, bytes) => self.pass(stream, bytes, true),
-            Wish::CloseLane(stream) => self.network.close(stream),
-            Wish::Told(told) => self.on_told(client, told),
-            Wish::TooPatient(quiet) => {
+            ClientAction::Send(stream, bytes) => self.pass(stream, bytes, true),
+            ClientAction::CloseLane(stream) => self.network.close(stream),
+            ClientAction::Told(told) => self.on_told(client, told),
+            ClientAction::TooPatient(quiet) => {
                 let what = format!(
                     "client {client} asked nobody though a leader that is new was quiet for {quiet} ms"
                 );
                 self.violate(PATIENCE, what);
             }
-            Wish::Oversleeps(until) => {
+            ClientAction::Oversleeps(until) => {
                 let until = until.map(Moment::from_origin);
                 let what =
                     format!("client {client} has something to do, and sleeps until {until:?}");
@@ -145,42 +145,42 @@ impl World {
         let Some(replies) = replies else {
             return self.violate("codec", "answers cannot be cut from their own bytes".to_owned());
         };
-        if self.customers[client].life != life {
+        if self.clients[client].life != life {
             return;
         }
         #[cfg(test)]
         self.heard.extend(replies.replies.iter().cloned());
-        self.customers[client].on_replies(now, number, &replies.replies);
-        self.grant_wishes(client);
+        self.clients[client].on_replies(now, number, &replies.replies);
+        self.act_for_client(client);
     }
 
     pub(super) fn on_stream_ends(&mut self, number: StreamNumber) {
         let Some(stream) = self.network.stream(number) else { return };
         let (client, life, now) = (stream.client, stream.life, self.now);
         self.network.close(number);
-        if self.customers[client].life == life {
-            self.customers[client].on_stream_end(now, number);
-            self.grant_wishes(client);
+        if self.clients[client].life == life {
+            self.clients[client].on_stream_end(now, number);
+            self.act_for_client(client);
         }
     }
 
     /// An answer to a question arrives at a client.
     pub(super) fn on_answer(&mut self, caller: Caller, bytes: &Bytes) {
         let Caller { client, life, question, link, .. } = caller;
-        if self.customers[client].life != life {
+        if self.clients[client].life != life {
             return;
         }
         let Some(frame) = frame_of(bytes) else {
             return self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
         };
         if let Ok(welcome) = Welcome::from_frame(&frame) {
-            self.customers[client].on_welcome(self.now, link, &welcome);
+            self.clients[client].on_welcome(self.now, link, &welcome);
         } else if let Ok((header, records)) = Records::from_frame(&frame) {
             self.on_records((client, question), &header, &records);
         } else {
             self.violate("codec", "an answer is none".to_owned());
         }
-        self.grant_wishes(client);
+        self.act_for_client(client);
     }
 
     fn on_records(
@@ -190,15 +190,15 @@ impl World {
         records: &[Bytes],
     ) {
         let now = self.now;
-        let customer = &mut self.customers[client];
+        let reader = &mut self.clients[client];
         // An answer that came after the client gave up answers nothing.
-        let Some(served) = customer.on_records(now, question, header, records.len()) else {
+        let Some(served) = reader.on_records(now, question, header, records.len()) else {
             return;
         };
-        let followed = customer.followed;
+        let followed = reader.followed;
         let end = header.first_offset.plus(records.len() as u64);
         if header.first_offset == followed {
-            customer.followed = end;
+            reader.followed = end;
         }
         self.counts.reads += 1;
         self.history.read(ReadSeen {

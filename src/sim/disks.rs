@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::announcer::Announcer;
 use super::codec::CLUSTER;
 use super::laws::What;
-use super::machine::{Keeping, Process};
+use super::machine::{Process, UpkeepState};
 use super::put_back::standing;
 use super::queue::Event;
 use super::time::Time;
@@ -41,13 +41,13 @@ impl World {
     /// If the disk has nothing to do, it takes what waits.
     pub(super) fn begin_write(&mut self, node: NodeId) {
         let Some(process) = &mut self.machine(node).process else { return };
-        if process.disk_is_busy || !process.stepper.begin() {
+        if process.disk_is_busy || !process.writer.begin() {
             return;
         }
         process.disk_is_busy = true;
         process.writes += 1;
         let (incarnation, write) = (process.incarnation, process.writes);
-        let barriers = process.stepper.barriers();
+        let barriers = process.writer.barriers();
         let at = self.now + self.write_time(node, barriers);
         self.queue.push(at, Event::DiskDone { node, incarnation, write });
     }
@@ -59,14 +59,14 @@ impl World {
             return; // A disk that was stuck was repaired, and is done already.
         }
         process.disk_is_busy = false;
-        match process.stepper.finish() {
+        match process.writer.finish() {
             Ok(done) => {
                 self.counts.writes += 1;
                 if let Some(Done::Persisted(ticket)) = done {
                     self.input(node, replica::Event::Persisted(ticket));
                 }
                 self.begin_write(node);
-                self.begin_errand(node);
+                self.begin_chore(node);
                 self.look(What::Disk { node });
             }
             Err(error) => self.on_store_error(node, &error),
@@ -76,49 +76,49 @@ impl World {
     pub(super) fn on_raise_floor(&mut self, node: NodeId, incarnation: Incarnation) {
         let now = self.now;
         let Some(process) = self.machine(node).process_of(incarnation) else { return };
-        process.keeper.floor_due = Some(now);
-        self.begin_errand(node);
+        process.upkeep.floor_due = Some(now);
+        self.begin_chore(node);
     }
 
-    /// If the keeper has nothing to do, it takes what waits: a segment to be sealed, and if there is
+    /// If no upkeep is under way, what waits begins: a segment to be sealed, and if there is
     /// none the floor. That takes as long as a disk takes, and a segment is long.
-    pub(super) fn begin_errand(&mut self, node: NodeId) {
+    pub(super) fn begin_chore(&mut self, node: NodeId) {
         let Some(process) = &mut self.machine(node).process else { return };
-        if process.keeper.is_busy {
+        if process.upkeep.is_busy {
             return;
         }
-        let seals = process.stepper.begin_errand();
-        if !seals && process.keeper.floor_due.is_none() {
+        let seals = process.writer.begin_chore();
+        if !seals && process.upkeep.floor_due.is_none() {
             return;
         }
-        process.keeper.is_busy = true;
-        process.keeper.errands += 1;
-        let (incarnation, errand) = (process.incarnation, process.keeper.errands);
+        process.upkeep.is_busy = true;
+        process.upkeep.chores += 1;
+        let (incarnation, chore) = (process.incarnation, process.upkeep.chores);
         let length = if seals { self.chance.around(self.options.sealing) } else { Time::ZERO };
         let at = self.now + self.disk_time(node) + length;
-        self.queue.push(at, Event::KeeperDone { node, incarnation, errand });
+        self.queue.push(at, Event::UpkeepDone { node, incarnation, chore });
     }
 
-    pub(super) fn on_keeper_done(&mut self, node: NodeId, incarnation: Incarnation, errand: u64) {
+    pub(super) fn on_upkeep_done(&mut self, node: NodeId, incarnation: Incarnation, chore: u64) {
         let every = Time::of(limits::FLOOR_RAISE_INTERVAL);
         let now = self.now;
         let Some(process) = self.machine(node).process_of(incarnation) else { return };
-        if !process.keeper.is_busy || process.keeper.errands != errand {
+        if !process.upkeep.is_busy || process.upkeep.chores != chore {
             return; // A disk that was stuck was repaired, and is done already.
         }
-        process.keeper.is_busy = false;
-        let mut outcome = process.stepper.finish_errand();
-        if let Some(due) = process.keeper.floor_due.take_if(|_| outcome.is_ok()) {
+        process.upkeep.is_busy = false;
+        let mut outcome = process.writer.finish_chore();
+        if let Some(due) = process.upkeep.floor_due.take_if(|_| outcome.is_ok()) {
             if now.since(due) > Time::from_secs(1) {
                 hit(Mark::FloorLate);
             }
-            process.stepper.remember(process.memory.take_changes());
-            outcome = process.stepper.raise_floor();
+            process.writer.remember(process.memory.take_changes());
+            outcome = process.writer.raise_floor();
             self.queue.push(now + every, Event::RaiseFloor { node, incarnation });
         }
         match outcome {
             Ok(()) => {
-                self.begin_errand(node);
+                self.begin_chore(node);
                 self.look(What::Disk { node });
             }
             Err(error) => self.on_store_error(node, &error),
@@ -146,16 +146,16 @@ impl World {
         let operations = self.chance.below(16);
         let machine = self.machine(node);
         if let Some(mut process) = machine.process.take() {
-            let Process { disk_is_busy, keeper, stepper, .. } = &mut process;
-            if *disk_is_busy || keeper.is_busy {
+            let Process { disk_is_busy, upkeep, writer, .. } = &mut process;
+            if *disk_is_busy || upkeep.is_busy {
                 machine.disk.memory.fail_after(operations);
             }
             // However far they got, nobody is left to hear of it.
-            if keeper.is_busy {
-                let _ = stepper.finish_errand();
+            if upkeep.is_busy {
+                let _ = writer.finish_chore();
             }
             if *disk_is_busy {
-                let _ = stepper.finish();
+                let _ = writer.finish();
             }
             self.counts.crashes += 1;
         }
@@ -169,13 +169,13 @@ impl World {
     pub(super) fn stop(&mut self, node: NodeId, down: Time) {
         let Some(mut process) = self.machine(node).process.take() else { return };
         let mut closed = Ok(());
-        while closed.is_ok() && (process.disk_is_busy || process.stepper.begin()) {
+        while closed.is_ok() && (process.disk_is_busy || process.writer.begin()) {
             process.disk_is_busy = false;
-            closed = process.stepper.finish().map(drop);
+            closed = process.writer.finish().map(drop);
         }
-        process.stepper.remember(process.memory.take_changes());
+        process.writer.remember(process.memory.take_changes());
         // A stop that fails is a crash: the next start finds out what is there.
-        if let Err(error) = closed.and_then(|()| process.stepper.close()) {
+        if let Err(error) = closed.and_then(|()| process.writer.close()) {
             self.trace.text(self.now, node, || format!("cannot stop in order: {error}"));
         }
         self.counts.stops += 1;
@@ -271,16 +271,16 @@ impl World {
             standing,
             memory,
             reader,
-            stepper: store.into_stepper(),
+            writer: store.into_stepped_writer(),
             inbox: vec![],
             tick_is_due: false,
             wakes: false,
             disk_is_busy: false,
             writes: 0,
-            keeper: Keeping::default(),
+            upkeep: UpkeepState::default(),
             appends: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            walks: vec![],
+            reads_without_index: BTreeMap::new(),
+            reads_with_index: vec![],
             next_token: 0,
             announcer: Announcer::default(),
             dies_mid_write: None,

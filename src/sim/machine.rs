@@ -7,14 +7,14 @@ use super::announcer::Announcer;
 use super::network::StreamNumber;
 use super::options::Options;
 use super::random::{Purpose, Random};
-use super::reading::Walk;
+use super::reading::OngoingRead;
 use super::time::Time;
 use crate::entry::Chain;
 use crate::limits;
 use crate::raft::{self, HardState, Memory, ReadToken, Standing};
 use crate::replica::{self, AppendToken, Replica};
 use crate::sim::laws::Platter;
-use crate::store::{MemoryDisk, Reader, Stepper};
+use crate::store::{MemoryDisk, Reader, SteppedWriter};
 use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Timestamp};
 
 /// When the story of a run begins, for those who read wall clocks.
@@ -116,7 +116,7 @@ pub(super) struct Process {
     pub(super) standing: Standing,
     /// What it remembers of the others.
     pub(super) memory: Memory,
-    pub(super) stepper: Stepper,
+    pub(super) writer: SteppedWriter,
     pub(super) reader: Reader,
     /// What has gathered.
     pub(super) inbox: Vec<replica::Event>,
@@ -127,14 +127,14 @@ pub(super) struct Process {
     pub(super) disk_is_busy: bool,
     /// Groups of writes that it has begun.
     pub(super) writes: u64,
-    /// Its keeper, which does what no append waits for: one thing at a time.
-    pub(super) keeper: Keeping,
+    /// The upkeep of its store, one chore at a time: no append waits for it.
+    pub(super) upkeep: UpkeepState,
     /// Where the answers to appends go.
     pub(super) appends: BTreeMap<AppendToken, (StreamNumber, ClientId, Seq)>,
     /// Reads that wait to learn how far they must see.
-    pub(super) reads: BTreeMap<ReadToken, Walk>,
+    pub(super) reads_without_index: BTreeMap<ReadToken, OngoingRead>,
     /// Reads that know, and wait for this node's own disk.
-    pub(super) walks: Vec<Walk>,
+    pub(super) reads_with_index: Vec<OngoingRead>,
     pub(super) next_token: u64,
     pub(super) announcer: Announcer,
     /// The process dies within its disk's next operations; whether the power fails then, and for
@@ -142,13 +142,13 @@ pub(super) struct Process {
     pub(super) dies_mid_write: Option<(bool, Time)>,
 }
 
-/// What a process's keeper is about.
+/// What the upkeep of a process's store is about.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(super) struct UpkeepState {
     /// It seals, deletes, or raises the floor.
     pub(super) is_busy: bool,
     /// Things that it has begun.
-    pub(super) errands: u64,
+    pub(super) chores: u64,
     /// Since when the floor is to be raised.
     pub(super) floor_due: Option<Time>,
 }

@@ -37,10 +37,10 @@ pub(super) enum Event {
     Wake { node: NodeId, incarnation: Incarnation },
     /// A node's disk is done with a group of writes.
     DiskDone { node: NodeId, incarnation: Incarnation, write: u64 },
-    /// The floor of a node is due to be raised, when its keeper comes to it.
+    /// The floor of a node is due to be raised, when the upkeep comes to it.
     RaiseFloor { node: NodeId, incarnation: Incarnation },
-    /// A node's keeper is done with what it has begun.
-    KeeperDone { node: NodeId, incarnation: Incarnation, errand: u64 },
+    /// A node's upkeep has done the chore that it had begun.
+    UpkeepDone { node: NodeId, incarnation: Incarnation, chore: u64 },
     /// A node's disk has read entries for a follower.
     Fetched { node: NodeId, incarnation: Incarnation, to: NodeId, prev_log_id: LogId, last: Index },
     /// A message between nodes arrives.

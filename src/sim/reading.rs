@@ -11,7 +11,7 @@ use crate::wire::api::{Read, ReadRefusal, Records};
 
 /// A read on its way.
 #[derive(Clone, Debug)]
-pub(super) struct Walk {
+pub(super) struct OngoingRead {
     /// Who asked.
     pub(super) caller: Caller,
     pub(super) read: Read,
@@ -20,7 +20,7 @@ pub(super) struct Walk {
     end: Option<End>,
 }
 
-impl Walk {
+impl OngoingRead {
     /// One that begins now, and must see nothing in particular.
     pub(super) fn new(caller: Caller, read: Read, now: Time) -> Self {
         Self { caller, read, since: now, horizon: Horizon::of(Index::ZERO), end: None }

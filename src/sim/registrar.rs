@@ -1,11 +1,11 @@
-//! The registry of the simulation: the production table and the production ledger, on a disk that
+//! The registry of the simulation: the production table and the production map, on a disk that
 //! takes a moment, loses, tears and fails.
 
 use std::collections::VecDeque;
 
 use super::queue::Asker;
 use crate::registry::{LeaderTable, Row};
-use crate::store::{Ledger, MemoryDisk, StoreError};
+use crate::store::{DiskMap, MemoryDisk, StoreError};
 use crate::types::ClusterId;
 use crate::wire::registry::{Announcement, Answer, Question, Refusal};
 
@@ -20,7 +20,7 @@ struct Pending {
 /// What its process has.
 #[derive(Debug)]
 struct Process {
-    ledger: Ledger,
+    rows_on_disk: DiskMap,
     /// What it knows: what is on its disk, and nothing else.
     table: LeaderTable,
     /// Announcements whose turn has not come, in order: one at a time is judged and stored.
@@ -45,12 +45,12 @@ impl Registrar {
     pub(super) fn start(&mut self) -> Result<(), StoreError> {
         self.start += 1;
         self.disk.restart();
-        let ledger = Ledger::open_in(&self.disk)?;
+        let rows_on_disk = DiskMap::open_in(&self.disk)?;
         let mut table = LeaderTable::default();
-        for (key, value) in ledger.scan()? {
+        for (key, value) in rows_on_disk.scan()? {
             table.insert(Row::decode(&key, &value).expect("a row of this program"));
         }
-        self.process = Some(Process { ledger, table, pending: VecDeque::new() });
+        self.process = Some(Process { rows_on_disk, table, pending: VecDeque::new() });
         Ok(())
     }
 
@@ -92,13 +92,15 @@ impl Registrar {
     /// # Errors
     /// It cannot. Then nothing is answered, and the process ends, as in production.
     pub(super) fn store_next(&mut self) -> Result<Option<(Asker, Answer)>, StoreError> {
-        let Some(Process { ledger, table, pending }) = &mut self.process else { return Ok(None) };
+        let Some(Process { rows_on_disk, table, pending }) = &mut self.process else {
+            return Ok(None);
+        };
         let Some((asker, announced)) = pending.pop_front() else { return Ok(None) };
         let Pending { cluster, current, history } = announced;
         let verdict = table.judge(cluster, &current, &history);
         if !verdict.rows.is_empty() {
             let rows: Vec<_> = verdict.rows.iter().map(Row::encode).collect();
-            if let Err(error) = ledger.put_all(&rows) {
+            if let Err(error) = rows_on_disk.put_all(&rows) {
                 self.process = None;
                 return Err(error);
             }

@@ -145,8 +145,8 @@ impl World {
             }
             (Asker::Client(client), Some(Answer::Terms(terms))) => {
                 if let Some(announcement) = terms.first() {
-                    self.customers[client].on_announcement(self.now, announcement);
-                    self.grant_wishes(client);
+                    self.clients[client].on_announcement(self.now, announcement);
+                    self.act_for_client(client);
                 }
             }
             (

@@ -85,9 +85,9 @@ impl World {
             },
             FaultKind::ClientDies { client } => {
                 self.network.close_streams_of(client);
-                self.customers[client].die();
+                self.clients[client].die();
                 self.schedule_poll(client);
-                self.grant_wishes(client);
+                self.act_for_client(client);
             }
             FaultKind::FlowsDie { client } => self.kill_flows(client),
             FaultKind::ClientCut { client, node, length } => {
@@ -97,7 +97,7 @@ impl World {
                 }
             }
             FaultKind::ClientPause { client, length } => {
-                self.customers[client].paused_until = now + length;
+                self.clients[client].paused_until = now + length;
             }
         }
     }
@@ -105,7 +105,7 @@ impl World {
     /// What a client has by way of connections passes nothing any more.
     pub(super) fn kill_flows(&mut self, client: usize) {
         for node in all_nodes(&self.options) {
-            let through = self.customers[client].link(node);
+            let through = self.clients[client].link(node);
             self.network.kill_links(client, node, through);
         }
     }

@@ -43,7 +43,7 @@ impl Trace {
             Event::Wake { node, .. } => self.mark(2, *node),
             Event::DiskDone { node, .. } => self.mark(3, *node),
             Event::RaiseFloor { node, .. } => self.mark(4, *node),
-            Event::KeeperDone { node, .. } => self.mark(11, *node),
+            Event::UpkeepDone { node, .. } => self.mark(11, *node),
             Event::Fetched { node, last, .. } => {
                 self.mark(5, *node);
                 self.number(last.get());

@@ -7,7 +7,7 @@ use super::laws::What;
 use super::machine::ProcessId;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Caller, Event};
-use super::reading::Walk;
+use super::reading::OngoingRead;
 use super::run::ASSERTION;
 use super::time::Time;
 use super::world::World;
@@ -92,7 +92,7 @@ impl World {
         }
         let ticks = std::mem::take(&mut process.tick_is_due);
         if ticks {
-            let free_bytes = process.stepper.free_bytes();
+            let free_bytes = process.writer.free_bytes();
             replica.handle(wall_clock, replica::Event::Space { free_bytes });
             replica.handle(wall_clock, replica::Event::Tick { random });
         }
@@ -105,7 +105,7 @@ impl World {
         for action in actions {
             self.perform(node, action, &mut sent);
         }
-        self.serve_walks(node);
+        self.serve_reads(node);
         self.announce(node);
         if !self.machines[Self::place(node)].is_up() {
             return; // Its store ended it; what it was about to say is not said.
@@ -122,7 +122,7 @@ impl World {
         let Some(process) = &mut self.machine(node).process else { return };
         match action {
             Action::Write(write) => {
-                process.stepper.write(write);
+                process.writer.write(write);
                 self.begin_write(node);
             }
             Action::Send { to, message } => sent.push((to, message)),
@@ -139,14 +139,14 @@ impl World {
             }
             Action::Read { token, answer } => {
                 let leader = process.replica.raft().leader();
-                let Some(walk) = process.reads.remove(&token) else { return };
+                let Some(reading) = process.reads_without_index.remove(&token) else { return };
                 match answer.must_see(leader) {
-                    Ok(index) => process.walks.push(walk.must_see(index)),
-                    Err(refusal) => self.answer(walk.caller, &Walk::refused(refusal)),
+                    Ok(index) => process.reads_with_index.push(reading.must_see(index)),
+                    Err(refusal) => self.answer(reading.caller, &OngoingRead::refused(refusal)),
                 }
             }
-            Action::Committed(through) => match process.stepper.committed(through) {
-                Ok(()) => self.begin_errand(node),
+            Action::Committed(through) => match process.writer.committed(through) {
+                Ok(()) => self.begin_chore(node),
                 Err(error) => self.on_store_error(node, &error),
             },
             Action::Contradiction(found) => self.on_contradiction(node, &found),
@@ -332,16 +332,16 @@ impl World {
             }
             Some(Request::Read(read) | Request::Onward(Onward::Read(read))) => {
                 if let Err(refusal) = Cursor::check(&read) {
-                    return self.answer(caller, &Walk::refused(refusal));
+                    return self.answer(caller, &OngoingRead::refused(refusal));
                 }
                 let linearizable = read.linearizable;
-                let walk = Walk::new(caller, read, now);
+                let reading = OngoingRead::new(caller, read, now);
                 if linearizable {
                     let token = crate::raft::ReadToken(process.token());
-                    process.reads.insert(token, walk);
+                    process.reads_without_index.insert(token, reading);
                     self.input(node, replica::Event::Read(token));
                 } else {
-                    process.walks.push(walk);
+                    process.reads_with_index.push(reading);
                     self.wake(node);
                 }
             }
@@ -366,7 +366,7 @@ impl World {
             let bytes = bytes_of(&Request::Read(read).to_frame());
             self.queue.push(at, Event::Question { caller, node: leader, bytes });
         } else {
-            self.answer(caller, &Walk::refused(ReadRefusal::NotLeader { leader }));
+            self.answer(caller, &OngoingRead::refused(ReadRefusal::NotLeader { leader }));
         }
     }
 
@@ -380,29 +380,31 @@ impl World {
     }
 
     /// Serves the reads that can be served now.
-    fn serve_walks(&mut self, node: NodeId) {
+    fn serve_reads(&mut self, node: NodeId) {
         let now = self.now;
         let Some(process) = &mut self.machine(node).process else { return };
-        let walks = std::mem::take(&mut process.walks);
-        for mut walk in walks {
+        let reads = std::mem::take(&mut process.reads_with_index);
+        for mut reading in reads {
             let Some(process) = &mut self.machine(node).process else { return };
-            if walk.is_over(now) {
-                self.answer(walk.caller, &Walk::refused(ReadRefusal::Busy));
-            } else if walk.is_ready(&process.replica) {
-                match walk.serve(&process.reader) {
-                    Ok(frame) => self.answer(walk.caller, &frame),
+            if reading.is_over(now) {
+                self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Busy));
+            } else if reading.is_ready(&process.replica) {
+                match reading.serve(&process.reader) {
+                    Ok(frame) => self.answer(reading.caller, &frame),
                     // It waits, as a reader's thread would.
-                    Err(CursorError::Store(ReadError::Busy { .. })) => process.walks.push(walk),
+                    Err(CursorError::Store(ReadError::Busy { .. })) => {
+                        process.reads_with_index.push(reading);
+                    }
                     Err(CursorError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);
                     }
                     Err(CursorError::Store(_)) => {
-                        self.answer(walk.caller, &Walk::refused(ReadRefusal::Failed));
+                        self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Failed));
                     }
                     Err(error) => self.violate("reads", format!("{node} cannot read: {error}")),
                 }
             } else {
-                process.walks.push(walk);
+                process.reads_with_index.push(reading);
             }
         }
     }

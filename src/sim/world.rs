@@ -1,7 +1,6 @@
 //! The world of a run: all that is in it, and the loop that lets time pass.
 
 use super::codec::CLUSTER;
-use super::customer::Customer;
 use super::faults::{Fault, all_nodes, node};
 use super::history::History;
 use super::laws::{self, Law, Moment, NodeView, Violation, What};
@@ -12,6 +11,7 @@ use super::queue::{Event, Queue};
 use super::random::{Purpose, Random};
 use super::registrar::Registrar;
 use super::report::Counts;
+use super::sim_client::SimClient;
 use super::time::Time;
 use super::trace::Trace;
 use crate::raft::Configuration;
@@ -29,7 +29,7 @@ pub(super) struct World {
     pub(super) queue: Queue,
     pub(super) machines: Vec<Machine>,
     pub(super) network: Network,
-    pub(super) customers: Vec<Customer>,
+    pub(super) clients: Vec<SimClient>,
     pub(super) registrar: Registrar,
     /// For what disks do.
     pub(super) chance: Random,
@@ -53,10 +53,10 @@ impl World {
     pub(super) fn new(seed: u64, options: Options, faults: Vec<Fault>, trace: Trace) -> Self {
         let network = Network::new(&options, Random::new(seed, Purpose::Network));
         let mut workload = Random::new(seed, Purpose::Workload);
-        let customers = (0..options.clients)
+        let clients = (0..options.clients)
             .map(|number| {
                 let random = Random::new(workload.number(), Purpose::Workload);
-                Customer::new(number, &options, random)
+                SimClient::new(number, &options, random)
             })
             .collect();
         let machines = all_nodes(&options)
@@ -70,7 +70,7 @@ impl World {
             queue: Queue::default(),
             machines,
             network,
-            customers,
+            clients,
             registrar: Registrar::default(),
             chance: Random::new(seed, Purpose::Disk),
             laws: laws::all(),
@@ -99,8 +99,8 @@ impl World {
             self.start(place);
         }
         self.start_registry();
-        for customer in 0..self.customers.len() {
-            self.schedule_poll(customer);
+        for client in 0..self.clients.len() {
+            self.schedule_poll(client);
         }
         for number in 0..self.faults.len() {
             self.queue.push(self.faults[number].at, Event::Fault { number });
@@ -140,8 +140,8 @@ impl World {
                 self.on_disk_done(node, incarnation, write);
             }
             Event::RaiseFloor { node, incarnation } => self.on_raise_floor(node, incarnation),
-            Event::KeeperDone { node, incarnation, errand } => {
-                self.on_keeper_done(node, incarnation, errand);
+            Event::UpkeepDone { node, incarnation, chore } => {
+                self.on_upkeep_done(node, incarnation, chore);
             }
             Event::Fetched { node, incarnation, to, prev_log_id, last } => {
                 self.on_fetched((node, incarnation), to, prev_log_id, last);

@@ -19,7 +19,7 @@ use sled::{Db, IVec};
 use super::barrier::{Barrier, CONF_FILE, DB_FILE, check_no_blobs};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
-use super::guard::{Opened, is_about_space};
+use super::fatal::{Opened, is_about_space};
 use super::memory::{MemoryDatabase, MemoryRange};
 use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
 use crate::mutants::{self, Mutant};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::barrier::{BLOBS_FOLDER, sync_path};
 use super::cache;
 use super::error::StoreError;
-use super::guard::{Opened, OpeningGuard, opening};
+use super::fatal::{Opened, OpeningGuard, opening};
 use super::memory::Mount;
 use crate::limits::{SLED_REOPEN_TIMEOUT, SLED_SEGMENT_BYTES};
 use crate::mutants::{self, Mutant};

@@ -4,7 +4,7 @@
 //!  data/n1/lock                            held while a process uses the folder
 //!  data/n1/meta/                           the database `meta`
 //!  data/n1/log/00000000000000000001/       one segment each, named after its first index
-//!  data/n1/log/00000000000000000001.damaged    a mark: see `guard`
+//!  data/n1/log/00000000000000000001.damaged    a mark: see `fatal`
 //!  data/n1/log/00000000000000000002.unfinished    a segment that is being made
 //!  data/n1/log/trash-…                     given up, deleted soon
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, paths_with_prefix};
 use super::error::{Fault, StoreError};
-use super::guard::mark_of;
+use super::fatal::mark_of;
 use super::memory::{Mount, ROOT};
 use super::segment::{first_in_name, folder_name};
 use crate::types::Index;

@@ -30,7 +30,7 @@ use super::database::{Batch, Database, FilesHash, Shape};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use crate::entry::{Chain, Tip};
-use crate::limits::{LEDGER_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
+use crate::limits::{DISK_MAP_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
 use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, LogId, LogNumber, NodeId, Offset};
 
@@ -270,7 +270,7 @@ impl Meta {
         for part in ends.chunks(ENDS_PER_PART) {
             let value = encode(&part);
             bytes += value.len();
-            if bytes > LEDGER_BATCH_BYTES_MAX {
+            if bytes > DISK_MAP_BATCH_BYTES_MAX {
                 self.database().write(std::mem::take(&mut batch))?;
                 bytes = value.len();
             }

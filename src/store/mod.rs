@@ -41,7 +41,7 @@
 //! two. `meta` says which there are, whose they are, the term and the vote, and the *floor*.
 //!
 //! All of it runs over a real disk or over one in `memory`, a [`MemoryDisk`], which can lose, tear
-//! and damage what a real one can; a [`Stepper`] does the writer's and the keeper's work without
+//! and damage what a real one can; a [`SteppedWriter`] does the writer's work and the upkeep without
 //! their threads. So a simulator breaks the very lines that run in production.
 //!
 //! **The floor** is an entry, with its chain, that is known to have been synced. It is raised when a
@@ -100,13 +100,13 @@ mod barrier;
 mod cache;
 mod database;
 mod disk;
+mod disk_map;
 mod error;
+mod fatal;
 mod group;
-mod guard;
+mod group_writer;
 mod inspect;
-mod keeper;
 mod layout;
-mod ledger;
 mod lock;
 mod memory;
 mod meta;
@@ -115,13 +115,13 @@ mod reader;
 mod recovery;
 mod segment;
 mod segments;
-mod stepper;
+mod stepped_writer;
 mod term;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-mod worker;
+mod upkeep;
 mod writer;
 
 use bytes::Bytes;
@@ -131,16 +131,16 @@ use crate::entry::{SealedEntry, TermStart, Tip};
 use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 
+pub use disk_map::DiskMap;
 pub use error::{Fault, ReadError, StoreError};
-pub use guard::{end_at_damage, install_panic_hook};
+pub use fatal::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, inspect};
-pub use ledger::Ledger;
 pub use lock::{FolderLock, lock};
 pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind};
 pub use opened::{Done, Store};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
-pub use stepper::Stepper;
+pub use stepped_writer::SteppedWriter;
 pub use term::SetTermError;
 pub use writer::Writer;
 

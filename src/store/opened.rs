@@ -1,5 +1,5 @@
 //! An open store: what can be asked before anything is written. [`Store::start_writer`] goes on from it with
-//! threads, [`Store::into_stepper`] without.
+//! threads, [`Store::into_stepped_writer`] without.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 const UNPOISONED: &str = "a panic ends the process";
 
-/// The segments of a running store, shared by its writer, its keeper and its readers.
+/// The segments of a running store, shared by its writer, its upkeep and its readers.
 #[derive(Debug)]
 pub(super) struct Segments {
     layout: Layout,
@@ -47,7 +47,7 @@ pub(super) struct Segments {
     table: Mutex<Table>,
     /// Signalled when a sealing is over.
     sealed_one: Condvar,
-    /// The last index of the closing segment, once: whoever sees it committed wakes the keeper.
+    /// The last index of the closing segment, once: whoever sees it committed wakes the upkeep.
     seal_at: AtomicU64,
     /// How many times the files of a sealed segment were hashed.
     verified: AtomicU64,
@@ -339,7 +339,7 @@ impl Segments {
         self.layout.discard(newer)
     }
 
-    // ---- the keeper ----
+    // ---- upkeep ----
 
     /// Whether the closing segment may be sealed now; says so once for each.
     pub(super) fn is_due(&self, committed: Index) -> bool {

@@ -301,10 +301,10 @@ pub(super) fn nothing() -> Write {
     }
 }
 
-/// Lets the keeper do all that it has to do.
-pub(super) fn run_errands(stepper: &mut Stepper) -> Result<(), StoreError> {
-    while stepper.begin_errand() {
-        stepper.finish_errand()?;
+/// Does all of the upkeep that is to be done.
+pub(super) fn run_chores(writer: &mut SteppedWriter) -> Result<(), StoreError> {
+    while writer.begin_chore() {
+        writer.finish_chore()?;
     }
     Ok(())
 }

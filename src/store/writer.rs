@@ -1,13 +1,13 @@
-//! The writer: group commit on a thread of its own, and the keeper beside it.
+//! The writer: group commit on a thread of its own, and the upkeep beside it.
 //!
 //! ```text
 //!   driver ── write ──> queue ──> writer: drain ─ batch ─ flush ─ fdatasync ──> Done::Persisted
 //!                                   │        └ term or vote changed? `meta`, behind its own barrier
 //!                                   └ segment full? the next one, with its head behind a barrier
-//!   driver ── committed ──> keeper: seal the closing segment · raise the floor · delete trash
+//!   driver ── committed ──> upkeep: seal the closing segment · raise the floor · delete trash
 //! ```
 //!
-//! Whatever the keeper does, an append does not wait for it; only a write that changes `meta` may,
+//! Whatever the upkeep does, an append does not wait for it; only a write that changes `meta` may,
 //! for the length of one barrier.
 
 use std::collections::VecDeque;
@@ -19,12 +19,12 @@ use std::time::Instant;
 
 use super::Write;
 use super::error::StoreError;
+use super::fatal::end_at_failure;
 use super::group::Group;
-use super::guard::end_at_failure;
-use super::keeper::{Errand, Keeper, Shared, UNPOISONED};
+use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
 use super::opened::{Done, Store};
-use super::worker::Worker;
+use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
 use crate::limits::FLOOR_RAISE_INTERVAL;
 use crate::raft::Remembered;
 use crate::types::{Index, NodeId};
@@ -34,25 +34,26 @@ impl Store {
     /// newest ticket that is on the disk; it should not wait for anything.
     pub fn start_writer(mut self, on_done: impl Fn(Done) + Send + 'static) -> Writer {
         let lock = self.lock.take();
-        let (errands, keeper_inbox) = mpsc::channel();
+        let (chores, upkeep_inbox) = mpsc::channel();
         let (commands, inbox) = mpsc::channel();
-        let worker = Worker::new(self, Keeper::Thread(errands.clone()));
-        let shared = worker.shared().clone();
+        let group_writer = GroupWriter::new(self, Upkeep::Thread(chores.clone()));
+        let shared = group_writer.shared().clone();
         let queue = Queue { inbox, waiting: VecDeque::new(), is_closed: false };
         let spawned = "a process may have another two threads";
         let writer = thread::Builder::new().name("store-writer".into());
-        let writer = writer.spawn(move || work(worker, queue, on_done)).expect(spawned);
-        let keeper = thread::Builder::new().name("store-keeper".into());
-        let for_keeper = shared.clone();
-        let keeper = keeper.spawn(move || keep(&for_keeper, &keeper_inbox)).expect(spawned);
-        let threads = Some(Threads { writer, keeper });
-        Writer { shared, commands, errands, threads, _lock: lock }
+        let writer =
+            writer.spawn(move || write_groups(group_writer, queue, on_done)).expect(spawned);
+        let upkeep = thread::Builder::new().name("store-upkeep".into());
+        let for_upkeep = shared.clone();
+        let upkeep = upkeep.spawn(move || keep_up(&for_upkeep, &upkeep_inbox)).expect(spawned);
+        let threads = Some(Threads { writer, upkeep });
+        Writer { shared, commands, chores, threads, _lock: lock }
     }
 }
 
 struct Threads {
     writer: JoinHandle<()>,
-    keeper: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
 }
 
 enum Command {
@@ -66,7 +67,7 @@ enum Command {
 pub struct Writer {
     shared: Arc<Shared>,
     commands: Sender<Command>,
-    errands: Sender<Option<Errand>>,
+    chores: Sender<Option<Chore>>,
     threads: Option<Threads>,
     /// Given back last of all.
     _lock: Option<FolderLock>,
@@ -95,7 +96,7 @@ impl Writer {
     pub fn committed(&self, index: Index) {
         self.shared.note_committed(index);
         if self.shared.segments.is_due(index) {
-            let _ = self.errands.send(Some(Errand::Seal));
+            let _ = self.chores.send(Some(Chore::Seal));
         }
     }
 
@@ -140,10 +141,10 @@ impl Writer {
     }
 
     fn stop_threads(&mut self) {
-        if let Some(Threads { writer, keeper }) = self.threads.take() {
+        if let Some(Threads { writer, upkeep }) = self.threads.take() {
             writer.join().expect(UNPOISONED);
-            let _ = self.errands.send(None);
-            keeper.join().expect(UNPOISONED);
+            let _ = self.chores.send(None);
+            upkeep.join().expect(UNPOISONED);
         }
     }
 }
@@ -193,24 +194,24 @@ impl Queue {
 }
 
 /// The writer's thread.
-fn work(mut worker: Worker, mut queue: Queue, on_done: impl Fn(Done)) {
+fn write_groups(mut group_writer: GroupWriter, mut queue: Queue, on_done: impl Fn(Done)) {
     while let Some(group) = queue.next_group() {
-        if worker.shared().abandoned.load(Ordering::Acquire) {
+        if group_writer.shared().abandoned.load(Ordering::Acquire) {
             return;
         }
-        if let Err(error) = worker.perform(group, &on_done) {
-            end(worker.shared(), &error);
+        if let Err(error) = group_writer.perform(group, &on_done) {
+            end(group_writer.shared(), &error);
         }
     }
 }
 
-/// The keeper's thread.
-fn keep(shared: &Shared, inbox: &Receiver<Option<Errand>>) {
+/// The thread of the upkeep.
+fn keep_up(shared: &Shared, inbox: &Receiver<Option<Chore>>) {
     let mut raise_at = Instant::now() + FLOOR_RAISE_INTERVAL;
     loop {
-        let errand = inbox.recv_timeout(raise_at.saturating_duration_since(Instant::now()));
-        let mut outcome = match errand {
-            Ok(Some(errand)) => shared.perform(errand),
+        let chore = inbox.recv_timeout(raise_at.saturating_duration_since(Instant::now()));
+        let mut outcome = match chore {
+            Ok(Some(chore)) => shared.perform(chore),
             Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => Ok(()),
         };

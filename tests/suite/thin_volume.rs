@@ -11,7 +11,7 @@ use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use annal::store::{Ledger, StoreError};
+use annal::store::{DiskMap, StoreError};
 
 use crate::power_cut::run;
 use crate::store_crash::{Promise, check_log, write_for_ever};
@@ -177,18 +177,18 @@ fn nothing_acknowledged_is_lost_behind_a_write_that_failed_late() {
     }
 }
 
-/// What the registry does with its ledger, until it is killed or its disk fails.
+/// What the registry does with its map, until it is killed or its disk fails.
 fn announce_for_ever(folder: &Path) -> ! {
-    let ledger = match Ledger::open(folder) {
-        Ok(ledger) => ledger,
+    let map = match DiskMap::open(folder) {
+        Ok(map) => map,
         Err(error) => {
             tell(format_args!("refused: {error}"));
             std::process::exit(6);
         }
     };
-    let known = ledger.scan().unwrap().len() as u64;
+    let known = map.scan().unwrap().len() as u64;
     for number in known + 1.. {
-        match ledger.put_all(&[row(number)]) {
+        match map.put_all(&[row(number)]) {
             Ok(()) => tell(format_args!("acknowledged: {number} 0")),
             Err(StoreError::Damage { .. }) => std::process::exit(6),
             Err(_) => std::process::exit(1),
@@ -212,7 +212,7 @@ fn nothing_that_the_registry_acknowledged_is_lost_behind_a_write_that_failed_lat
     for _ in 0..2 {
         let volume = Volume::new();
         let promise = fill_and_go_on(&volume, name, "announce");
-        let rows = Ledger::open(&volume.place()).unwrap().scan().unwrap();
+        let rows = DiskMap::open(&volume.place()).unwrap().scan().unwrap();
         println!("{promise:?}; {} rows", rows.len());
         assert!(rows.len() as u64 >= promise.index, "{} of {promise:?}", rows.len());
         for (number, found) in (1..).zip(rows) {

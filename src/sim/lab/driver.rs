@@ -8,7 +8,6 @@ use bytes::Bytes;
 use crate::marks;
 use crate::raft::{Raft, RaftLog};
 use crate::sim::codec::bytes_of;
-use crate::sim::customer::Customer;
 use crate::sim::faults::all_nodes;
 use crate::sim::laws::What;
 use crate::sim::machine::Process;
@@ -17,6 +16,7 @@ use crate::sim::network::Traffic;
 use crate::sim::options::{Options, Slowness};
 use crate::sim::queue::Event;
 use crate::sim::random::{Purpose, Random};
+use crate::sim::sim_client::SimClient;
 use crate::sim::time::Time;
 use crate::sim::trace::Trace;
 use crate::sim::world::World;
@@ -150,7 +150,7 @@ impl Lab {
             self.start(node);
         }
         self.wait_until(self.agreed(), "all clients have their answers", |lab| {
-            (0..lab.world.customers.len()).all(|clerk| lab.is_answered(clerk))
+            (0..lab.world.clients.len()).all(|clerk| lab.is_answered(clerk))
         });
         self.agree();
         self.world.is_whole = true;
@@ -368,11 +368,11 @@ impl Lab {
 impl Lab {
     /// Another client that looks for the leader by itself and never gives up.
     pub(super) fn hire(&mut self) -> usize {
-        let number = self.world.customers.len();
+        let number = self.world.clients.len();
         let random = Random::new(number as u64, Purpose::Workload);
-        let mut clerk = Customer::new(number, &self.world.options, random);
+        let mut clerk = SimClient::new(number, &self.world.options, random);
         clerk.finish();
-        self.world.customers.push(clerk);
+        self.world.clients.push(clerk);
         self.world.schedule_poll(number);
         number
     }
@@ -389,24 +389,24 @@ impl Lab {
     pub(super) fn ask(&mut self, clerk: usize, record: &str) {
         let now = self.world.now;
         self.asked.push(record.to_owned());
-        self.world.customers[clerk].append(now, vec![Bytes::copy_from_slice(record.as_bytes())]);
-        self.world.grant_wishes(clerk);
+        self.world.clients[clerk].append(now, vec![Bytes::copy_from_slice(record.as_bytes())]);
+        self.world.act_for_client(clerk);
     }
 
     /// Whether a client has the answers to all that it began.
     pub(super) fn is_answered(&self, clerk: usize) -> bool {
-        self.world.customers[clerk].is_idle()
+        self.world.clients[clerk].is_idle()
     }
 
     /// A client reads all that is acknowledged, and waits for it.
     #[track_caller]
     pub(super) fn read(&mut self) -> Time {
         let reader = self.hire();
-        self.world.customers[reader].want_read();
-        self.world.grant_wishes(reader);
+        self.world.clients[reader].want_read();
+        self.world.act_for_client(reader);
         self.world.schedule_poll(reader);
         self.wait_until(SERVED, "a read is served", |lab| {
-            lab.world.customers[reader].reads_served() > 0
+            lab.world.clients[reader].reads_served() > 0
         })
     }
 
@@ -430,7 +430,7 @@ impl Lab {
         let (now, world) = (self.world.now, &mut self.world);
         let hashes = RecordHash::of_all(&records);
         world.history.append(now.micros(), (client, Seq::FIRST), hashes);
-        let life = world.customers[Self::CLERK].life;
+        let life = world.clients[Self::CLERK].life;
         let stream = world.network.open(now, (Self::CLERK, life), (node, incarnation), (1, false));
         world.pass(stream, bytes_of(&request.to_frame(&records)), true);
     }

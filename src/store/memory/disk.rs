@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::error::StoreError;
-use super::super::guard::mark_of;
+use super::super::fatal::mark_of;
 use super::faults::{Failing, FaultCounts, Faults};
 use super::mount::Mount;
 use super::tree::Tree;

@@ -41,7 +41,7 @@ enum Place {
 /// A store in one of the two places.
 struct Home {
     place: Place,
-    stepper: Option<Stepper>,
+    writer: Option<SteppedWriter>,
     ticket: u64,
 }
 
@@ -50,7 +50,7 @@ type Told = (HardState, Index, Head, Vec<SealedEntry>, Index, u64, RecoveryRepor
 
 impl Home {
     fn new(place: Place) -> Self {
-        Self { place, stepper: None, ticket: 0 }
+        Self { place, writer: None, ticket: 0 }
     }
 
     /// Returns what was found, and all entries that can be read.
@@ -63,7 +63,7 @@ impl Home {
             }
         };
         let all = store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap();
-        self.stepper = Some(store.into_stepper());
+        self.writer = Some(store.into_stepped_writer());
         let report = RecoveryReport { elapsed: std::time::Duration::ZERO, ..found.report };
         let told = (
             found.hard_state,
@@ -77,17 +77,17 @@ impl Home {
         (told, all)
     }
 
-    fn stepper(&mut self) -> &mut Stepper {
-        self.stepper.as_mut().unwrap()
+    fn writer(&mut self) -> &mut SteppedWriter {
+        self.writer.as_mut().unwrap()
     }
 
     fn write(&mut self, write: Write) {
         self.ticket += 1;
         let ticket = Ticket::new(self.ticket);
-        self.stepper().write(Write { ticket, ..write });
-        assert!(self.stepper().begin());
-        assert_eq!(self.stepper().finish().unwrap(), Some(Done::Persisted(ticket)));
-        run_errands(self.stepper()).unwrap();
+        self.writer().write(Write { ticket, ..write });
+        assert!(self.writer().begin());
+        assert_eq!(self.writer().finish().unwrap(), Some(Done::Persisted(ticket)));
+        run_chores(self.writer()).unwrap();
     }
 }
 
@@ -146,8 +146,8 @@ impl Both {
                 self.committed = self.committed.max(index(last.get().saturating_sub(back)));
                 let committed = self.committed;
                 for home in &mut self.homes {
-                    home.stepper().committed(committed).unwrap();
-                    run_errands(home.stepper()).unwrap();
+                    home.writer().committed(committed).unwrap();
+                    run_chores(home.writer()).unwrap();
                 }
             }
             Step::Vote(vote) => {
@@ -156,16 +156,16 @@ impl Both {
                 self.write(&Write { hard_state: Some(self.hard_state), ..nothing() });
             }
             Step::RaiseFloor => {
-                self.homes.iter_mut().for_each(|home| home.stepper().raise_floor().unwrap());
+                self.homes.iter_mut().for_each(|home| home.writer().raise_floor().unwrap());
             }
             Step::Close => {
                 for home in &mut self.homes {
-                    home.stepper.take().unwrap().close().unwrap();
+                    home.writer.take().unwrap().close().unwrap();
                 }
                 self.start();
             }
             Step::Crash => {
-                self.homes.iter_mut().for_each(|home| home.stepper = None);
+                self.homes.iter_mut().for_each(|home| home.writer = None);
                 self.start();
             }
         }

@@ -90,10 +90,10 @@ impl History {
     }
 }
 
-fn start(disk: &MemoryDisk) -> Result<(Stepper, Reader, Recovered), StoreError> {
+fn start(disk: &MemoryDisk) -> Result<(SteppedWriter, Reader, Recovered), StoreError> {
     let (store, recovered) = open_in(disk, IDENTITY, SMALL)?;
     let reader = store.reader();
-    Ok((store.into_stepper(), reader, recovered))
+    Ok((store.into_stepped_writer(), reader, recovered))
 }
 
 fn new_disk() -> MemoryDisk {
@@ -104,34 +104,34 @@ fn new_disk() -> MemoryDisk {
 
 /// Goes through a history until an error, or to its end.
 fn run(disk: &MemoryDisk, history: &History, witness: &mut Witness) -> Result<(), StoreError> {
-    let (mut stepper, ..) = start(disk)?;
+    let (mut writer, ..) = start(disk)?;
     for step in &history.steps {
         match step {
             Step::Write(write) => {
                 witness.ticket += 1;
                 witness.attempt = Some(write.clone());
-                stepper.write(Write { ticket: Ticket::new(witness.ticket), ..write.clone() });
-                assert!(stepper.begin());
-                if stepper.finish()?.is_some() {
+                writer.write(Write { ticket: Ticket::new(witness.ticket), ..write.clone() });
+                assert!(writer.begin());
+                if writer.finish()?.is_some() {
                     witness.settle();
                     witness.check_platter(disk);
                 }
             }
-            Step::Committed(to) => stepper.committed(index(*to))?,
-            Step::RaiseFloor => stepper.raise_floor()?,
+            Step::Committed(to) => writer.committed(index(*to))?,
+            Step::RaiseFloor => writer.raise_floor()?,
             Step::Restart => {
-                stepper.close()?;
-                stepper = start(disk)?.0;
+                writer.close()?;
+                writer = start(disk)?.0;
             }
         }
-        run_errands(&mut stepper)?;
+        run_chores(&mut writer)?;
     }
     Ok(())
 }
 
 /// The store opens, holds what it promised, and goes on.
 fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
-    let (mut stepper, reader, recovered) = start(disk).unwrap();
+    let (mut writer, reader, recovered) = start(disk).unwrap();
     let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();
     witness.check(&found, recovered.hard_state);
     let commit_index = usize::try_from(recovered.commit_index.get()).unwrap();
@@ -145,11 +145,11 @@ fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
     let mut log = Log::of(&now.log);
     let write = Write { ticket: Ticket::new(1), entries: vec![log.add_to(0, 9, 5)], ..nothing() };
     now.attempt = Some(write.clone());
-    stepper.write(write);
-    assert!(stepper.begin());
-    stepper.finish().unwrap().unwrap();
+    writer.write(write);
+    assert!(writer.begin());
+    writer.finish().unwrap().unwrap();
     now.settle();
-    drop(stepper);
+    drop(writer);
     End::LoseAll.strike(disk);
     let (_, reader, recovered) = start(disk).unwrap();
     let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();

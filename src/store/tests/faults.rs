@@ -26,24 +26,28 @@ fn try_open(disk: &MemoryDisk) -> Result<(Store, Recovered), StoreError> {
     open_in(disk, IDENTITY, SMALL)
 }
 
-fn stepper(disk: &MemoryDisk) -> Stepper {
-    try_open(disk).unwrap().0.into_stepper()
+fn writer(disk: &MemoryDisk) -> SteppedWriter {
+    try_open(disk).unwrap().0.into_stepped_writer()
 }
 
-fn write(stepper: &mut Stepper, write: Write) -> Result<Option<Done>, StoreError> {
-    stepper.write(Write { ticket: Ticket::new(1), ..write });
-    assert!(stepper.begin());
-    stepper.finish()
+fn write(writer: &mut SteppedWriter, write: Write) -> Result<Option<Done>, StoreError> {
+    writer.write(Write { ticket: Ticket::new(1), ..write });
+    assert!(writer.begin());
+    writer.finish()
 }
 
-fn append(stepper: &mut Stepper, log: &mut Log, bytes: usize) -> Result<Option<Done>, StoreError> {
+fn append(
+    writer: &mut SteppedWriter,
+    log: &mut Log,
+    bytes: usize,
+) -> Result<Option<Done>, StoreError> {
     let entries = vec![log.add(bytes)];
-    write(stepper, Write { entries, ..nothing() })
+    write(writer, Write { entries, ..nothing() })
 }
 
-fn roll(stepper: &mut Stepper, log: &Log) {
+fn roll(writer: &mut SteppedWriter, log: &Log) {
     let roll = Some(Box::new(log.head()));
-    write(stepper, Write { roll, ..nothing() }).unwrap();
+    write(writer, Write { roll, ..nothing() }).unwrap();
 }
 
 /// All entries that can be read after a start.
@@ -197,7 +201,7 @@ fn names_are_kept_or_lost_each_for_itself() {
 fn a_torn_batch_is_cut_and_reported() {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     append(&mut running, &mut log, 10).unwrap();
     // A place, the entry and the state are written, their sync does not come.
     disk.fail_after(3);
@@ -221,7 +225,7 @@ fn a_torn_batch_is_cut_and_reported() {
 fn a_full_disk_is_no_damage_and_loses_nothing() {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     append(&mut running, &mut log, 10).unwrap();
     disk.leave_room(0);
     let error = append(&mut running, &mut log.clone(), 10).unwrap_err();
@@ -255,7 +259,7 @@ fn a_disk_that_cannot_be_read_or_written_is_no_damage() {
 fn a_failed_sync_ends_the_writer_and_what_it_wrote_was_never_promised() {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     append(&mut running, &mut log, 10).unwrap();
     disk.fail_sync_once();
     append(&mut running, &mut log.clone(), 20).unwrap_err();
@@ -269,7 +273,7 @@ fn a_failed_sync_ends_the_writer_and_what_it_wrote_was_never_promised() {
 fn a_start_that_cannot_write_what_the_cache_holds_is_refused_and_finds_no_damage() {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     append(&mut running, &mut log, 10).unwrap();
     // A place, the entry and the state are written, their sync does not come.
     disk.fail_after(3);
@@ -291,7 +295,7 @@ fn a_start_after_a_failed_sync_does_not_believe_the_page_cache() {
     for (number, then_cut) in (1..30).flat_map(|number| [(number, false), (number, true)]) {
         let disk = disk_with_store();
         let mut log = Log::new();
-        let mut running = stepper(&disk);
+        let mut running = writer(&disk);
         append(&mut running, &mut log, 10).unwrap();
         let mut syncs = number;
         let mut witness = Log::of(&log.entries);
@@ -309,7 +313,7 @@ fn a_start_after_a_failed_sync_does_not_believe_the_page_cache() {
             disk.power_cut(&mut lose_all);
             assert_eq!(all(&disk), found, "step {number}: {outcome:?}");
         }
-        let mut running = stepper(&disk);
+        let mut running = writer(&disk);
         let mut log = Log::of(&found);
         append(&mut running, &mut log, 20).unwrap();
         drop(running);
@@ -320,7 +324,11 @@ fn a_start_after_a_failed_sync_does_not_believe_the_page_cache() {
 
 /// Appends, a vote, a new segment, a truncation into the one before; says before each step that it
 /// comes. Ends at the first error.
-fn busy(running: &mut Stepper, log: &mut Log, mut comes: impl FnMut()) -> Result<(), StoreError> {
+fn busy(
+    running: &mut SteppedWriter,
+    log: &mut Log,
+    mut comes: impl FnMut(),
+) -> Result<(), StoreError> {
     for round in 1..=3_u16 {
         let term = u64::from(round);
         comes();
@@ -341,7 +349,7 @@ fn busy(running: &mut Stepper, log: &mut Log, mut comes: impl FnMut()) -> Result
         write(running, Write { hard_state, truncate_from, entries, ..nothing() })?;
         comes();
         running.committed(log.tip().id.index)?;
-        run_errands(running)?;
+        run_chores(running)?;
     }
     Ok(())
 }
@@ -350,7 +358,7 @@ fn busy(running: &mut Stepper, log: &mut Log, mut comes: impl FnMut()) -> Result
 fn what_fails_after_the_answer_is_told_by_the_next_call() {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     let entries = vec![log.add(10)];
     let write = Write { entries, roll: Some(Box::new(log.head())), ..nothing() };
     disk.fail_after(2);
@@ -367,23 +375,23 @@ fn a_segment_that_is_being_sealed_is_busy_and_a_crash_leaves_it_as_it_was() {
     let mut log = Log::new();
     for is_killed in [true, false] {
         let (store, _) = try_open(&disk).unwrap();
-        let (reader, mut running) = (store.reader(), store.into_stepper());
+        let (reader, mut running) = (store.reader(), store.into_stepped_writer());
         let read = || reader.entries(index(1), index(u64::MAX), usize::MAX);
         if is_killed {
             append(&mut running, &mut log, 100).unwrap();
             roll(&mut running, &log);
             append(&mut running, &mut log, 100).unwrap();
         }
-        assert!(!running.begin_errand());
+        assert!(!running.begin_chore());
         running.committed(index(2)).unwrap();
         assert_eq!(read().unwrap(), log.entries);
-        assert!(running.begin_errand());
+        assert!(running.begin_chore());
         assert!(matches!(read(), Err(ReadError::Busy { .. })));
         // The end of the log can be written to and read meanwhile.
         append(&mut running, &mut log, 100).unwrap();
         assert_eq!(reader.entries(index(2), index(9), usize::MAX).unwrap(), log.entries[1..]);
         if !is_killed {
-            running.finish_errand().unwrap();
+            running.finish_chore().unwrap();
             assert_eq!(read().unwrap(), log.entries);
         }
         drop(running);
@@ -410,7 +418,7 @@ fn a_store_in_memory_runs_with_threads_too() {
 fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
     let disk = disk_with_store();
     let mut log = Log::new();
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     for round in 1..=4_u16 {
         for bytes in [100, 2000, 30] {
             append(&mut running, &mut log, bytes).unwrap();
@@ -425,7 +433,7 @@ fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
         roll(&mut running, &log);
         if round < 4 {
             running.committed(log.tip().id.index).unwrap();
-            run_errands(&mut running).unwrap();
+            run_chores(&mut running).unwrap();
         }
     }
     append(&mut running, &mut log, 70).unwrap();
@@ -491,7 +499,7 @@ fn rot_is_noticed_or_harmless() {
 #[test]
 fn a_store_that_was_found_damaged_while_it_ran_is_refused_from_then_on() {
     let (disk, ..) = old_store(false);
-    let mut running = stepper(&disk);
+    let mut running = writer(&disk);
     disk.mark_damage(&StoreError::damage(
         &Layout::in_memory(disk.mount()).segment(index(1)),
         Fault::Hash,

@@ -12,21 +12,21 @@ fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
         let (store, recovered) = open_in(&disk, IDENTITY, SMALL).unwrap();
         assert_eq!(recovered.entries, log.entries);
         let reader = store.reader();
-        let mut stepper = store.into_stepper();
+        let mut writer = store.into_stepped_writer();
         for ticket in 1..=3 {
             let entries = vec![log.add(100), log.add(200)];
-            stepper.write(Write { ticket: Ticket::new(ticket), entries, ..nothing() });
+            writer.write(Write { ticket: Ticket::new(ticket), entries, ..nothing() });
         }
-        assert!(!stepper.is_idle());
-        assert!(stepper.begin());
-        assert_eq!(stepper.finish().unwrap(), Some(Done::Persisted(Ticket::new(3))));
-        assert!(stepper.is_idle() && !stepper.begin());
+        assert!(!writer.is_idle());
+        assert!(writer.begin());
+        assert_eq!(writer.finish().unwrap(), Some(Done::Persisted(Ticket::new(3))));
+        assert!(writer.is_idle() && !writer.begin());
         let all = reader.entries(Index::new(1), Index::new(100), usize::MAX).unwrap();
         assert_eq!(all, log.entries);
         if clean {
-            stepper.close().unwrap();
+            writer.close().unwrap();
         } else {
-            drop(stepper);
+            drop(writer);
         }
         disk.restart();
     }
@@ -40,7 +40,7 @@ fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
 fn measured() {
     let disk = MemoryDisk::new();
     create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
-    let mut stepper = open_in(&disk, IDENTITY, SMALL).unwrap().0.into_stepper();
+    let mut store = open_in(&disk, IDENTITY, SMALL).unwrap().0.into_stepped_writer();
     let mut log = Log::new();
     let writes: Vec<Write> = (1..=1000)
         .map(|ticket| Write {
@@ -51,9 +51,9 @@ fn measured() {
         .collect();
     let started = std::time::Instant::now();
     for write in writes {
-        stepper.write(write);
-        stepper.begin();
-        stepper.finish().unwrap();
+        store.write(write);
+        store.begin();
+        store.finish().unwrap();
     }
     println!("a write of one entry: {:?}", started.elapsed() / 1000);
     let started = std::time::Instant::now();
@@ -67,7 +67,7 @@ fn measured() {
         disk.durable_last();
     }
     println!("term, vote and last of the platter: {:?}", started.elapsed() / 1000);
-    drop(stepper);
+    drop(store);
     let started = std::time::Instant::now();
     for _ in 0..10 {
         disk.restart();

@@ -32,9 +32,9 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
             let operations = (self.choose)(60);
             self.disk.fail_after(operations);
         }
-        if let Ok(stepper) = self.start() {
+        if let Ok(writer) = self.start() {
             self.arm();
-            let outcome = self.work(stepper);
+            let outcome = self.work(writer);
             if let Err(error) = outcome {
                 assert!(!error.is_damage(), "{error}");
                 self.ends += 1;
@@ -61,7 +61,7 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
         }
     }
 
-    fn start(&mut self) -> Result<Stepper, StoreError> {
+    fn start(&mut self) -> Result<SteppedWriter, StoreError> {
         let (store, recovered) = match open_in(&self.disk, IDENTITY, SMALL) {
             Err(error) if error.is_damage() => panic!("{error}"),
             found => found?,
@@ -77,24 +77,24 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
         let hard_state = recovered.hard_state;
         self.witness = Witness { log: found, hard_state, attempt: None, ..self.witness.clone() };
         self.witness.check_platter(&self.disk);
-        Ok(store.into_stepper())
+        Ok(store.into_stepped_writer())
     }
 
-    fn work(&mut self, mut stepper: Stepper) -> Result<(), StoreError> {
+    fn work(&mut self, mut writer: SteppedWriter) -> Result<(), StoreError> {
         for _ in 0..(self.choose)(40) {
             match (self.choose)(12) {
-                0 => stepper.raise_floor()?,
-                10 => drop(stepper.begin_errand()),
-                11 => stepper.finish_errand()?,
+                0 => writer.raise_floor()?,
+                10 => drop(writer.begin_chore()),
+                11 => writer.finish_chore()?,
                 1 => {
                     let known = self.common().min(self.witness.log.len());
-                    stepper.committed(index(known as u64))?;
+                    writer.committed(index(known as u64))?;
                 }
                 2 if self.one_in(4) => self.disk.leave_room(0),
-                _ => self.write(&mut stepper)?,
+                _ => self.write(&mut writer)?,
             }
         }
-        if self.one_in(2) { stepper.close() } else { Ok(()) }
+        if self.one_in(2) { writer.close() } else { Ok(()) }
     }
 
     /// How much of the log is committed.
@@ -104,33 +104,33 @@ impl<C: FnMut(u64) -> u64> Storm<C> {
     }
 
     /// Writes of one group.
-    fn write(&mut self, stepper: &mut Stepper) -> Result<(), StoreError> {
+    fn write(&mut self, writer: &mut SteppedWriter) -> Result<(), StoreError> {
         let mut log = Log::of(&self.witness.log);
         let mut whole = self.next_write(&mut log, true);
-        self.queue(stepper, whole.clone());
+        self.queue(writer, whole.clone());
         while self.one_in(3) && whole.roll.is_none() {
             let more = self.next_write(&mut log, false);
             whole.entries.extend(more.entries.clone());
             whole.hard_state = more.hard_state.or(whole.hard_state);
             whole.roll = more.roll.clone();
-            self.queue(stepper, more);
+            self.queue(writer, more);
             // What the second says of term and vote rests on the first.
             if whole.hard_state.is_some() {
                 break;
             }
         }
         self.witness.attempt = Some(whole);
-        assert!(stepper.begin());
-        if stepper.finish()?.is_some() {
+        assert!(writer.begin());
+        if writer.finish()?.is_some() {
             self.witness.settle();
             self.witness.check_platter(&self.disk);
         }
         Ok(())
     }
 
-    fn queue(&mut self, stepper: &mut Stepper, write: Write) {
+    fn queue(&mut self, writer: &mut SteppedWriter, write: Write) {
         self.witness.ticket += 1;
-        stepper.write(Write { ticket: Ticket::new(self.witness.ticket), ..write });
+        writer.write(Write { ticket: Ticket::new(self.witness.ticket), ..write });
     }
 
     fn next_write(&mut self, log: &mut Log, is_first: bool) -> Write {

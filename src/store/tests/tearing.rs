@@ -21,15 +21,15 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 /// A running store, and what it has promised.
 struct Home {
     folder: Folder,
-    stepper: Stepper,
+    writer: SteppedWriter,
     witness: Witness,
 }
 
 impl Home {
     fn new() -> Self {
         let folder = Folder::with_store();
-        let stepper = folder.try_open().unwrap().0.into_stepper();
-        Self { folder, stepper, witness: Witness::new() }
+        let writer = folder.try_open().unwrap().0.into_stepped_writer();
+        Self { folder, writer, witness: Witness::new() }
     }
 
     /// Performs a write. Returns the files before and after it.
@@ -37,9 +37,9 @@ impl Home {
         let before = self.folder.contents();
         self.witness.ticket += 1;
         self.witness.attempt = Some(write.clone());
-        self.stepper.write(Write { ticket: Ticket::new(self.witness.ticket), ..write.clone() });
-        assert!(self.stepper.begin());
-        self.stepper.finish().unwrap().unwrap();
+        self.writer.write(Write { ticket: Ticket::new(self.witness.ticket), ..write.clone() });
+        assert!(self.writer.begin());
+        self.writer.finish().unwrap().unwrap();
         (before, self.folder.contents())
     }
 }
@@ -96,14 +96,14 @@ fn check(folder: &Folder, witness: &Witness) -> u64 {
     let found = store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap();
     witness.check(&found, recovered.hard_state);
     let mut log = Log::of(&found);
-    let mut stepper = store.into_stepper();
+    let mut writer = store.into_stepped_writer();
     for ticket in 1..=3 {
         let entries = vec![log.add_to(0, 9, 300)];
-        stepper.write(Write { ticket: Ticket::new(ticket), entries, ..nothing() });
-        assert!(stepper.begin());
-        stepper.finish().unwrap().unwrap();
+        writer.write(Write { ticket: Ticket::new(ticket), entries, ..nothing() });
+        assert!(writer.begin());
+        writer.finish().unwrap().unwrap();
     }
-    drop(stepper);
+    drop(writer);
     let (store, _) = folder.try_open().unwrap();
     let all = store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap();
     assert_eq!(all, log.entries);

@@ -1,24 +1,24 @@
-//! The writer and the keeper without threads: for whoever simulates, and so says what happens when.
+//! The writer and the upkeep without threads: for whoever simulates, and so says what happens when.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::error::StoreError;
 use super::group::Group;
-use super::keeper::{Errand, Keeper};
+use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
-use super::worker::Worker;
+use super::upkeep::{Chore, Upkeep};
 use super::{Done, Store, Write};
 use crate::raft::Remembered;
 use crate::types::{Index, NodeId};
 
 /// Performs the writes of a store step by step, in the thread of its caller.
 ///
-/// An error is final, as it is for a running node: it is what ends the process there. Dropping a
-/// stepper does nothing to the disk: the process died.
+/// An error is final, as it is for a running node: it is what ends the process there. Dropping it
+/// does nothing to the disk: the process died.
 #[derive(Debug)]
-pub struct Stepper {
-    worker: Worker,
+pub struct SteppedWriter {
+    group_writer: GroupWriter,
     queue: VecDeque<Write>,
     begun: Option<Group>,
     /// What happened after a ticket had been answered: the next call tells it.
@@ -29,17 +29,17 @@ pub struct Stepper {
 
 impl Store {
     /// The same writer without its threads, for a simulation.
-    pub fn into_stepper(self) -> Stepper {
-        Stepper::new(self)
+    pub fn into_stepped_writer(self) -> SteppedWriter {
+        SteppedWriter::new(self)
     }
 }
 
-impl Stepper {
+impl SteppedWriter {
     pub(super) fn new(mut store: Store) -> Self {
         let lock = store.lock.take();
         store.segments.never_wait();
-        let worker = Worker::new(store, Keeper::Steps(RefCell::default()));
-        Self { worker, queue: VecDeque::new(), begun: None, failed: None, _lock: lock }
+        let group_writer = GroupWriter::new(store, Upkeep::Steps(RefCell::default()));
+        Self { group_writer, queue: VecDeque::new(), begun: None, failed: None, _lock: lock }
     }
 
     /// Queues a write. Writes are performed in the order given.
@@ -63,7 +63,7 @@ impl Stepper {
 
     /// How many barriers the group that was begun needs, a new segment left aside.
     pub fn barriers(&self) -> u64 {
-        self.begun.as_ref().map_or(0, |group| self.worker.barriers(group))
+        self.begun.as_ref().map_or(0, |group| self.group_writer.barriers(group))
     }
 
     /// Performs the group that was begun, if there is one: a batch with its barrier, `meta` if term
@@ -76,7 +76,7 @@ impl Stepper {
         self.check()?;
         let Some(group) = self.begun.take() else { return Ok(None) };
         let mut done = None;
-        match self.worker.perform(group, |answer| done = Some(answer)) {
+        match self.group_writer.perform(group, |answer| done = Some(answer)) {
             Err(error) if done.is_some() => self.failed = Some(error),
             outcome => outcome?,
         }
@@ -89,33 +89,33 @@ impl Stepper {
     /// [`StoreError`].
     pub fn committed(&mut self, index: Index) -> Result<(), StoreError> {
         self.check()?;
-        let shared = self.worker.shared();
+        let shared = self.group_writer.shared();
         shared.note_committed(index);
         if shared.segments.is_due(index) {
-            self.worker.keeper().run(Errand::Seal);
+            self.group_writer.upkeep().run(Chore::Seal);
         }
         Ok(())
     }
 
     /// As [`super::Writer::remember`]: written down when the floor is raised.
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
-        self.worker.shared().remember(rows);
+        self.group_writer.shared().remember(rows);
     }
 
-    /// Begins the next thing that the keeper of a running node would do beside the writer: sealing a
+    /// Begins the next thing that the upkeep of a running node would do beside the writer: sealing a
     /// segment, which nobody can read from then on until it is sealed, or deleting a folder. Says
     /// whether there is one to finish.
-    pub fn begin_errand(&mut self) -> bool {
-        self.worker.keeper().begin(self.worker.shared())
+    pub fn begin_chore(&mut self) -> bool {
+        self.group_writer.upkeep().begin(self.group_writer.shared())
     }
 
-    /// Does what [`Self::begin_errand`] has begun, if it has.
+    /// Does what [`Self::begin_chore`] has begun, if it has.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn finish_errand(&mut self) -> Result<(), StoreError> {
+    pub fn finish_chore(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        self.worker.keeper().finish(self.worker.shared())
+        self.group_writer.upkeep().finish(self.group_writer.shared())
     }
 
     /// Raises the floor to what has been synced: what a running node does twice a second.
@@ -124,12 +124,12 @@ impl Stepper {
     /// [`StoreError`].
     pub fn raise_floor(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        self.worker.shared().raise_floor()
+        self.group_writer.shared().raise_floor()
     }
 
     /// As [`super::Writer::free_bytes`].
     pub fn free_bytes(&self) -> u64 {
-        self.worker.shared().free_bytes()
+        self.group_writer.shared().free_bytes()
     }
 
     /// A clean stop, after everything that is queued.
@@ -141,9 +141,9 @@ impl Stepper {
             self.finish()?;
         }
         self.check()?;
-        let Self { worker, _lock, .. } = self;
-        worker.keeper().run_all(worker.shared())?;
-        worker.into_shared().close()
+        let Self { group_writer, _lock, .. } = self;
+        group_writer.upkeep().run_all(group_writer.shared())?;
+        group_writer.into_shared().close()
     }
 
     fn check(&mut self) -> Result<(), StoreError> {

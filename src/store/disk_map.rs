@@ -1,4 +1,4 @@
-//! A small durable table of keys and values, for programs that promise little: the registry.
+//! A small map of keys and values on disk, for programs that promise little: the registry.
 //!
 //! It has the habits of the log's store: barriers behind every write, our own checksum on every
 //! value, a look at a copy before anything is opened in place, and a floor. One flipped bit can make
@@ -6,7 +6,7 @@
 //! the count stands in a file beside it as well:
 //!
 //! ```text
-//!  lock · ledger/ (sled) · floor (the same as key 3)
+//!  lock · map/ (sled) · floor (the same as key 3)
 //!
 //!  key                  value
 //!  1                    format, u32 little-endian
@@ -26,15 +26,15 @@ use super::layout::Layout;
 use super::lock::{FolderLock, lock};
 use super::memory::MemoryDisk;
 use super::meta::{META_SHAPE, decode, encode};
-use crate::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_VALUE_BYTES_MAX};
+use crate::limits::{DISK_MAP_BATCH_BYTES_MAX, DISK_MAP_VALUE_BYTES_MAX};
 use crate::mutants::{self, Mutant};
 
 const SHAPE: Shape = META_SHAPE;
 
-/// The folder of the database, in the ledger's own.
-const FOLDER: &str = "ledger";
+/// The folder of the database, in the map's own.
+const FOLDER: &str = "map";
 /// Where it is made, so that an unfinished one is never taken for an empty one.
-const UNFINISHED: &str = "ledger-unfinished";
+const UNFINISHED: &str = "map-unfinished";
 
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = &[1];
@@ -44,9 +44,9 @@ const COUNT_KEY: &[u8] = &[3];
 /// The file with the number of writes that are known to be on the disk.
 const FLOOR_FILE: &str = "floor";
 
-/// An open ledger. Its folder is locked while it lives.
+/// An open map. Its folder is locked while it lives.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct DiskMap {
     database: Database,
     layout: Layout,
     /// How many writes there were.
@@ -57,8 +57,8 @@ pub struct Ledger {
     _lock: Option<FolderLock>,
 }
 
-impl Ledger {
-    /// Opens the ledger in `folder`, or makes one there. The folder's parent exists.
+impl DiskMap {
+    /// Opens the map in `folder`, or makes one there. The folder's parent exists.
     ///
     /// # Errors
     /// [`StoreError`]; on damage the files are left as they are.
@@ -68,7 +68,7 @@ impl Ledger {
         Self::open_at(Layout::of(folder), Some(lock))
     }
 
-    /// As [`Self::open`], on a simulated disk. Nothing else may have the ledger open.
+    /// As [`Self::open`], on a simulated disk. Nothing else may have the map open.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -94,14 +94,14 @@ impl Ledger {
     }
 
     /// Puts pairs in, over those with the same keys. All of them are on the disk when this returns,
-    /// and none or all after a crash, up to [`LEDGER_BATCH_BYTES_MAX`]; more go in several steps.
+    /// and none or all after a crash, up to [`DISK_MAP_BATCH_BYTES_MAX`]; more go in several steps.
     ///
     /// # Errors
     /// [`StoreError`]. An error is final: what is on the disk is then unknown until the next start,
     /// so every later call fails as well.
     ///
     /// # Panics
-    /// If a key and its value have more than [`LEDGER_VALUE_BYTES_MAX`] bytes.
+    /// If a key and its value have more than [`DISK_MAP_VALUE_BYTES_MAX`] bytes.
     pub fn put_all(&self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
         if self.failed.load(Ordering::Acquire) {
             return Err(StoreError::Failed { folder: self.database.folder().to_owned() });
@@ -119,8 +119,8 @@ impl Ledger {
         let mut bytes = 0;
         for (key, value) in pairs {
             let size = key.len() + value.len();
-            assert!(size <= LEDGER_VALUE_BYTES_MAX, "a pair of {size} bytes");
-            if bytes > 0 && bytes + size > LEDGER_BATCH_BYTES_MAX {
+            assert!(size <= DISK_MAP_VALUE_BYTES_MAX, "a pair of {size} bytes");
+            if bytes > 0 && bytes + size > DISK_MAP_BATCH_BYTES_MAX {
                 self.commit(std::mem::take(&mut batch), &mut count)?;
                 bytes = 0;
             }
@@ -223,37 +223,37 @@ mod tests {
     fn pairs_are_there_after_a_restart_in_the_order_of_their_keys() {
         let folder = Folder::new();
         let path = folder.path().join("registry");
-        let ledger = Ledger::open(&path).unwrap();
-        assert_eq!(ledger.scan().unwrap(), []);
-        ledger.put_all(&[pair(2, b"two"), pair(1, b"one")]).unwrap();
-        ledger.put_all(&[pair(2, b"new")]).unwrap();
+        let map = DiskMap::open(&path).unwrap();
+        assert_eq!(map.scan().unwrap(), []);
+        map.put_all(&[pair(2, b"two"), pair(1, b"one")]).unwrap();
+        map.put_all(&[pair(2, b"new")]).unwrap();
         let expected = vec![pair(1, b"one"), pair(2, b"new")];
-        assert_eq!(ledger.scan().unwrap(), expected);
-        assert!(matches!(Ledger::open(&path), Err(StoreError::Locked { .. })));
-        drop(ledger);
-        assert_eq!(Ledger::open(&path).unwrap().scan().unwrap(), expected);
+        assert_eq!(map.scan().unwrap(), expected);
+        assert!(matches!(DiskMap::open(&path), Err(StoreError::Locked { .. })));
+        drop(map);
+        assert_eq!(DiskMap::open(&path).unwrap().scan().unwrap(), expected);
     }
 
     #[test]
     fn many_pairs_are_put_in_steps() {
         let folder = Folder::new();
-        let ledger = Ledger::open(folder.path()).unwrap();
+        let map = DiskMap::open(folder.path()).unwrap();
         let pairs: Vec<_> = (0..500).map(|key| pair(key, &[7; 4000])).collect();
-        ledger.put_all(&pairs).unwrap();
-        drop(ledger);
-        assert_eq!(Ledger::open(folder.path()).unwrap().scan().unwrap(), pairs);
+        map.put_all(&pairs).unwrap();
+        drop(map);
+        assert_eq!(DiskMap::open(folder.path()).unwrap().scan().unwrap(), pairs);
     }
 
     #[test]
-    fn a_changed_ledger_is_whole_or_is_refused_and_left_as_it_is() {
+    fn a_changed_map_is_whole_or_is_refused_and_left_as_it_is() {
         let folder = Folder::new();
-        let ledger = Ledger::open(folder.path()).unwrap();
+        let map = DiskMap::open(folder.path()).unwrap();
         let pairs: Vec<_> = (0..20).map(|key| pair(key, &[9; 50])).collect();
         for one in pairs.chunks(1) {
-            ledger.put_all(one).unwrap();
+            map.put_all(one).unwrap();
         }
-        drop(ledger);
-        let file = folder.path().join("ledger/db");
+        drop(map);
+        let file = folder.path().join("map/db");
         let bytes = fs::read(&file).unwrap();
         let length = bytes.iter().rposition(|byte| *byte != 0).unwrap();
         let mut refused = 0;
@@ -263,10 +263,10 @@ mod tests {
             flipped[position] ^= 1;
             let changed = Folder::new();
             copy_folder(folder.path(), changed.path());
-            fs::write(changed.path().join("ledger/db"), flipped).unwrap();
+            fs::write(changed.path().join("map/db"), flipped).unwrap();
             let before = changed.contents();
-            match Ledger::open(changed.path()) {
-                Ok(ledger) => assert_eq!(ledger.scan().unwrap(), pairs, "at {position}"),
+            match DiskMap::open(changed.path()) {
+                Ok(map) => assert_eq!(map.scan().unwrap(), pairs, "at {position}"),
                 Err(error) => {
                     assert!(error.is_damage(), "{error}");
                     assert!(changed.contents() == before, "{error}");
@@ -278,10 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_without_its_floor_is_damage() {
+    fn a_map_without_its_floor_is_damage() {
         let folder = Folder::new();
-        drop(Ledger::open(folder.path()).unwrap());
+        drop(DiskMap::open(folder.path()).unwrap());
         fs::remove_file(folder.path().join(FLOOR_FILE)).unwrap();
-        assert!(Ledger::open(folder.path()).unwrap_err().is_damage());
+        assert!(DiskMap::open(folder.path()).unwrap_err().is_damage());
     }
 }

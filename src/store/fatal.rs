@@ -1,4 +1,4 @@
-//! What a panic does: it ends the process, and says which folder was being opened.
+//! How a process ends because of its store or of a panic, and whose folder is to blame.
 //!
 //! A node that lost a thread must not go on voting with the rest. And a sled database that panics
 //! while it is opened must not be unwound: its `Drop` would write into the very files that are in
@@ -214,11 +214,11 @@ mod tests {
     }
 
     /// What a child of these tests is to do.
-    const JOB: &str = "ANNAL_TEST_GUARD_JOB";
+    const JOB: &str = "ANNAL_TEST_FATAL_JOB";
 
     /// Runs a test of this file in a process of its own, with a job.
     fn child(name: &str, job: &Path) -> process::Output {
-        let name = format!("store::guard::tests::{name}");
+        let name = format!("store::fatal::tests::{name}");
         let program = std::env::current_exe().unwrap();
         let mut command = process::Command::new(program);
         command.args([name.as_str(), "--exact", "--nocapture"]).env(JOB, job);

@@ -27,7 +27,7 @@ use crate::wire::registry::Announcement;
 
 /// What a client wants done.
 #[derive(Clone, Debug)]
-pub(super) enum Wish {
+pub(super) enum ClientAction {
     /// Ask a node who it is and who leads, over this connection.
     Hello(NodeId, u64),
     /// Ask the registry who leads.
@@ -96,7 +96,7 @@ const READ_PATIENCE: Time = Time::from_secs(2);
 const LATE_MAX: Time = Time::from_millis(25);
 
 /// See the module.
-pub(super) struct Customer {
+pub(super) struct SimClient {
     pub(super) number: usize,
     /// Counts its lives: what comes for an earlier one is not heard.
     pub(super) life: u64,
@@ -135,10 +135,10 @@ pub(super) struct Customer {
     patience: Time,
     /// How far away the nodes are.
     distance: Time,
-    wishes: Vec<Wish>,
+    actions: Vec<ClientAction>,
 }
 
-impl Customer {
+impl SimClient {
     pub(super) fn new(number: usize, options: &Options, random: Random) -> Self {
         let nodes: Vec<NodeId> = (1..=options.nodes).filter_map(NodeId::new).collect();
         Self {
@@ -171,13 +171,13 @@ impl Customer {
             record_bytes_max: options.record_bytes_max,
             patience: options.patience,
             distance: options.distance,
-            wishes: vec![],
+            actions: vec![],
         }
     }
 
     /// What it wants done. Empty after.
-    pub(super) fn take_wishes(&mut self) -> Vec<Wish> {
-        std::mem::take(&mut self.wishes)
+    pub(super) fn take_actions(&mut self) -> Vec<ClientAction> {
+        std::mem::take(&mut self.actions)
     }
 
     /// It begins nothing new; what it has begun it finishes.
@@ -246,7 +246,7 @@ impl Customer {
         pilot.on_time(now.moment(), &mut beliefs);
         let sends = pilot.sending_on() != self.pilot.sending_on();
         if sends || !pilot.take_actions().is_empty() {
-            self.wishes.push(Wish::Oversleeps(self.pilot.wake_at()));
+            self.actions.push(ClientAction::Oversleeps(self.pilot.wake_at()));
         }
     }
 
@@ -255,7 +255,7 @@ impl Customer {
         let (mut pilot, mut beliefs) = (reading.pilot.clone(), self.beliefs.clone());
         pilot.on_time(now.moment(), &mut beliefs);
         if !pilot.take_actions().is_empty() {
-            self.wishes.push(Wish::Oversleeps(reading.pilot.wake_at()));
+            self.actions.push(ClientAction::Oversleeps(reading.pilot.wake_at()));
         }
     }
 
@@ -291,7 +291,7 @@ impl Customer {
     fn push(&mut self, now: Time, records: Vec<Bytes>) {
         let waiting = self.order(now, records);
         let Waiting { client, seq, records } = waiting.clone();
-        self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
+        self.actions.push(ClientAction::Told(Told::Begins { client, seq, records }));
         self.waiting.push_back(waiting);
         self.advance_appends(now);
     }
@@ -360,7 +360,7 @@ impl Customer {
                 Action::StopAsking => {}
                 Action::Open { lane, node, onward, .. } => {
                     let link = self.link(node);
-                    self.wishes.push(Wish::OpenLane { node, link, lane, onward });
+                    self.actions.push(ClientAction::OpenLane { node, link, lane, onward });
                 }
                 Action::Close(lane) => self.close_lane(lane),
                 Action::Acknowledge(appended) => self.acknowledge(appended),
@@ -386,9 +386,9 @@ impl Customer {
             Question::Node { node, fresh, .. } => {
                 let link = self.link(node) + u64::from(fresh);
                 self.links.insert(node, link);
-                self.wishes.push(Wish::Hello(node, link));
+                self.actions.push(ClientAction::Hello(node, link));
             }
-            Question::Registry { .. } => self.wishes.push(Wish::AskRegistry),
+            Question::Registry { .. } => self.actions.push(ClientAction::AskRegistry),
         }
     }
 
@@ -401,7 +401,7 @@ impl Customer {
                 (self.newest, self.owed_since) = (Some(lane), Some(now));
             }
             let frame = outgoing.header.to_frame(&outgoing.records);
-            self.wishes.push(Wish::Send(stream, super::codec::bytes_of(&frame)));
+            self.actions.push(ClientAction::Send(stream, super::codec::bytes_of(&frame)));
         }
     }
 
@@ -413,20 +413,20 @@ impl Customer {
             self.owed_since = None;
         } else if quiet > Time::of(limits::CLIENT_HEDGE_AFTER) + LATE_MAX {
             self.owed_since = None;
-            self.wishes.push(Wish::TooPatient(quiet));
+            self.actions.push(ClientAction::TooPatient(quiet));
         }
     }
 
     fn close_lane(&mut self, lane: LaneNumber) {
         if let Some(stream) = self.streams.remove(&lane) {
-            self.wishes.push(Wish::CloseLane(stream));
+            self.actions.push(ClientAction::CloseLane(stream));
         }
     }
 
     fn acknowledge(&mut self, appended: Appended) {
         let waiting = self.waiting.pop_front().expect("an answer to what waits");
         let Waiting { client, seq, .. } = waiting;
-        self.wishes.push(Wish::Told(Told::Acknowledged { client, seq, appended }));
+        self.actions.push(ClientAction::Told(Told::Acknowledged { client, seq, appended }));
         if self.resuming {
             hit(Mark::Settled);
         }
@@ -450,17 +450,17 @@ impl Customer {
             | Fate::NoRoom { .. }
             | Fate::Ended => Told::Rejected { client, seq },
         };
-        self.wishes.push(Wish::Told(told));
+        self.actions.push(ClientAction::Told(told));
     }
 
     /// What waits was never taken: it goes on under the new name.
     fn rename(&mut self, client: ClientId) {
         for (waiting, number) in self.waiting.iter_mut().zip(1..) {
             let (old, seq) = (waiting.client, waiting.seq);
-            self.wishes.push(Wish::Told(Told::Rejected { client: old, seq }));
+            self.actions.push(ClientAction::Told(Told::Rejected { client: old, seq }));
             (waiting.client, waiting.seq) = (client, Seq::new(number));
             let (seq, records) = (waiting.seq, waiting.records.clone());
-            self.wishes.push(Wish::Told(Told::Begins { client, seq, records }));
+            self.actions.push(ClientAction::Told(Told::Begins { client, seq, records }));
         }
     }
 
@@ -478,7 +478,7 @@ impl Customer {
         if self.pilot.on_opened(now.moment(), lane, LinkNumber::new(link)) {
             self.streams.insert(lane, stream);
         } else {
-            self.wishes.push(Wish::CloseLane(stream));
+            self.actions.push(ClientAction::CloseLane(stream));
         }
         self.advance_appends(now);
     }
@@ -543,7 +543,7 @@ impl Customer {
                 let question = self.questions;
                 reading.source = Some((question, source));
                 reading.pilot.on_opened(now.moment(), source, LinkNumber::new(link));
-                self.wishes.push(Wish::Read { node, link, question, read, onward });
+                self.actions.push(ClientAction::Read { node, link, question, read, onward });
             }
             ReadAction::Close(number) => {
                 if let Some(reading) = &mut self.reading {
@@ -597,14 +597,14 @@ impl Customer {
     fn close_lanes(&mut self) {
         (self.newest, self.owed_since) = (None, None);
         let streams = std::mem::take(&mut self.streams);
-        self.wishes.extend(streams.into_values().map(Wish::CloseLane));
+        self.actions.extend(streams.into_values().map(ClientAction::CloseLane));
     }
 
     /// It dies, with all that it knew; another takes its place.
     pub(super) fn die(&mut self) {
         self.life += 1;
         for Waiting { client, seq, .. } in std::mem::take(&mut self.waiting) {
-            self.wishes.push(Wish::Told(Told::Unknown { client, seq }));
+            self.actions.push(ClientAction::Told(Told::Unknown { client, seq }));
         }
         self.doubt = None;
         self.reading = None;

@@ -1,5 +1,5 @@
-//! What an append need not wait for: sealing, the floor, and what was given up. A running node has a
-//! thread for it; for a simulated one somebody says when each errand begins and when it is done.
+//! The upkeep of a store, which no append waits for: sealing, the floor, and deleting what was given
+//! up. A running node has a thread for it; for a simulated one somebody says when each chore begins and when it is done.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,52 +18,52 @@ use crate::types::{Index, NodeId};
 
 pub(super) const UNPOISONED: &str = "a panic ends the process";
 
-/// What waits for nobody.
+/// One thing to do.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum Chore {
     /// The closing segment may be sealed.
     Seal,
     /// A folder that was given up.
     Delete(PathBuf),
 }
 
-/// An errand that is under way.
+/// A chore that is under way.
 #[derive(Debug)]
 enum Begun {
     Seal(Option<Sealing>),
     Delete(PathBuf),
 }
 
-/// Errands that are run step by step.
+/// Chores that are run step by step.
 #[derive(Debug, Default)]
-pub(super) struct Errands {
-    waiting: VecDeque<Errand>,
+pub(super) struct Chores {
+    waiting: VecDeque<Chore>,
     begun: Option<Begun>,
 }
 
-/// Who runs errands.
+/// Who does the chores.
 #[derive(Debug)]
-pub(super) enum Keeper {
+pub(super) enum Upkeep {
     /// A thread. `None` ends it.
-    Thread(Sender<Option<Errand>>),
+    Thread(Sender<Option<Chore>>),
     /// Whoever says when.
-    Steps(RefCell<Errands>),
+    Steps(RefCell<Chores>),
 }
 
-impl Keeper {
-    pub(super) fn run(&self, errand: Errand) {
+impl Upkeep {
+    pub(super) fn run(&self, chore: Chore) {
         match self {
-            Self::Thread(errands) => {
-                // The keeper is gone only when the process is about to end.
-                let _ = errands.send(Some(errand));
+            Self::Thread(chores) => {
+                // Its thread is gone only when the process is about to end.
+                let _ = chores.send(Some(chore));
             }
-            Self::Steps(errands) => errands.borrow_mut().waiting.push_back(errand),
+            Self::Steps(chores) => chores.borrow_mut().waiting.push_back(chore),
         }
     }
 
     /// Returns when the closing segment, all of which is committed, is sealed.
     pub(super) fn seal_now(&self, shared: &Shared) -> Result<(), StoreError> {
-        self.run(Errand::Seal);
+        self.run(Chore::Seal);
         match self {
             Self::Thread(_) => shared.segments.wait_until_sealed(),
             Self::Steps(_) => self.run_all(shared)?,
@@ -73,20 +73,20 @@ impl Keeper {
 
     // ---- step by step ----
 
-    /// Takes the next errand, unless one is under way. Says whether there is one to finish.
+    /// Takes the next chore, unless one is under way. Says whether there is one to finish.
     pub(super) fn begin(&self, shared: &Shared) -> bool {
-        let Self::Steps(errands) = self else { return false };
-        let Errands { waiting, begun } = &mut *errands.borrow_mut();
+        let Self::Steps(chores) = self else { return false };
+        let Chores { waiting, begun } = &mut *chores.borrow_mut();
         if begun.is_none() {
-            *begun = waiting.pop_front().map(|errand| shared.begin(errand));
+            *begun = waiting.pop_front().map(|chore| shared.begin(chore));
         }
         begun.is_some()
     }
 
     /// Does what was begun.
     pub(super) fn finish(&self, shared: &Shared) -> Result<(), StoreError> {
-        let Self::Steps(errands) = self else { return Ok(()) };
-        let begun = errands.borrow_mut().begun.take();
+        let Self::Steps(chores) = self else { return Ok(()) };
+        let begun = chores.borrow_mut().begun.take();
         begun.map_or(Ok(()), |begun| shared.finish(begun))
     }
 
@@ -185,16 +185,16 @@ impl Shared {
         })
     }
 
-    /// Runs an errand.
-    pub(super) fn perform(&self, errand: Errand) -> Result<(), StoreError> {
-        self.finish(self.begin(errand))
+    /// Runs a chore.
+    pub(super) fn perform(&self, chore: Chore) -> Result<(), StoreError> {
+        self.finish(self.begin(chore))
     }
 
     /// From now on readers wait for a segment that is to be sealed.
-    fn begin(&self, errand: Errand) -> Begun {
-        match errand {
-            Errand::Seal => Begun::Seal(self.segments.begin_seal(self.commit_index())),
-            Errand::Delete(folder) => Begun::Delete(folder),
+    fn begin(&self, chore: Chore) -> Begun {
+        match chore {
+            Chore::Seal => Begun::Seal(self.segments.begin_seal(self.commit_index())),
+            Chore::Delete(folder) => Begun::Delete(folder),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is done with a group of writes: the lines that a running node and a simulated one share.
+//! What is done with a group of writes: the lines that the thread of a [`super::Writer`] and a
+//! [`super::SteppedWriter`] share.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,42 +7,42 @@ use std::sync::atomic::Ordering;
 use super::Head;
 use super::error::StoreError;
 use super::group::Group;
-use super::keeper::{Errand, Keeper, Shared, UNPOISONED};
 use super::meta::Floor;
 use super::opened::{Done, Store};
 use super::segment::{Appender, State};
+use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
 use crate::limits::SEGMENT_GROWTH_MAX;
 use crate::marks::{Mark, hit};
 use crate::mutants;
 use crate::raft::HardState;
 use crate::types::Index;
 
-/// Performs one group after the other.
+/// Writes one group after the other.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct GroupWriter {
     shared: Arc<Shared>,
     appender: Appender,
     hard_state: HardState,
     segment_bytes: u64,
-    keeper: Keeper,
+    upkeep: Upkeep,
 }
 
-impl Worker {
-    /// The worker of a store that was opened, with the keeper that it hands its errands to.
-    pub(super) fn new(store: Store, keeper: Keeper) -> Self {
+impl GroupWriter {
+    /// That of a store that was opened, with the upkeep that it hands its chores to.
+    pub(super) fn new(store: Store, upkeep: Upkeep) -> Self {
         let Store { layout, segments, meta, appender, hard_state, commit_index, options, .. } =
             store;
         let synced = Floor::from(&appender.tip());
         let shared = Arc::new(Shared::new(layout, segments, meta, synced, commit_index));
-        Self { shared, appender, hard_state, segment_bytes: options.segment_bytes, keeper }
+        Self { shared, appender, hard_state, segment_bytes: options.segment_bytes, upkeep }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    pub(super) fn keeper(&self) -> &Keeper {
-        &self.keeper
+    pub(super) fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// The end of the work: the segment that was written to can be closed.
@@ -147,7 +148,7 @@ impl Worker {
         };
         let trash = segments.give_up_active(floor, &self.shared.meta)?;
         self.appender = appender;
-        self.keeper.run(Errand::Delete(trash));
+        self.upkeep.run(Chore::Delete(trash));
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl Worker {
                 hit(Mark::RollWaited);
                 return Ok(());
             }
-            self.keeper.seal_now(&self.shared)?;
+            self.upkeep.seal_now(&self.shared)?;
         }
         if self.appender.bytes() == 0 {
             return Ok(());
@@ -175,7 +176,7 @@ impl Worker {
         assert_eq!(first, head.tip.id.index.next(), "a segment begins behind the one before it");
         self.appender = Appender::new(segment, head.tip, 0)?;
         if segments.is_due(self.shared.commit_index()) {
-            self.keeper.run(Errand::Seal);
+            self.upkeep.run(Chore::Seal);
         }
         Ok(())
     }
