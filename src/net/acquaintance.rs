@@ -7,15 +7,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use quinn::{ConnectionError, VarInt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::endpoint::Connection;
-use super::peer::LocalNode;
-use super::problem::Close;
+use super::local::LocalNode;
 use crate::address::Address;
 use crate::limits::TWIN_PATIENCE;
 use crate::raft::{Loss, Memory};
@@ -169,23 +165,5 @@ impl Acquaintance {
             expelled.get_or_insert(Expelled { by, loss });
             is_first
         });
-    }
-}
-impl Connection {
-    /// Closes the connection because the other side is not what it should be, and says how.
-    pub(super) fn refuse(&self, how: &[u8]) {
-        self.inner.close(VarInt::from_u32(Close::Refused.code()), how);
-    }
-
-    /// What the other side said with [`Self::refuse`], if it did.
-    pub(super) fn refusal(&self) -> Option<Bytes> {
-        match self.inner.close_reason()? {
-            ConnectionError::ApplicationClosed(close)
-                if close.error_code == VarInt::from_u32(Close::Refused.code()) =>
-            {
-                Some(close.reason)
-            }
-            _ => None,
-        }
     }
 }

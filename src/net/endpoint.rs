@@ -1,42 +1,31 @@
-//! The socket: dialling, being dialled, and the connections that come of it.
+//! The socket: dialling and being dialled.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::CubicConfig;
-use quinn::{
-    ClientConfig, EndpointConfig, IdleTimeout, Incoming, MtuDiscoveryConfig, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, VarInt};
 use rustix::net::sockopt;
-use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{interval, sleep, timeout};
-use tracing::debug;
+use tokio::time::timeout;
 
 use super::audit::Audit;
-use super::guests::{Guest, Guests, Width, lingering};
-use super::handshakes::{Handshakes, Turn};
+use super::connection::Connection;
+use super::identity::{CertificateIdentity, CertificateRole};
 use super::names::Names;
-use super::problem::{CertificateProblem, Close, Problem};
+use super::problem::{Close, Problem};
 use super::protocol::Protocol;
-use super::refusals::{Refusals, Subject};
+use super::reception::Reception;
 use super::sign;
-use super::stream::{Stream, StreamError};
-use super::tls::{self, CertificateIdentity, CertificateRole, Credentials, SERVER_NAME};
-use crate::address::Address;
+use super::tls::{Credentials, SERVER_NAME};
+use super::transport::{client_transport, server_transport};
+use super::trouble::{BindError, ConnectError};
 use crate::limits::{
-    CLIENT_CONNECTION_WINDOW_BYTES, CLIENT_IDLE_TIMEOUT, CLIENT_KEEP_ALIVE,
-    CLIENT_STREAM_WINDOW_BYTES, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, CONNECTIONS_IN_ALL_MAX,
-    HANDSHAKES_MAX, HANDSHAKES_OF_NODES_MAX, HANDSHAKES_UNVALIDATED_MAX, HANDSHAKES_WAITING_MAX,
-    INITIAL_ROUND_TRIP, NARROW_WINDOW_BYTES, PEER_IDLE_TIMEOUT, PEER_KEEP_ALIVE, PEER_STREAMS_MAX,
-    REFUSALS_TOLD_EVERY, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
-    STREAMS_PER_CONNECTION_MAX, WIDE_SEND_WINDOW_BYTES, WIDE_WINDOW_BYTES,
+    CONNECT_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_OF_NODES_MAX, HANDSHAKES_WAITING_MAX,
+    SOCKET_BUFFER_BYTES,
 };
-use crate::remedy;
 
 /// A socket that dials and, if it is a server's, is dialled. Clones are the same socket.
 #[derive(Clone, Debug)]
@@ -63,62 +52,6 @@ impl Drop for Listener {
     }
 }
 
-/// A socket could not be had.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Another process listens there.
-    #[error("{address} is in use by another process")]
-    InUse {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The name has no address now.
-    #[error("{address} is not found: {reason}")]
-    Unresolved {
-        /// The name.
-        address: Address,
-        /// What the system said of it.
-        reason: String,
-    },
-    /// The system refused.
-    #[error("{address} cannot be listened on: {source}")]
-    Io {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl BindError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            Self::InUse { address }
-        } else {
-            Self::Io { address, source }
-        }
-    }
-
-    /// Whether another process has the address.
-    pub fn is_occupied(&self) -> bool {
-        matches!(self, Self::InUse { .. })
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => {
-                "it may be running already; else choose other ports with `annal init --base-port`"
-            }
-            Self::Unresolved { .. } => {
-                "is the name in `listen` right? an IP address needs no look-up"
-            }
-            Self::Io { source, .. } => remedy::of(source, "check the address in the configuration"),
-        }
-    }
-}
-
 /// Whom a connection is meant to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
@@ -126,54 +59,6 @@ pub struct Expect {
     pub role: CertificateRole,
     /// Who it must be; `None`: any of that role.
     pub name: Option<String>,
-}
-
-/// A connection did not come about.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Nobody answered: nobody listens there, or the network is down.
-    #[error("{address} did not answer within {} ms", after.as_millis())]
-    TimedOut {
-        /// Who was dialled.
-        address: SocketAddr,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// Somebody answered, and it came to nothing.
-    #[error("{address}: {problem}")]
-    Refused {
-        /// Who was dialled.
-        address: SocketAddr,
-        /// Why.
-        problem: Problem,
-    },
-    /// The name has no address now.
-    #[error("{address} is not found: {reason}")]
-    Unresolved {
-        /// Who was to be dialled.
-        address: Address,
-        /// What the system said of the name.
-        reason: String,
-    },
-    /// The address cannot be dialled from this socket, or the socket is closed.
-    #[error("{address} cannot be dialled")]
-    Address {
-        /// Who was to be dialled.
-        address: SocketAddr,
-    },
-}
-
-impl ConnectError {
-    /// What to do about it; empty where there is nothing to say.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::TimedOut { .. } => "check that the process runs and that the address is right",
-            Self::Refused { problem, .. } => problem.hint(),
-            Self::Unresolved { .. } => "is the name right, and does this machine find others?",
-            Self::Address { .. } => "check the address",
-        }
-    }
 }
 
 impl Endpoint {
@@ -202,16 +87,9 @@ impl Endpoint {
         let inner = open(socket, settings, Some(config)).map_err(error)?;
 
         let (ready, accepted) = mpsc::channel(HANDSHAKES_MAX);
-        let (cluster, audit) = (credentials.identity().cluster, Audit::new());
-        let reception = Reception {
-            cluster,
-            endpoint: inner.clone(),
-            ready,
-            guests: Guests::new(),
-            handshakes: Handshakes::new(),
-            refusals: Refusals::new(Subject::Connections),
-            audit: audit.clone(),
-        };
+        let audit = Audit::new();
+        let cluster = credentials.identity().cluster;
+        let reception = Reception::new(cluster, inner.clone(), ready, audit.clone());
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
@@ -375,313 +253,21 @@ fn open(
     quinn::Endpoint::new(settings, server, socket, Arc::new(TokioRuntime))
 }
 
-/// What both sides of every connection have in common. Nothing is left to quinn's defaults whose
-/// change would change us.
-fn transport(idle: Duration, keep_alive: Option<Duration>) -> TransportConfig {
-    let mut path = MtuDiscoveryConfig::default();
-    path.upper_bound(1452).interval(Duration::from_mins(10));
-    let idle = IdleTimeout::try_from(idle).expect("a few seconds fit");
-    let mut transport = TransportConfig::default();
-    transport
-        .initial_rtt(INITIAL_ROUND_TRIP)
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(keep_alive)
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .send_window(SEND_WINDOW_BYTES)
-        .send_fairness(true)
-        .initial_mtu(1200)
-        .min_mtu(1200)
-        .mtu_discovery_config(Some(path))
-        .ack_frequency_config(None)
-        .congestion_controller_factory(Arc::new(CubicConfig::default()))
-        .enable_segmentation_offload(true);
-    transport
-}
-
-/// For those who are dialled. Which protocol it will be is not known before the handshake: the
-/// dialling side sets the shorter idle timeout between nodes, and keeps alive.
-fn server_transport() -> TransportConfig {
-    let mut transport = transport(CLIENT_IDLE_TIMEOUT, None);
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(PEER_STREAMS_MAX))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        // Wider once it is known who has dialled.
-        .receive_window(VarInt::from_u32(NARROW_WINDOW_BYTES));
-    transport
-}
-
-/// For those who dial. Only they open streams.
-fn client_transport(protocol: Protocol) -> TransportConfig {
-    let (mut transport, stream_window, connection_window) = match protocol {
-        Protocol::Peer => {
-            let transport = transport(PEER_IDLE_TIMEOUT, Some(PEER_KEEP_ALIVE));
-            (transport, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
-        }
-        // To a leader that is gone nothing is handed on for long.
-        Protocol::Onward => {
-            let transport = transport(PEER_IDLE_TIMEOUT, Some(PEER_KEEP_ALIVE));
-            (transport, CLIENT_STREAM_WINDOW_BYTES, CLIENT_CONNECTION_WINDOW_BYTES)
-        }
-        Protocol::Client | Protocol::Registry => {
-            let transport = transport(CLIENT_IDLE_TIMEOUT, Some(CLIENT_KEEP_ALIVE));
-            (transport, CLIENT_STREAM_WINDOW_BYTES, CLIENT_CONNECTION_WINDOW_BYTES)
-        }
-    };
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(stream_window))
-        .receive_window(VarInt::from_u32(connection_window));
-    transport
-}
-
-/// Takes in those who dial: one task, and one more for each handshake.
-struct Reception {
-    cluster: crate::types::ClusterId,
-    endpoint: quinn::Endpoint,
-    ready: mpsc::Sender<Connection>,
-    guests: Guests,
-    handshakes: Handshakes,
-    refusals: Refusals,
-    audit: Audit,
-}
-
-impl Reception {
-    async fn run(self) {
-        let reception = Arc::new(self);
-        let mut tell = interval(REFUSALS_TOLD_EVERY);
-        loop {
-            tokio::select! {
-                incoming = reception.endpoint.accept() => match incoming {
-                    Some(incoming) => reception.receive(incoming),
-                    None => return,
-                },
-                _ = tell.tick() => {
-                    reception.refusals.summarise();
-                    reception.audit.summarise();
-                }
-            }
-        }
-    }
-
-    fn receive(self: &Arc<Self>, incoming: Incoming) {
-        let is_node = sign::is_on(self.cluster, &incoming.orig_dst_cid());
-        let is_crowded = self.handshakes.count(is_node) >= HANDSHAKES_UNVALIDATED_MAX;
-        if is_crowded && !incoming.remote_address_validated() {
-            // It comes back with a token, if its address is its own.
-            let _ = incoming.retry();
-            return;
-        }
-        let address = canonical(incoming.remote_address());
-        let is_full = self.endpoint.open_connections() >= CONNECTIONS_IN_ALL_MAX;
-        match self.handshakes.queue(address.ip(), is_node).filter(|_| !is_full) {
-            Some(turn) => drop(tokio::spawn(self.clone().greet(turn, incoming))),
-            None => self.refuse(incoming),
-        }
-    }
-
-    fn refuse(&self, incoming: Incoming) {
-        self.refusals.note(canonical(incoming.remote_address()), "too many handshakes at once");
-        incoming.refuse();
-    }
-
-    async fn greet(self: Arc<Self>, turn: Turn, incoming: Incoming) {
-        let Some(place) = turn.place().await else { return self.refuse(incoming) };
-        let address = canonical(incoming.remote_address());
-        let mut round_trip = INITIAL_ROUND_TRIP;
-        let connection = tokio::select! {
-            connection = self.handshake(incoming, &mut round_trip) => connection,
-            () = turn.is_over() => {
-                self.refusals.note(address, "its handshake was not finished in time");
-                Err(Problem::ClosedHere)
-            }
-        };
-        drop(place);
-        match connection {
-            Ok(connection) => {
-                drop(turn);
-                // The queue ends with the endpoint; so do its connections.
-                drop(self.ready.send(connection).await);
-            }
-            Err(problem) => {
-                self.tell(address, problem);
-                // It counts for its address as long as QUIC keeps it.
-                sleep(lingering(round_trip)).await;
-            }
-        }
-    }
-
-    fn tell(&self, address: SocketAddr, problem: Problem) {
-        match problem {
-            Problem::WrongIdentity { found } => {
-                self.refusals.note(address, &format!("{found} is not admitted here"));
-            }
-            problem @ (Problem::TheirCertificate(_) | Problem::Protocol) => {
-                self.refusals.note(address, &problem.to_string());
-            }
-            // It was noted already.
-            Problem::ClosedHere => {}
-            // The other side gave it up, as nodes do that have dialled each other at once.
-            problem => debug!(%address, "a connection did not come about: {problem}"),
-        }
-    }
-
-    /// Notes how far away the other side is, once that is known.
-    async fn handshake(
-        &self,
-        incoming: Incoming,
-        round_trip: &mut Duration,
-    ) -> Result<Connection, Problem> {
-        let connection = incoming.accept()?.await?;
-        *round_trip = connection.rtt();
-        let connection = Connection::identified(connection)?;
-        let found = connection.identity();
-        if found.cluster != self.cluster || !connection.protocol.is_open_to(found.role) {
-            connection.close(Close::NotAllowed);
-            return Err(Problem::WrongIdentity { found: Box::new(found.clone()) });
-        }
-        let address = connection.remote_address();
-        match self.guests.admit(found, address.ip(), connection.protocol) {
-            Ok(guest) => Ok(connection.of_guest(guest)),
-            Err(close) => {
-                self.refusals.note(address, &format!("{found}: {close}"));
-                connection.close(close);
-                Err(Problem::ClosedHere)
-            }
-        }
-    }
-}
-
-/// An address as people write it.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// A connection between two holders of certificates. Clones are the same connection; it closes when
-/// the last clone and the last stream are dropped.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    pub(super) inner: quinn::Connection,
-    identity: Arc<CertificateIdentity>,
-    protocol: Protocol,
-    /// The place that it has at a server; `None` on the side that dialled.
-    guest: Option<Arc<Guest>>,
-    /// Where the other side was when the connection was made.
-    origin: SocketAddr,
-}
-
-impl Connection {
-    /// A connection whose other side has shown a certificate with an identity.
-    fn identified(inner: quinn::Connection) -> Result<Self, Problem> {
-        let protocol = tls::protocol_of(inner.handshake_data());
-        let identity = tls::identity_of(inner.peer_identity());
-        let refuse = |problem| {
-            inner.close(VarInt::from_u32(Close::NotAllowed.code()), &[]);
-            problem
-        };
-        let protocol = protocol.ok_or_else(|| refuse(Problem::Protocol))?;
-        let identity = identity
-            .map_err(|_| refuse(Problem::TheirCertificate(CertificateProblem::NoIdentity)))?;
-        let origin = inner.remote_address();
-        Ok(Self { inner, identity: Arc::new(identity), protocol, guest: None, origin })
-    }
-
-    /// The connection of somebody who has a place here.
-    fn of_guest(mut self, guest: Guest) -> Self {
-        let (receive, send, streams) = match guest.width {
-            Width::Peer => (CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, PEER_STREAMS_MAX),
-            Width::Wide => (WIDE_WINDOW_BYTES, WIDE_SEND_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX),
-            Width::Narrow => {
-                let narrow = NARROW_WINDOW_BYTES;
-                (narrow, u64::from(narrow), STREAMS_PER_CONNECTION_MAX)
-            }
-        };
-        self.inner.set_receive_window(VarInt::from_u32(receive));
-        self.inner.set_send_window(send);
-        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
-        self.guest = Some(Arc::new(guest.of(&self.inner)));
-        self
-    }
-
-    /// Who the other side is, as its certificate proves.
-    pub fn identity(&self) -> &CertificateIdentity {
-        &self.identity
-    }
-
-    /// What the two speak.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
-    /// Where the other side is.
-    pub fn remote_address(&self) -> SocketAddr {
-        canonical(self.inner.remote_address())
-    }
-
-    /// Resolves when the other side speaks from another address than at first, which only one that
-    /// has dialled can. Clients may; between nodes it is not to be trusted: whoever sits in between
-    /// could lead a link wherever he likes. Noticed within [`PEER_KEEP_ALIVE`].
-    pub async fn moved(&self) {
-        while self.inner.remote_address() == self.origin {
-            sleep(PEER_KEEP_ALIVE).await;
-        }
-    }
-
-    /// Opens a stream; only the side that dialled may. The other side learns of it with the first
-    /// frame. Waits while as many are open as may be, at most [`CONNECT_TIMEOUT`].
-    ///
-    /// # Errors
-    /// [`StreamError::Lost`] or [`StreamError::TimedOut`].
-    pub async fn open(&self) -> Result<Stream, StreamError> {
-        match timeout(CONNECT_TIMEOUT, self.inner.open_bi()).await {
-            Ok(opened) => Ok(Stream::new(opened.map_err(Problem::from)?)),
-            Err(_) => Err(StreamError::TimedOut { after: CONNECT_TIMEOUT }),
-        }
-    }
-
-    /// The next stream that the other side opened, in the order in which it did; `None` when the
-    /// connection is gone, or its place is needed for another.
-    pub async fn accept(&self) -> Option<Stream> {
-        let Some(guest) = &self.guest else {
-            return self.inner.accept_bi().await.ok().map(Stream::new);
-        };
-        tokio::select! {
-            opened = self.inner.accept_bi() => opened.ok().map(|both| Stream::of_guest(both, guest)),
-            () = guest.asked_to_leave() => {
-                self.close(Close::Idle);
-                None
-            }
-        }
-    }
-
-    /// Closes the connection and says why. What is under way is lost. Extra calls are harmless.
-    pub fn close(&self, why: Close) {
-        self.inner.close(VarInt::from_u32(why.code()), &[]);
-    }
-
-    /// Waits for the end of the connection and says why.
-    pub async fn closed(&self) -> Problem {
-        self.inner.closed().await.into()
-    }
-
-    /// Whether it is gone.
-    pub fn is_closed(&self) -> bool {
-        self.inner.close_reason().is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use tokio::runtime::Builder;
 
+    use super::super::problem::CertificateProblem;
+    use super::super::stream::StreamError;
     use super::super::testing::relay::Relay;
     use super::super::testing::{
         Certificates, a_node, any_port, connect, echo, number, number_in, refused, soon, successor,
     };
     use super::super::tls::tests::expired_certificates;
     use super::*;
+    use crate::limits::HANDSHAKES_UNVALIDATED_MAX;
     use crate::types::ClusterId;
 
     /// What somebody learns who asks a first question on a connection.

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{Account, Budget, Shares};
+use super::identity::{CertificateIdentity, CertificateRole};
 use super::problem::Close;
 use super::protocol::Protocol;
-use super::tls::{CertificateIdentity, CertificateRole};
 use crate::limits::{
     ACK_DELAY_MAX, ARRIVING_BYTES_MAX, ARRIVING_BYTES_PER_CONNECTION, ARRIVING_BYTES_PER_IDENTITY,
     CONNECTION_IDLE_GRACE, CONNECTIONS_LEAVING_MAX, CONNECTIONS_MAX, CONNECTIONS_OF_PEER_MAX,

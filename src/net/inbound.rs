@@ -113,7 +113,7 @@ impl InboundReceiver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::tests::{entries, heartbeat, process, round_of};
+    use super::super::testing::messages::{entries, heartbeat, process, round_of};
     use super::super::testing::soon;
     use super::*;
 

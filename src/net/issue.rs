@@ -9,7 +9,8 @@ use rcgen::{
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use super::tls::{AUTHORITY, CertificateIdentity, CertificateRole, SERVER_NAME, is_name};
+use super::identity::{AUTHORITY, CertificateIdentity, CertificateRole, is_name};
+use super::tls::SERVER_NAME;
 use crate::types::ClusterId;
 
 /// Certificates are valid from this long before they are made: clocks differ.

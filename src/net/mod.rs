@@ -34,22 +34,32 @@
 mod acquaintance;
 mod audit;
 mod budget;
+mod connection;
 mod endpoint;
 mod guests;
 mod handshakes;
+#[cfg(feature = "server")]
+mod history;
+mod identity;
 #[cfg(feature = "server")]
 mod inbound;
 #[cfg(feature = "server")]
 mod issue;
 #[cfg(feature = "server")]
+mod keeper;
+#[cfg(feature = "server")]
 mod link;
+#[cfg(feature = "server")]
+mod local;
 mod names;
 #[cfg(feature = "server")]
 mod outbox;
 #[cfg(feature = "server")]
-mod peer;
+mod peers;
 mod problem;
 mod protocol;
+mod reach;
+mod reception;
 mod refusals;
 mod reset;
 mod sign;
@@ -57,20 +67,29 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
+mod transport;
+mod trouble;
 
 #[cfg(feature = "server")]
 pub use acquaintance::{Expelled, SharedMemory};
 pub use audit::Audit;
 pub use budget::{Account, Budget, Held, Shares};
-pub use endpoint::{BindError, ConnectError, Connection, Endpoint, Expect};
+pub use connection::Connection;
+pub use endpoint::{Endpoint, Expect};
+#[cfg(feature = "server")]
+pub use history::PeerConnection;
+pub use identity::{CertificateIdentity, CertificateRole, IdentityError};
 #[cfg(feature = "server")]
 pub use inbound::{Inbound, InboundReceiver, PeerProcess};
 #[cfg(feature = "server")]
 pub use issue::{CertificateFile, IssueError, issue_all};
-pub use names::listen;
 #[cfg(feature = "server")]
-pub use peer::{LocalNode, PeerConnection, Peers};
+pub use local::LocalNode;
+#[cfg(feature = "server")]
+pub use peers::Peers;
 pub use problem::{CertificateProblem, Close, Problem};
 pub use protocol::Protocol;
+pub use reach::listen;
 pub use stream::{FrameReceiver, FrameSender, Stream, StreamError};
-pub use tls::{CertificateIdentity, CertificateRole, Credentials};
+pub use tls::Credentials;
+pub use trouble::{BindError, ConnectError};

@@ -135,7 +135,7 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::tests::{entries, heartbeat, round_of};
+    use super::super::testing::messages::{entries, heartbeat, round_of};
     use super::super::testing::soon;
     use super::*;
 

@@ -3,7 +3,7 @@
 use quinn::{ConnectionError, TransportErrorCode};
 use thiserror::Error;
 
-use super::tls::CertificateIdentity;
+use super::identity::CertificateIdentity;
 
 /// Why a connection did not come about, or ended.
 ///

@@ -1,6 +1,6 @@
 //! The four protocols, and who may speak them.
 
-use super::tls::CertificateRole;
+use super::identity::CertificateRole;
 
 /// What a connection is for; agreed on in the handshake (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -148,3 +148,52 @@ pub(crate) async fn echo(connection: Connection) {
         });
     }
 }
+
+/// Messages between nodes that need no Raft.
+#[cfg(feature = "server")]
+pub(crate) mod messages {
+    use super::super::PeerProcess;
+    use crate::entry::{Chain, HEADER_BYTES};
+    use crate::raft::{AppendEntries, Message};
+    use crate::types::{Incarnation, Index, LogId, NodeId, Term, Timestamp};
+    use crate::wire::PeerMessage;
+
+    pub(crate) fn node(number: u16) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    pub(crate) fn process(number: u16) -> PeerProcess {
+        PeerProcess { node: node(number), start: Incarnation::new(1) }
+    }
+
+    fn append(round: u64, heartbeat: bool) -> Message {
+        Message::AppendEntries(AppendEntries {
+            term: Term::new(1),
+            prev_log_id: LogId::ZERO,
+            leader_commit: Index::ZERO,
+            round,
+            heartbeat,
+            entries: vec![],
+        })
+    }
+
+    pub(crate) fn heartbeat(round: u64) -> PeerMessage {
+        PeerMessage::bare(append(round, true))
+    }
+
+    pub(crate) fn entries(round: u64, bytes: usize) -> PeerMessage {
+        PeerMessage {
+            message: append(round, false),
+            previous_chain: Some(Chain::START),
+            entries: vec![vec![7; HEADER_BYTES.max(bytes)].into()],
+            clock: Timestamp::new(1),
+        }
+    }
+
+    pub(crate) fn round_of(message: &PeerMessage) -> u64 {
+        match &message.message {
+            Message::AppendEntries(append) => append.round,
+            other => panic!("{other:?}"),
+        }
+    }
+}

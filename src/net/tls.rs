@@ -1,14 +1,12 @@
-//! Certificates: who is who, and who may speak to whom.
+//! Certificates: loading them, and TLS with them.
 //!
-//! A cluster has a certificate authority of its own, and trusts nobody else. Each of its processes
-//! has a certificate with one URI in it, `annal://<cluster>/<role>/<name>`, which says who it is.
-//! TLS checks that a certificate is of the authority, is valid now and fits its key; the rest, that
-//! the other side is whom we expect, is checked here, on both sides, before a frame is exchanged.
+//! A cluster has a certificate authority of its own, and trusts nobody else. TLS checks that a
+//! certificate is of the authority, is valid now and fits its key; that the other side is whom we
+//! expect ([`super::identity`]) is checked on both sides before a frame is exchanged.
 
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
@@ -24,108 +22,15 @@ use tracing::warn;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::identity::{CertificateIdentity, IdentityError};
 use super::protocol::Protocol;
 use super::reset::ResetSecret;
 use crate::remedy;
-use crate::types::{ClusterId, NodeId};
 
 /// The name for which every certificate of a cluster is issued, beside the one that counts.
 ///
 /// TLS insists on a name for the server. Ours are told apart by their URI, which TLS cannot check.
 pub(super) const SERVER_NAME: &str = "annal";
-
-/// The name of the authority's files, which no holder may have.
-pub(super) const AUTHORITY: &str = "ca";
-
-/// What the holder of a certificate is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CertificateRole {
-    /// A member of the cluster.
-    Node,
-    /// Appends and reads.
-    Client,
-    /// A client that may do what breaks things on purpose.
-    Admin,
-    /// A registry.
-    Registry,
-}
-
-impl CertificateRole {
-    const ALL: [Self; 4] = [Self::Node, Self::Client, Self::Admin, Self::Registry];
-
-    /// The role as it stands in the URI.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Client => "client",
-            Self::Admin => "admin",
-            Self::Registry => "registry",
-        }
-    }
-}
-
-impl fmt::Display for CertificateRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Who the holder of a certificate is: its URI `annal://<cluster>/<role>/<name>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateIdentity {
-    /// The cluster that issued it.
-    pub cluster: ClusterId,
-    /// What it is.
-    pub role: CertificateRole,
-    /// Its name: `n1` for a node. 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`.
-    pub name: String,
-}
-
-impl CertificateIdentity {
-    /// The node that this names; `None` if it does not name a node.
-    pub fn node(&self) -> Option<NodeId> {
-        if self.role == CertificateRole::Node { self.name.parse().ok() } else { None }
-    }
-}
-
-impl fmt::Display for CertificateIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "annal://{}/{}/{}", self.cluster, self.role, self.name)
-    }
-}
-
-/// A URI or a name that is not of its form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not of the form annal://<cluster>/<role>/<name>")]
-pub struct IdentityError;
-
-impl FromStr for CertificateIdentity {
-    type Err = IdentityError;
-
-    fn from_str(uri: &str) -> Result<Self, IdentityError> {
-        let rest = uri.strip_prefix("annal://").ok_or(IdentityError)?;
-        let (cluster, rest) = rest.split_once('/').ok_or(IdentityError)?;
-        let (role, name) = rest.split_once('/').ok_or(IdentityError)?;
-        let role = CertificateRole::ALL
-            .into_iter()
-            .find(|known| known.as_str() == role)
-            .ok_or(IdentityError)?;
-        let identity = Self {
-            cluster: cluster.parse().map_err(|_| IdentityError)?,
-            role,
-            name: name.to_owned(),
-        };
-        if is_name(role, name) { Ok(identity) } else { Err(IdentityError) }
-    }
-}
-
-pub(super) fn is_name(role: CertificateRole, name: &str) -> bool {
-    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
-    (1..=64).contains(&name.len())
-        && name != AUTHORITY
-        && name.bytes().all(plain)
-        && (role != CertificateRole::Node || name.parse::<NodeId>().is_ok())
-}
 
 /// What a process proves its identity with, and whom it trusts.
 #[derive(Clone)]
@@ -441,8 +346,10 @@ pub(super) fn protocol_of(handshake: Option<Box<dyn Any>>) -> Option<Protocol> {
 pub(crate) mod tests {
     use time::{Duration, OffsetDateTime};
 
+    use super::super::identity::CertificateRole;
     use super::super::issue::{IssueError, VALID_AFTER, VALID_BEFORE, issue_all, issue_for};
     use super::*;
+    use crate::types::ClusterId;
 
     /// A folder with the certificates of a cluster: n1 to n3, client, admin and registry.
     pub(crate) fn certificates(cluster: ClusterId) -> tempfile::TempDir {
@@ -549,26 +456,6 @@ pub(crate) mod tests {
         ] {
             let refused = issue_all(ClusterId::new(1), &[(role, name.to_owned())]);
             assert!(matches!(refused, Err(IssueError::Name { .. })), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn identities_round_trip_and_reject_everything_else() {
-        let uri = "annal://000000000000000000000000000000ab/node/n3";
-        let identity: CertificateIdentity = uri.parse().unwrap();
-        assert_eq!(identity.to_string(), uri);
-        assert_eq!(identity.node(), NodeId::new(3));
-        for bad in [
-            "annal://000000000000000000000000000000ab/node/n0",
-            "annal://000000000000000000000000000000ab/node/n3/",
-            "annal://000000000000000000000000000000ab/king/n3",
-            "annal://000000000000000000000000000000ab/client/",
-            "annal://000000000000000000000000000000ab/client",
-            "annal://ab/node/n3",
-            "http://000000000000000000000000000000ab/node/n3",
-            "",
-        ] {
-            assert_eq!(bad.parse::<CertificateIdentity>(), Err(IdentityError), "{bad}");
         }
     }
 

@@ -10,52 +10,27 @@
 //! - Of two connections with one incarnation, that dialled by the node with the smaller number is
 //!   kept. Both sides come to that by themselves.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::{Future, pending};
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::acquaintance::{Acquaintance, Expelled, SharedMemory};
-use super::endpoint::{Connection, Endpoint};
-use super::inbound::{Inbound, PeerProcess};
-use super::link::{self, Link, LinkError};
-use super::outbox::PeerOutbox;
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::history::PeerConnection;
+use super::inbound::Inbound;
+use super::keeper::{Handle, Keeper};
+use super::link::{self, LinkError};
+use super::local::LocalNode;
 use super::problem::Close;
 use crate::address::Address;
-use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX, PEER_INCARNATIONS_REMEMBERED,
-    PEER_OFFERS_MAX,
-};
-use crate::types::{ClusterId, Incarnation, NodeId};
-use crate::wire::{Introduction, PeerMessage};
-
-/// Who this process is to its peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalNode {
-    /// The cluster that it belongs to.
-    pub cluster: ClusterId,
-    /// Its name.
-    pub node: NodeId,
-    /// What it says of itself.
-    pub introduction: Introduction,
-}
-
-/// A connection to a peer, as it stands now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerConnection {
-    /// The peer's process.
-    pub incarnation: Incarnation,
-    /// Which of the two dialled.
-    pub dialled_by: NodeId,
-}
+use crate::types::NodeId;
+use crate::wire::PeerMessage;
 
 /// Connections to all peers. Clones are the same; when the last is dropped, all end.
 #[derive(Clone, Debug)]
@@ -70,16 +45,6 @@ struct Shared {
     expelled: watch::Receiver<Option<Expelled>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
-}
-
-/// What the rest of the node holds of a peer's task.
-#[derive(Debug)]
-struct Handle {
-    outbox: Arc<PeerOutbox>,
-    offers: mpsc::Sender<Link>,
-    state: watch::Receiver<Option<PeerConnection>>,
-    /// Where the peer is, as the connection in use has it.
-    seen_at: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl Peers {
@@ -99,32 +64,11 @@ impl Peers {
         let (expel, expelled) = watch::channel(None);
         let mut handles = BTreeMap::new();
         for (peer, address) in peers.iter().filter(|(peer, _)| **peer != me.node) {
-            let (offers, offered) = mpsc::channel(PEER_OFFERS_MAX);
-            let (state, state_receiver) = watch::channel(None);
-            let (seen_sender, seen_at) = watch::channel(None);
-            let outbox = Arc::new(PeerOutbox::default());
             let acquaintance =
                 Acquaintance::new(me.clone(), (*peer, address), memory.clone(), expel.clone());
-            let keeper = Keeper {
-                me: me.clone(),
-                peer: *peer,
-                address: address.clone(),
-                endpoint: endpoint.clone(),
-                inbound: inbound.clone(),
-                outbox: outbox.clone(),
-                offered,
-                state,
-                seen_sender,
-                current: None,
-                acquaintance,
-                history: History::default(),
-                backoff: BACKOFF_MIN,
-                dial_at: Instant::now(),
-                patience: CONNECT_TIMEOUT,
-                last_failure: None,
-            };
-            tokio::spawn(keeper.run(stop.clone()));
-            handles.insert(*peer, Handle { outbox, offers, state: state_receiver, seen_at });
+            let from_here = (endpoint.clone(), me.clone(), inbound.clone());
+            let to = (*peer, address.clone());
+            handles.insert(*peer, Keeper::start(from_here, to, acquaintance, stop.clone()));
         }
         let guard = stop.clone().drop_guard();
         Self { shared: Arc::new(Shared { me, handles, expelled, stop, _stop_when_dropped: guard }) }
@@ -206,266 +150,23 @@ fn refuse(connection: &Connection, error: &LinkError) {
     }
 }
 
-/// The task of one peer: the only one that decides which connection to it is used.
-struct Keeper {
-    me: Arc<LocalNode>,
-    peer: NodeId,
-    address: Address,
-    endpoint: Endpoint,
-    inbound: Inbound,
-    outbox: Arc<PeerOutbox>,
-    /// Connections that the peer dialled, past their hello.
-    offered: mpsc::Receiver<Link>,
-    /// What others may know of `current`.
-    state: watch::Sender<Option<PeerConnection>>,
-    seen_sender: watch::Sender<Option<SocketAddr>>,
-    current: Option<Current>,
-    acquaintance: Acquaintance,
-    history: History,
-    /// The pause after the next failure.
-    backoff: Duration,
-    /// When to dial, if there is no connection by then.
-    dial_at: Instant,
-    /// How long each step of the next attempt may take.
-    patience: Duration,
-    /// What was last logged of a failure: the same is not said twice.
-    last_failure: Option<LinkError>,
-}
-
-/// The connection in use.
-struct Current {
-    is: PeerConnection,
-    connection: Connection,
-    since: Instant,
-    /// Carries the messages. Dropped, it ends.
-    task: AbortOnDropHandle<LinkError>,
-}
-
-type Dial = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
-
-impl Keeper {
-    async fn run(mut self, stop: CancellationToken) {
-        let mut dial: Option<Dial> = None;
-        loop {
-            let may_dial = self.current.is_none() && dial.is_none();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(link) = self.offered.recv() => {
-                    let taken = self.consider(link, self.peer);
-                    // Our own attempt could only lose against that one; the other way round it is
-                    // the one that both sides will keep.
-                    if taken && self.peer < self.me.node {
-                        dial = None;
-                    }
-                }
-                error = ended(&mut self.current) => {
-                    self.on_ended(&error);
-                    // Nobody takes in what peers say any more: the node is on its way out.
-                    if error == LinkError::Stopped {
-                        break;
-                    }
-                }
-                dialled = finished(&mut dial) => {
-                    dial = None;
-                    match dialled {
-                        Ok(link) => {
-                            // One that is refused must not be dialled again without a pause.
-                            if !self.consider(link, self.me.node) {
-                                self.back_off();
-                            }
-                        }
-                        Err(error) => self.on_failed(error),
-                    }
-                }
-                () = sleep_until(self.dial_at), if may_dial => {
-                    let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address.clone()));
-                    let me = self.me.clone();
-                    dial = Some(Box::pin(link::dial(endpoint, me, to, self.patience)));
-                }
-            }
-        }
-        if let Some(current) = self.current {
-            current.connection.close(Close::Stopping);
-        }
-    }
-
-    /// Takes a new connection into use, or closes it. Says which.
-    fn consider(&mut self, link: Link, dialled_by: NodeId) -> bool {
-        let from = link.connection.remote_address();
-        let from = (from, dialled_by == self.me.node);
-        let connected = self.current.as_ref().map(|current| current.is.incarnation);
-        if let Err(refusal) = self.acquaintance.judge(&link.introduction, from, connected) {
-            link.connection.refuse(&refusal.to_bytes());
-            return false;
-        }
-        let offer = PeerConnection { incarnation: link.introduction.incarnation(), dialled_by };
-        let current = self.current.as_ref().map(|current| current.is);
-        match self.history.judge(current, offer) {
-            Verdict::Take { instead } => {
-                if let (Some(old), Some(close)) = (self.current.take(), instead) {
-                    old.connection.close(close);
-                }
-                self.take(link, offer);
-                true
-            }
-            Verdict::Refuse(close) => {
-                debug!(peer = %self.peer, ?offer, ?close, "a connection is not needed");
-                link.connection.close(close);
-                false
-            }
-        }
-    }
-
-    fn take(&mut self, link: Link, is: PeerConnection) {
-        info!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
-        self.acquaintance.meet(&link.introduction);
-        self.outbox.open();
-        self.last_failure = None;
-        self.patience = CONNECT_TIMEOUT;
-        let connection = link.connection.clone();
-        let from = PeerProcess { node: self.peer, start: is.incarnation };
-        let task = tokio::spawn(link.run(from, self.outbox.clone(), self.inbound.clone()));
-        let task = AbortOnDropHandle::new(task);
-        self.current = Some(Current { is, connection, since: Instant::now(), task });
-        self.seen_sender
-            .send_replace(self.current.as_ref().map(|now| now.connection.remote_address()));
-        self.state.send_replace(Some(is));
-    }
-
-    fn on_ended(&mut self, error: &LinkError) {
-        info!(peer = %self.peer, "connection lost: {error}");
-        self.note_refusal(error);
-        let lived = self.current.take().map(|current| current.since.elapsed());
-        self.outbox.close();
-        self.seen_sender.send_replace(None);
-        self.state.send_replace(None);
-        // One that ends as soon as it begins must not be dialled without a pause.
-        if lived.is_some_and(|lived| lived >= BACKOFF_MAX) {
-            self.backoff = BACKOFF_MIN;
-        }
-        self.back_off();
-    }
-
-    fn note_refusal(&mut self, error: &LinkError) {
-        if let LinkError::Refused(refusal) = error {
-            self.acquaintance.refused(refusal);
-        }
-    }
-
-    fn on_failed(&mut self, error: LinkError) {
-        self.note_refusal(&error);
-        if error.is_late() {
-            // It may be far away: the next attempt gets the time of more round trips.
-            self.patience = (self.patience * 2).min(CONNECT_TIMEOUT_MAX);
-        }
-        if self.last_failure.as_ref() == Some(&error) {
-            debug!(peer = %self.peer, "still not connected: {error}");
-        } else {
-            warn!(peer = %self.peer, "not connected: {error}");
-            self.last_failure = Some(error);
-        }
-        self.back_off();
-    }
-
-    fn back_off(&mut self) {
-        self.dial_at = Instant::now() + self.backoff;
-        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-    }
-}
-
-/// Waits for the end of the connection in use, if there is one.
-async fn ended(current: &mut Option<Current>) -> LinkError {
-    match current {
-        // It is never ended from outside while it is awaited, and a panic ends the process.
-        Some(current) => (&mut current.task).await.unwrap_or(LinkError::Stopped),
-        None => pending().await,
-    }
-}
-
-/// Waits for the end of an attempt to dial, if there is one.
-async fn finished(dial: &mut Option<Dial>) -> Result<Link, LinkError> {
-    match dial {
-        Some(dial) => dial.await,
-        None => pending().await,
-    }
-}
-
-/// The processes of a peer that were heard of.
-#[derive(Debug, Default)]
-struct History {
-    newest: Option<Incarnation>,
-    /// Those before it, the last one last.
-    retired: VecDeque<Incarnation>,
-}
-
-/// What becomes of a new connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It is used; the one used so far, if any, is closed for this reason.
-    Take {
-        instead: Option<Close>,
-    },
-    Refuse(Close),
-}
-
-impl History {
-    fn judge(&mut self, current: Option<PeerConnection>, offer: PeerConnection) -> Verdict {
-        if self.retired.contains(&offer.incarnation) {
-            return Verdict::Refuse(Close::Superseded);
-        }
-        self.remember(offer.incarnation);
-        match current {
-            None => Verdict::Take { instead: None },
-            Some(old) if old.incarnation != offer.incarnation => {
-                Verdict::Take { instead: Some(Close::Superseded) }
-            }
-            // The same side dials anew only when it has lost the old one.
-            Some(old) if offer.dialled_by <= old.dialled_by => {
-                Verdict::Take { instead: Some(Close::Duplicate) }
-            }
-            Some(_) => Verdict::Refuse(Close::Duplicate),
-        }
-    }
-
-    fn remember(&mut self, incarnation: Incarnation) {
-        if let Some(former) = self.newest.replace(incarnation)
-            && former != incarnation
-        {
-            self.retired.push_back(former);
-            if self.retired.len() > PEER_INCARNATIONS_REMEMBERED {
-                self.retired.pop_front();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::net::UdpSocket;
     use std::sync::Mutex;
 
-    use proptest::prelude::*;
+    use tokio::time::Instant;
 
     use super::super::inbound::InboundReceiver;
+    use super::super::testing::messages::{entries, heartbeat, node, round_of};
     use super::super::testing::relay::Relay;
     use super::super::testing::{Certificates, any_port, move_away, soon, successor};
     use super::super::{CertificateRole, Expect, Problem, Protocol, Stream};
     use super::*;
-    use crate::entry::{Chain, HEADER_BYTES};
-    use crate::limits::{PEER_IDLE_TIMEOUT, STREAM_WINDOW_BYTES};
-    use crate::raft::{AppendEntries, Message};
+    use crate::limits::{CONNECT_TIMEOUT, PEER_IDLE_TIMEOUT, STREAM_WINDOW_BYTES};
     use crate::raft::{HardState, Lineage, Memory, Standing};
-    use crate::types::{Index, LogId, Term};
-    use crate::wire::{Frame, PeerHello, PeerWelcome, Refusal};
-
-    pub(in super::super) fn node(number: u16) -> NodeId {
-        NodeId::new(number).unwrap()
-    }
-
-    pub(in super::super) fn process(number: u16) -> PeerProcess {
-        PeerProcess { node: node(number), start: Incarnation::new(1) }
-    }
+    use crate::types::{ClusterId, Incarnation, LogId, Term};
+    use crate::wire::{Frame, Introduction, PeerHello, PeerWelcome, Refusal};
 
     /// What the start with this number says of itself; of two, the larger is the later.
     fn introduction(start: u64) -> Introduction {
@@ -478,85 +179,8 @@ pub(super) mod tests {
         Introduction { standing, members: members.into() }
     }
 
-    fn append(round: u64, heartbeat: bool) -> Message {
-        Message::AppendEntries(AppendEntries {
-            term: Term::new(1),
-            prev_log_id: LogId::ZERO,
-            leader_commit: Index::ZERO,
-            round,
-            heartbeat,
-            entries: vec![],
-        })
-    }
-
-    pub(in super::super) fn heartbeat(round: u64) -> PeerMessage {
-        PeerMessage::bare(append(round, true))
-    }
-
-    pub(in super::super) fn entries(round: u64, bytes: usize) -> PeerMessage {
-        PeerMessage {
-            message: append(round, false),
-            previous_chain: Some(Chain::START),
-            entries: vec![vec![7; HEADER_BYTES.max(bytes)].into()],
-            clock: crate::types::Timestamp::new(1),
-        }
-    }
-
-    pub(in super::super) fn round_of(message: &PeerMessage) -> u64 {
-        match &message.message {
-            Message::AppendEntries(append) => append.round,
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn connection(incarnation: u64, dialled_by: u16) -> PeerConnection {
         PeerConnection { incarnation: Incarnation::new(incarnation), dialled_by: node(dialled_by) }
-    }
-
-    #[test]
-    fn of_two_connections_that_of_the_smaller_node_is_kept() {
-        let duplicate = Verdict::Take { instead: Some(Close::Duplicate) };
-        let mut history = History::default();
-        assert_eq!(history.judge(None, connection(1, 2)), Verdict::Take { instead: None });
-        assert_eq!(history.judge(Some(connection(1, 2)), connection(1, 1)), duplicate);
-        let refused = Verdict::Refuse(Close::Duplicate);
-        assert_eq!(history.judge(Some(connection(1, 1)), connection(1, 2)), refused);
-        assert_eq!(history.judge(Some(connection(1, 1)), connection(1, 1)), duplicate);
-    }
-
-    #[test]
-    fn a_new_process_is_taken_at_once_and_the_old_one_never_again() {
-        let mut history = History::default();
-        history.judge(None, connection(1, 1));
-        let superseded = Verdict::Take { instead: Some(Close::Superseded) };
-        assert_eq!(history.judge(Some(connection(1, 1)), connection(2, 2)), superseded);
-        let stale = Verdict::Refuse(Close::Superseded);
-        assert_eq!(history.judge(Some(connection(2, 2)), connection(1, 1)), stale);
-        assert_eq!(history.judge(None, connection(1, 1)), stale);
-        assert_eq!(history.judge(None, connection(2, 1)), Verdict::Take { instead: None });
-        for incarnation in 3..100 {
-            history.judge(None, connection(incarnation, 1));
-        }
-        assert_eq!(history.retired.len(), PEER_INCARNATIONS_REMEMBERED);
-    }
-
-    proptest! {
-        /// Two connections made at once, seen by the two sides in any order.
-        #[test]
-        fn both_sides_keep_the_same_connection(first in 1_u16..3, second in 1_u16..3) {
-            let seen = |order: [u16; 2]| {
-                let mut history = History::default();
-                let mut current = None;
-                for dialled_by in order {
-                    let offer = connection(1, dialled_by);
-                    if let Verdict::Take { .. } = history.judge(current, offer) {
-                        current = Some(offer);
-                    }
-                }
-                current
-            };
-            prop_assert_eq!(seen([first, second]), seen([second, first]));
-        }
     }
 
     /// A node as its peers see it.
