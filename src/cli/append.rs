@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Append, Connection};
 use super::connection;
-use super::failure::{End, Failure};
+use super::failure::{End, Failure, complain};
 use super::gather::{Batch, Gatherer, too_long, too_much};
-use super::output::{Closed, Printer, complain};
+use super::output::{Closed, Printer};
 use super::quote::command_line;
 use super::rows::AppendRow;
 use super::runtime::Signals;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use super::args::{Arguments, Command, Node, Registry, Shared};
-use super::failure::End;
+use super::failure::{End, complain};
 use super::logs::{self, LogSettings};
-use super::output::{Printer, complain, print_usage};
+use super::output::{Printer, print_usage};
 use super::{bench, client, demo, init, node, parent, registry, sim, up};
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;

@@ -1,6 +1,9 @@
 //! How a command fails: a sentence, a hint, and a fixed exit code.
 
-use super::output::Closed;
+use anstyle::AnsiColor;
+
+use super::escape::escaped;
+use super::output::{Closed, Paint, colour, talk};
 use super::parent::ChildWord;
 use crate::config::ConfigError;
 use crate::node::init::InitError;
@@ -53,6 +56,16 @@ impl Failure {
         let (sentence, hint) = (self.sentence.clone(), self.hint.clone());
         ChildWord::Failed { sentence, hint, is_occupied: self.is_occupied }
     }
+}
+
+/// Says why a command failed: the error, what to do about it, and commands that do it.
+pub(super) fn complain(failure: &Failure) {
+    let paint = Paint::of_stderr();
+    let error = paint.paint(colour(AnsiColor::Red).bold(), "error:");
+    let hint = paint.paint(colour(AnsiColor::Cyan).bold(), "hint:");
+    talk(format_args!("{error} {}", escaped(&failure.sentence)));
+    talk(format_args!("{hint} {}", escaped(&failure.hint)));
+    failure.commands.iter().for_each(talk);
 }
 
 /// How a command ends before its time.

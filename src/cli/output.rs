@@ -13,8 +13,7 @@ use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-use super::escape::{escaped, escaped_json, escaped_lines, write_escaped};
-use super::failure::Failure;
+use super::escape::{escaped_json, escaped_lines, write_escaped};
 
 /// Bytes gathered before they go out, unless flushed.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -142,16 +141,6 @@ pub(super) fn colour(colour: AnsiColor) -> Style {
 pub(super) fn talk(text: impl fmt::Display) {
     let mut err: StderrLock<'_> = io::stderr().lock();
     let _ = writeln!(err, "{text}");
-}
-
-/// Says why a command failed: the error, what to do about it, and commands that do it.
-pub(super) fn complain(failure: &Failure) {
-    let paint = Paint::of_stderr();
-    let error = paint.paint(colour(AnsiColor::Red).bold(), "error:");
-    let hint = paint.paint(colour(AnsiColor::Cyan).bold(), "hint:");
-    talk(format_args!("{error} {}", escaped(&failure.sentence)));
-    talk(format_args!("{hint} {}", escaped(&failure.hint)));
-    failure.commands.iter().for_each(talk);
 }
 
 /// Prints what clap has to say: help to stdout, errors to stderr with their last line as a hint.

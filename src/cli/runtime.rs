@@ -14,8 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{End, Failure};
-use super::output::complain;
+use super::failure::{End, Failure, complain};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::remedy;
