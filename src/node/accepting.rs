@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::behalf;
-use super::service::Service;
+use super::shared::Service;
 use crate::net::{Close, Endpoint, Peers, Protocol};
 
 /// Accepts connections until the endpoint closes.

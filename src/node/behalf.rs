@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::caller::Caller;
-use super::service::Service;
+use super::shared::Service;
 use crate::limits;
 use crate::net::{CertificateIdentity, CertificateRole, Close, Connection, Stream};
 use crate::wire::api::{OnBehalf, Request};

@@ -7,10 +7,10 @@
 //! - `refused`: the mark of a folder whose node was refused by its peers;
 //! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
 //! - `accepting`: who comes in, and who attends to them;
-//! - `service` and `reading`: what is done for clients, a task a stream; `caller` and `births`: what
-//!   each may make the node hold;
+//! - `service` and `reading`: what is done for clients, a task a stream, with what is `shared`;
+//!   `framing`: whose turn it is; `caller` and `births`: what each may make the node hold;
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
-//!   side and on that;
+//!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
 //! - `published`, `narrator`: what others see, what people read.
 //!
@@ -24,7 +24,9 @@ mod behalf;
 mod births;
 mod caller;
 mod driver;
+mod framing;
 pub mod init;
+mod leaders;
 mod narrator;
 mod onward;
 pub mod ports;
@@ -34,6 +36,7 @@ mod published;
 mod reading;
 mod refused;
 mod service;
+mod shared;
 pub mod start;
 
 pub use process::{RunError, Settings, run};

@@ -3,88 +3,45 @@
 //! Frames go through as they are, in both directions, under the client's own session: what the leader
 //! answers is what the client hears, so that exactly once stays true, and whatever is lost on the way
 //! is as doubtful as on a stream to the leader itself. One hop: what a node hands on is served where
-//! it arrives (`behalf`), and counted there as the client's. A stream that cannot be handed on is served here, which refuses what only a leader
-//! does; so nothing is in doubt of which nothing was sent.
+//! it arrives (`behalf`), and counted there as the client's. A stream that cannot be handed on is
+//! served here, which refuses what only a leader does; so nothing is in doubt of which nothing was
+//! sent.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::timeout;
 
 use super::caller::Caller;
-use super::service::Service;
+use super::shared::Service;
 use crate::address::Address;
-use crate::limits::{CONNECT_TIMEOUT, FRAME_BYTES_MAX, ONWARD_TIMEOUT};
-use crate::net::{
-    CertificateRole, Connection, Endpoint, Expect, FrameReceiver, FrameSender, Protocol, Stream,
-};
+use crate::limits::{FRAME_BYTES_MAX, ONWARD_TIMEOUT};
+use crate::net::{FrameReceiver, FrameSender, Stream};
 use crate::types::NodeId;
-use crate::wire::Frame;
 use crate::wire::api::{OnBehalf, Onward, Request};
 
-/// The connections that streams are handed on over: one to each node that leads or has led.
-#[derive(Debug)]
-pub(super) struct Ways {
-    endpoint: Endpoint,
-    kept: Mutex<BTreeMap<NodeId, Arc<Way>>>,
-}
-
-/// The connection to a node, locked while one is being made: it is made once, however many wait.
-type Way = tokio::sync::Mutex<Option<Connection>>;
-
-impl Ways {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, kept: Mutex::default() }
-    }
-
-    /// A stream to the leader, on which `first` has been sent.
-    async fn open(&self, leader: NodeId, at: &[Address], first: &Frame) -> Option<Stream> {
-        let connection = self.connection(leader, at).await?;
-        let mut stream = connection.open().await.ok()?;
-        stream.sender.send(first).await.ok()?;
-        Some(stream)
-    }
-
-    async fn connection(&self, leader: NodeId, at: &[Address]) -> Option<Connection> {
-        let way = self.way(leader);
-        let mut kept = way.lock().await;
-        if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
-            return Some(connection.clone());
-        }
-        let expect = Expect { role: CertificateRole::Node, name: Some(leader.to_string()) };
-        match self.endpoint.reach_any(CONNECT_TIMEOUT, at, &expect, Protocol::Onward).await {
-            Ok(made) => kept.insert(made).clone().into(),
-            Err(error) => {
-                tracing::debug!(%leader, %error, "a client's stream cannot be handed on");
-                None
-            }
-        }
-    }
-
-    fn way(&self, leader: NodeId) -> Arc<Way> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.entry(leader).or_default().clone()
-    }
-}
-
-/// Serves a stream of a client that is meant for the leader.
-pub(super) async fn serve(service: &Service, stream: Stream, caller: &Arc<Caller>, onward: Onward) {
-    let place = caller.onward.try_take(1);
+/// Hands a stream of a client that is meant for the leader on to it, until it ends. Gives it back if
+/// that cannot be done: nothing has come of it.
+pub(super) async fn hand_on(
+    service: &Service,
+    stream: Stream,
+    caller: &Arc<Caller>,
+    request: &Onward,
+) -> Option<Stream> {
+    let Some(_place) = caller.onward.try_take(1) else { return Some(stream) };
     let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
-    if let Some(leader) = leader.filter(|_| place.is_some()) {
-        let first = on_behalf(caller, onward.clone()).to_frame();
-        let at = addresses(service, leader);
-        let opening = timeout(ONWARD_TIMEOUT, service.ways.open(leader, &at, &first));
-        let opened = tokio::select! {
-            opened = opening => opened.ok().flatten(),
-            () = stream.sender.unwanted() => return,
-        };
-        if let Some(onwards) = opened {
-            return pass(caller, stream, onwards, &onward).await;
-        }
+    let Some(leader) = leader else { return Some(stream) };
+    let first = on_behalf(caller, request.clone()).to_frame();
+    let at = addresses(service, leader);
+    let opening = timeout(ONWARD_TIMEOUT, service.leaders.open(leader, &at, &first));
+    let opened = tokio::select! {
+        opened = opening => opened.ok().flatten(),
+        () = stream.sender.unwanted() => return None,
+    };
+    match opened {
+        Some(onwards) => pass(caller, stream, onwards, request).await,
+        None => return Some(stream),
     }
-    drop(place);
-    service.serve_request(stream, caller, onward).await;
+    None
 }
 
 /// The leader counts it as the client's, not as this node's.

@@ -14,12 +14,12 @@ use super::announce::{Announcer, Registry};
 use super::births::Births;
 use super::caller::Shares;
 use super::driver::{self, Driver, End, Inputs, Outputs};
+use super::framing::Framing;
 use super::init::NEW_FILE;
+use super::leaders::Leaders;
 use super::narrator::Narrator;
-use super::onward::Ways;
-use super::reading::Framing;
 use super::refused;
-use super::service::Service;
+use super::shared::Service;
 use crate::config::NodeConfig;
 use crate::limits;
 use crate::net::{
@@ -263,7 +263,7 @@ async fn serve(
         births: Births::default(),
         reader: reader.clone(),
         framing: Framing::new(),
-        ways: Ways::new(endpoint.clone()),
+        leaders: Leaders::new(endpoint.clone()),
         audit: endpoint.audit().clone(),
     };
     let registry = config.registry.clone().map(|address| Registry {

@@ -6,12 +6,12 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::driver::Command;
-use super::service::Service;
+use super::shared::Service;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Held, Stream};
@@ -52,27 +52,6 @@ struct OngoingRead {
     cursor: Cursor,
     /// Entries that were read and not sent yet, the next one first.
     loaded: Option<Loaded>,
-}
-
-/// Whose turn it is to make a frame. An entry may hold half a million records, which take
-/// milliseconds of the one thread of the node: between two frames, whoever's they are, everything
-/// else has its turn.
-#[derive(Debug)]
-pub(super) struct Framing {
-    turn: Semaphore,
-}
-
-impl Framing {
-    pub(super) fn new() -> Self {
-        Self { turn: Semaphore::new(1) }
-    }
-
-    async fn in_turn<T>(&self, make: impl FnOnce() -> T) -> T {
-        let _turn = self.turn.acquire().await;
-        let frame = make();
-        tokio::task::yield_now().await;
-        frame
-    }
 }
 
 /// Entries in memory, and the bytes that they take of their client's share.

@@ -4,53 +4,25 @@
 //! certificate. What came and is not handled is bounded by permits: a stream that is not read from
 //! is a client that waits.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
-use super::births::Births;
-use super::caller::{Caller, Shares};
+use super::caller::Caller;
 use super::driver::{self, Answer, Command};
-use super::onward::{self, Ways};
-use super::reading::{self, Framing};
+use super::onward;
+use super::reading;
+use super::shared::Service;
 use crate::address::Address;
 use crate::limits;
-use crate::net::{
-    Audit, CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Peers, Stream,
-};
-use crate::replica::{Account, Name};
-use crate::store::Reader;
-use crate::types::{ClusterId, Incarnation, NodeId, Seq, Term};
+use crate::net::{CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Stream};
+use crate::replica::Name;
+use crate::types::{NodeId, Seq, Term};
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRequest, CrashReply, Onward, Request, Role,
     Welcome,
 };
-
-/// What serving a client takes.
-#[derive(Debug)]
-pub(super) struct Service {
-    pub(super) cluster: ClusterId,
-    pub(super) node: NodeId,
-    pub(super) incarnation: Incarnation,
-    pub(super) members: BTreeMap<NodeId, Address>,
-    pub(super) peers: Peers,
-    pub(super) fault_injection: bool,
-    pub(super) published: watch::Receiver<Account>,
-    pub(super) commands: mpsc::Sender<Command>,
-    /// What clients may make this node hold.
-    pub(super) shares: Shares,
-    /// How fast they may begin sessions.
-    pub(super) births: Births,
-    pub(super) reader: Reader,
-    /// Whose turn it is to make a frame of records.
-    pub(super) framing: Framing,
-    /// Where streams are handed on to the leader.
-    pub(super) ways: Ways,
-    /// Where it is noted what only admins may do.
-    pub(super) audit: Audit,
-}
 
 impl Service {
     /// Serves a connection until it ends.
@@ -80,7 +52,11 @@ impl Service {
             }
             Request::Appends => self.serve_request(stream, &caller, Onward::Appends).await,
             Request::Read(read) => self.serve_request(stream, &caller, Onward::Read(read)).await,
-            Request::Onward(onward) => onward::serve(&self, stream, &caller, onward).await,
+            Request::Onward(onward) => {
+                if let Some(stream) = onward::hand_on(&self, stream, &caller, &onward).await {
+                    self.serve_request(stream, &caller, onward).await;
+                }
+            }
             // A client speaks for itself.
             Request::OnBehalf(_) => stream.sender.abandon(),
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,

@@ -1,0 +1,40 @@
+//! What all that is done for clients shares.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{mpsc, watch};
+
+use super::births::Births;
+use super::caller::Shares;
+use super::driver::Command;
+use super::framing::Framing;
+use super::leaders::Leaders;
+use crate::address::Address;
+use crate::net::{Audit, Peers};
+use crate::replica::Account;
+use crate::store::Reader;
+use crate::types::{ClusterId, Incarnation, NodeId};
+
+/// What serving a client takes.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) members: BTreeMap<NodeId, Address>,
+    pub(super) peers: Peers,
+    pub(super) fault_injection: bool,
+    pub(super) published: watch::Receiver<Account>,
+    pub(super) commands: mpsc::Sender<Command>,
+    /// What clients may make this node hold.
+    pub(super) shares: Shares,
+    /// How fast they may begin sessions.
+    pub(super) births: Births,
+    pub(super) reader: Reader,
+    /// Whose turn it is to make a frame of records.
+    pub(super) framing: Framing,
+    /// Where streams are handed on to the leader.
+    pub(super) leaders: Leaders,
+    /// Where it is noted what only admins may do.
+    pub(super) audit: Audit,
+}
