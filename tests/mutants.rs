@@ -9,67 +9,86 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use annal::mutants::Mutant;
+use annal::sim::laws::LawName;
 use annal::sim::{self, Plan, Report, Template};
 
 /// How a bug is to be found.
 struct Hunt {
     mutant: Mutant,
     /// The laws that are there for it: one of these breaks first.
-    laws: &'static [&'static str],
+    laws: &'static [LawName],
     /// Seeds within which it must be found.
     seeds: u64,
     /// The scenario that it needs, if random faults would take too long.
     template: Option<Template>,
 }
 
-const fn hunt(mutant: Mutant, laws: &'static [&'static str], seeds: u64) -> Hunt {
+const fn hunt(mutant: Mutant, laws: &'static [LawName], seeds: u64) -> Hunt {
     Hunt { mutant, laws, seeds, template: None }
 }
 
-const fn hunt_in(
-    mutant: Mutant,
-    laws: &'static [&'static str],
-    seeds: u64,
-    template: Template,
-) -> Hunt {
+const fn hunt_in(mutant: Mutant, laws: &'static [LawName], seeds: u64, template: Template) -> Hunt {
     Hunt { mutant, laws, seeds, template: Some(template) }
 }
 
-/// Prefixes of laws' names.
+/// Where each is to be found.
 const HUNTS: &[Hunt] = &[
-    hunt(Mutant::VoteBeforeDisk, &["I14"], 20),
-    hunt(Mutant::AcknowledgeBeforeDisk, &["I14"], 20),
-    hunt(Mutant::CountOwnBeforeDisk, &["I7"], 50),
-    hunt(Mutant::AnswerWithLastReceived, &["I7", "I14", "I18"], 100),
-    hunt(Mutant::ForgetVote, &["I2", "I12"], 50),
+    hunt(Mutant::VoteBeforeDisk, &[LawName::DurableBeforeVisible], 20),
+    hunt(Mutant::AcknowledgeBeforeDisk, &[LawName::DurableBeforeVisible], 20),
+    hunt(Mutant::CountOwnBeforeDisk, &[LawName::Durability], 50),
+    hunt(
+        Mutant::AnswerWithLastReceived,
+        &[LawName::Durability, LawName::DurableBeforeVisible, LawName::Liveness],
+        100,
+    ),
+    hunt(Mutant::ForgetVote, &[LawName::VoteOnce, LawName::Monotonic], 50),
     // Or the replica that hears of two histories of one term says so first.
-    hunt(Mutant::AnyAnswerIsAVote, &["I1 ", "assertion"], 100),
-    hunt_in(Mutant::RepeatedVoteCounts, &["I1 ", "I3", "I5"], 300, Template::Bridge),
-    hunt(Mutant::TruncateAlways, &["I14", "I7"], 50),
-    hunt_in(Mutant::CommitUnvouched, &["I6"], 100, Template::Figure8),
-    hunt_in(Mutant::ReadBeforeFirstCommit, &["I9"], 200, Template::StaleLeader),
-    hunt_in(Mutant::ReadRoundsShareNumber, &["I9"], 200, Template::StaleLeader),
-    hunt_in(Mutant::StuckDiskLeads, &["I18"], 100, Template::PauseAndKill),
+    hunt(Mutant::AnyAnswerIsAVote, &[LawName::ElectionSafety, LawName::Assertion], 100),
+    hunt_in(
+        Mutant::RepeatedVoteCounts,
+        &[LawName::ElectionSafety, LawName::LogMatching, LawName::LeaderCompleteness],
+        300,
+        Template::Bridge,
+    ),
+    hunt(Mutant::TruncateAlways, &[LawName::DurableBeforeVisible, LawName::Durability], 50),
+    hunt_in(Mutant::CommitUnvouched, &[LawName::StateMachineSafety], 100, Template::Figure8),
+    hunt_in(Mutant::ReadBeforeFirstCommit, &[LawName::Linearizable], 200, Template::StaleLeader),
+    hunt_in(Mutant::ReadRoundsShareNumber, &[LawName::Linearizable], 200, Template::StaleLeader),
+    hunt_in(Mutant::StuckDiskLeads, &[LawName::Liveness], 100, Template::PauseAndKill),
     // Not by a doubled record: for that a client's first request has to be asked for again when its
     // segment is full and every node was started since. That the tables differ is seen long before.
-    hunt(Mutant::HeadLacksClients, &["I17"], 100),
+    hunt(Mutant::HeadLacksClients, &[LawName::Determinism], 100),
     // Or the next start, which does not believe the page cache, misses what was said to be synced.
-    hunt(Mutant::RetryFailedSync, &["I7", "I14", "I15"], 100),
-    hunt_in(Mutant::CutDamage, &["I5", "I7", "I15"], 1000, Template::MinorityRot),
-    hunt(Mutant::BelieveForgetful, &["I19"], 200),
-    hunt_in(Mutant::CompareLengthsFirst, &["I5", "I6"], 200, Template::StaleLeader),
-    hunt(Mutant::SegmentNameUnsynced, &["I14", "I7"], 20),
-    hunt(Mutant::RepeatUnderNewNumber, &["I8"], 50),
-    hunt_in(Mutant::PreVoteAlways, &["I18"], 300, Template::Isolated),
-    hunt_in(Mutant::DeafLeads, &["I18"], 100, Template::DeafLeader),
-    hunt_in(Mutant::CampaignDuringSync, &["I18"], 1500, Template::SlowDisks),
-    hunt(Mutant::RepeatRefused, &["I21"], 100),
-    hunt(Mutant::ShowUncommitted, &["I10"], 100),
-    hunt(Mutant::WrongClockLeads, &["I18"], 100),
-    hunt(Mutant::BelievePageCache, &["I14"], 50),
-    hunt(Mutant::SealingIsTheEnd, &["reads"], 50),
-    hunt(Mutant::RegistryBeforeDisk, &["I11", "I15"], 100),
-    hunt(Mutant::KeepPatience, &["I20"], 100),
+    hunt(
+        Mutant::RetryFailedSync,
+        &[LawName::Durability, LawName::DurableBeforeVisible, LawName::NoSilentRepair],
+        100,
+    ),
+    hunt_in(
+        Mutant::CutDamage,
+        &[LawName::LeaderCompleteness, LawName::Durability, LawName::NoSilentRepair],
+        1000,
+        Template::MinorityRot,
+    ),
+    hunt(Mutant::BelieveForgetful, &[LawName::Identity], 200),
+    hunt_in(
+        Mutant::CompareLengthsFirst,
+        &[LawName::LeaderCompleteness, LawName::StateMachineSafety],
+        200,
+        Template::StaleLeader,
+    ),
+    hunt(Mutant::SegmentNameUnsynced, &[LawName::DurableBeforeVisible, LawName::Durability], 20),
+    hunt(Mutant::RepeatUnderNewNumber, &[LawName::ExactlyOnce], 50),
+    hunt_in(Mutant::PreVoteAlways, &[LawName::Liveness], 300, Template::Isolated),
+    hunt_in(Mutant::DeafLeads, &[LawName::Liveness], 100, Template::DeafLeader),
+    hunt_in(Mutant::CampaignDuringSync, &[LawName::Liveness], 1500, Template::SlowDisks),
+    hunt(Mutant::RepeatRefused, &[LawName::Traffic], 100),
+    hunt(Mutant::ShowUncommitted, &[LawName::Subscriptions], 100),
+    hunt(Mutant::WrongClockLeads, &[LawName::Liveness], 100),
+    hunt(Mutant::BelievePageCache, &[LawName::DurableBeforeVisible], 50),
+    hunt(Mutant::SealingIsTheEnd, &[LawName::Reads], 50),
+    hunt(Mutant::RegistryBeforeDisk, &[LawName::RegistryMonotonic, LawName::NoSilentRepair], 100),
+    hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
 ];
 
 /// Both processors.
@@ -130,7 +149,7 @@ fn each_bug_is_found_by_its_law_and_the_code_without_it_passes() {
         let violation = &report.violations[0];
         println!("{bug:<26}  {tried:>5} seeds, {seconds:>5.1} s  {:<28} {what}", violation.law);
         needed.push(tried);
-        if !hunt.laws.iter().any(|law| violation.law.starts_with(law)) {
+        if !hunt.laws.contains(&violation.law) {
             let (seed, law, saw) = (report.seed, violation.law, &violation.what);
             complaints.push(format!("bug {bug} ({what}) breaks {law} at seed {seed}: {saw}"));
         }

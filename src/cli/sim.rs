@@ -187,10 +187,10 @@ struct ViolationRow {
 
 impl SimRow {
     fn of(report: &Report) -> Self {
-        let violations = report
-            .violations
-            .iter()
-            .map(|violation| ViolationRow { law: violation.law, what: violation.what.clone() });
+        let violations = report.violations.iter().map(|violation| ViolationRow {
+            law: violation.law.words(),
+            what: violation.what.clone(),
+        });
         Self {
             seed: report.seed,
             outcome: if report.passed() { "pass" } else { "fail" },

@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::laws::Violation;
+use super::laws::{LawName, Violation};
 use super::report::Report;
 use super::run::{Plan, run};
 use crate::mutants::{self, Mutant};
 
-/// One seed in so many is run twice, and must be the same both times (I17).
+/// One seed in so many is run twice, and must be the same both times ([`LawName::Determinism`]).
 const TWICE_ONE_IN: u64 = 100;
-
-/// The law of runs that differ from themselves.
-const DETERMINISM: &str = "I17 determinism";
 
 /// Runs a plan; now and then twice.
 pub fn run_checked(plan: &Plan) -> Report {
@@ -25,7 +22,7 @@ pub fn run_checked(plan: &Plan) -> Report {
         if again.trace_hash != report.trace_hash {
             let what =
                 format!("the trace was {}, and then {}", report.trace_hash, again.trace_hash);
-            report.violations.push(Violation { law: DETERMINISM, what });
+            report.violations.push(Violation { law: LawName::Determinism, what });
         }
     }
     report

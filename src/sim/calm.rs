@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::faults::all_nodes;
-use super::laws::Platter as _;
+use super::laws::{LawName, Platter as _};
 use super::options::Class;
 use super::queue::Event;
 use super::random::{Purpose, Random};
@@ -22,11 +22,6 @@ use super::time::Time;
 use super::world::World;
 use crate::limits;
 use crate::types::{NodeId, Term};
-
-const LAW: &str = "I18 liveness";
-
-/// The law of states that differ although their logs do not.
-const DETERMINISM: &str = "I17 determinism";
 
 /// Election timeouts within which a healthy majority must serve.
 const TIMEOUTS_TO_SERVE: u64 = 20;
@@ -190,7 +185,7 @@ impl World {
         };
         if !self.wait_until(end, served) {
             let what = self.why_not(core, probe);
-            self.violate(LAW, what);
+            self.violate(LawName::Liveness, what);
             return false;
         }
         // One of a higher term that is heard again, or starts, is outlived once (thesis 3.3), and
@@ -208,7 +203,7 @@ impl World {
         if self.violations.is_empty() && after > allowed {
             let after = after.unwrap_or_default();
             let what = format!("the term went on to {after} in a healthy core");
-            self.violate(LAW, what);
+            self.violate(LawName::Liveness, what);
         }
         self.violations.is_empty()
     }
@@ -241,7 +236,7 @@ impl World {
                 "not all agree in the end"
             };
             let what = format!("{what}: {}", self.describe(able));
-            self.violate(LAW, what);
+            self.violate(LawName::Liveness, what);
         }
     }
 
@@ -278,7 +273,7 @@ impl World {
         let names = differs.map(|pair| format!("{} and {}", pair[0].0, pair[1].0));
         if let Some(names) = names.filter(|_| self.violations.is_empty()) {
             let what = format!("{names} have the same log and remember different clients");
-            self.violate(DETERMINISM, what);
+            self.violate(LawName::Determinism, what);
         }
     }
 

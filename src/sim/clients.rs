@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codec::{CLUSTER, bytes_of, frame_of};
 use super::history::ReadSeen;
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::model::RecordHash;
 use super::network::StreamNumber;
 use super::queue::{Asker, Caller, Event};
@@ -14,9 +14,6 @@ use super::world::World;
 use crate::client::moment::Moment;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::Question;
-
-/// The law of clients that wait for whoever will not answer.
-const PATIENCE: &str = "I20 patience";
 
 /// How often a client looks at the time.
 const POLL: Time = Time::from_millis(10);
@@ -89,13 +86,13 @@ impl World {
                 let what = format!(
                     "client {client} asked nobody though a leader that is new was quiet for {quiet} ms"
                 );
-                self.violate(PATIENCE, what);
+                self.violate(LawName::Patience, what);
             }
             ClientAction::Oversleeps(until) => {
                 let until = until.map(Moment::from_origin);
                 let what =
                     format!("client {client} has something to do, and sleeps until {until:?}");
-                self.violate(PATIENCE, what);
+                self.violate(LawName::Patience, what);
             }
         }
     }
@@ -143,7 +140,8 @@ impl World {
         let (client, life, now) = (stream.client, stream.life, self.now);
         let replies = frame_of(bytes).and_then(|frame| AppendReplies::from_frame(&frame).ok());
         let Some(replies) = replies else {
-            return self.violate("codec", "answers cannot be cut from their own bytes".to_owned());
+            return self
+                .violate(LawName::Codec, "answers cannot be cut from their own bytes".to_owned());
         };
         if self.clients[client].life != life {
             return;
@@ -171,14 +169,15 @@ impl World {
             return;
         }
         let Some(frame) = frame_of(bytes) else {
-            return self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
+            return self
+                .violate(LawName::Codec, "an answer cannot be cut from its own bytes".to_owned());
         };
         if let Ok(welcome) = Welcome::from_frame(&frame) {
             self.clients[client].on_welcome(self.now, link, &welcome);
         } else if let Ok((header, records)) = Records::from_frame(&frame) {
             self.on_records((client, question), &header, &records);
         } else {
-            self.violate("codec", "an answer is none".to_owned());
+            self.violate(LawName::Codec, "an answer is none".to_owned());
         }
         self.act_for_client(client);
     }

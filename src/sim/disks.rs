@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::announcer::Announcer;
 use super::codec::CLUSTER;
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::machine::{Process, UpkeepState};
 use super::put_back::standing;
 use super::queue::Event;
@@ -258,7 +258,7 @@ impl World {
             Ok(replica) => replica,
             Err(error) => {
                 let what = format!("{node} does not understand its own log: {error}");
-                return self.violate("recovery", what);
+                return self.violate(LawName::Recovery, what);
             }
         };
         let reader = store.reader();
@@ -310,7 +310,7 @@ impl World {
         machine.refused = true;
         if !machine.lost {
             let what = format!("{node} finds damage where none was done: {error}");
-            self.violate("I15 no silent repair", what);
+            self.violate(LawName::NoSilentRepair, what);
         }
         self.look(What::Refused { node });
     }

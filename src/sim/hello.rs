@@ -4,16 +4,12 @@
 //! There are no connections here. The hello of two processes is where the first message between them
 //! arrives: at once, and for both.
 
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::machine::{Process, ProcessId};
-use super::run::ASSERTION;
 use super::world::World;
 use crate::raft::{Heard, Loss, Message, Standing};
 use crate::replica::{self, Contradiction};
 use crate::types::NodeId;
-
-/// The law of nodes that are refused although they are what they were.
-pub(super) const LAW: &str = "I19 identity";
 
 impl World {
     /// Whether a message of `from` is heard by the process that runs at `to`.
@@ -48,7 +44,7 @@ impl World {
             && sender.memory.is_plausible(&receiver.standing);
         if !is_plausible {
             let what = format!("{} and {to} are in terms that cannot be", from.0);
-            self.violate(ASSERTION, what);
+            self.violate(LawName::Assertion, what);
             return false;
         }
         let judged = judge(receiver, from.0, sender).map_err(|loss| (from.0, to, loss));
@@ -76,14 +72,17 @@ impl World {
         let machine = self.machine(node);
         if !machine.lost {
             let what = format!("{node} is refused by {by}, and has lost nothing: {loss}");
-            self.violate(LAW, what);
+            self.violate(LawName::Identity, what);
         }
         self.end_refused(node);
     }
 
     /// A node hears what contradicts what it has, and ends (exit 6). Nothing here may lead to that.
     pub(super) fn on_contradiction(&mut self, node: NodeId, found: &Contradiction) {
-        self.violate(ASSERTION, format!("{node} and another node contradict each other: {found}"));
+        self.violate(
+            LawName::Assertion,
+            format!("{node} and another node contradict each other: {found}"),
+        );
         self.end_refused(node);
     }
 

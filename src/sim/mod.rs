@@ -68,7 +68,7 @@ pub use faults::{Fault, FaultKind};
 pub use network::Traffic;
 pub use options::{CLASSES, Class, Options, Slowness, UnknownClass};
 pub use report::{Counts, Report};
-pub use run::{ASSERTION, Plan, run};
+pub use run::{Plan, run};
 pub use shrink::{Shrunk, shrink};
 pub use templates::Template;
 pub use time::Time;

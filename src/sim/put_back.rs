@@ -9,8 +9,7 @@
 use super::calm::LOOK_EVERY;
 use super::codec::CLUSTER;
 use super::faults::{Earlier, all_nodes};
-use super::hello::LAW;
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::queue::Event;
 use super::time::Time;
 use super::world::World;
@@ -138,7 +137,7 @@ impl World {
         while let Some(node) = self.untold().filter(|_| self.violations.is_empty()) {
             if self.now >= end {
                 let what = format!("{node} was put back to an earlier state, and nobody tells it");
-                return self.violate(LAW, what);
+                return self.violate(LawName::Identity, what);
             }
             if !self.machine(node).is_up() {
                 self.revive(node);

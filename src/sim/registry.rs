@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::queue::{Asker, Event};
 use super::time::Time;
 use super::world::World;
@@ -64,7 +64,8 @@ impl World {
     pub(super) fn on_ask_registry(&mut self, asker: Asker, bytes: &Bytes) {
         let question = frame_of(bytes).and_then(|frame| Question::from_frame(&frame).ok());
         let Some(question) = question else {
-            return self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
+            return self
+                .violate(LawName::Codec, "a question cannot be cut from its own bytes".to_owned());
         };
         let (answer, writes) = self.registrar.ask(asker, question);
         if writes {
@@ -115,7 +116,7 @@ impl World {
         hit(Mark::RegistryFailed);
         if error.is_damage() {
             let what = format!("the registry finds damage where none was done: {error}");
-            self.violate("I15 no silent repair", what);
+            self.violate(LawName::NoSilentRepair, what);
         }
         self.queue.push(self.now + REGISTRY_RESTART, Event::RegistryStarts);
     }
@@ -159,7 +160,10 @@ impl World {
                 ),
             ) => {}
             (_, None) => {
-                self.violate("codec", "an answer cannot be cut from its own bytes".to_owned());
+                self.violate(
+                    LawName::Codec,
+                    "an answer cannot be cut from its own bytes".to_owned(),
+                );
             }
         }
     }

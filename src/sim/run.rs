@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::faults::{self, Fault};
-use super::laws::{Violation, What};
+use super::laws::{LawName, Violation, What};
 use super::options::{Class, Options};
 use super::panics::caught;
 use super::report::Report;
@@ -70,9 +70,6 @@ impl Plan {
     }
 }
 
-/// The law of asserts in the code under test.
-pub const ASSERTION: &str = "assertion";
-
 /// Runs a plan.
 pub fn run(plan: &Plan) -> Report {
     let Plan { seed, options, faults, with_lines, .. } = plan.clone();
@@ -84,7 +81,7 @@ pub fn run(plan: &Plan) -> Report {
         Err(what) => return stillborn(plan, what),
     };
     if let Err(what) = caught(|| world.run()) {
-        world.violations.push(Violation { law: ASSERTION, what });
+        world.violations.push(Violation { law: LawName::Assertion, what });
     }
     world.counts.traffic = world.network.traffic;
     let (trace_hash, lines) = world.trace.finish();
@@ -103,7 +100,7 @@ pub fn run(plan: &Plan) -> Report {
 fn stillborn(plan: &Plan, what: String) -> Report {
     Report {
         seed: plan.seed,
-        violations: vec![Violation { law: ASSERTION, what }],
+        violations: vec![Violation { law: LawName::Assertion, what }],
         simulated: Time::ZERO,
         counts: super::report::Counts::default(),
         trace_hash: String::new(),

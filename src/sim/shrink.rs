@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::laws::LawName;
 use super::options::CLASSES;
 use super::report::Report;
 use super::run::{Plan, run};
@@ -36,7 +37,7 @@ pub fn shrink(plan: Plan, report: Report) -> Shrunk {
 }
 
 struct Shrinker {
-    law: &'static str,
+    law: LawName,
     best: Shrunk,
 }
 

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 
 use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::laws::What;
+use super::laws::{LawName, What};
 use super::machine::ProcessId;
 use super::network::{Hop, Passage, StreamNumber};
 use super::queue::{Caller, Event};
 use super::reading::OngoingRead;
-use super::run::ASSERTION;
 use super::time::Time;
 use super::world::World;
 use crate::entry::SealedEntry;
@@ -159,7 +158,7 @@ impl World {
     fn on_notice(&mut self, node: NodeId, notice: &Notice) {
         self.trace.notice(self.now, node, notice);
         if let Notice::Refused { .. } = notice {
-            self.violate(ASSERTION, format!("{node} {notice}"));
+            self.violate(LawName::Assertion, format!("{node} {notice}"));
         }
     }
 
@@ -191,7 +190,8 @@ impl World {
 
     pub(super) fn on_peer(&mut self, from: ProcessId, to: NodeId, bytes: &Bytes) {
         let Some(frame) = frame_of(bytes) else {
-            return self.violate("codec", "a frame cannot be cut from its own bytes".to_owned());
+            return self
+                .violate(LawName::Codec, "a frame cannot be cut from its own bytes".to_owned());
         };
         match PeerMessage::from_frame(&frame) {
             Ok(message) if self.hears(from, to, &message.message) => {
@@ -299,7 +299,8 @@ impl World {
     ) {
         let request = frame_of(bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
         let Some((request, records)) = request else {
-            return self.violate("codec", "an append cannot be cut from its own bytes".to_owned());
+            return self
+                .violate(LawName::Codec, "an append cannot be cut from its own bytes".to_owned());
         };
         let machine = self.machine(node);
         let Some(process) = machine.process_of(incarnation) else { return };
@@ -352,7 +353,10 @@ impl World {
                 | Request::OnBehalf(_),
             )
             | None => {
-                self.violate("codec", "a question cannot be cut from its own bytes".to_owned());
+                self.violate(
+                    LawName::Codec,
+                    "a question cannot be cut from its own bytes".to_owned(),
+                );
             }
         }
     }
@@ -401,7 +405,9 @@ impl World {
                     Err(CursorError::Store(_)) => {
                         self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Failed));
                     }
-                    Err(error) => self.violate("reads", format!("{node} cannot read: {error}")),
+                    Err(error) => {
+                        self.violate(LawName::Reads, format!("{node} cannot read: {error}"));
+                    }
                 }
             } else {
                 process.reads_with_index.push(reading);

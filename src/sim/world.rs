@@ -3,7 +3,7 @@
 use super::codec::CLUSTER;
 use super::faults::{Fault, all_nodes, node};
 use super::history::History;
-use super::laws::{self, Law, Moment, NodeView, Violation, What};
+use super::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
 use super::machine::Machine;
 use super::network::Network;
 use super::options::Options;
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Notes a broken law that is judged here.
-    pub(super) fn violate(&mut self, law: &'static str, what: String) {
+    pub(super) fn violate(&mut self, law: LawName, what: String) {
         self.violations.push(Violation { law, what });
     }
 

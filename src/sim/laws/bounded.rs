@@ -6,7 +6,7 @@
 //! node was given; where one thing more may be taken that does not fit, as large as a thing may be,
 //! that is added.
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::entry::HEADER_BYTES;
 use crate::limits::{
     APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, APPEND_ENTRIES_IN_FLIGHT_MAX,
@@ -25,8 +25,8 @@ const ENTRY_BYTES_MAX: u64 = (HEADER_BYTES + ENTRY_PAYLOAD_BYTES_MAX) as u64;
 pub struct Bounded;
 
 impl Law for Bounded {
-    fn name(&self) -> &'static str {
-        "I16 bounded"
+    fn name(&self) -> LawName {
+        LawName::Bounded
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

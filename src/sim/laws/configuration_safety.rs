@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::raft::Configuration;
 use crate::types::{Index, NodeId};
 
@@ -65,8 +65,8 @@ fn majorities_overlap(one: &BTreeSet<NodeId>, other: &BTreeSet<NodeId>) -> bool 
 }
 
 impl Law for ConfigurationSafety {
-    fn name(&self) -> &'static str {
-        "I13 configuration safety"
+    fn name(&self) -> LawName {
+        LawName::ConfigurationSafety
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

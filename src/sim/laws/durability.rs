@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::entry::Chain;
 use crate::types::{Index, LogId};
 use crate::wire::api::Appended;
@@ -70,8 +70,8 @@ impl Durability {
 }
 
 impl Law for Durability {
-    fn name(&self) -> &'static str {
-        "I7 durability of acknowledgements"
+    fn name(&self) -> LawName {
+        LawName::Durability
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

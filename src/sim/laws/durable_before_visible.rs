@@ -8,7 +8,7 @@
 //! very moment. A leader's entries may run ahead of its disk; its term may not, since its own vote
 //! was part of its election. A granted pre-vote says nothing of its sender.
 
-use super::{Law, Moment, NodeView, What, speech};
+use super::{Law, LawName, Moment, NodeView, What, speech};
 use crate::raft::Message;
 use crate::types::{Index, LogId, NodeId, Term};
 
@@ -17,8 +17,8 @@ use crate::types::{Index, LogId, NodeId, Term};
 pub struct DurableBeforeVisible;
 
 impl Law for DurableBeforeVisible {
-    fn name(&self) -> &'static str {
-        "I14 durable before visible"
+    fn name(&self) -> LawName {
+        LawName::DurableBeforeVisible
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

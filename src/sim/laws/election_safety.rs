@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::raft::Message;
 use crate::replica::Replica;
 use crate::types::{NodeId, Term};
@@ -32,8 +32,8 @@ impl ElectionSafety {
 }
 
 impl Law for ElectionSafety {
-    fn name(&self) -> &'static str {
-        "I1 election safety"
+    fn name(&self) -> LawName {
+        LawName::ElectionSafety
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::entry::SealedEntry;
 use crate::sim::model::Model;
 use crate::types::{ClientId, Index, LogId, Seq};
@@ -122,8 +122,8 @@ fn place(appended: &Appended) -> (LogId, crate::types::Offset, u64) {
 }
 
 impl Law for ExactlyOnce {
-    fn name(&self) -> &'static str {
-        "I8 exactly once"
+    fn name(&self) -> LawName {
+        LawName::ExactlyOnce
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Led, Moment, What};
+use super::{Law, LawName, Led, Moment, What};
 use crate::entry::Tip;
 use crate::replica::Replica;
 use crate::types::{NodeId, Term};
@@ -35,8 +35,8 @@ impl LeaderAppendOnly {
 }
 
 impl Law for LeaderAppendOnly {
-    fn name(&self) -> &'static str {
-        "I4 leader append-only"
+    fn name(&self) -> LawName {
+        LawName::LeaderAppendOnly
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

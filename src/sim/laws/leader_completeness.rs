@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Law, Led, Moment, What};
+use super::{Law, LawName, Led, Moment, What};
 use crate::entry::Chain;
 use crate::replica::Replica;
 use crate::types::{Index, LogId, Term};
@@ -53,8 +53,8 @@ impl LeaderCompleteness {
 }
 
 impl Law for LeaderCompleteness {
-    fn name(&self) -> &'static str {
-        "I5 leader completeness"
+    fn name(&self) -> LawName {
+        LawName::LeaderCompleteness
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

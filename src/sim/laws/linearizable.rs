@@ -6,7 +6,7 @@
 //! Judged once, when the run is over, by the history of the clients against the log that the nodes
 //! reported: see [`crate::sim::history`].
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::sim::history::FinalLog;
 use crate::sim::model::Model;
 
@@ -17,8 +17,8 @@ pub struct Linearizable {
 }
 
 impl Law for Linearizable {
-    fn name(&self) -> &'static str {
-        "I9 linearizable"
+    fn name(&self) -> LawName {
+        LawName::Linearizable
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

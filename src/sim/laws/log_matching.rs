@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, NodeView, What};
+use super::{Law, LawName, Moment, NodeView, What};
 use crate::entry::Chain;
 use crate::replica::Replica;
 use crate::types::{Index, LogId, NodeId};
@@ -62,8 +62,8 @@ impl LogMatching {
 }
 
 impl Law for LogMatching {
-    fn name(&self) -> &'static str {
-        "I3 log matching"
+    fn name(&self) -> LawName {
+        LawName::LogMatching
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -16,6 +16,7 @@ mod leader_completeness;
 mod linearizable;
 mod log_matching;
 mod monotonic;
+mod name;
 mod no_silent_repair;
 mod registry_monotonic;
 mod speech;
@@ -47,6 +48,7 @@ pub use leader_completeness::LeaderCompleteness;
 pub use linearizable::Linearizable;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
+pub use name::LawName;
 pub use no_silent_repair::NoSilentRepair;
 pub use registry_monotonic::RegistryMonotonic;
 pub use state_machine_safety::StateMachineSafety;
@@ -177,16 +179,16 @@ impl Moment<'_> {
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law's name: `I1 election safety`.
-    pub law: &'static str,
+    /// Which.
+    pub law: LawName,
     /// What was seen, in a sentence.
     pub what: String,
 }
 
 /// One law.
 pub trait Law {
-    /// Its number and name: `I1 election safety`.
-    fn name(&self) -> &'static str;
+    /// Its name.
+    fn name(&self) -> LawName;
 
     /// Looks at the next moment.
     ///
@@ -195,7 +197,7 @@ pub trait Law {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String>;
 }
 
-/// All laws, in the order of their numbers.
+/// The laws that look at every moment. Others are judged where what they are about happens.
 pub fn all() -> Vec<Box<dyn Law>> {
     vec![
         Box::<ElectionSafety>::default(),

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, NodeView, What};
+use super::{Law, LawName, Moment, NodeView, What};
 use crate::entry::SealedEntry;
 use crate::raft::HardState;
 use crate::store::Recovered;
@@ -108,8 +108,8 @@ fn told(hard_state: HardState) -> String {
 }
 
 impl Law for Monotonic {
-    fn name(&self) -> &'static str {
-        "I12 monotonic"
+    fn name(&self) -> LawName {
+        LawName::Monotonic
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Law, Moment, NodeView, What, speech};
+use super::{Law, LawName, Moment, NodeView, What, speech};
 use crate::entry::{Chain, SealedEntry};
 use crate::raft::{HardState, Message};
 use crate::replica::Replica;
@@ -145,8 +145,8 @@ fn check_entry(node: NodeId, (id, chain): Entry, recovered: &Recovered) -> Resul
 }
 
 impl Law for NoSilentRepair {
-    fn name(&self) -> &'static str {
-        "I15 no silent repair"
+    fn name(&self) -> LawName {
+        LawName::NoSilentRepair
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -7,7 +7,7 @@
 //! Judged by each answer of the registry, and by what it knows at each of its starts, against the
 //! last one and against who was seen to lead. Its disk loses, tears and fails meanwhile.
 
-use super::{ElectionSafety, Law, Moment, What};
+use super::{ElectionSafety, Law, LawName, Moment, What};
 use crate::types::{NodeId, Term};
 use crate::wire::registry::Announcement;
 
@@ -47,8 +47,8 @@ impl RegistryMonotonic {
 }
 
 impl Law for RegistryMonotonic {
-    fn name(&self) -> &'static str {
-        "I11 registry monotonic"
+    fn name(&self) -> LawName {
+        LawName::RegistryMonotonic
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::entry::{Chain, SealedEntry};
 use crate::types::{Index, LogId, NodeId};
 
@@ -56,8 +56,8 @@ impl StateMachineSafety {
 }
 
 impl Law for StateMachineSafety {
-    fn name(&self) -> &'static str {
-        "I6 state machine safety"
+    fn name(&self) -> LawName {
+        LawName::StateMachineSafety
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, NodeView, What};
+use super::{Law, LawName, Moment, NodeView, What};
 use crate::entry::SealedEntry;
 use crate::sim::model::Model;
 use crate::types::{Index, Offset};
@@ -82,8 +82,8 @@ impl Subscriptions {
 }
 
 impl Law for Subscriptions {
-    fn name(&self) -> &'static str {
-        "I10 subscriptions"
+    fn name(&self) -> LawName {
+        LawName::Subscriptions
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What};
+use super::{Law, LawName, Moment, What};
 use crate::raft::{Message, Raft};
 use crate::types::NodeId;
 
@@ -113,8 +113,8 @@ fn is_unasked(message: &Message) -> bool {
 }
 
 impl Law for Traffic {
-    fn name(&self) -> &'static str {
-        "I21 traffic"
+    fn name(&self) -> LawName {
+        LawName::Traffic
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {

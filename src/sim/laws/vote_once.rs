@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, Moment, What, speech};
+use super::{Law, LawName, Moment, What, speech};
 use crate::types::{NodeId, Term};
 
 /// See the module.
@@ -18,8 +18,8 @@ pub struct VoteOnce {
 }
 
 impl Law for VoteOnce {
-    fn name(&self) -> &'static str {
-        "I2 vote once"
+    fn name(&self) -> LawName {
+        LawName::VoteOnce
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
