@@ -99,12 +99,6 @@ impl InboundReceiver {
         Some((received.from, received.message))
     }
 
-    /// The next message if there is one already; urgent ones first.
-    pub fn try_recv(&mut self) -> Option<(PeerProcess, PeerMessage)> {
-        let received = self.urgent.try_recv().or_else(|_| self.entries.try_recv()).ok()?;
-        Some((received.from, received.message))
-    }
-
     #[cfg(test)]
     pub(super) async fn recv_urgent(&mut self) -> Option<PeerMessage> {
         self.urgent.recv().await.map(|received| received.message)
@@ -123,11 +117,10 @@ mod tests {
         inbound.put_entries(process(2), entries(1, 100)).await.unwrap();
         inbound.put_urgent(process(3), heartbeat(2)).await.unwrap();
         inbound.put_urgent(process(2), heartbeat(3)).await.unwrap();
-        let (from, first) = soon(receiver.recv()).await.unwrap();
-        assert_eq!((from, round_of(&first)), (process(3), 2));
-        assert_eq!(receiver.try_recv().map(|(_, message)| round_of(&message)), Some(3));
-        assert_eq!(receiver.try_recv().map(|(_, message)| round_of(&message)), Some(1));
-        assert_eq!(receiver.try_recv(), None);
+        for expected in [(process(3), 2), (process(2), 3), (process(2), 1)] {
+            let (from, message) = soon(receiver.recv()).await.unwrap();
+            assert_eq!((from, round_of(&message)), expected);
+        }
         drop(inbound);
         assert_eq!(soon(receiver.recv()).await, None);
     }

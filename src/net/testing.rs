@@ -152,7 +152,7 @@ pub(crate) async fn echo(connection: Connection) {
 /// Messages between nodes that need no Raft.
 #[cfg(feature = "server")]
 pub(crate) mod messages {
-    use super::super::PeerProcess;
+    use super::super::{Inbound, PeerProcess};
     use crate::entry::{Chain, HEADER_BYTES};
     use crate::raft::{AppendEntries, Message};
     use crate::types::{Incarnation, Index, LogId, NodeId, Term, Timestamp};
@@ -188,6 +188,11 @@ pub(crate) mod messages {
             entries: vec![vec![7; HEADER_BYTES.max(bytes)].into()],
             clock: Timestamp::new(1),
         }
+    }
+
+    /// Has a message come in, as if on the stream for urgent ones.
+    pub(crate) async fn come_in(inbound: &Inbound, from: PeerProcess, message: PeerMessage) {
+        inbound.put_urgent(from, message).await.unwrap();
     }
 
     pub(crate) fn round_of(message: &PeerMessage) -> u64 {

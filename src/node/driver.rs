@@ -9,67 +9,21 @@ use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::announce::Announcer;
+use super::inputs::{Answer, Command, Fetched, Input, Inputs};
 use super::narrator::Narrator;
 use super::published;
-use crate::entry::SealedEntry;
 use crate::limits;
-use crate::net::{Expelled, Held, InboundReceiver, PeerProcess, Peers, SharedMemory};
+use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
 use crate::replica::{Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
-use crate::types::{ClientId, Index, LogId, NodeId, Seq, Ticket, Timestamp};
+use crate::types::{ClientId, Index, LogId, NodeId, Seq, Timestamp};
 use crate::wire::api::{AppendReply, AppendRequest};
 use crate::wire::peer::PeerMessage;
-
-/// What the node's other tasks ask of the driver.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// A client's append request.
-    Append {
-        request: AppendRequest,
-        records: Vec<Bytes>,
-        /// Where the answer goes. Its receiver bounds what it has under way.
-        reply: mpsc::UnboundedSender<Answer>,
-        /// What the request takes of its client's share, until its answer is on its way.
-        held: Held,
-    },
-    /// Up to where must a read see?
-    Read(oneshot::Sender<ReadAnswer>),
-}
-
-/// The answer to an append request.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) reply: AppendReply,
-    /// Held until it is on its way: a client that takes no answers has no more requests under way.
-    pub(super) held: Option<Held>,
-}
-
-/// Entries that were read for a follower, or none if they could not be.
-#[derive(Debug)]
-struct Fetched {
-    to: NodeId,
-    prev_log_id: LogId,
-    entries: Vec<SealedEntry>,
-}
-
-/// The ends of the channels that the driver receives from.
-pub(super) struct Inputs {
-    pub(super) peers: InboundReceiver,
-    pub(super) commands: mpsc::Receiver<Command>,
-    /// Set once a peer refuses this node for good.
-    pub(super) expelled: watch::Receiver<Option<Expelled>>,
-    /// The newest ticket that is on disk; set by the writer's thread.
-    pub(super) persisted: watch::Receiver<Ticket>,
-    /// Asks for an orderly stop.
-    pub(super) stop: CancellationToken,
-}
 
 /// What the driver acts on.
 pub(super) struct Outputs {
@@ -112,7 +66,6 @@ pub(super) struct Driver {
     appends: BTreeMap<AppendToken, Waiting>,
     reads: BTreeMap<ReadToken, oneshot::Sender<ReadAnswer>>,
     next_token: u64,
-    fetched: (mpsc::Sender<Fetched>, mpsc::Receiver<Fetched>),
     /// Set once a stop was asked for: when to give up the handover.
     stopping: Option<Instant>,
     /// Set once this node must not go on.
@@ -130,8 +83,6 @@ impl Driver {
             appends: BTreeMap::new(),
             reads: BTreeMap::new(),
             next_token: 0,
-            // One fetch at a time for each follower.
-            fetched: mpsc::channel(limits::NODES_MAX),
             stopping: None,
             end: None,
         }
@@ -158,12 +109,7 @@ impl Driver {
     async fn wait(&mut self) {
         tokio::select! {
             biased;
-            Ok(()) = self.inputs.expelled.changed() => self.on_expelled(),
-            () = self.inputs.stop.cancelled(), if self.stopping.is_none() => self.begin_stop(),
-            Ok(()) = self.inputs.persisted.changed() => self.on_persisted(),
-            Some((from, message)) = self.inputs.peers.recv() => self.on_peer(from, message),
-            Some(command) = self.inputs.commands.recv() => self.on_command(command),
-            Some(fetched) = self.fetched.1.recv() => self.on_fetched(fetched),
+            input = self.inputs.next() => self.on_input(input),
             () = tokio::time::sleep_until(self.next_tick) => {}
         }
     }
@@ -171,18 +117,8 @@ impl Driver {
     /// Takes what else waits, and the tick last.
     fn gather(&mut self) {
         for _ in 0..limits::TURN_INPUTS_MAX {
-            if self.inputs.persisted.has_changed().unwrap_or(false) {
-                self.on_persisted();
-            }
-            if let Some((from, message)) = self.inputs.peers.try_recv() {
-                self.on_peer(from, message);
-            } else if let Ok(fetched) = self.fetched.1.try_recv() {
-                self.on_fetched(fetched);
-            } else if let Ok(command) = self.inputs.commands.try_recv() {
-                self.on_command(command);
-            } else {
-                break;
-            }
+            let Some(input) = self.inputs.try_next() else { break };
+            self.on_input(input);
         }
         let now = Instant::now();
         if now >= self.next_tick {
@@ -197,14 +133,17 @@ impl Driver {
         }
     }
 
-    fn on_expelled(&mut self) {
-        let expelled = self.inputs.expelled.borrow_and_update().clone();
-        self.end = expelled.map(End::Expelled);
-    }
-
-    fn on_persisted(&mut self) {
-        let ticket = *self.inputs.persisted.borrow_and_update();
-        self.handle(Event::Persisted(ticket));
+    fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Expelled(expelled) => self.end = Some(End::Expelled(expelled)),
+            Input::Stop => self.begin_stop(),
+            Input::Persisted(ticket) => self.handle(Event::Persisted(ticket)),
+            Input::Peer(from, message) => self.on_peer(from, message),
+            Input::Fetched(Fetched { to, prev_log_id, entries }) => {
+                self.handle(Event::Fetched { to, prev_log_id, entries });
+            }
+            Input::Command(command) => self.on_command(command),
+        }
     }
 
     fn tick_memory(&mut self) {
@@ -254,11 +193,6 @@ impl Driver {
         }
     }
 
-    fn on_fetched(&mut self, fetched: Fetched) {
-        let Fetched { to, prev_log_id, entries } = fetched;
-        self.handle(Event::Fetched { to, prev_log_id, entries });
-    }
-
     fn handle(&mut self, event: Event) {
         self.replica.handle(wall_clock(), event);
     }
@@ -302,7 +236,7 @@ impl Driver {
     /// Reads entries for a follower that is far behind, beside the loop.
     fn fetch(&self, to: NodeId, prev_log_id: LogId, last: Index) {
         let reader = self.outputs.reader.clone();
-        let sender = self.fetched.0.clone();
+        let sender = self.inputs.fetched();
         tokio::task::spawn_blocking(move || {
             match reader.for_follower(prev_log_id, last) {
                 // If the driver is gone, so is the need.

@@ -5,7 +5,7 @@
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `refused`: the mark of a folder whose node was refused by its peers;
-//! - `driver`: the loop: gather inputs, let the replica handle them, do what it says;
+//! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says;
 //! - `accepting`: who comes in, and who attends to them;
 //! - `service` and `reading`: what is done for clients, a task a stream, with what is `shared`;
 //!   `framing`: whose turn it is; `caller` and `births`: what each may make the node hold;
@@ -26,6 +26,7 @@ mod caller;
 mod driver;
 mod framing;
 pub mod init;
+mod inputs;
 mod leaders;
 mod narrator;
 mod onward;

@@ -13,9 +13,10 @@ use super::accepting;
 use super::announce::{Announcer, Registry};
 use super::births::Births;
 use super::caller::Shares;
-use super::driver::{self, Driver, End, Inputs, Outputs};
+use super::driver::{self, Driver, End, Outputs};
 use super::framing::Framing;
 use super::init::NEW_FILE;
+use super::inputs::Inputs;
 use super::leaders::Leaders;
 use super::narrator::Narrator;
 use super::refused;
@@ -276,7 +277,7 @@ async fn serve(
     tokio::spawn(accepting::accept(endpoint, peers.clone(), Arc::new(service)));
 
     let expelled = peers.expelled();
-    let inputs = Inputs { peers: peer_messages, commands, expelled, persisted, stop };
+    let inputs = Inputs::new((peer_messages, commands), expelled, persisted, stop);
     let narrator = Narrator::new(tick(config));
     let outputs = Outputs { peers, memory, writer, reader, published, announcer, narrator };
     Driver::new(replica, inputs, outputs, tick(config)).run().await

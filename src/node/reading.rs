@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::caller::Caller;
-use super::driver::Command;
+use super::inputs::Command;
 use super::shared::Service;
 use crate::entry::SealedEntry;
 use crate::limits;

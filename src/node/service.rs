@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::caller::Caller;
-use super::driver::{self, Answer, Command};
+use super::driver;
+use super::inputs::{Answer, Command};
 use super::onward;
 use super::reading;
 use super::shared::Service;

@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::births::Births;
 use super::caller::Shares;
-use super::driver::Command;
 use super::framing::Framing;
+use super::inputs::Command;
 use super::leaders::Leaders;
 use crate::address::Address;
 use crate::net::{Audit, Peers};
