@@ -58,12 +58,18 @@ fn broken<T>(rule: Rule, what: String) -> Result<T, Anomaly> {
     Err(Anomaly { rule, what })
 }
 
-pub(super) fn check(history: &History, log: FinalLog<'_>) -> Result<(), Anomaly> {
-    let log = Layout::of(log)?;
-    check_content(history, &log)?;
-    let operations = operations(history, &log);
-    check_real_time(&operations)?;
-    check_future(&operations)
+impl History {
+    /// Whether this can have been a log: see the chapter.
+    ///
+    /// # Errors
+    /// The first rule that is broken, and by what.
+    pub fn check(&self, log: FinalLog<'_>) -> Result<(), Anomaly> {
+        let log = Layout::of(log)?;
+        check_content(self, &log)?;
+        let operations = operations(self, &log);
+        check_real_time(&operations)?;
+        check_future(&operations)
+    }
 }
 
 /// The final log, with what is looked up in it.

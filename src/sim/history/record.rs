@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::check::{self, Anomaly, FinalLog};
 use crate::sim::model::RecordHash;
 use crate::types::{ClientId, Offset, Seq};
 use crate::wire::api::{Appended, Read, ReadFrom};
@@ -166,14 +165,6 @@ impl History {
     /// Whether nobody did anything.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether this can have been a log: see the chapter.
-    ///
-    /// # Errors
-    /// The first rule that is broken, and by what.
-    pub fn check(&self, log: FinalLog<'_>) -> Result<(), Anomaly> {
-        check::check(self, log)
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
+use std::path::Path;
 
 use sled::IVec;
 
+use super::super::barrier::{CONF_FILE, DB_FILE};
 use super::super::database::Batch;
 use super::data::{Data, Map};
 use super::disk::State;
 use super::faults::Operation;
 use super::mount::Mount;
-use super::tree::NodeNumber;
+use super::tree::{File, Node, NodeNumber, View};
 
 /// One open database of a simulated disk. Dropping it closes it, and writes nothing.
 #[derive(Debug)]
@@ -19,11 +21,37 @@ pub(in super::super) struct MemoryDatabase {
     number: NodeNumber,
 }
 
-impl MemoryDatabase {
-    pub(super) fn new(mount: Mount, number: NodeNumber) -> Self {
-        Self { mount, number }
+impl Mount {
+    /// Opens the database in a folder, or makes an empty one there, as sled does.
+    pub(in super::super) fn open(&self, folder: &Path) -> Result<MemoryDatabase, sled::Error> {
+        let (file, settings) = (folder.join(DB_FILE), folder.join(CONF_FILE));
+        if !self.is_file(&settings)? {
+            self.create(&settings, Node::File(File::default()))?;
+        }
+        if !self.is_file(&file)? {
+            self.create(&file, Node::Data(Box::default()))?;
+        }
+        let is_lost = self.perform(Operation::Read, |state| {
+            Ok(matches!(state.tree.node(&settings)?, Node::File(file) if file.is_lost))
+        })?;
+        if is_lost {
+            return Err(sled::Error::Corruption { at: None, bt: () });
+        }
+        let process = self.process();
+        let number = self.perform(Operation::Write, |state| {
+            let number = state.tree.find(View::Now, &file).ok_or(ErrorKind::NotFound)?;
+            let data: &mut Data = state.tree.data_of_mut(number).ok_or(ErrorKind::InvalidInput)?;
+            if data.holder().is_some() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            data.open(process);
+            Ok(number)
+        })?;
+        Ok(MemoryDatabase { mount: self.clone(), number })
     }
+}
 
+impl MemoryDatabase {
     /// Bytes that one batch may hold.
     pub(in super::super) fn batch_bytes_max(&self) -> usize {
         self.mount.batch_bytes_max()

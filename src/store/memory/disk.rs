@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::error::StoreError;
-use super::super::fatal::mark_of;
 use super::faults::{Failing, FaultCounts, Faults};
-use super::mount::Mount;
 use super::tree::Tree;
 use crate::limits::GROUP_COMMIT_BYTES_MAX;
 
@@ -71,12 +68,6 @@ impl MemoryDisk {
         state.faults.operations = operations.max(state.faults.operations + 1);
         state.tree.restart();
         state.faults.restart();
-    }
-
-    /// The disk as the process that runs now uses it.
-    pub(in super::super) fn mount(&self) -> Mount {
-        let process = self.state().process;
-        Mount::new(self.clone(), process)
     }
 
     /// Lets one batch hold no more than so many bytes, or one part: larger writes are then cut into
@@ -163,18 +154,6 @@ impl MemoryDisk {
     /// Gives back all room that was taken.
     pub fn make_room(&self) {
         self.state().size = None;
-    }
-
-    /// What a node's process does last when its running store turns out to be damaged: it marks the
-    /// place, so that the next start is refused too. See [`super::super::end_at_damage`].
-    pub fn mark_damage(&self, error: &StoreError) {
-        if let StoreError::Damage { place, .. } = error {
-            let mount = self.mount();
-            let mark = mark_of(place);
-            // As with a real disk: if this fails too, the damage itself speaks for itself.
-            let _ = mount.create_mark(&mark).and_then(|()| mount.sync(&mark));
-            let _ = mark.parent().map(|parent| mount.sync(parent));
-        }
     }
 
     // ---- what can be told of it ----

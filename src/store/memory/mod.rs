@@ -63,5 +63,6 @@ mod tree;
 pub(super) use database::{MemoryDatabase, MemoryRange};
 pub use disk::MemoryDisk;
 pub use faults::{Failing, FaultCounts};
-pub(super) use mount::{Mount, ROOT};
+pub(super) use mount::Mount;
 pub use rot::{Rot, RotKind};
+pub(super) use tree::ROOT;

@@ -3,15 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::super::barrier::{CONF_FILE, DB_FILE};
-use super::data::Data;
-use super::database::MemoryDatabase;
+use super::super::error::StoreError;
+use super::super::fatal::mark_of;
 use super::disk::{MemoryDisk, State};
 use super::faults::{Operation, Refusal, killed};
 use super::tree::{File, Folder, Node, View};
-
-/// Where the node's folder of a simulated disk lies.
-pub(in super::super) const ROOT: &str = "memory";
 
 /// A simulated disk as one process uses it.
 #[derive(Clone, Debug)]
@@ -20,9 +16,30 @@ pub(in super::super) struct Mount {
     process: u64,
 }
 
+impl MemoryDisk {
+    /// The disk as the process that runs now uses it.
+    pub(in super::super) fn mount(&self) -> Mount {
+        let process = self.state().process;
+        Mount { disk: self.clone(), process }
+    }
+
+    /// What a node's process does last when its running store turns out to be damaged: it marks the
+    /// place, so that the next start is refused too. See [`super::super::end_at_damage`].
+    pub fn mark_damage(&self, error: &StoreError) {
+        if let StoreError::Damage { place, .. } = error {
+            let mount = self.mount();
+            let mark = mark_of(place);
+            // As with a real disk: if this fails too, the damage itself speaks for itself.
+            let _ = mount.create_mark(&mark).and_then(|()| mount.sync(&mark));
+            let _ = mark.parent().map(|parent| mount.sync(parent));
+        }
+    }
+}
+
 impl Mount {
-    pub(super) fn new(disk: MemoryDisk, process: u64) -> Self {
-        Self { disk, process }
+    /// The number of the process.
+    pub(super) fn process(&self) -> u64 {
+        self.process
     }
 
     /// Bytes that one batch may hold.
@@ -169,7 +186,7 @@ impl Mount {
         })
     }
 
-    fn create(&self, path: &Path, node: Node) -> io::Result<()> {
+    pub(super) fn create(&self, path: &Path, node: Node) -> io::Result<()> {
         self.perform(Operation::Write, |state| state.tree.create(path, node).map(drop))
     }
 
@@ -217,34 +234,6 @@ impl Mount {
     pub(in super::super) fn forget_cached(&self, path: &Path) -> io::Result<()> {
         self.sync(path)?;
         self.perform(Operation::Read, |state| state.tree.forget_cached(path))
-    }
-
-    /// Opens the database in a folder, or makes an empty one there, as sled does.
-    pub(in super::super) fn open(&self, folder: &Path) -> Result<MemoryDatabase, sled::Error> {
-        let (file, settings) = (folder.join(DB_FILE), folder.join(CONF_FILE));
-        if !self.is_file(&settings)? {
-            self.create(&settings, Node::File(File::default()))?;
-        }
-        if !self.is_file(&file)? {
-            self.create(&file, Node::Data(Box::default()))?;
-        }
-        let is_lost = self.perform(Operation::Read, |state| {
-            Ok(matches!(state.tree.node(&settings)?, Node::File(file) if file.is_lost))
-        })?;
-        if is_lost {
-            return Err(sled::Error::Corruption { at: None, bt: () });
-        }
-        let process = self.process;
-        let number = self.perform(Operation::Write, |state| {
-            let number = state.tree.find(View::Now, &file).ok_or(ErrorKind::NotFound)?;
-            let data: &mut Data = state.tree.data_of_mut(number).ok_or(ErrorKind::InvalidInput)?;
-            if data.holder().is_some() {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            data.open(process);
-            Ok(number)
-        })?;
-        Ok(MemoryDatabase::new(self.clone(), number))
     }
 
     /// Closes a database, if the process that opened it still lives.

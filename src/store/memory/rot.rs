@@ -8,9 +8,8 @@ use super::super::barrier::{CONF_FILE, DB_FILE};
 use super::super::segment::folder_name;
 use super::data::Rewound;
 use super::disk::{MemoryDisk, State};
-use super::mount::ROOT;
 use super::platter;
-use super::tree::{NodeNumber, View};
+use super::tree::{NodeNumber, ROOT, View};
 use crate::types::Index;
 
 /// How often another place is looked for if the one chosen has nothing that would count.

@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::data::{Cut, Data};
-use super::mount::ROOT;
+
+/// Where the node's folder of a simulated disk lies.
+pub(in super::super) const ROOT: &str = "memory";
 
 /// Stands for a file or folder, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
