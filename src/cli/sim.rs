@@ -65,7 +65,8 @@ fn plan_of(args: &args::Sim, seed: u64) -> Plan {
     if let Some(faults) = &args.faults {
         plan.keep_faults(&faults.0);
     }
-    plan.options.clients = args.clients.unwrap_or(plan.options.clients).min(plan.options.clients);
+    let clients = &mut plan.options.workload.clients;
+    *clients = args.clients.unwrap_or(*clients).min(*clients);
     plan.with_lines = args.trace;
     plan
 }

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::faults::all_nodes;
+use super::class::Class;
 use super::laws::{LawName, Platter as _};
-use super::options::Class;
 use super::queue::Event;
 use super::random::{Purpose, Random};
+use super::scenarios::Rest;
 use super::sim_client::SimClient;
-use super::templates::{Rest, Template};
+use super::template::Template;
 use super::time::Time;
 use super::world::World;
 use crate::limits;
@@ -58,7 +58,7 @@ impl World {
         self.calm = true;
         self.network.calm();
         self.clients.iter_mut().for_each(SimClient::finish);
-        if able.len() < self.options.quorum() {
+        if able.len() < self.options.cluster.quorum() {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
             self.trace.note(self.now, || "too much is lost to go on".to_owned());
@@ -84,18 +84,18 @@ impl World {
     }
 
     pub(super) fn bound(&self) -> Time {
-        let slow_disks = self.options.slowest_sync().times(SYNCS_TO_SERVE);
+        let slow_disks = self.options.disks.slowest_sync().times(SYNCS_TO_SERVE);
         // Who does not reach the leader may go by way of three nodes that bring nothing, with twice the
         // patience each time, before one that does.
-        let parted = self.options.classes.contains(&Class::Reach);
+        let parted = self.options.faults.has(Class::Reach);
         let detours =
             if parted { Time::of(limits::CLIENT_DETOUR_PATIENCE).times(7) } else { Time::ZERO };
-        let far = self.options.distance.times(ROUND_TRIPS_TO_SERVE) + detours;
-        self.options.election_timeout().times(TIMEOUTS_TO_SERVE) + slow_disks + SLACK + far
+        let far = self.options.network.distance.times(ROUND_TRIPS_TO_SERVE) + detours;
+        self.options.cluster.election_timeout().times(TIMEOUTS_TO_SERVE) + slow_disks + SLACK + far
     }
 
     fn choose_core(&mut self, able: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-        let spare = able.len() - self.options.quorum();
+        let spare = able.len() - self.options.cluster.quorum();
         let leave = self.chance.below(spare as u64 + 1);
         // A leader that is only half well is the worst that can be left out.
         let is_aimed = self.aftermath().is_some() || self.chance.coin();
@@ -110,11 +110,11 @@ impl World {
 
     /// What the scenario says of the rest.
     fn aftermath(&self) -> Option<Rest> {
-        self.options.template.and_then(Template::aftermath)
+        self.options.faults.template.and_then(Template::aftermath)
     }
 
     fn rest_of(&self, core: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-        all_nodes(&self.options).difference(core).copied().collect()
+        self.options.cluster.all().difference(core).copied().collect()
     }
 
     fn abandon_rest(&mut self, core: &BTreeSet<NodeId>) {
@@ -123,7 +123,7 @@ impl World {
             self.trace.note(self.now, || format!("{node} is {fate:?} from now on"));
             let alone = BTreeSet::from([node]);
             let others: BTreeSet<NodeId> =
-                all_nodes(&self.options).into_iter().filter(|other| *other != node).collect();
+                self.options.cluster.all().into_iter().filter(|other| *other != node).collect();
             let is_lost = self.machines[Self::place(node)].lost;
             match fate {
                 _ if is_lost => self.kill(node, false, None),
@@ -175,7 +175,7 @@ impl World {
     /// Lets time pass until the core serves; says whether it did in time.
     fn must_serve(&mut self, core: &BTreeSet<NodeId>) -> bool {
         let probe = self.add_probe();
-        if self.options.classes.contains(&Class::Reach) {
+        if self.options.faults.has(Class::Reach) {
             self.part_probe(probe, core);
         }
         let end = self.now + self.bound();
@@ -194,10 +194,10 @@ impl World {
         let running = self.machines.iter().filter_map(|machine| self.term_of(machine.id));
         let once = on_disks.chain(running).max().and_then(Term::next);
         // And a leader whose clock turns out to be wrong, when more of the others are heard, makes way.
-        let clocks_jump = self.options.classes.contains(&Class::Clock);
+        let clocks_jump = self.options.faults.has(Class::Clock);
         let allowed = if clocks_jump { once.and_then(Term::next) } else { once };
         self.disturb(core);
-        let later = self.now + self.options.election_timeout().times(10);
+        let later = self.now + self.options.cluster.election_timeout().times(10);
         self.run_until(later);
         let after = core.iter().filter_map(|node| self.term_of(*node)).max();
         if self.violations.is_empty() && after > allowed {

@@ -26,13 +26,13 @@ const RESTART: Time = Time::from_millis(700);
 impl World {
     /// How long a group of writes takes that needs so many barriers.
     fn write_time(&mut self, node: NodeId, barriers: u64) -> Time {
-        let slowness = self.options.slowness_of(node);
+        let slowness = self.options.disks.slowness_of(node);
         (0..barriers).map(|_| slowness).fold(self.disk_time(node), |sum, more| sum + more)
     }
 
     /// How long the next thing takes that a disk is asked.
     pub(super) fn disk_time(&mut self, node: NodeId) -> Time {
-        let latency = Time::from_micros(1) + self.chance.around(self.options.disk_latency);
+        let latency = Time::from_micros(1) + self.chance.around(self.options.disks.latency);
         let machine = self.machine(node);
         let stuck = if machine.is_stuck { FOR_EVER } else { Time::ZERO };
         latency + std::mem::take(&mut machine.stall) + stuck
@@ -94,7 +94,8 @@ impl World {
         process.upkeep.is_busy = true;
         process.upkeep.chores += 1;
         let (incarnation, chore) = (process.incarnation, process.upkeep.chores);
-        let length = if seals { self.chance.around(self.options.sealing) } else { Time::ZERO };
+        let length =
+            if seals { self.chance.around(self.options.disks.sealing) } else { Time::ZERO };
         let at = self.now + self.disk_time(node) + length;
         self.queue.push(at, Event::UpkeepDone { node, incarnation, chore });
     }
@@ -248,7 +249,7 @@ impl World {
 
     fn run_process(&mut self, node: NodeId, store: store::Store, recovered: &store::Recovered) {
         let now = self.now;
-        let options = self.options.clone();
+        let options = self.options.cluster.clone();
         let machine = self.machine(node);
         machine.starts += 1;
         let incarnation = Incarnation::new(machine.starts);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::announcer::Announcer;
 use super::network::StreamNumber;
-use super::options::Options;
+use super::options::{ClusterOptions, Options};
 use super::random::{Purpose, Random};
 use super::reading::OngoingRead;
 use super::time::Time;
@@ -156,9 +156,9 @@ pub(super) struct UpkeepState {
 impl Machine {
     pub(super) fn new(seed: u64, id: NodeId, disk: MemoryDisk, options: &Options) -> Self {
         let mut random = Random::new(seed, Purpose::Node(id.get()));
-        let off = random.below(2 * options.drift + 1);
-        disk.set_batch_bytes_max(options.batch_bytes_max);
-        let tick = options.tick.micros() * (1000 - options.drift + off) / 1000;
+        let off = random.below(2 * options.faults.drift + 1);
+        disk.set_batch_bytes_max(options.disks.batch_bytes_max);
+        let tick = options.cluster.tick.micros() * (1000 - options.faults.drift + off) / 1000;
         Self {
             id,
             disk: Disk::new(disk),
@@ -203,7 +203,7 @@ impl Machine {
     }
 
     /// How its replicas are set up.
-    pub(super) fn replica_options(&self, options: &Options) -> replica::Options {
+    pub(super) fn replica_options(&self, options: &ClusterOptions) -> replica::Options {
         let timeouts = options.election_timeout_ticks;
         let mut raft = raft::Options::new(self.id, options.heartbeat_ticks, timeouts);
         raft.election_timeout_ticks_widest = options.widest_election_timeout_ticks();
@@ -211,8 +211,9 @@ impl Machine {
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
-        let Options { segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes, .. } =
-            *options;
+        let ClusterOptions {
+            segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes, ..
+        } = *options;
         replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes }
     }
 }

@@ -32,6 +32,7 @@
 mod announcer;
 mod batch;
 mod calm;
+mod class;
 mod clients;
 mod codec;
 mod disks;
@@ -54,21 +55,27 @@ mod registrar;
 mod registry;
 mod report;
 mod run;
+mod scenarios;
+mod schedule;
 mod shrink;
 mod sim_client;
 mod striking;
-mod templates;
+mod swarm;
+mod template;
 mod time;
 mod trace;
 mod turns;
 mod world;
 
 pub use batch::{choose, run_all, run_checked};
+pub use class::{CLASSES, Class, UnknownClass};
 pub use faults::{Fault, FaultKind};
 pub use network::Traffic;
-pub use options::{CLASSES, Class, Options, Slowness, UnknownClass};
+pub use options::{
+    ClusterOptions, DiskOptions, FaultOptions, NetworkOptions, Options, Slowness, WorkloadOptions,
+};
 pub use report::{Counts, Report};
 pub use run::{Plan, run};
 pub use shrink::{Shrunk, shrink};
-pub use templates::Template;
+pub use template::Template;
 pub use time::Time;

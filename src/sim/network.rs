@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Bytes, BytesMut};
 
 use super::codec::bytes_of;
-use super::options::Options;
+use super::options::NetworkOptions;
 use super::random::Random;
 use super::time::Time;
 use crate::raft::{AppendResult, Message};
@@ -146,20 +146,13 @@ impl Traffic {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Network {
-    latency: Time,
-    loss: u32,
-    repeat: u32,
-    reorder: u32,
-    corrupt: u32,
-    stream_break: u32,
+    options: NetworkOptions,
     cuts: Vec<Cut>,
     clogs: BTreeMap<(NodeId, NodeId), Time>,
     /// When the newest message arrives on each stream between nodes: urgent ones have their own.
     arrived: BTreeMap<(NodeId, NodeId, bool), Time>,
     streams: BTreeMap<StreamNumber, Stream>,
     opened: u64,
-    /// How far clients and the registry are away from the nodes, in time.
-    distance: Time,
     /// Clients that do not reach a node, by the fault that is the reason.
     client_cuts: Vec<(usize, usize, NodeId)>,
     /// Up to which of its connections those of a client to a node pass nothing any more.
@@ -172,20 +165,14 @@ pub(super) struct Network {
 const MUCH_LATER: Time = Time::from_secs(20);
 
 impl Network {
-    pub(super) fn new(options: &Options, random: Random) -> Self {
+    pub(super) fn new(options: NetworkOptions, random: Random) -> Self {
         Self {
-            latency: options.network_latency,
-            loss: options.loss,
-            repeat: options.repeat,
-            reorder: options.reorder,
-            corrupt: options.corrupt,
-            stream_break: options.stream_break,
+            options,
             cuts: vec![],
             clogs: BTreeMap::new(),
             arrived: BTreeMap::new(),
             streams: BTreeMap::new(),
             opened: 0,
-            distance: options.distance,
             client_cuts: vec![],
             dead_links: BTreeMap::new(),
             random,
@@ -195,11 +182,8 @@ impl Network {
 
     /// From now on nothing goes wrong, but for the cuts that are made later.
     pub(super) fn calm(&mut self) {
-        self.loss = 0;
-        self.repeat = 0;
-        self.reorder = 0;
-        self.corrupt = 0;
-        self.stream_break = 0;
+        let NetworkOptions { latency, distance, .. } = self.options;
+        self.options = NetworkOptions { latency, distance, ..NetworkOptions::quiet() };
         self.cuts.clear();
         self.clogs.clear();
         self.client_cuts.clear();
@@ -208,7 +192,7 @@ impl Network {
     /// From now on so many of a million messages between nodes are lost, repeated and overtaken.
     #[cfg(test)]
     pub(super) fn set_rates(&mut self, loss: u32, repeat: u32, reorder: u32) {
-        (self.loss, self.repeat, self.reorder) = (loss, repeat, reorder);
+        self.options = NetworkOptions { loss, repeat, reorder, ..self.options.clone() };
     }
 
     pub(super) fn cut(
@@ -263,19 +247,19 @@ impl Network {
     ) -> Vec<Time> {
         self.traffic.note(message);
         let random = &mut self.random;
-        let mut arrives = now + Time::from_micros(1) + random.around(self.latency);
-        let lost = random.happens(self.loss);
-        if random.happens(self.reorder) {
+        let mut arrives = now + Time::from_micros(1) + random.around(self.options.latency);
+        let lost = random.happens(self.options.loss);
+        if random.happens(self.options.reorder) {
             self.traffic.reordered += 1;
-            arrives = arrives + random.around(self.latency.times(20));
+            arrives = arrives + random.around(self.options.latency.times(20));
         } else {
             // One that is not held up comes after those before it.
             let before = self.arrived.entry((from, to, message.is_urgent())).or_default();
             arrives = arrives.max(*before);
             *before = arrives;
         }
-        let repeated = random.happens(self.repeat);
-        let later = if random.below(50) == 0 { MUCH_LATER } else { self.latency.times(20) };
+        let repeated = random.happens(self.options.repeat);
+        let later = if random.below(50) == 0 { MUCH_LATER } else { self.options.latency.times(20) };
         let again = arrives + random.around(later);
         if lost || self.is_cut(from, to) {
             self.traffic.lost += 1;
@@ -294,7 +278,7 @@ impl Network {
     pub(super) fn transmit(&mut self, frame: &Frame, has_entries: bool) -> Bytes {
         let mut bytes = BytesMut::from(&bytes_of(frame)[..]);
         self.traffic.bytes += bytes.len() as u64;
-        if self.random.happens(self.corrupt) && has_entries {
+        if self.random.happens(self.options.corrupt) && has_entries {
             self.traffic.corrupted += 1;
             // The end of the frame is the end of its last entry.
             let back = self.random.between(1, (bytes.len() as u64 / 4).clamp(1, 60));
@@ -306,13 +290,13 @@ impl Network {
 
     /// How long something takes between a client, or the registry, and a node.
     pub(super) fn delay(&mut self) -> Time {
-        self.distance + Time::from_micros(1) + self.random.around(self.latency)
+        self.options.distance + Time::from_micros(1) + self.random.around(self.options.latency)
     }
 
     /// When a frame that a node hands on to the leader arrives there; `None` if the two do not reach
     /// each other.
     pub(super) fn hand_on(&mut self, now: Time, number: StreamNumber) -> Option<Time> {
-        let delay = Time::from_micros(1) + self.random.around(self.latency);
+        let delay = Time::from_micros(1) + self.random.around(self.options.latency);
         let stream = self.streams.get(&number)?;
         let Hop::To(leader, _) = stream.hop else { return None };
         if self.is_cut(stream.node, leader) || self.is_cut(leader, stream.node) {
@@ -338,14 +322,14 @@ impl Network {
 
     /// How long something takes to the registry: now and then it comes from another age.
     pub(super) fn delay_to_registry(&mut self) -> Time {
-        let late = self.random.happens(self.reorder);
+        let late = self.random.happens(self.options.reorder);
         let more = self.random.around(MUCH_LATER);
         if late { self.delay() + more } else { self.delay() }
     }
 
     /// Whether a client's question, or the answer to it, gets lost with its connection.
     pub(super) fn question_is_lost(&mut self) -> bool {
-        self.random.happens(self.stream_break)
+        self.random.happens(self.options.stream_break)
     }
 
     pub(super) fn open(
@@ -385,7 +369,7 @@ impl Network {
     /// What becomes of a frame on a stream, and when it arrives.
     pub(super) fn pass(&mut self, now: Time, number: StreamNumber, to_node: bool) -> Passage {
         let delay = self.delay();
-        let breaks = self.random.happens(self.stream_break);
+        let breaks = self.random.happens(self.options.stream_break);
         let Some(stream) = self.streams.get(&number) else { return Passage::Broken };
         let reaches = self.reaches(stream.client, stream.node, stream.link);
         let is_parted =

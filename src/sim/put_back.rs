@@ -8,7 +8,7 @@
 
 use super::calm::LOOK_EVERY;
 use super::codec::CLUSTER;
-use super::faults::{Earlier, all_nodes};
+use super::faults::Earlier;
 use super::laws::{LawName, What};
 use super::queue::Event;
 use super::time::Time;
@@ -46,7 +46,7 @@ impl World {
     fn new_disk(&self, node: NodeId) -> MemoryDisk {
         let disk = MemoryDisk::new();
         let identity = Identity { cluster: CLUSTER, node };
-        let configuration = Configuration::of(all_nodes(&self.options));
+        let configuration = Configuration::of(self.options.cluster.all());
         let options = self.store_options(Self::place(node));
         store::create_in(&disk, identity, &configuration, &options)
             .expect("a new disk takes a new store");
@@ -72,7 +72,7 @@ impl World {
 
     /// Whether a minority at most is lost then, and nobody else is to be told.
     fn may_be_put_back(&self, node: NodeId) -> bool {
-        let minority = self.machines.len() - self.options.quorum();
+        let minority = self.machines.len() - self.options.cluster.quorum();
         let machine = &self.machines[Self::place(node)];
         let is_hurt = machine.lost || machine.refused;
         !is_hurt && self.lost() < minority && !self.is_anybody_untold()
@@ -92,9 +92,9 @@ impl World {
     fn would_be_told(&self, node: NodeId, kept: &MemoryDisk) -> bool {
         let Some((store, recovered)) = self.opened(node, kept) else { return false };
         let shown = standing(&store, &recovered);
-        let others = all_nodes(&self.options).into_iter().filter(|other| *other != node);
+        let others = self.options.cluster.all_but(node).into_iter();
         let knowing = others.filter(|other| self.knows_better(*other, node, &shown)).count();
-        usize::from(self.options.nodes) - knowing < self.options.quorum()
+        usize::from(self.options.cluster.nodes) - knowing < self.options.cluster.quorum()
     }
 
     /// Whether a node will know, whatever becomes of its process, that another was more than this.
@@ -123,7 +123,7 @@ impl World {
 
     /// Nodes say hello as soon as they are connected, whether or not they have something to say.
     fn connect_to_all(&mut self, node: NodeId) {
-        for other in all_nodes(&self.options).into_iter().filter(|other| *other != node) {
+        for other in self.options.cluster.all_but(node) {
             let process = self.machines[Self::place(other)].process.as_ref();
             if let Some(incarnation) = process.map(|process| process.incarnation) {
                 self.have_met((other, incarnation), node);

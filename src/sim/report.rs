@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::class::Class;
 use super::faults::Fault;
 use super::laws::Violation;
 use super::network::Traffic;
-use super::options::Class;
 use super::time::Time;
 
 /// What happened in a run, counted.

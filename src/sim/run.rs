@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{self, Fault};
+use super::class::Class;
+use super::faults::Fault;
 use super::laws::{LawName, Violation, What};
-use super::options::{Class, Options};
+use super::options::Options;
 use super::panics::caught;
 use super::report::Report;
-use super::templates::Template;
+use super::schedule;
+use super::template::Template;
 use super::time::Time;
 use super::trace::Trace;
 use super::world::World;
@@ -36,7 +38,7 @@ impl Plan {
 
     /// The plan of a seed with options that were changed.
     pub fn with_options(seed: u64, options: Options) -> Self {
-        let faults = faults::draw(seed, &options);
+        let faults = schedule::draw(seed, &options);
         let numbers = (0..faults.len()).collect();
         Self { seed, options, faults, numbers, with_lines: false }
     }
@@ -44,7 +46,7 @@ impl Plan {
     /// The plan of a seed, with this scenario.
     pub fn of_template(seed: u64, template: Template) -> Self {
         let mut options = Options::draw(seed);
-        options.template = Some(template);
+        options.faults.template = Some(template);
         template.prepare(&mut options);
         Self::with_options(seed, options)
     }
@@ -119,7 +121,7 @@ impl World {
 
     /// The storm, the calm after it, and the judgement.
     pub(super) fn run(&mut self) {
-        self.run_until(self.options.storm);
+        self.run_until(self.options.faults.storm);
         if self.violations.is_empty() {
             self.recover();
         }

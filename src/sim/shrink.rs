@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use super::class::CLASSES;
 use super::laws::LawName;
-use super::options::CLASSES;
 use super::report::Report;
 use super::run::{Plan, run};
 
@@ -59,7 +59,7 @@ impl Shrinker {
 
     fn drop_classes(&mut self) {
         for (class, _) in CLASSES {
-            if self.best.plan.options.classes.contains(class) {
+            if self.best.plan.options.faults.has(*class) {
                 let mut plan = self.best.plan.clone();
                 plan.switch_off(*class);
                 self.attempt(plan);
@@ -91,9 +91,9 @@ impl Shrinker {
     }
 
     fn drop_clients(&mut self) {
-        while self.best.plan.options.clients > 1 {
+        while self.best.plan.options.workload.clients > 1 {
             let mut plan = self.best.plan.clone();
-            plan.options.clients -= 1;
+            plan.options.workload.clients -= 1;
             if !self.attempt(plan) {
                 return;
             }
@@ -109,7 +109,7 @@ impl Shrunk {
         let missing =
             |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(",") };
         let mut flags = String::new();
-        let off = drawn.options.classes.difference(&options.classes);
+        let off = drawn.options.faults.classes.difference(&options.faults.classes);
         let off: Vec<String> = off.map(ToString::to_string).collect();
         if !off.is_empty() {
             flags.push_str(" --off ");
@@ -119,9 +119,9 @@ impl Shrunk {
             flags.push_str(" --faults ");
             flags.push_str(&missing(numbers.iter().map(usize::to_string).collect()));
         }
-        if drawn.options.clients != options.clients {
+        if drawn.options.workload.clients != options.workload.clients {
             flags.push_str(" --clients ");
-            flags.push_str(&options.clients.to_string());
+            flags.push_str(&options.workload.clients.to_string());
         }
         flags
     }

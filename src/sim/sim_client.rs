@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::network::StreamNumber;
-use super::options::Options;
+use super::options::{Options, WorkloadOptions};
 use super::random::Random;
 use super::time::Time;
 use crate::client::backoff::Jitter;
@@ -129,10 +129,7 @@ pub(super) struct SimClient {
     records_made: u64,
     nodes: Vec<NodeId>,
     random: Random,
-    think: Time,
-    in_flight_max: u64,
-    record_bytes_max: u64,
-    patience: Time,
+    workload: WorkloadOptions,
     /// How far away the nodes are.
     distance: Time,
     actions: Vec<ClientAction>,
@@ -140,7 +137,7 @@ pub(super) struct SimClient {
 
 impl SimClient {
     pub(super) fn new(number: usize, options: &Options, random: Random) -> Self {
-        let nodes: Vec<NodeId> = (1..=options.nodes).filter_map(NodeId::new).collect();
+        let nodes: Vec<NodeId> = options.cluster.all().into_iter().collect();
         Self {
             number,
             life: 0,
@@ -166,11 +163,8 @@ impl SimClient {
             records_made: 0,
             nodes,
             random,
-            think: options.think,
-            in_flight_max: options.in_flight_max,
-            record_bytes_max: options.record_bytes_max,
-            patience: options.patience,
-            distance: options.distance,
+            workload: options.workload.clone(),
+            distance: options.network.distance,
             actions: vec![],
         }
     }
@@ -188,7 +182,7 @@ impl SimClient {
 
     /// It waits for so long.
     pub(super) fn be_patient(&mut self, patience: Time) {
-        self.patience = patience;
+        self.workload.patience = patience;
     }
 
     /// It wants one linearizable read, and asks until it gets it.
@@ -229,7 +223,7 @@ impl SimClient {
             self.read(now, Consistency::Linearizable, ReadFrom::Last(1), false);
         }
         if now >= self.next_at && !self.finishing {
-            self.next_at = now + Time::from_micros(1) + self.random.around(self.think);
+            self.next_at = now + Time::from_micros(1) + self.random.around(self.workload.think);
             self.begin(now);
         }
         if let Some((token, records)) = self.doubt.take_if(|_| self.waiting.is_empty()) {
@@ -268,7 +262,8 @@ impl SimClient {
         if self.random.below(5) == 0 {
             return self.begin_read(now);
         }
-        let is_full = self.waiting.len() as u64 >= self.in_flight_max || self.pilot.is_full();
+        let is_full =
+            self.waiting.len() as u64 >= self.workload.in_flight_max || self.pilot.is_full();
         if is_full || self.resuming {
             return;
         }
@@ -281,7 +276,7 @@ impl SimClient {
     fn record(&mut self) -> Bytes {
         self.records_made += 1;
         let mut text = format!("{}.{}", self.number, self.records_made);
-        let length = self.random.below(self.record_bytes_max);
+        let length = self.random.below(self.workload.record_bytes_max);
         while (text.len() as u64) < length {
             text.push('.');
         }
@@ -297,7 +292,7 @@ impl SimClient {
     }
 
     fn order(&mut self, now: Time, records: Vec<Bytes>) -> Waiting {
-        let deadline = (now + self.patience).moment();
+        let deadline = (now + self.workload.patience).moment();
         let seq = self.pilot.on_order(now.moment(), records.clone(), deadline);
         Waiting { seq, client: self.pilot.client(), records }
     }
@@ -334,7 +329,7 @@ impl SimClient {
             return;
         }
         let options = ReadOptions { from, limit: Some(200), consistency, follow: false };
-        let patience = self.patience.min(READ_PATIENCE + self.distance.times(10)).length();
+        let patience = self.workload.patience.min(READ_PATIENCE + self.distance.times(10)).length();
         let mut pilot = ReadPilot::new(options, patience, Jitter::new(self.random.number()));
         pilot.on_wait(now.moment());
         let mut read = pilot.rest();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{FaultKind, RegistryFailing, all_nodes};
+use super::faults::{FaultKind, RegistryFailing};
 use super::laws::What;
 use super::queue::Event;
 use super::time::Time;
@@ -29,7 +29,7 @@ impl World {
             }
             FaultKind::LeaderCut { friends, length } => {
                 if let Some(leader) = self.leader() {
-                    let others = all_nodes(&self.options).into_iter().filter(|n| *n != leader);
+                    let others = self.options.cluster.all_but(leader).into_iter();
                     let rest = others.skip(friends).collect();
                     self.network.cut(number, BTreeSet::from([leader]), rest, true);
                     self.queue.push(now + length, Event::Heal { number });
@@ -104,7 +104,7 @@ impl World {
 
     /// What a client has by way of connections passes nothing any more.
     pub(super) fn kill_flows(&mut self, client: usize) {
-        for node in all_nodes(&self.options) {
+        for node in self.options.cluster.all() {
             let through = self.clients[client].link(node);
             self.network.kill_links(client, node, through);
         }
@@ -151,9 +151,9 @@ impl World {
 
     /// What a disk holds rots while the node is down, unless that would be one too many.
     fn rot(&mut self, node: NodeId) {
-        let minority = self.machines.len() - self.options.quorum();
+        let minority = self.machines.len() - self.options.cluster.quorum();
         let machine = &self.machines[Self::place(node)];
-        let is_too_much = !self.options.beyond_the_promise && self.lost() >= minority;
+        let is_too_much = !self.options.faults.beyond_the_promise && self.lost() >= minority;
         if machine.lost || is_too_much || self.is_anybody_untold() {
             return;
         }

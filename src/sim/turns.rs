@@ -37,7 +37,7 @@ impl World {
 
     /// Something has gathered: the process looks at it in a moment.
     pub(super) fn wake(&mut self, node: NodeId) {
-        let (now, turn) = (self.now, self.options.turn);
+        let (now, turn) = (self.now, self.options.cluster.turn);
         let machine = self.machine(node);
         let Some(process) = machine.process.as_mut().filter(|process| !process.wakes) else {
             return;

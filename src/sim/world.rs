@@ -1,12 +1,12 @@
 //! The world of a run: all that is in it, and the loop that lets time pass.
 
 use super::codec::CLUSTER;
-use super::faults::{Fault, all_nodes, node};
+use super::faults::Fault;
 use super::history::History;
 use super::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
 use super::machine::Machine;
 use super::network::Network;
-use super::options::Options;
+use super::options::{Options, node};
 use super::queue::{Event, Queue};
 use super::random::{Purpose, Random};
 use super::registrar::Registrar;
@@ -51,15 +51,17 @@ pub(super) struct World {
 impl World {
     /// A cluster that has never run.
     pub(super) fn new(seed: u64, options: Options, faults: Vec<Fault>, trace: Trace) -> Self {
-        let network = Network::new(&options, Random::new(seed, Purpose::Network));
+        let network = Network::new(options.network.clone(), Random::new(seed, Purpose::Network));
         let mut workload = Random::new(seed, Purpose::Workload);
-        let clients = (0..options.clients)
+        let clients = (0..options.workload.clients)
             .map(|number| {
                 let random = Random::new(workload.number(), Purpose::Workload);
                 SimClient::new(number, &options, random)
             })
             .collect();
-        let machines = all_nodes(&options)
+        let machines = options
+            .cluster
+            .all()
             .into_iter()
             .map(|id| Machine::new(seed, id, MemoryDisk::new(), &options))
             .collect();
@@ -89,7 +91,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        let configuration = Configuration::of(all_nodes(&self.options));
+        let configuration = Configuration::of(self.options.cluster.all());
         for place in 0..self.machines.len() {
             let machine = &self.machines[place];
             let identity = Identity { cluster: CLUSTER, node: machine.id };
@@ -111,7 +113,7 @@ impl World {
     pub(super) fn store_options(&self, place: usize) -> store::Options {
         let start = Incarnation::new(self.machines[place].starts + 1);
         store::Options {
-            segment_bytes: self.options.segment_bytes,
+            segment_bytes: self.options.cluster.segment_bytes,
             start,
             ..store::Options::default()
         }
@@ -181,7 +183,7 @@ impl World {
                 lost: machine.lost,
             })
             .collect();
-        let quorum = self.options.quorum();
+        let quorum = self.options.cluster.quorum();
         let moment = Moment { now: self.now.micros(), what, nodes: &nodes, quorum };
         for law in &mut self.laws {
             self.counts.laws_evaluated += 1;

@@ -13,7 +13,9 @@ const PROMPT: Time = Time::from_millis(25);
 
 /// A network that keeps the order of messages, as a stream does.
 fn in_order(nodes: u16) -> Options {
-    Options { network_latency: Time::ZERO, ..Options::quiet(nodes) }
+    let mut options = Options::quiet(nodes);
+    options.network.latency = Time::ZERO;
+    options
 }
 
 /// Hands records to a node so that each gets an entry of its own.

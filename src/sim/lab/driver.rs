@@ -8,7 +8,6 @@ use bytes::Bytes;
 use crate::marks;
 use crate::raft::{Raft, RaftLog};
 use crate::sim::codec::bytes_of;
-use crate::sim::faults::all_nodes;
 use crate::sim::laws::What;
 use crate::sim::machine::Process;
 use crate::sim::model::RecordHash;
@@ -128,7 +127,7 @@ impl Lab {
     }
 
     fn agreed(&self) -> Time {
-        AGREED + self.world.options.slowest_sync().times(AGREED_SYNCS)
+        AGREED + self.world.options.disks.slowest_sync().times(AGREED_SYNCS)
     }
 
     #[track_caller]
@@ -137,7 +136,7 @@ impl Lab {
     }
 
     fn describe(&self) -> String {
-        self.world.describe(&all_nodes(&self.world.options))
+        self.world.describe(&self.world.options.cluster.all())
     }
 
     /// Heals everything: all must come to agree, and have what was acknowledged.
@@ -179,7 +178,7 @@ impl Lab {
 /// Nodes.
 impl Lab {
     pub(super) fn nodes(&self) -> Vec<NodeId> {
-        all_nodes(&self.world.options).into_iter().collect()
+        self.world.options.cluster.all().into_iter().collect()
     }
 
     pub(super) fn others(&self, than: NodeId) -> Vec<NodeId> {
@@ -254,7 +253,7 @@ impl Lab {
 
     /// From now on these disks are slow.
     pub(super) fn slow_down(&mut self, slowness: Slowness) {
-        self.world.options.slowness = Some(slowness);
+        self.world.options.disks.slowness = Some(slowness);
     }
 
     /// From now on so many of a million messages are lost, repeated and overtaken.
@@ -302,7 +301,7 @@ impl Lab {
 /// Elections.
 impl Lab {
     pub(super) fn quorum(&self) -> usize {
-        self.world.options.quorum()
+        self.world.options.cluster.quorum()
     }
 
     pub(super) fn term(&self, node: NodeId) -> Term {

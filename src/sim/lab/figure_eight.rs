@@ -39,7 +39,10 @@ struct Histories {
 
 /// Five nodes, one entry a message, and a network slow enough to step in between two of them.
 fn options() -> Options {
-    Options { append_count_max: 1, network_latency: Time::from_millis(10), ..Options::quiet(5) }
+    let mut options = Options::quiet(5);
+    options.cluster.append_count_max = 1;
+    options.network.latency = Time::from_millis(10);
+    options
 }
 
 /// The one of three that all three vote for, before it knows.

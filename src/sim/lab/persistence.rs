@@ -113,8 +113,10 @@ fn any_of(lab: &mut Lab, choices: &[NodeId]) -> NodeId {
 
 /// A network slow enough for messages to come from another age, and one entry a message.
 fn slow(nodes: u16) -> Options {
-    let network_latency = Time::from_millis(5);
-    Options { network_latency, append_count_max: 1, ..Options::quiet(nodes) }
+    let mut options = Options::quiet(nodes);
+    options.network.latency = Time::from_millis(5);
+    options.cluster.append_count_max = 1;
+    options
 }
 
 #[test]

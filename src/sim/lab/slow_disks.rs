@@ -12,7 +12,9 @@ const SEEDS: u64 = 8;
 const SYNCS_TO_ELECT: u64 = 10;
 
 fn slow(sync: Time, node: Option<NodeId>) -> Options {
-    Options { slowness: Some(Slowness { sync, node }), ..Options::quiet(3) }
+    let mut options = Options::quiet(3);
+    options.disks.slowness = Some(Slowness { sync, node });
+    options
 }
 
 fn elect(lab: &mut Lab, sync: Time) -> NodeId {

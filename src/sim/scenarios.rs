@@ -2,65 +2,13 @@
 //! Raft have failed, with noise on top.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use super::faults::{Fault, FaultKind, all_nodes, any_node, node};
-use super::options::{Options, Slowness};
+use super::faults::{Fault, FaultKind};
+use super::options::{ClusterOptions, Options, Slowness, node};
 use super::random::Random;
+use super::template::Template;
 use super::time::Time;
 use crate::types::NodeId;
-
-/// A scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Template {
-    /// Leaders that die with entries on a minority, over and over (paper, figure 8).
-    Figure8,
-    /// Five nodes, two sides that hear each other only through one (Howard, 2020).
-    Bridge,
-    /// A leader that can speak and not hear.
-    DeafLeader,
-    /// A node alone for long comes back.
-    Isolated,
-    /// The power of all fails, again and again.
-    PowerCutOfAll,
-    /// What stands on the disks of a minority rots.
-    MinorityRot,
-    /// One stands still while another is killed; then it goes on with old messages and timers.
-    PauseAndKill,
-    /// A leader cut off goes on taking appends and reads while others elect another.
-    StaleLeader,
-    /// Every sync of every disk takes longer than an election timeout, and whoever leads dies for good.
-    /// Not among those that a seed draws, whose disks are slow now and then.
-    SlowDisks,
-}
-
-/// Those that a seed draws.
-const TEMPLATES: [Template; 8] = [
-    Template::Figure8,
-    Template::Bridge,
-    Template::DeafLeader,
-    Template::Isolated,
-    Template::PowerCutOfAll,
-    Template::MinorityRot,
-    Template::PauseAndKill,
-    Template::StaleLeader,
-];
-
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Figure8 => "figure 8",
-            Self::Bridge => "bridge",
-            Self::DeafLeader => "deaf leader",
-            Self::Isolated => "isolated",
-            Self::PowerCutOfAll => "power cut of all",
-            Self::MinorityRot => "minority rot",
-            Self::PauseAndKill => "pause and kill",
-            Self::StaleLeader => "stale leader",
-            Self::SlowDisks => "slow disks",
-        })
-    }
-}
 
 /// The rest of the cluster, while the core recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +24,6 @@ pub(super) enum Rest {
 const ROUND: Time = Time::from_millis(1_500);
 
 impl Template {
-    /// Any.
-    pub(super) fn draw(random: &mut Random) -> Self {
-        random.one_of(&TEMPLATES)
-    }
-
     /// How many nodes it needs.
     fn nodes(self) -> u16 {
         match self {
@@ -97,30 +40,31 @@ impl Template {
 
     /// Makes the run such that its faults have an effect.
     pub(super) fn prepare(self, options: &mut Options) {
-        options.nodes = self.nodes();
+        let Options { cluster, disks, network, workload, .. } = options;
+        cluster.nodes = self.nodes();
         match self {
             Self::Figure8 => {
-                options.append_count_max = 1;
-                options.tick = Time::from_millis(5);
-                options.network_latency = Time::from_millis(5);
-                options.election_timeout_ticks = (20, 25);
-                options.think = Time::from_millis(2);
-                options.in_flight_max = 8;
+                cluster.append_count_max = 1;
+                cluster.tick = Time::from_millis(5);
+                network.latency = Time::from_millis(5);
+                cluster.election_timeout_ticks = (20, 25);
+                workload.think = Time::from_millis(2);
+                workload.in_flight_max = 8;
             }
             Self::StaleLeader => {
                 // Others may elect long before it gives up.
-                options.election_timeout_ticks = (20, 120);
-                options.tick = Time::from_millis(5);
-                options.heartbeat_ticks = 5;
-                options.network_latency = Time::from_micros(500);
-                options.disk_latency = Time::from_micros(500);
-                options.think = Time::from_millis(2);
-                options.clients = 4;
+                cluster.election_timeout_ticks = (20, 120);
+                cluster.tick = Time::from_millis(5);
+                cluster.heartbeat_ticks = 5;
+                network.latency = Time::from_micros(500);
+                disks.latency = Time::from_micros(500);
+                workload.think = Time::from_millis(2);
+                workload.clients = 4;
             }
             Self::SlowDisks => {
-                options.election_timeout_ticks = (30, 60);
-                options.tick = Time::from_millis(5);
-                options.slowness = Some(Slowness { sync: Time::from_millis(400), node: None });
+                cluster.election_timeout_ticks = (30, 60);
+                cluster.tick = Time::from_millis(5);
+                disks.slowness = Some(Slowness { sync: Time::from_millis(400), node: None });
             }
             Self::Bridge
             | Self::DeafLeader
@@ -153,18 +97,22 @@ impl Template {
         let mut faults = vec![];
         let mut begin = Time::from_millis(1_000);
         let pause = if self == Self::Figure8 { Time::from_millis(300) } else { ROUND };
-        while begin < options.storm {
-            let one = any_node(random, options);
-            let round = self.round(random, options, one);
+        while begin < options.faults.storm {
+            let one = options.cluster.any(random);
+            let round = self.round(random, &options.cluster, one);
             faults.extend(round.into_iter().map(|(after, kind)| Fault { at: begin + after, kind }));
             begin = begin + pause + random.around(ROUND);
         }
         faults
     }
 
-    fn round(self, random: &mut Random, options: &Options, one: NodeId) -> Vec<(Time, FaultKind)> {
-        let others: BTreeSet<NodeId> =
-            all_nodes(options).into_iter().filter(|node| *node != one).collect();
+    fn round(
+        self,
+        random: &mut Random,
+        cluster: &ClusterOptions,
+        one: NodeId,
+    ) -> Vec<(Time, FaultKind)> {
+        let others = cluster.all_but(one);
         let cut = |from: BTreeSet<NodeId>, to: BTreeSet<NodeId>, both_ways| FaultKind::Cut {
             from,
             to,
@@ -202,7 +150,7 @@ impl Template {
             }
             Self::PowerCutOfAll => {
                 let down = Time::from_millis(random.spread(1, 500));
-                vec![(half, FaultKind::PowerCut { nodes: all_nodes(options), down })]
+                vec![(half, FaultKind::PowerCut { nodes: cluster.all(), down })]
             }
             Self::SlowDisks => {
                 vec![(Time::ZERO, FaultKind::LeaderCrash { down: ROUND })]
