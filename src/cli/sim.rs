@@ -29,20 +29,20 @@ pub(super) fn run(args: &args::Sim, printer: &mut Printer) -> Result<(), End> {
     let progress = Progress::new(args.seeds);
     let is_alone = args.seeds == 1;
     let total = Total::default();
-    let mut session = Session { printer, is_alone, total, failed: None, closed: None };
+    let mut runs = Runs { printer, is_alone, total, failed: None, closed: None };
     sim::run_all(
         args.seed..end,
         jobs,
         mutant,
         |seed| plan_of(args, seed),
         |plan, report| {
-            let flow = session.take(plan, report);
-            progress.show(&session.total);
+            let flow = runs.take(plan, report);
+            progress.show(&runs.total);
             flow
         },
     );
     progress.end();
-    session.end(args, mutant)
+    runs.end(args, mutant)
 }
 
 /// The bug to run with, by its name or its number; 0 is none.
@@ -90,7 +90,7 @@ impl Total {
     }
 }
 
-struct Session<'a> {
+struct Runs<'a> {
     printer: &'a mut Printer,
     /// There is only one seed.
     is_alone: bool,
@@ -99,7 +99,7 @@ struct Session<'a> {
     closed: Option<End>,
 }
 
-impl Session<'_> {
+impl Runs<'_> {
     /// Prints a verdict. The first run that breaks a law is the last.
     fn take(&mut self, plan: Plan, mut report: Report) -> ControlFlow<()> {
         self.total.add(&report);

@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::limits::TWIN_PATIENCE;
 use crate::raft::{Loss, Memory};
 use crate::types::{Incarnation, NodeId};
-use crate::wire::{Introduction, Refusal};
+use crate::wire::{Introduction, PeerRefusal};
 
 /// What this node remembers of the others: the driver hears what they promise, connections ask.
 pub type SharedMemory = Arc<Mutex<Memory>>;
@@ -43,7 +43,7 @@ pub(super) struct Acquaintance {
     /// Since when the peer has been saying that this process has a twin.
     twin_since: Option<Instant>,
     /// Why the peer was last refused: the same is not said twice.
-    told: Option<Refusal>,
+    told: Option<PeerRefusal>,
     /// It was said that the two have different addresses in their files.
     told_addresses: bool,
 }
@@ -70,7 +70,7 @@ impl Acquaintance {
         introduction: &Introduction,
         (address, dialled): (SocketAddr, bool),
         current: Option<Incarnation>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PeerRefusal> {
         if dialled {
             self.home = Some(address);
         }
@@ -89,26 +89,26 @@ impl Acquaintance {
         introduction: &Introduction,
         address: SocketAddr,
         current: Option<Incarnation>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PeerRefusal> {
         let names = |introduction: &Introduction| introduction.members.keys().copied().collect();
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
             (names(&self.me.introduction), names(introduction));
         if ours != theirs {
             let (refusing, refused) = (ours.into_iter().collect(), theirs.into_iter().collect());
-            return Err(Refusal::Members { refusing, refused });
+            return Err(PeerRefusal::Members { refusing, refused });
         }
         let memory = self.memory.lock().expect(UNPOISONED);
         if !memory.is_plausible(&introduction.standing) {
             let (shown, known) = (introduction.standing.hard_state.current_term, memory.term());
-            return Err(Refusal::Implausible { shown, known });
+            return Err(PeerRefusal::Implausible { shown, known });
         }
-        memory.judge(self.peer, &introduction.standing).map_err(Refusal::Lost)?;
+        memory.judge(self.peer, &introduction.standing).map_err(PeerRefusal::Lost)?;
         // NB: a node may well come from elsewhere than it is configured, through a NAT say. Only
         // beside another process that stays connected it is one too many. Where that one is proves
         // nothing: a peer that always dials is never seen at its home.
         let is_other = current.is_some_and(|current| current != introduction.incarnation());
         let is_twin = is_other && Some(address) != self.home;
-        if is_twin { Err(Refusal::Twin) } else { Ok(()) }
+        if is_twin { Err(PeerRefusal::Twin) } else { Ok(()) }
     }
 
     /// A connection with this process is now in use.
@@ -134,17 +134,17 @@ impl Acquaintance {
     }
 
     /// The peer has refused this node.
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
+    pub(super) fn refused(&mut self, refusal: &PeerRefusal) {
         match refusal {
-            Refusal::Lost(loss) => self.on_lost(loss),
-            Refusal::Twin => {
+            PeerRefusal::Lost(loss) => self.on_lost(loss),
+            PeerRefusal::Twin => {
                 let since = *self.twin_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= TWIN_PATIENCE {
                     self.expel(Loss::Twin);
                 }
             }
             // Somebody corrects one of the files, or repairs a term.
-            Refusal::Members { .. } | Refusal::Implausible { .. } => {}
+            PeerRefusal::Members { .. } | PeerRefusal::Implausible { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub struct BudgetLimits {
     /// Bytes of all together.
     pub total: usize,
     /// Bytes of all connections of one identity.
@@ -30,7 +30,7 @@ pub struct Budget {
 
 /// One connection's part of a [`Budget`]. Clones are the same part.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct Share {
     owner: Arc<Owner>,
 }
 
@@ -51,14 +51,14 @@ pub struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     identity: u64,
-    account: u64,
+    share: u64,
 }
 
 #[derive(Debug)]
 struct Book {
-    shares: Shares,
+    limits: BudgetLimits,
     free: usize,
-    /// Numbers given out so far, to identities and accounts.
+    /// Numbers given out so far, to identities and shares.
     numbers: u64,
     names: BTreeMap<String, u64>,
     identities: BTreeMap<u64, Identity>,
@@ -68,8 +68,8 @@ struct Book {
 struct Identity {
     name: String,
     held: usize,
-    accounts: BTreeMap<u64, Entry>,
-    /// The accounts that wait and whose own share has room for it: what each holds, and which.
+    shares: BTreeMap<u64, Entry>,
+    /// Those that wait and have room of their own for it: what each holds, and which.
     ready: BTreeSet<(usize, u64)>,
 }
 
@@ -88,20 +88,20 @@ struct Waiting {
 
 impl Budget {
     /// A bound of which nothing is held.
-    pub fn new(shares: Shares) -> Self {
+    pub fn new(limits: BudgetLimits) -> Self {
         let (names, identities) = (BTreeMap::new(), BTreeMap::new());
-        let book = Book { shares, free: shares.total, numbers: 0, names, identities };
+        let book = Book { limits, free: limits.total, numbers: 0, names, identities };
         Self { book: Arc::new(Mutex::new(book)) }
     }
 
     /// The part of a new connection of this identity.
-    pub fn open(&self, identity: &str) -> Account {
+    pub fn open(&self, identity: &str) -> Share {
         let key = lock(&self.book).open(identity);
-        Account { owner: Arc::new(Owner { book: self.book.clone(), key }) }
+        Share { owner: Arc::new(Owner { book: self.book.clone(), key }) }
     }
 }
 
-impl Account {
+impl Share {
     /// Takes bytes; waits for them if need be. Dropped, it waits no more.
     ///
     /// # Panics
@@ -112,7 +112,7 @@ impl Account {
                 return held;
             }
             let mut book = lock(&self.owner.book);
-            assert!(bytes <= book.shares.per_connection, "{bytes} bytes at once");
+            assert!(bytes <= book.limits.per_connection, "{bytes} bytes at once");
             let (grant, granted) = oneshot::channel();
             book.with(self.owner.key, |entry| entry.waiting.push_back(Waiting { bytes, grant }));
             book.serve();
@@ -138,7 +138,7 @@ impl Account {
         })
     }
 
-    /// Whether anybody waits for bytes, of this account or another, who would have them sooner if
+    /// Whether anybody waits for bytes, of this share or another, who would have them sooner if
     /// what this one holds were given back.
     pub fn is_wanted(&self) -> bool {
         lock(&self.owner.book).is_wanted(self.owner.key)
@@ -156,7 +156,7 @@ struct Queued<'a> {
 impl Queued<'_> {
     async fn granted(mut self) -> Held {
         let told = (&mut self.granted).await;
-        told.expect("an account keeps those who wait as long as it lives");
+        told.expect("a share keeps those who wait as long as it lives");
         self.is_over = true;
         Held { owner: self.owner.clone(), bytes: self.bytes }
     }
@@ -216,19 +216,19 @@ impl Drop for Owner {
 impl Book {
     fn open(&mut self, name: &str) -> Key {
         let identity = self.names.get(name).copied().unwrap_or_else(|| self.number());
-        let account = self.number();
+        let share = self.number();
         self.names.insert(name.to_owned(), identity);
         let of = self.identities.entry(identity).or_default();
         name.clone_into(&mut of.name);
-        of.accounts.insert(account, Entry::default());
-        Key { identity, account }
+        of.shares.insert(share, Entry::default());
+        Key { identity, share }
     }
 
     fn close(&mut self, key: Key) {
         let Some(of) = self.identities.get_mut(&key.identity) else { return };
-        let closed = of.accounts.remove(&key.account);
-        assert!(closed.is_none_or(|entry| entry.held == 0), "what is held keeps its account");
-        if of.accounts.is_empty() {
+        let closed = of.shares.remove(&key.share);
+        assert!(closed.is_none_or(|entry| entry.held == 0), "what is held keeps its share");
+        if of.shares.is_empty() {
             let name = std::mem::take(&mut of.name);
             self.names.remove(&name);
             self.identities.remove(&key.identity);
@@ -243,19 +243,19 @@ impl Book {
     /// Whether the bytes are there, and nobody waits who goes first.
     fn may_take(&self, key: Key, bytes: usize) -> bool {
         let of = self.identities.get(&key.identity);
-        let entry = of.and_then(|of| of.accounts.get(&key.account));
+        let entry = of.and_then(|of| of.shares.get(&key.share));
         entry.is_some_and(|entry| entry.waiting.is_empty())
             && bytes <= self.free
             && self.is_in_share(key, bytes)
             && self.next().is_none()
     }
 
-    /// Whether the shares of this connection and its identity have room for so many bytes.
+    /// Whether the limits of this connection and its identity have room for so many bytes.
     fn is_in_share(&self, key: Key, bytes: usize) -> bool {
         let Some(of) = self.identities.get(&key.identity) else { return false };
-        let Some(entry) = of.accounts.get(&key.account) else { return false };
-        entry.held + bytes <= self.shares.per_connection
-            && of.held + bytes <= self.shares.per_identity
+        let Some(entry) = of.shares.get(&key.share) else { return false };
+        entry.held + bytes <= self.limits.per_connection
+            && of.held + bytes <= self.limits.per_identity
     }
 
     fn take(&mut self, key: Key, bytes: usize) {
@@ -269,33 +269,33 @@ impl Book {
 
     fn give_back(&mut self, key: Key, bytes: usize) {
         self.free += bytes;
-        assert!(self.free <= self.shares.total, "{} bytes are free", self.free);
+        assert!(self.free <= self.limits.total, "{} bytes are free", self.free);
         self.with(key, |entry| entry.held -= bytes);
         if let Some(of) = self.identities.get_mut(&key.identity) {
             of.held -= bytes;
         }
     }
 
-    /// Changes an account, and keeps its place among those that are ready.
+    /// Changes a share, and keeps its place among those that are ready.
     fn with(&mut self, key: Key, change: impl FnOnce(&mut Entry)) {
-        let most = self.shares.per_connection;
+        let most = self.limits.per_connection;
         let Some(of) = self.identities.get_mut(&key.identity) else { return };
-        let Some(entry) = of.accounts.get_mut(&key.account) else { return };
-        of.ready.remove(&(entry.held, key.account));
+        let Some(entry) = of.shares.get_mut(&key.share) else { return };
+        of.ready.remove(&(entry.held, key.share));
         change(entry);
         if entry.waiting.front().is_some_and(|first| entry.held + first.bytes <= most) {
-            of.ready.insert((entry.held, key.account));
+            of.ready.insert((entry.held, key.share));
         }
     }
 
     /// Who is served next, and how much: of the identity that holds least, the connection that holds
     /// least.
     fn next(&self) -> Option<(Key, usize)> {
-        let most = self.shares.per_identity;
+        let most = self.limits.per_identity;
         let first = |(identity, of): (&u64, &Identity)| {
-            let (_, account) = of.ready.first()?;
-            let bytes = of.accounts.get(account)?.waiting.front()?.bytes;
-            let key = Key { identity: *identity, account: *account };
+            let (_, share) = of.ready.first()?;
+            let bytes = of.shares.get(share)?.waiting.front()?.bytes;
+            let key = Key { identity: *identity, share: *share };
             (of.held + bytes <= most).then_some((of.held, key, bytes))
         };
         let next = self.identities.iter().filter_map(first).min_by_key(|(held, ..)| *held);
@@ -316,26 +316,26 @@ impl Book {
         }
     }
 
-    /// Whether what this account holds would help anybody who waits. Who waits for room in a share
+    /// Whether what this share holds would help anybody who waits. Who waits for room in a share
     /// of their own is no reason to hurry others.
     fn is_wanted(&self, key: Key) -> bool {
-        let held = self.identities.get(&key.identity).and_then(|of| of.accounts.get(&key.account));
+        let held = self.identities.get(&key.identity).and_then(|of| of.shares.get(&key.share));
         held.is_some_and(|entry| entry.held > 0)
             && self.identities.iter().any(|(identity, of)| {
-                let helps = |(account, entry): (&u64, &Entry)| {
-                    let waits_for = Key { identity: *identity, account: *account };
+                let helps = |(share, entry): (&u64, &Entry)| {
+                    let waits_for = Key { identity: *identity, share: *share };
                     self.is_helped(key, waits_for, of, entry)
                 };
-                of.accounts.iter().any(helps)
+                of.shares.iter().any(helps)
             })
     }
 
     /// Whether somebody who waits would have more room if `key` held less.
     fn is_helped(&self, key: Key, waits: Key, of: &Identity, entry: &Entry) -> bool {
         let Some(first) = entry.waiting.front() else { return false };
-        if entry.held + first.bytes > self.shares.per_connection {
+        if entry.held + first.bytes > self.limits.per_connection {
             key == waits
-        } else if of.held + first.bytes > self.shares.per_identity {
+        } else if of.held + first.bytes > self.limits.per_identity {
             key.identity == waits.identity
         } else {
             true
@@ -364,12 +364,12 @@ mod tests {
     use super::super::testing::soon;
     use super::*;
 
-    const SHARES: Shares = Shares { total: 100, per_identity: 80, per_connection: 50 };
+    const LIMITS: BudgetLimits = BudgetLimits { total: 100, per_identity: 80, per_connection: 50 };
 
     /// Takes in a task of its own, and says what came of it.
-    fn ask(account: &Account, bytes: usize) -> AbortOnDropHandle<Held> {
-        let account = account.clone();
-        AbortOnDropHandle::new(tokio::spawn(async move { account.take(bytes).await }))
+    fn ask(share: &Share, bytes: usize) -> AbortOnDropHandle<Held> {
+        let share = share.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { share.take(bytes).await }))
     }
 
     async fn waits(asked: &AbortOnDropHandle<Held>) {
@@ -381,7 +381,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_connection_and_each_identity_has_its_share() {
-        let budget = Budget::new(SHARES);
+        let budget = Budget::new(LIMITS);
         let [one, two, three] = ["a", "a", "a"].map(|name| budget.open(name));
         let other = budget.open("b");
         let first = one.take(50).await;
@@ -402,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_wait_gets_what_is_there_and_passes_nobody() {
-        let budget = Budget::new(SHARES);
+        let budget = Budget::new(LIMITS);
         let [one, two] = ["a", "b"].map(|name| budget.open(name));
         let held = one.try_take(50).unwrap();
         assert!(one.try_take(1).is_none(), "its share is used up");
@@ -420,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_those_hurry_whose_bytes_would_help_somebody() {
-        let budget = Budget::new(SHARES);
+        let budget = Budget::new(LIMITS);
         let [one, two] = ["a", "a"].map(|name| budget.open(name));
         let other = budget.open("b");
         let _held = (one.take(50).await, two.take(10).await, other.take(10).await);
@@ -438,11 +438,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_holds_least_goes_first_however_many_wait() {
-        let budget = Budget::new(SHARES);
-        let noisy: Vec<Account> = (0..4).map(|_| budget.open("a")).collect();
+        let budget = Budget::new(LIMITS);
+        let noisy: Vec<Share> = (0..4).map(|_| budget.open("a")).collect();
         let mut held = noisy[0].take(40).await;
         let _others = (noisy[1].take(20).await, noisy[2].take(20).await);
-        let crowd: Vec<_> = noisy.iter().take(3).map(|account| ask(account, 10)).collect();
+        let crowd: Vec<_> = noisy.iter().take(3).map(|share| ask(share, 10)).collect();
         for asked in &crowd {
             waits(asked).await;
         }
@@ -456,7 +456,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_needs_much_is_not_passed_for_ever_and_may_give_up() {
-        let budget = Budget::new(SHARES);
+        let budget = Budget::new(LIMITS);
         let held = (budget.open("a").take(50).await, budget.open("b").take(40).await);
         let (large, small) = (budget.open("c"), budget.open("d"));
         let much = ask(&large, 30);
@@ -472,18 +472,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_grant_that_nobody_takes_is_given_back() {
-        let budget = Budget::new(SHARES);
-        let account = budget.open("a");
-        let held = account.take(50).await;
+        let budget = Budget::new(LIMITS);
+        let share = budget.open("a");
+        let held = share.take(50).await;
         {
-            let mut asked = pin!(account.take(10));
+            let mut asked = pin!(share.take(10));
             let waker = std::task::Waker::noop();
             let mut context = std::task::Context::from_waker(waker);
             assert!(asked.as_mut().poll(&mut context).is_pending());
             drop(held);
             // Granted, and dropped before it was looked at.
         }
-        assert_eq!(lock(&budget.book).free, SHARES.total);
+        assert_eq!(lock(&budget.book).free, LIMITS.total);
     }
 
     proptest! {
@@ -491,14 +491,14 @@ mod tests {
         /// exceeded.
         #[test]
         fn the_book_balances(steps in prop::collection::vec((0_usize..6, 1_usize..50, any::<bool>()), 1..60)) {
-            let budget = Budget::new(SHARES);
-            let accounts: Vec<Account> =
+            let budget = Budget::new(LIMITS);
+            let shares: Vec<Share> =
                 (0..6).map(|n| budget.open(["a", "b", "c"][n % 3])).collect();
             let mut held: Vec<Held> = vec![];
             for (who, bytes, give) in steps {
                 let waker = std::task::Waker::noop();
                 let mut context = std::task::Context::from_waker(waker);
-                let mut asked = pin!(accounts[who].take(bytes));
+                let mut asked = pin!(shares[who].take(bytes));
                 if let std::task::Poll::Ready(got) = asked.as_mut().poll(&mut context) {
                     held.push(got);
                 }
@@ -507,15 +507,15 @@ mod tests {
                 }
                 let book = lock(&budget.book);
                 let all: usize = book.identities.values().map(|of| of.held).sum();
-                prop_assert_eq!(all + book.free, SHARES.total);
+                prop_assert_eq!(all + book.free, LIMITS.total);
                 for of in book.identities.values() {
-                    prop_assert!(of.held <= SHARES.per_identity);
-                    prop_assert_eq!(of.held, of.accounts.values().map(|entry| entry.held).sum::<usize>());
-                    prop_assert!(of.accounts.values().all(|entry| entry.held <= SHARES.per_connection));
+                    prop_assert!(of.held <= LIMITS.per_identity);
+                    prop_assert_eq!(of.held, of.shares.values().map(|entry| entry.held).sum::<usize>());
+                    prop_assert!(of.shares.values().all(|entry| entry.held <= LIMITS.per_connection));
                 }
             }
             held.clear();
-            prop_assert_eq!(lock(&budget.book).free, SHARES.total);
+            prop_assert_eq!(lock(&budget.book).free, LIMITS.total);
         }
     }
 }

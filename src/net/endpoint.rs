@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::audit::Audit;
 use super::connection::Connection;
 use super::identity::{CertificateIdentity, CertificateRole};
-use super::names::Names;
+use super::names::HostNames;
 use super::problem::{Close, Problem};
 use super::protocol::Protocol;
 use super::reception::Reception;
@@ -32,7 +32,7 @@ use crate::limits::{
 pub struct Endpoint {
     inner: quinn::Endpoint,
     credentials: Credentials,
-    names: Names,
+    names: HostNames,
     /// Told of by whoever listens.
     audit: Audit,
     /// Connections whose handshake is over; `None` for a socket that only dials.
@@ -93,7 +93,7 @@ impl Endpoint {
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
-        let (credentials, names) = (credentials.clone(), Names::default());
+        let (credentials, names) = (credentials.clone(), HostNames::default());
         Ok(Self { inner, credentials, names, audit, listener })
     }
 
@@ -108,7 +108,7 @@ impl Endpoint {
         let error = |source| BindError::new(any_v4, source);
         let socket = UdpSocket::bind(any).or_else(|_| UdpSocket::bind(any_v4)).map_err(error)?;
         let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
-        let names = Names::default();
+        let names = HostNames::default();
         let (credentials, audit) = (credentials.clone(), Audit::new());
         Ok(Self { inner, credentials, names, audit, listener: None })
     }
@@ -139,7 +139,7 @@ impl Endpoint {
     }
 
     /// The names that it looks up.
-    pub(super) fn names(&self) -> &Names {
+    pub(super) fn names(&self) -> &HostNames {
         &self.names
     }
 

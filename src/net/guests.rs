@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Account, Budget, Shares};
+use super::budget::{Budget, BudgetLimits, Share};
 use super::identity::{CertificateIdentity, CertificateRole};
 use super::problem::Close;
 use super::protocol::Protocol;
@@ -41,7 +41,7 @@ pub(super) struct Guest {
     place: Place,
     connection: Option<quinn::Connection>,
     /// What it may have under way; a peer's frames are not counted here.
-    arriving: Option<Account>,
+    arriving: Option<Share>,
     /// How wide its windows may be.
     pub(super) width: Width,
     leave: CancellationToken,
@@ -96,7 +96,7 @@ struct Entry {
 
 impl Guests {
     pub(super) fn new() -> Self {
-        let arriving = Budget::new(Shares {
+        let arriving = Budget::new(BudgetLimits {
             total: ARRIVING_BYTES_MAX,
             per_identity: ARRIVING_BYTES_PER_IDENTITY,
             per_connection: ARRIVING_BYTES_PER_CONNECTION,
@@ -181,7 +181,7 @@ impl Guest {
     }
 
     /// What it may have under way, if that is counted.
-    pub(super) fn arriving(&self) -> Option<&Account> {
+    pub(super) fn arriving(&self) -> Option<&Share> {
         self.arriving.as_ref()
     }
 }

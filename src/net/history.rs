@@ -25,7 +25,7 @@ pub(super) struct History {
 
 /// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Choice {
     /// It is used; the one used so far, if any, is closed for this reason.
     Take {
         instead: Option<Close>,
@@ -38,21 +38,21 @@ impl History {
         &mut self,
         current: Option<PeerConnection>,
         offer: PeerConnection,
-    ) -> Verdict {
+    ) -> Choice {
         if self.retired.contains(&offer.incarnation) {
-            return Verdict::Refuse(Close::Superseded);
+            return Choice::Refuse(Close::Superseded);
         }
         self.remember(offer.incarnation);
         match current {
-            None => Verdict::Take { instead: None },
+            None => Choice::Take { instead: None },
             Some(old) if old.incarnation != offer.incarnation => {
-                Verdict::Take { instead: Some(Close::Superseded) }
+                Choice::Take { instead: Some(Close::Superseded) }
             }
             // The same side dials anew only when it has lost the old one.
             Some(old) if offer.dialled_by <= old.dialled_by => {
-                Verdict::Take { instead: Some(Close::Duplicate) }
+                Choice::Take { instead: Some(Close::Duplicate) }
             }
-            Some(_) => Verdict::Refuse(Close::Duplicate),
+            Some(_) => Choice::Refuse(Close::Duplicate),
         }
     }
 
@@ -81,11 +81,11 @@ mod tests {
 
     #[test]
     fn of_two_connections_that_of_the_smaller_node_is_kept() {
-        let duplicate = Verdict::Take { instead: Some(Close::Duplicate) };
+        let duplicate = Choice::Take { instead: Some(Close::Duplicate) };
         let mut history = History::default();
-        assert_eq!(history.judge(None, connection(1, 2)), Verdict::Take { instead: None });
+        assert_eq!(history.judge(None, connection(1, 2)), Choice::Take { instead: None });
         assert_eq!(history.judge(Some(connection(1, 2)), connection(1, 1)), duplicate);
-        let refused = Verdict::Refuse(Close::Duplicate);
+        let refused = Choice::Refuse(Close::Duplicate);
         assert_eq!(history.judge(Some(connection(1, 1)), connection(1, 2)), refused);
         assert_eq!(history.judge(Some(connection(1, 1)), connection(1, 1)), duplicate);
     }
@@ -94,12 +94,12 @@ mod tests {
     fn a_new_process_is_taken_at_once_and_the_old_one_never_again() {
         let mut history = History::default();
         history.judge(None, connection(1, 1));
-        let superseded = Verdict::Take { instead: Some(Close::Superseded) };
+        let superseded = Choice::Take { instead: Some(Close::Superseded) };
         assert_eq!(history.judge(Some(connection(1, 1)), connection(2, 2)), superseded);
-        let stale = Verdict::Refuse(Close::Superseded);
+        let stale = Choice::Refuse(Close::Superseded);
         assert_eq!(history.judge(Some(connection(2, 2)), connection(1, 1)), stale);
         assert_eq!(history.judge(None, connection(1, 1)), stale);
-        assert_eq!(history.judge(None, connection(2, 1)), Verdict::Take { instead: None });
+        assert_eq!(history.judge(None, connection(2, 1)), Choice::Take { instead: None });
         for incarnation in 3..100 {
             history.judge(None, connection(incarnation, 1));
         }
@@ -115,7 +115,7 @@ mod tests {
                 let mut current = None;
                 for dialled_by in order {
                     let offer = connection(1, dialled_by);
-                    if let Verdict::Take { .. } = history.judge(current, offer) {
+                    if let Choice::Take { .. } = history.judge(current, offer) {
                         current = Some(offer);
                     }
                 }

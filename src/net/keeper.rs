@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::acquaintance::Acquaintance;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use super::history::{History, PeerConnection, Verdict};
+use super::history::{Choice, History, PeerConnection};
 use super::inbound::{Inbound, PeerProcess};
 use super::link::{self, Link, LinkError};
 use super::local::LocalNode;
@@ -167,14 +167,14 @@ impl Keeper {
         let offer = PeerConnection { incarnation: link.introduction.incarnation(), dialled_by };
         let current = self.current.as_ref().map(|current| current.is);
         match self.history.judge(current, offer) {
-            Verdict::Take { instead } => {
+            Choice::Take { instead } => {
                 if let (Some(old), Some(close)) = (self.current.take(), instead) {
                     old.connection.close(close);
                 }
                 self.take(link, offer);
                 true
             }
-            Verdict::Refuse(close) => {
+            Choice::Refuse(close) => {
                 debug!(peer = %self.peer, ?offer, ?close, "a connection is not needed");
                 link.connection.close(close);
                 false

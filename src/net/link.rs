@@ -17,7 +17,7 @@ use super::endpoint::{Endpoint, Expect};
 use super::identity::CertificateRole;
 use super::inbound::{Inbound, PeerProcess};
 use super::local::LocalNode;
-use super::outbox::{Lane, PeerOutbox};
+use super::outbox::{PeerOutbox, Priority};
 use super::problem::Close;
 use super::protocol::Protocol;
 use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
@@ -25,7 +25,9 @@ use super::trouble::ConnectError;
 use crate::address::Address;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::types::NodeId;
-use crate::wire::{Frame, FrameError, Introduction, PeerHello, PeerMessage, PeerWelcome, Refusal};
+use crate::wire::{
+    Frame, FrameError, Introduction, PeerHello, PeerMessage, PeerRefusal, PeerWelcome,
+};
 
 /// The priority of the stream for urgent messages; the other has QUIC's 0.
 const URGENT_PRIORITY: i32 = 1;
@@ -52,7 +54,7 @@ pub(super) enum LinkError {
     #[error("the other side sent {0}")]
     Frame(#[from] FrameError),
     #[error("a message came on the wrong stream")]
-    WrongLane,
+    WrongStream,
     #[error("its certificate is that of another node than its hello names")]
     Impostor,
     #[error("its hello is meant for another node or cluster, or from one that is no member")]
@@ -62,7 +64,7 @@ pub(super) enum LinkError {
     #[error("it speaks from another address than at first")]
     Moved,
     #[error("it refuses this node: {0}")]
-    Refused(Refusal),
+    Refused(PeerRefusal),
     #[error("this node is being stopped")]
     Stopped,
 }
@@ -71,7 +73,7 @@ impl LinkError {
     /// What the other side is told.
     pub(super) fn close(&self) -> Close {
         match self {
-            Self::Frame(_) | Self::WrongLane | Self::Stream(StreamError::Frame(_)) => {
+            Self::Frame(_) | Self::WrongStream | Self::Stream(StreamError::Frame(_)) => {
                 Close::Malformed
             }
             Self::Impostor | Self::Moved => Close::NotAllowed,
@@ -107,7 +109,7 @@ pub(super) async fn dial(
 
 /// What the other side said when it closed the connection tells more than that it broke.
 fn why(connection: &Connection, error: LinkError) -> LinkError {
-    let said = connection.refusal().and_then(|bytes| Refusal::from_bytes(&bytes));
+    let said = connection.refusal().and_then(|bytes| PeerRefusal::from_bytes(&bytes));
     said.map_or(error, LinkError::Refused)
 }
 
@@ -187,10 +189,10 @@ impl Link {
     ) -> LinkError {
         let Self { connection, urgent, entries, welcome, .. } = self;
         let mut tasks = JoinSet::new();
-        tasks.spawn(receive(urgent.receiver, Lane::Urgent, from, inbound.clone()));
-        tasks.spawn(receive(entries.receiver, Lane::Entries, from, inbound));
-        tasks.spawn(send(entries.sender, Lane::Entries, outbox.clone(), None));
-        tasks.spawn(send(urgent.sender, Lane::Urgent, outbox, welcome));
+        tasks.spawn(receive(urgent.receiver, Priority::Urgent, from, inbound.clone()));
+        tasks.spawn(receive(entries.receiver, Priority::Entries, from, inbound));
+        tasks.spawn(send(entries.sender, Priority::Entries, outbox.clone(), None));
+        tasks.spawn(send(urgent.sender, Priority::Urgent, outbox, welcome));
         let error = tokio::select! {
             ended = tasks.join_next() => match ended {
                 Some(Ok(error)) => error,
@@ -207,7 +209,7 @@ impl Link {
 
 async fn send(
     mut sender: FrameSender,
-    lane: Lane,
+    priority: Priority,
     outbox: Arc<PeerOutbox>,
     welcome: Option<PeerWelcome>,
 ) -> LinkError {
@@ -217,7 +219,7 @@ async fn send(
         return error.into();
     }
     loop {
-        let messages = outbox.take(lane).await;
+        let messages = outbox.take(priority).await;
         let frames: Vec<Frame> = messages.iter().map(PeerMessage::to_frame).collect();
         if let Err(error) = sender.send_all(&frames).await {
             return error.into();
@@ -227,12 +229,12 @@ async fn send(
 
 async fn receive(
     mut receiver: FrameReceiver,
-    lane: Lane,
+    priority: Priority,
     from: PeerProcess,
     inbound: Inbound,
 ) -> LinkError {
     loop {
-        if let Err(error) = receive_one(&mut receiver, lane, from, &inbound).await {
+        if let Err(error) = receive_one(&mut receiver, priority, from, &inbound).await {
             return error;
         }
     }
@@ -240,18 +242,18 @@ async fn receive(
 
 async fn receive_one(
     receiver: &mut FrameReceiver,
-    lane: Lane,
+    priority: Priority,
     from: PeerProcess,
     inbound: &Inbound,
 ) -> Result<(), LinkError> {
     let frame = receiver.next().await?.ok_or(StreamError::Abandoned)?;
     let message = PeerMessage::from_frame(&frame)?;
-    if Lane::of(&message) != lane {
-        return Err(LinkError::WrongLane);
+    if Priority::of(&message) != priority {
+        return Err(LinkError::WrongStream);
     }
-    let put = match lane {
-        Lane::Urgent => inbound.put_urgent(from, message).await,
-        Lane::Entries => inbound.put_entries(from, message).await,
+    let put = match priority {
+        Priority::Urgent => inbound.put_urgent(from, message).await,
+        Priority::Entries => inbound.put_entries(from, message).await,
     };
     put.map_err(|_| LinkError::Stopped)
 }

@@ -73,7 +73,7 @@ mod trouble;
 #[cfg(feature = "server")]
 pub use acquaintance::{Expelled, SharedMemory};
 pub use audit::Audit;
-pub use budget::{Account, Budget, Held, Shares};
+pub use budget::{Budget, BudgetLimits, Held, Share};
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Expect};
 #[cfg(feature = "server")]

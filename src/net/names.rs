@@ -24,7 +24,7 @@ pub(super) const NO_ADDRESS: &str = "it has no address";
 
 /// The names that an endpoint looks up. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(super) struct HostNames {
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -36,7 +36,7 @@ struct Shared {
     lost: BTreeSet<String>,
 }
 
-impl Names {
+impl HostNames {
     /// The addresses behind an address: itself, or those that its name has now; at least one, and at
     /// most [`ADDRESSES_PER_NAME_MAX`]. Takes [`LOOKUP_TIMEOUT`] at most.
     ///
@@ -95,7 +95,7 @@ impl Names {
 }
 
 #[cfg(test)]
-impl Names {
+impl HostNames {
     /// Whether a name was complained of and has not been found since.
     pub(super) fn is_lost(&self, name: &str) -> bool {
         self.lock().lost.contains(name)
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ip_address_is_itself_and_a_name_is_looked_up() {
-        let names = Names::default();
+        let names = HostNames::default();
         let ip = "192.0.2.1:7";
         assert_eq!(names.addresses(&address(ip)).await, Ok(vec![ip.parse().unwrap()]));
         let found = soon(names.addresses(&address("localhost:7101"))).await.unwrap();
@@ -141,10 +141,11 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_needs_a_name_waits_for_the_one_look_up_of_it() {
-        let names = Names::default();
+        let names = HostNames::default();
         let (says, answer) = watch::channel(None);
         names.lock().under_way.insert(("n1.example".to_owned(), 7), answer);
-        let needs = |names: Names| async move { names.addresses(&address("n1.example:7")).await };
+        let needs =
+            |names: HostNames| async move { names.addresses(&address("n1.example:7")).await };
         let both = [needs(names.clone()), needs(names.clone())].map(tokio::spawn);
         while names.lock().under_way.values().map(watch::Receiver::has_changed).count() != 1 {
             tokio::task::yield_now().await;

@@ -11,20 +11,20 @@ use crate::wire::PeerMessage;
 
 /// One of the two streams between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum Priority {
     /// Votes, heartbeats, answers.
     Urgent,
     /// Entries.
     Entries,
 }
 
-impl Lane {
+impl Priority {
     pub(super) fn of(message: &PeerMessage) -> Self {
         if message.is_urgent() { Self::Urgent } else { Self::Entries }
     }
 }
 
-/// The queues of the two lanes to one peer.
+/// The queues of the two priorities to one peer.
 #[derive(Debug, Default)]
 pub(super) struct PeerOutbox {
     queues: Mutex<Queues>,
@@ -47,12 +47,12 @@ impl PeerOutbox {
     /// the oldest, since each continues the one before.
     pub(super) fn put(&self, message: PeerMessage) {
         let mut queues = self.queues();
-        match Lane::of(&message) {
-            Lane::Urgent => {
+        match Priority::of(&message) {
+            Priority::Urgent => {
                 queues.put_urgent(message);
                 self.urgent_ready.notify_one();
             }
-            Lane::Entries => {
+            Priority::Entries => {
                 queues.put_entries(message);
                 self.entries_ready.notify_one();
             }
@@ -69,18 +69,18 @@ impl PeerOutbox {
         *self.queues() = Queues::default();
     }
 
-    /// Waits for messages of a lane, and takes as many as go well in one write. Only one task may
-    /// wait for a lane. May be dropped before it is done: nothing is lost.
-    pub(super) async fn take(&self, lane: Lane) -> Vec<PeerMessage> {
+    /// Waits for messages of a priority, and takes as many as go well in one write. Only one task may
+    /// wait for a priority. May be dropped before it is done: nothing is lost.
+    pub(super) async fn take(&self, priority: Priority) -> Vec<PeerMessage> {
         loop {
-            let batch = self.queues().take(lane);
+            let batch = self.queues().take(priority);
             if !batch.is_empty() {
                 return batch;
             }
             // A message that came in between has left its mark there.
-            match lane {
-                Lane::Urgent => self.urgent_ready.notified().await,
-                Lane::Entries => self.entries_ready.notified().await,
+            match priority {
+                Priority::Urgent => self.urgent_ready.notified().await,
+                Priority::Entries => self.entries_ready.notified().await,
             }
         }
     }
@@ -113,10 +113,10 @@ impl Queues {
         }
     }
 
-    fn take(&mut self, lane: Lane) -> Vec<PeerMessage> {
-        let queue = match lane {
-            Lane::Urgent => &mut self.urgent,
-            Lane::Entries => &mut self.entries,
+    fn take(&mut self, priority: Priority) -> Vec<PeerMessage> {
+        let queue = match priority {
+            Priority::Urgent => &mut self.urgent,
+            Priority::Entries => &mut self.entries,
         };
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -126,7 +126,7 @@ impl Queues {
         }) {
             batch.push(message);
         }
-        if lane == Lane::Entries {
+        if priority == Priority::Entries {
             self.entries_bytes -= batch.iter().map(PeerMessage::queue_bytes).sum::<usize>();
         }
         batch
@@ -153,10 +153,10 @@ mod tests {
         outbox.put(entries(3, 100));
         outbox.put(entries(4, PEER_BATCH_BYTES_MAX));
         outbox.put(entries(5, 100));
-        assert_eq!(rounds(&soon(outbox.take(Lane::Urgent)).await), [0, 1, 2]);
-        assert_eq!(rounds(&soon(outbox.take(Lane::Entries)).await), [3]);
-        assert_eq!(rounds(&soon(outbox.take(Lane::Entries)).await), [4]);
-        assert_eq!(rounds(&soon(outbox.take(Lane::Entries)).await), [5]);
+        assert_eq!(rounds(&soon(outbox.take(Priority::Urgent)).await), [0, 1, 2]);
+        assert_eq!(rounds(&soon(outbox.take(Priority::Entries)).await), [3]);
+        assert_eq!(rounds(&soon(outbox.take(Priority::Entries)).await), [4]);
+        assert_eq!(rounds(&soon(outbox.take(Priority::Entries)).await), [5]);
         assert_eq!(outbox.queues().entries_bytes, 0);
     }
 
@@ -172,7 +172,7 @@ mod tests {
             outbox.put(entries(round, size));
         }
         assert!(outbox.is_full());
-        assert_eq!(soon(outbox.take(Lane::Urgent)).await.first().map(round_of), Some(2));
+        assert_eq!(soon(outbox.take(Priority::Urgent)).await.first().map(round_of), Some(2));
         let queued: Vec<u64> = outbox.queues().entries.iter().map(round_of).collect();
         assert_eq!(queued, (0..fit).collect::<Vec<_>>());
     }
@@ -185,7 +185,7 @@ mod tests {
         outbox.put(heartbeat(3));
         outbox.open();
         outbox.put(heartbeat(4));
-        assert_eq!(rounds(&soon(outbox.take(Lane::Urgent)).await), [3, 4]);
+        assert_eq!(rounds(&soon(outbox.take(Priority::Urgent)).await), [3, 4]);
         assert!(outbox.queues().entries.is_empty());
         outbox.put(entries(5, 100));
         outbox.close();

@@ -166,7 +166,7 @@ mod tests {
     use crate::limits::{CONNECT_TIMEOUT, PEER_IDLE_TIMEOUT, STREAM_WINDOW_BYTES};
     use crate::raft::{HardState, Lineage, Memory, Standing};
     use crate::types::{ClusterId, Incarnation, LogId, Term};
-    use crate::wire::{Frame, Introduction, PeerHello, PeerWelcome, Refusal};
+    use crate::wire::{Frame, Introduction, PeerHello, PeerRefusal, PeerWelcome};
 
     /// What the start with this number says of itself; of two, the larger is the later.
     fn introduction(start: u64) -> Introduction {
@@ -521,8 +521,8 @@ mod tests {
         becomes(&first.peers, 2, connection(21, 2)).await;
         let (twin, _twin_stream) = say(&certificates, &first, "n2", &hellos_of(22)).await;
         soon(twin.closed()).await;
-        let told = twin.refusal().and_then(|bytes| Refusal::from_bytes(&bytes));
-        assert_eq!(told, Some(Refusal::Twin));
+        let told = twin.refusal().and_then(|bytes| PeerRefusal::from_bytes(&bytes));
+        assert_eq!(told, Some(PeerRefusal::Twin));
         assert!(!old.is_closed());
         // Once that one is gone, anywhere is good enough.
         old.close(Close::Done);

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::endpoint::{Endpoint, Expect};
-use super::names::{NO_ADDRESS, Names};
+use super::names::{HostNames, NO_ADDRESS};
 use super::protocol::Protocol;
 use super::tls::Credentials;
 use super::trouble::{BindError, ConnectError};
@@ -26,7 +26,7 @@ pub async fn listen(
     accepts: &[Protocol],
 ) -> Result<Endpoint, BindError> {
     let unresolved = |reason| BindError::Unresolved { address: address.clone(), reason };
-    let addresses = Names::default().addresses(address).await.map_err(unresolved)?;
+    let addresses = HostNames::default().addresses(address).await.map_err(unresolved)?;
     let mut last = unresolved(NO_ADDRESS.to_owned());
     for address in addresses {
         match Endpoint::server(address, credentials, accepts) {

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::budget::{Account, Held};
+use super::budget::{Held, Share};
 use super::guests::{Guest, Stay};
 use super::problem::{Close, Problem};
 use crate::limits::{
@@ -181,7 +181,7 @@ pub struct FrameReceiver {
     /// The largest frame that is taken.
     bytes_max: usize,
     /// What larger frames are counted in, if they are.
-    arriving: Option<Account>,
+    arriving: Option<Share>,
     /// The larger frame that is under way, or was returned last.
     arrival: Option<Arrival>,
     /// Held so that the guest who has the stream is not idle.
@@ -257,11 +257,11 @@ impl FrameReceiver {
             let bytes = u32::try_from(bytes - LENGTH_BYTES).unwrap_or(u32::MAX);
             return Err(FrameError::Length { bytes }.into());
         }
-        if let Some(account) = &self.arriving
+        if let Some(share) = &self.arriving
             && bytes > FRAME_UNCOUNTED_BYTES
             && self.arrival.is_none()
         {
-            let held = account.take(bytes).await;
+            let held = share.take(bytes).await;
             self.arrival = Some(Arrival { since: Instant::now(), is_whole: false, _held: held });
         }
         Ok(())
@@ -269,12 +269,12 @@ impl FrameReceiver {
 
     /// Reads what there is. A large frame of a guest's that does not come in time ends the stream.
     async fn read(&mut self) -> Result<usize, StreamError> {
-        let Some((arrival, account)) = self.arrival.as_ref().zip(self.arriving.as_ref()) else {
+        let Some((arrival, share)) = self.arrival.as_ref().zip(self.arriving.as_ref()) else {
             return self.stream.read_buf(&mut self.buffer).await.map_err(read_failed);
         };
         let since = arrival.since;
         loop {
-            let limit = if account.is_wanted() { FRAME_TIMEOUT_WANTED } else { FRAME_TIMEOUT };
+            let limit = if share.is_wanted() { FRAME_TIMEOUT_WANTED } else { FRAME_TIMEOUT };
             if since.elapsed() >= limit {
                 return Err(StreamError::TimedOut { after: limit });
             }

@@ -22,7 +22,7 @@ pub(super) struct Announcer {
 }
 
 /// Where and for whom to announce.
-pub(super) struct Registry {
+pub(super) struct AnnounceTo {
     pub(super) endpoint: Endpoint,
     pub(super) address: Address,
     pub(super) cluster: ClusterId,
@@ -31,7 +31,7 @@ pub(super) struct Registry {
 
 impl Announcer {
     /// Starts the task that announces; without a registry it only takes note.
-    pub(super) fn start(registry: Option<Registry>, stop: CancellationToken) -> Self {
+    pub(super) fn start(registry: Option<AnnounceTo>, stop: CancellationToken) -> Self {
         let (sender, receiver) = watch::channel(None);
         if let Some(registry) = registry {
             tokio::spawn(stop.run_until_cancelled_owned(run(registry, receiver)));
@@ -50,7 +50,7 @@ impl Announcer {
     }
 }
 
-async fn run(registry: Registry, mut terms: watch::Receiver<Option<Vec<TermStart>>>) {
+async fn run(registry: AnnounceTo, mut terms: watch::Receiver<Option<Vec<TermStart>>>) {
     loop {
         let job = terms.borrow_and_update().clone();
         if let Some(starts) = job {
@@ -70,7 +70,7 @@ async fn run(registry: Registry, mut terms: watch::Receiver<Option<Vec<TermStart
 }
 
 /// Repeats until it is answered.
-async fn announce(registry: &Registry, starts: &[TermStart]) {
+async fn announce(registry: &AnnounceTo, starts: &[TermStart]) {
     let address = |node| registry.nodes.get(&node).map(Address::to_string);
     let Some(leadership) = Leadership::of(registry.cluster, starts, address) else { return };
     let name = leadership.current.name();

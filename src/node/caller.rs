@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::limits::{self, RECORD_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, REQUEST_RECORDS_MAX};
 use crate::net::{
-    self, Account, Budget, CertificateIdentity, CertificateRole, Connection, FrameSender, Held,
+    self, Budget, CertificateIdentity, CertificateRole, Connection, FrameSender, Held, Share,
     StreamError,
 };
 use crate::wire::Frame;
@@ -38,10 +38,10 @@ pub(super) struct Caller {
     pub(super) connection: u64,
     pub(super) role: CertificateRole,
     pub(super) address: SocketAddr,
-    inbound: Account,
-    pub(super) loaded: Account,
-    pub(super) sent: Account,
-    pub(super) onward: Account,
+    inbound: Share,
+    pub(super) loaded: Share,
+    pub(super) sent: Share,
+    pub(super) onward: Share,
     /// Another node hands on what it asks, on a connection that others share: nothing of it may wait
     /// there for room in a share of its own.
     is_behind_node: bool,
@@ -52,22 +52,22 @@ pub(super) struct Caller {
 impl Shares {
     pub(super) fn new() -> Self {
         Self {
-            inbound: Budget::new(net::Shares {
+            inbound: Budget::new(net::BudgetLimits {
                 total: limits::INBOUND_BYTES_MAX,
                 per_identity: limits::INBOUND_BYTES_PER_IDENTITY,
                 per_connection: limits::INBOUND_BYTES_PER_CONNECTION,
             }),
-            loaded: Budget::new(net::Shares {
+            loaded: Budget::new(net::BudgetLimits {
                 total: limits::READ_LOADED_BYTES_MAX,
                 per_identity: limits::READ_LOADED_BYTES_PER_IDENTITY,
                 per_connection: limits::READ_LOADED_BYTES_PER_CONNECTION,
             }),
-            sent: Budget::new(net::Shares {
+            sent: Budget::new(net::BudgetLimits {
                 total: limits::READ_SENT_BYTES_MAX,
                 per_identity: limits::READ_SENT_BYTES_PER_IDENTITY,
                 per_connection: limits::READ_SENT_BYTES_PER_CONNECTION,
             }),
-            onward: Budget::new(net::Shares {
+            onward: Budget::new(net::BudgetLimits {
                 total: limits::ONWARD_STREAMS_MAX,
                 per_identity: limits::ONWARD_STREAMS_PER_IDENTITY,
                 per_connection: limits::ONWARD_STREAMS_PER_CONNECTION,

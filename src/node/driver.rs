@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::inputs::{Answer, Command, Fetched, Input, Inputs};
+use super::inputs::{AppendAnswer, Command, Fetched, Input, Inputs};
 use super::narrator::Narrator;
 use super::published;
 use crate::limits;
@@ -52,7 +52,7 @@ pub(super) enum End {
 struct Waiting {
     client: ClientId,
     seq: Seq,
-    reply: mpsc::UnboundedSender<Answer>,
+    reply: mpsc::UnboundedSender<AppendAnswer>,
     held: Held,
 }
 
@@ -212,7 +212,7 @@ impl Driver {
                     // Its records are in the log, or nowhere.
                     held.shrink_to(limits::REQUEST_OVERHEAD_BYTES);
                     let said = AppendReply { client, seq, result };
-                    let answer = Answer { reply: said, held: Some(held) };
+                    let answer = AppendAnswer { reply: said, held: Some(held) };
                     // A client that is gone asks again elsewhere.
                     let _ = reply.send(answer);
                 }

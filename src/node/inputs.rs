@@ -25,7 +25,7 @@ pub(super) enum Command {
         request: AppendRequest,
         records: Vec<Bytes>,
         /// Where the answer goes. Its receiver bounds what it has under way.
-        reply: mpsc::UnboundedSender<Answer>,
+        reply: mpsc::UnboundedSender<AppendAnswer>,
         /// What the request takes of its client's share, until its answer is on its way.
         held: Held,
     },
@@ -35,7 +35,7 @@ pub(super) enum Command {
 
 /// The answer to an append request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct AppendAnswer {
     pub(super) reply: AppendReply,
     /// Held until it is on its way: a client that takes no answers has no more requests under way.
     pub(super) held: Option<Held>,

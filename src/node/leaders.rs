@@ -13,11 +13,11 @@ use crate::wire::Frame;
 #[derive(Debug)]
 pub(super) struct Leaders {
     endpoint: Endpoint,
-    kept: Mutex<BTreeMap<NodeId, Arc<Kept>>>,
+    kept: Mutex<BTreeMap<NodeId, Arc<LeaderConnection>>>,
 }
 
 /// The connection to a node, locked while one is being made: it is made once, however many wait.
-type Kept = tokio::sync::Mutex<Option<Connection>>;
+type LeaderConnection = tokio::sync::Mutex<Option<Connection>>;
 
 impl Leaders {
     pub(super) fn new(endpoint: Endpoint) -> Self {
@@ -53,7 +53,7 @@ impl Leaders {
         }
     }
 
-    fn place(&self, leader: NodeId) -> Arc<Kept> {
+    fn place(&self, leader: NodeId) -> Arc<LeaderConnection> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entry(leader).or_default().clone()
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accepting;
-use super::announce::{Announcer, Registry};
+use super::announce::{AnnounceTo, Announcer};
 use super::births::Births;
 use super::caller::Shares;
 use super::driver::{self, Driver, End, Outputs};
@@ -267,7 +267,7 @@ async fn serve(
         leaders: Leaders::new(endpoint.clone()),
         audit: endpoint.audit().clone(),
     };
-    let registry = config.registry.clone().map(|address| Registry {
+    let registry = config.registry.clone().map(|address| AnnounceTo {
         endpoint: endpoint.clone(),
         address,
         cluster: config.cluster,

@@ -15,7 +15,9 @@ use super::shared::Service;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Held, Stream};
-use crate::replica::{Account, Batch, Cursor, CursorError, End, Horizon, ReadAnswer, end_of_read};
+use crate::replica::{
+    Account, Cursor, CursorError, Horizon, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
+};
 use crate::store::{self, ReadError, Reader};
 use crate::types::Index;
 use crate::wire::api::{Read, ReadRefusal, Records};
@@ -83,7 +85,10 @@ async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
 }
 
 /// Waits, within a bound, for the end of a read that must see so much.
-async fn until_readable(published: &mut watch::Receiver<Account>, must_see: Index) -> Option<End> {
+async fn until_readable(
+    published: &mut watch::Receiver<Account>,
+    must_see: Index,
+) -> Option<ReadEnd> {
     let mut horizon = Horizon::of(must_see);
     let mut end = None;
     let wait = published.wait_for(|account| {
@@ -138,7 +143,7 @@ impl OngoingRead {
         &mut self,
         service: &Service,
         caller: &Caller,
-    ) -> Result<Option<(Batch, Held)>, CursorError> {
+    ) -> Result<Option<(RecordBatch, Held)>, CursorError> {
         while !self.cursor.is_at_end() {
             if self.loaded.is_none() {
                 self.load(&service.reader, caller).await?;
@@ -166,8 +171,8 @@ impl OngoingRead {
     }
 
     /// Fills a frame from the entries that are loaded, and lets go of those that are done.
-    fn fill(&mut self) -> Result<Batch, CursorError> {
-        let mut batch = Batch::new(self.cursor.offset());
+    fn fill(&mut self) -> Result<RecordBatch, CursorError> {
+        let mut batch = RecordBatch::new(self.cursor.offset());
         if let Some(loaded) = &mut self.loaded {
             self.cursor.fill(&mut loaded.entries, &mut batch)?;
         }

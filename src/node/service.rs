@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::caller::Caller;
 use super::driver;
-use super::inputs::{Answer, Command};
+use super::inputs::{AppendAnswer, Command};
 use super::onward;
 use super::reading;
 use super::shared::Service;
@@ -119,7 +119,7 @@ impl Service {
         &self,
         mut receiver: FrameReceiver,
         caller: &Caller,
-        reply: &mpsc::UnboundedSender<Answer>,
+        reply: &mpsc::UnboundedSender<AppendAnswer>,
         under_way: &Semaphore,
     ) {
         while let Ok(Some(frame)) = receiver.next().await {
@@ -134,7 +134,7 @@ impl Service {
             let Some(held) = held else {
                 let AppendRequest { client, seq, .. } = request;
                 let refused = AppendReply { client, seq, result: Err(AppendRefusal::Busy) };
-                let _ = reply.send(Answer { reply: refused, held: None });
+                let _ = reply.send(AppendAnswer { reply: refused, held: None });
                 continue;
             };
             let command = Command::Append { request, records, reply: reply.clone(), held };
@@ -179,7 +179,7 @@ impl Service {
 
 async fn send_replies(
     mut sender: FrameSender,
-    mut answers: mpsc::UnboundedReceiver<Answer>,
+    mut answers: mpsc::UnboundedReceiver<AppendAnswer>,
     under_way: Arc<Semaphore>,
     caller: Arc<Caller>,
 ) {
@@ -187,7 +187,7 @@ async fn send_replies(
     while answers.recv_many(&mut batch, limits::APPEND_REPLIES_MAX).await > 0 {
         under_way.add_permits(batch.len());
         let (replies, held): (Vec<AppendReply>, Vec<Option<Held>>) =
-            batch.drain(..).map(|Answer { reply, held }| (reply, held)).unzip();
+            batch.drain(..).map(|AppendAnswer { reply, held }| (reply, held)).unzip();
         let frame = AppendReplies { replies }.to_frame();
         if caller.send(&mut sender, &frame, || {}).await.is_err() {
             break; // The client is gone, or takes nothing; it asks again elsewhere.

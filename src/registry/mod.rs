@@ -36,4 +36,4 @@ pub use lookup::{announce, forget, leader, terms};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerError};
 #[cfg(feature = "server")]
-pub use table::{LeaderTable, Row, TableError, Verdict};
+pub use table::{Judgement, LeaderTable, Row, TableError};

@@ -16,8 +16,8 @@ use crate::limits::{
     REGISTRY_QUESTION_TIMEOUT,
 };
 use crate::net::{
-    Account, Audit, Budget, CertificateIdentity, CertificateRole, Close, Connection, Endpoint,
-    Shares, Stream, StreamError,
+    Audit, Budget, BudgetLimits, CertificateIdentity, CertificateRole, Close, Connection, Endpoint,
+    Share, Stream, StreamError,
 };
 use crate::store::{DiskMap, StoreError};
 use crate::types::{ClusterId, Term};
@@ -98,7 +98,7 @@ impl Server {
             storage,
             table: RwLock::new(table),
             announcing: Mutex::new(()),
-            sent: Budget::new(Shares {
+            sent: Budget::new(BudgetLimits {
                 total: READ_SENT_BYTES_MAX,
                 per_identity: READ_SENT_BYTES_PER_IDENTITY,
                 per_connection: READ_SENT_BYTES_PER_CONNECTION,
@@ -166,12 +166,12 @@ impl Registry {
 
     /// Answers one connection's questions, each on a stream of its own.
     async fn attend(self: Arc<Self>, connection: Connection) {
-        let account = self.sent.open(&connection.identity().to_string());
+        let share = self.sent.open(&connection.identity().to_string());
         while let Some(stream) = connection.accept().await {
             let (registry, connection) = (self.clone(), connection.clone());
-            let account = account.clone();
+            let share = share.clone();
             tokio::spawn(async move {
-                let conversed = registry.converse(&connection, &account, stream).await;
+                let conversed = registry.converse(&connection, &share, stream).await;
                 if let Err(StreamError::Frame(error)) = conversed {
                     debug!(who = %connection.identity(), "it sent {error}");
                     connection.close(Close::Malformed);
@@ -183,7 +183,7 @@ impl Registry {
     async fn converse(
         &self,
         connection: &Connection,
-        account: &Account,
+        share: &Share,
         mut stream: Stream,
     ) -> Result<(), StreamError> {
         let who = connection.identity();
@@ -194,7 +194,7 @@ impl Registry {
         let question = Question::from_frame(&frame)?;
         let forgets = forgets(&question);
         // Until it is sent, or nobody has taken it in time.
-        let _held = account.take(answer_bytes_max(&question)).await;
+        let _held = share.take(answer_bytes_max(&question)).await;
         let answer = match self.answer(who, question).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -279,11 +279,11 @@ impl Registry {
         history: Vec<Announcement>,
     ) -> Result<Answer, ServerError> {
         let _one_at_a_time = self.announcing.lock().await;
-        let verdict = self.table().judge(cluster, &current, &history);
-        if !verdict.rows.is_empty() {
-            self.keep(verdict.rows).await?;
+        let judgement = self.table().judge(cluster, &current, &history);
+        if !judgement.rows.is_empty() {
+            self.keep(judgement.rows).await?;
         }
-        Ok(match verdict.answer {
+        Ok(match judgement.answer {
             Ok(()) => Answer::Announced,
             Err(refusal) => {
                 log_refusal(&current, &refusal);

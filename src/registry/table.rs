@@ -43,7 +43,7 @@ pub enum Row {
 
 /// What an announcement comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judgement {
     /// What must be on disk, and then in the table, before it is answered.
     pub rows: Vec<Row>,
     /// The answer.
@@ -140,7 +140,7 @@ impl LeaderTable {
         cluster: ClusterId,
         current: &Announcement,
         history: &[Announcement],
-    ) -> Verdict {
+    ) -> Judgement {
         let plausible = self.judge_terms(cluster, current, history);
         let judged = plausible.and_then(|()| self.judge_history(cluster, current, history));
         let judged = judged.and_then(|mut rows| {
@@ -148,13 +148,13 @@ impl LeaderTable {
             Ok(rows)
         });
         match judged {
-            Ok(rows) => Verdict { rows, answer: Ok(()) },
+            Ok(rows) => Judgement { rows, answer: Ok(()) },
             Err(refusal) => {
                 // What others say of a term is hearsay; what a node says of itself is recorded.
                 let second =
                     matches!(refusal, Refusal::TermTaken { term, .. } if term == current.term);
                 let rows = second.then(|| Row::SecondLeader(cluster, current.clone()));
-                Verdict { rows: rows.into_iter().collect(), answer: Err(refusal) }
+                Judgement { rows: rows.into_iter().collect(), answer: Err(refusal) }
             }
         }
     }
@@ -301,9 +301,9 @@ mod tests {
         current: &Announcement,
         history: &[Announcement],
     ) -> Result<(), Refusal> {
-        let verdict = table.judge(CLUSTER, current, history);
-        verdict.rows.into_iter().for_each(|row| table.insert(row));
-        verdict.answer
+        let judgement = table.judge(CLUSTER, current, history);
+        judgement.rows.into_iter().for_each(|row| table.insert(row));
+        judgement.answer
     }
 
     fn known(table: &LeaderTable) -> Vec<u64> {
@@ -342,13 +342,13 @@ mod tests {
             // Even if it comes late.
             (announcement(2, 3), taken(2, 1)),
         ] {
-            let verdict = table.judge(CLUSTER, &second, &[]);
-            assert_eq!(verdict.answer, Err(expected));
-            assert_eq!(verdict.rows, [Row::SecondLeader(CLUSTER, second)]);
+            let judgement = table.judge(CLUSTER, &second, &[]);
+            assert_eq!(judgement.answer, Err(expected));
+            assert_eq!(judgement.rows, [Row::SecondLeader(CLUSTER, second)]);
         }
         // A history is hearsay: refused as a whole, not recorded.
-        let verdict = table.judge(CLUSTER, &announcement(5, 3), &[announcement(2, 2)]);
-        assert_eq!(verdict, Verdict { rows: vec![], answer: Err(taken(2, 1)) });
+        let judgement = table.judge(CLUSTER, &announcement(5, 3), &[announcement(2, 2)]);
+        assert_eq!(judgement, Judgement { rows: vec![], answer: Err(taken(2, 1)) });
     }
 
     #[test]

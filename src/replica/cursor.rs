@@ -2,7 +2,7 @@
 //!
 //! A read first learns up to where it must see; its end is fixed when that is committed, and it is
 //! served when that is on this node's own disk ([`Horizon`]). From there on it goes over
-//! entries that can no longer change ([`Cursor`]), which fills frames ([`Batch`]). Whoever drives
+//! entries that can no longer change ([`Cursor`]), which fills frames ([`RecordBatch`]). Whoever drives
 //! it waits, reads the disk and sends.
 
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ pub enum CursorError {
 
 /// The end of a read: the records before this offset, in entries up to this index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ReadEnd {
     /// The last entry.
     pub commit_index: Index,
     /// The offset after its last record.
@@ -49,7 +49,7 @@ pub struct End {
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
     must_see: Index,
-    end: Option<End>,
+    end: Option<ReadEnd>,
 }
 
 impl Horizon {
@@ -60,10 +60,10 @@ impl Horizon {
 
     /// The end, once it is committed and on this node's own disk. It is what was committed when
     /// `must_see` was: a log that grows faster than a disk writes holds no read up.
-    pub fn look(&mut self, account: &Account) -> Option<End> {
+    pub fn look(&mut self, account: &Account) -> Option<ReadEnd> {
         if self.end.is_none() && account.commit_index >= self.must_see {
             let Account { commit_index, next_offset, .. } = *account;
-            self.end = Some(End { commit_index, next_offset });
+            self.end = Some(ReadEnd { commit_index, next_offset });
         }
         self.end.filter(|end| account.readable >= end.commit_index)
     }
@@ -76,7 +76,7 @@ pub struct Cursor {
     offset: Offset,
     /// The entry to go on with; `None` until it has been looked up.
     index: Option<Index>,
-    end: End,
+    end: ReadEnd,
     /// How many records it may still give.
     left: u64,
 }
@@ -91,7 +91,7 @@ impl Cursor {
     }
 
     /// Of a read whose end is known.
-    pub fn begin(read: &Read, end: End) -> Self {
+    pub fn begin(read: &Read, end: ReadEnd) -> Self {
         let offset = match read.from {
             ReadFrom::Offset(offset) => offset,
             ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
@@ -106,12 +106,12 @@ impl Cursor {
     }
 
     /// Up to where entries are settled.
-    pub fn end(&self) -> End {
+    pub fn end(&self) -> ReadEnd {
         self.end
     }
 
     /// More is committed: a read that follows goes on.
-    pub fn go_on_to(&mut self, end: End) {
+    pub fn go_on_to(&mut self, end: ReadEnd) {
         assert!(end.commit_index >= self.end.commit_index, "what was settled stays settled");
         self.end = end;
     }
@@ -156,7 +156,7 @@ impl Cursor {
     pub fn fill(
         &mut self,
         loaded: &mut VecDeque<SealedEntry>,
-        batch: &mut Batch,
+        batch: &mut RecordBatch,
     ) -> Result<(), CursorError> {
         while let Some(entry) = loaded.front() {
             if !self.take(entry, batch)? {
@@ -170,7 +170,7 @@ impl Cursor {
 
     /// Takes from an entry the records that belong to the read, as far as they fit. Says whether
     /// that is all of them.
-    fn take(&mut self, entry: &SealedEntry, batch: &mut Batch) -> Result<bool, CursorError> {
+    fn take(&mut self, entry: &SealedEntry, batch: &mut RecordBatch) -> Result<bool, CursorError> {
         let (mut count, mut is_done, mut next) = (0_u32, true, self.offset);
         entry.visit_records(self.log, self.offset, |offset, record| {
             if offset != next || self.left == 0 || !batch.has_room(record) {
@@ -201,13 +201,13 @@ impl Cursor {
 
 /// Records side by side: a frame to be.
 #[derive(Debug)]
-pub struct Batch {
+pub struct RecordBatch {
     header: Records,
     records: BytesMut,
     bytes_max: usize,
 }
 
-impl Batch {
+impl RecordBatch {
     /// An empty one.
     pub fn new(first_offset: Offset) -> Self {
         Self::with_room(first_offset, READ_FRAME_BYTES_MAX)
@@ -288,8 +288,8 @@ mod tests {
         Read { log: LogNumber::MAIN, from, limit, linearizable: false, follow: false }
     }
 
-    fn end(index: u64, offset: u64) -> End {
-        End { commit_index: Index::new(index), next_offset: Offset::new(offset) }
+    fn end(index: u64, offset: u64) -> ReadEnd {
+        ReadEnd { commit_index: Index::new(index), next_offset: Offset::new(offset) }
     }
 
     fn cursor_at(offset: u64) -> Cursor {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     /// The records of a frame, and how many there are of each entry.
-    fn contents(batch: Batch) -> (Vec<String>, Vec<u32>) {
+    fn contents(batch: RecordBatch) -> (Vec<String>, Vec<u32>) {
         let (header, records) = Records::from_frame(&batch.into_frame()).unwrap();
         let text = |record: &Bytes| String::from_utf8(record.to_vec()).unwrap();
         (records.iter().map(text).collect(), header.runs.iter().map(|run| run.count).collect())
@@ -307,7 +307,7 @@ mod tests {
     fn a_read_begins_at_its_offset_and_has_a_run_for_each_entry() {
         let mut loaded = entries(&[[(0, 2), (2, 2)], [(4, 1), (5, 2)]]);
         let mut cursor = cursor_at(1);
-        let mut batch = Batch::new(cursor.offset());
+        let mut batch = RecordBatch::new(cursor.offset());
         cursor.fill(&mut loaded, &mut batch).unwrap();
         let (records, runs) = contents(batch);
         assert_eq!(records, ["1", "2", "3", "4", "5", "6"]);
@@ -319,11 +319,11 @@ mod tests {
     fn a_frame_that_is_full_and_a_read_that_has_enough_stop_within_an_entry() {
         let mut loaded = entries(&[[(0, 2), (2, 2)]]);
         let mut cursor = Cursor::begin(&read(ReadFrom::Last(4), Some(3)), end(1, 4));
-        let mut batch = Batch::with_room(cursor.offset(), 2);
+        let mut batch = RecordBatch::with_room(cursor.offset(), 2);
         cursor.fill(&mut loaded, &mut batch).unwrap();
         assert_eq!(contents(batch).0, ["0", "1"]);
         assert!(!cursor.is_at_end());
-        let mut batch = Batch::with_room(cursor.offset(), 2);
+        let mut batch = RecordBatch::with_room(cursor.offset(), 2);
         cursor.fill(&mut loaded, &mut batch).unwrap();
         assert_eq!(contents(batch).0, ["2"]);
         assert!(cursor.is_at_end() && cursor.is_sated());
@@ -335,7 +335,7 @@ mod tests {
     fn a_record_is_at_the_offset_asked_for_or_it_is_missing() {
         let convicted = |offset, loaded: &[[(u64, u64); 2]]| {
             let mut cursor = cursor_at(offset);
-            let mut batch = Batch::new(cursor.offset());
+            let mut batch = RecordBatch::new(cursor.offset());
             let outcome = cursor.fill(&mut entries(loaded), &mut batch);
             matches!(outcome, Err(CursorError::Missing { offset: at }) if at.get() == offset)
         };
@@ -349,11 +349,11 @@ mod tests {
         for holed in [[[(0, 1), (2, 1)], [(3, 1), (4, 1)]], [[(0, 1), (1, 1)], [(3, 1), (4, 1)]]] {
             let mut loaded = entries(&holed);
             let mut cursor = cursor_at(0);
-            let mut batch = Batch::new(cursor.offset());
+            let mut batch = RecordBatch::new(cursor.offset());
             cursor.fill(&mut loaded, &mut batch).unwrap();
             assert_eq!(contents(batch).0[0], "0");
             let missing = cursor.offset();
-            let outcome = cursor.fill(&mut loaded, &mut Batch::new(missing));
+            let outcome = cursor.fill(&mut loaded, &mut RecordBatch::new(missing));
             assert!(matches!(outcome, Err(CursorError::Missing { offset }) if offset == missing));
         }
     }

@@ -38,7 +38,7 @@ mod window;
 
 pub use account::{Account, Name};
 pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
-pub use cursor::{Batch, Cursor, CursorError, End, Horizon, end_of_read};
+pub use cursor::{Cursor, CursorError, Horizon, ReadEnd, RecordBatch, end_of_read};
 pub use incoming::{BadEntries, Contradiction};
 pub use replica::Replica;
 pub use sessions::{Answer, Table, Verdict};

@@ -3,7 +3,7 @@
 use super::queue::Caller;
 use super::time::Time;
 use crate::limits;
-use crate::replica::{Account, Batch, Cursor, CursorError, End, Horizon, Replica};
+use crate::replica::{Account, Cursor, CursorError, Horizon, ReadEnd, RecordBatch, Replica};
 use crate::store::Reader;
 use crate::types::Index;
 use crate::wire::Frame;
@@ -17,7 +17,7 @@ pub(super) struct OngoingRead {
     pub(super) read: Read,
     since: Time,
     horizon: Horizon,
-    end: Option<End>,
+    end: Option<ReadEnd>,
 }
 
 impl OngoingRead {
@@ -46,7 +46,7 @@ impl OngoingRead {
     pub(super) fn serve(&self, reader: &Reader) -> Result<Frame, CursorError> {
         let end = self.end.expect("only a read that is ready is served");
         let mut cursor = Cursor::begin(&self.read, end);
-        let mut batch = Batch::with_room(cursor.offset(), usize::MAX);
+        let mut batch = RecordBatch::with_room(cursor.offset(), usize::MAX);
         while !cursor.is_at_end() {
             let mut loaded = cursor.load(reader, limits::READ_STEP_BYTES)?;
             cursor.fill(&mut loaded, &mut batch)?;

@@ -36,4 +36,4 @@ pub mod registry;
 
 pub use frame::{Frame, FrameError};
 #[cfg(feature = "server")]
-pub use peer::{Introduction, PeerHello, PeerMessage, PeerWelcome, Refusal};
+pub use peer::{Introduction, PeerHello, PeerMessage, PeerRefusal, PeerWelcome};

@@ -4,7 +4,7 @@
 //! beginning with its [`PeerHello`]: first the one for urgent messages, then the one for entries.
 //! The other node answers the first with a [`PeerWelcome`]; after that [`PeerMessage`] frames flow
 //! both ways on both. Whoever finds the other to be less than it remembers of it closes the connection
-//! instead, with a [`Refusal`] as the reason.
+//! instead, with a [`PeerRefusal`] as the reason.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ impl Introduction {
 ///
 /// Its variants are numbered by their order on the wire: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
-pub enum Refusal {
+pub enum PeerRefusal {
     /// The other is less than is remembered of it. It takes no further part.
     #[error("{0}")]
     Lost(Loss),
@@ -123,7 +123,7 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-impl Refusal {
+impl PeerRefusal {
     /// Its bytes as the reason of a close. They fit into one packet.
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("a refusal is plain data")
@@ -345,17 +345,17 @@ mod tests {
     fn refusals_survive_the_round_trip_and_fit_into_a_packet() {
         let all: Vec<NodeId> = (1..=15).map(|number| node(u16::MAX - number)).collect();
         let refusals = [
-            Refusal::Lost(Loss::OlderCopy { shown: u64::MAX, remembered: u64::MAX }),
-            Refusal::Twin,
-            Refusal::Members { refusing: all.clone(), refused: all },
-            Refusal::Implausible { shown: Term::new(u64::MAX), known: Term::new(u64::MAX) },
+            PeerRefusal::Lost(Loss::OlderCopy { shown: u64::MAX, remembered: u64::MAX }),
+            PeerRefusal::Twin,
+            PeerRefusal::Members { refusing: all.clone(), refused: all },
+            PeerRefusal::Implausible { shown: Term::new(u64::MAX), known: Term::new(u64::MAX) },
         ];
         for refusal in refusals {
             let bytes = refusal.to_bytes();
             assert!(bytes.len() < 1000, "{} bytes", bytes.len());
-            assert_eq!(Refusal::from_bytes(&bytes), Some(refusal));
+            assert_eq!(PeerRefusal::from_bytes(&bytes), Some(refusal));
         }
-        assert_eq!(Refusal::from_bytes(&[]), None);
+        assert_eq!(PeerRefusal::from_bytes(&[]), None);
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_every_refusal() {
-        let lost = Refusal::Lost;
+        let lost = PeerRefusal::Lost;
         let (term, acknowledged) = (Term::new, Index::new(9));
         check_golden(&[
             (lost(Loss::MadeAnew { term: term(2), acknowledged }), "00000209"),
@@ -424,9 +424,9 @@ mod tests {
             (lost(Loss::Vote { term: term(2) }), "000402"),
             (lost(Loss::Entries { shown: LogId::ZERO, acknowledged }), "0005000009"),
             (lost(Loss::Twin), "0006"),
-            (Refusal::Twin, "01"),
+            (PeerRefusal::Twin, "01"),
             (
-                Refusal::Members { refusing: vec![node(1)], refused: vec![node(2), node(3)] },
+                PeerRefusal::Members { refusing: vec![node(1)], refused: vec![node(2), node(3)] },
                 "020101020203",
             ),
         ]);
