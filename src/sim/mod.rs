@@ -18,7 +18,7 @@
 //! 3. The `world` lets time pass: one heap of events in the order of virtual time. Messages are
 //!    encoded and decoded at each hop; processes die between any two operations of their disk.
 //! 4. After each event every one of the [`laws`] looks at what happened.
-//! 5. When the storm is over a majority is healed and must serve again within a bound (`calm`),
+//! 5. When the storm is over a majority is healed and must serve again within a bound (`world/calm.rs`),
 //!    then all must agree, and what the clients saw must be linearizable (`history`).
 //! 6. If a law was broken, [`shrink()`] takes away what is not needed to break it.
 //!
@@ -31,13 +31,9 @@
 
 mod announcer;
 mod batch;
-mod calm;
 mod class;
-mod clients;
 mod codec;
-mod disks;
 pub mod faults;
-mod hello;
 pub mod history;
 #[cfg(test)]
 mod lab;
@@ -47,24 +43,20 @@ pub mod model;
 mod network;
 mod options;
 mod panics;
-mod put_back;
 mod queue;
 mod random;
 mod reading;
 mod registrar;
-mod registry;
 mod report;
 mod run;
 mod scenarios;
 mod schedule;
 mod shrink;
 mod sim_client;
-mod striking;
 mod swarm;
 mod template;
 mod time;
 mod trace;
-mod turns;
 mod world;
 
 pub use batch::{choose, run_all, run_checked};

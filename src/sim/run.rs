@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::class::Class;
 use super::faults::Fault;
-use super::laws::{LawName, Violation, What};
+use super::laws::{LawName, Violation};
 use super::options::Options;
 use super::panics::caught;
 use super::report::Report;
@@ -83,20 +83,9 @@ pub fn run(plan: &Plan) -> Report {
         Err(what) => return stillborn(plan, what),
     };
     if let Err(what) = caught(|| world.run()) {
-        world.violations.push(Violation { law: LawName::Assertion, what });
+        world.violate(LawName::Assertion, what);
     }
-    world.counts.traffic = world.network.traffic;
-    let (trace_hash, lines) = world.trace.finish();
-    Report {
-        seed,
-        violations: world.violations,
-        simulated: world.now,
-        counts: world.counts,
-        trace_hash,
-        lines,
-        faults: scheduled,
-        marks: marks::take(),
-    }
+    Report { faults: scheduled, marks: marks::take(), ..world.into_report() }
 }
 
 fn stillborn(plan: &Plan, what: String) -> Report {
@@ -109,24 +98,5 @@ fn stillborn(plan: &Plan, what: String) -> Report {
         lines: vec![],
         faults: plan.faults.clone(),
         marks: marks::take(),
-    }
-}
-
-impl World {
-    /// What the clients saw, now that it is over.
-    pub(super) fn judge_history(&mut self) {
-        let history = std::mem::take(&mut self.history);
-        self.look(What::Finished { history: &history, whole: self.is_whole });
-    }
-
-    /// The storm, the calm after it, and the judgement.
-    pub(super) fn run(&mut self) {
-        self.run_until(self.options.faults.storm);
-        if self.violations.is_empty() {
-            self.recover();
-        }
-        if self.violations.is_empty() {
-            self.judge_history();
-        }
     }
 }

@@ -7,15 +7,10 @@ use bytes::Bytes;
 
 use crate::marks;
 use crate::raft::{Raft, RaftLog};
-use crate::sim::codec::bytes_of;
-use crate::sim::laws::What;
 use crate::sim::machine::Process;
-use crate::sim::model::RecordHash;
 use crate::sim::network::Traffic;
 use crate::sim::options::{Options, Slowness};
-use crate::sim::queue::Event;
 use crate::sim::random::{Purpose, Random};
-use crate::sim::sim_client::SimClient;
 use crate::sim::time::Time;
 use crate::sim::trace::Trace;
 use crate::sim::world::World;
@@ -89,13 +84,13 @@ impl Lab {
     }
 
     pub(super) fn now(&self) -> Time {
-        self.world.now
+        self.world.now()
     }
 
     pub(super) fn run_for(&mut self, length: Time) {
-        let end = self.world.now + length;
-        while self.world.now < end {
-            let next = end.min(self.world.now + STEP);
+        let end = self.world.now() + length;
+        while self.world.now() < end {
+            let next = end.min(self.world.now() + STEP);
             self.world.run_until(next);
             self.check();
             self.listen();
@@ -121,22 +116,22 @@ impl Lab {
 
     /// What this costs in messages.
     pub(super) fn cost_of(&mut self, work: impl FnOnce(&mut Self)) -> Traffic {
-        let before = self.world.network.traffic;
+        let before = self.world.traffic();
         work(self);
-        self.world.network.traffic.since(&before)
+        self.world.traffic().since(&before)
     }
 
     fn agreed(&self) -> Time {
-        AGREED + self.world.options.disks.slowest_sync().times(AGREED_SYNCS)
+        AGREED + self.world.options().disks.slowest_sync().times(AGREED_SYNCS)
     }
 
     #[track_caller]
     fn check(&self) {
-        assert!(self.world.violations.is_empty(), "{:?}", self.world.violations);
+        assert!(self.world.violations().is_empty(), "{:?}", self.world.violations());
     }
 
     fn describe(&self) -> String {
-        self.world.describe(&self.world.options.cluster.all())
+        self.world.describe(&self.world.options().cluster.all())
     }
 
     /// Heals everything: all must come to agree, and have what was acknowledged.
@@ -149,11 +144,10 @@ impl Lab {
             self.start(node);
         }
         self.wait_until(self.agreed(), "all clients have their answers", |lab| {
-            (0..lab.world.clients.len()).all(|clerk| lab.is_answered(clerk))
+            (0..lab.world.client_count()).all(|clerk| lab.is_answered(clerk))
         });
         self.agree();
-        self.world.is_whole = true;
-        self.world.judge_history();
+        self.world.judge_whole_history();
         self.check();
         self.check_records();
     }
@@ -178,7 +172,7 @@ impl Lab {
 /// Nodes.
 impl Lab {
     pub(super) fn nodes(&self) -> Vec<NodeId> {
-        self.world.options.cluster.all().into_iter().collect()
+        self.world.options().cluster.all().into_iter().collect()
     }
 
     pub(super) fn others(&self, than: NodeId) -> Vec<NodeId> {
@@ -189,23 +183,23 @@ impl Lab {
     pub(super) fn cut_off(&mut self, node: NodeId) {
         if self.cut_off.insert(node) {
             let others = self.others(node).into_iter().collect();
-            self.world.network.cut(cut_of(node), BTreeSet::from([node]), others, true);
+            self.world.cut(cut_of(node), node, others, true);
         }
     }
 
     pub(super) fn join(&mut self, node: NodeId) {
         self.cut_off.remove(&node);
-        self.world.network.heal(cut_of(node));
+        self.world.heal_cut(cut_of(node));
     }
 
     /// Those others no longer hear this node, which hears them.
     pub(super) fn mute(&mut self, node: NodeId, to: &[NodeId]) {
         let to = to.iter().copied().collect();
-        self.world.network.cut(mute_of(node), BTreeSet::from([node]), to, false);
+        self.world.cut(mute_of(node), node, to, false);
     }
 
     pub(super) fn unmute(&mut self, node: NodeId) {
-        self.world.network.heal(mute_of(node));
+        self.world.heal_cut(mute_of(node));
     }
 
     pub(super) fn is_cut_off(&self, node: NodeId) -> bool {
@@ -215,7 +209,7 @@ impl Lab {
     /// Its power fails: what is not on its disk is gone.
     pub(super) fn crash(&mut self, node: NodeId) {
         if self.is_up(node) {
-            self.world.kill(node, true, None);
+            self.world.fell(node);
             self.check();
         }
     }
@@ -223,9 +217,7 @@ impl Lab {
     /// Starts its process, unless it runs.
     pub(super) fn start(&mut self, node: NodeId) {
         if !self.is_up(node) {
-            let now = self.world.now;
-            self.world.machine(node).start_at = Some(now);
-            self.world.queue.push(now, Event::Start { node });
+            self.world.raise(node);
             self.run_for(STEP);
             assert!(self.is_up(node), "{node} does not start");
         }
@@ -253,12 +245,12 @@ impl Lab {
 
     /// From now on these disks are slow.
     pub(super) fn slow_down(&mut self, slowness: Slowness) {
-        self.world.options.disks.slowness = Some(slowness);
+        self.world.slow_down(slowness);
     }
 
     /// From now on so many of a million messages are lost, repeated and overtaken.
     pub(super) fn be_unreliable(&mut self, loss: u32, repeat: u32, reorder: u32) {
-        self.world.network.set_rates(loss, repeat, reorder);
+        self.world.set_rates(loss, repeat, reorder);
     }
 
     pub(super) fn be_reliable(&mut self) {
@@ -266,7 +258,7 @@ impl Lab {
     }
 
     fn process(&self, node: NodeId) -> Option<&Process> {
-        self.world.machines[World::place(node)].process.as_ref()
+        self.world.process(node)
     }
 
     fn raft(&self, node: NodeId) -> Option<&Raft> {
@@ -275,11 +267,11 @@ impl Lab {
 
     /// Others take all of its disk but so many bytes.
     pub(super) fn leave_room(&mut self, node: NodeId, bytes: u64) {
-        self.world.machine(node).disk.memory.leave_room(bytes);
+        self.world.leave_room(node, bytes);
     }
 
     pub(super) fn make_room(&mut self, node: NodeId) {
-        self.world.machine(node).disk.memory.make_room();
+        self.world.make_room(node);
     }
 
     /// Whether a node knows that its disk is full.
@@ -289,7 +281,7 @@ impl Lab {
 
     /// How many times its process was started.
     pub(super) fn starts(&self, node: NodeId) -> u64 {
-        self.world.machines[World::place(node)].starts
+        self.world.starts(node)
     }
 
     /// The nodes that run and are heard.
@@ -301,7 +293,7 @@ impl Lab {
 /// Elections.
 impl Lab {
     pub(super) fn quorum(&self) -> usize {
-        self.world.options.cluster.quorum()
+        self.world.options().cluster.quorum()
     }
 
     pub(super) fn term(&self, node: NodeId) -> Term {
@@ -367,13 +359,7 @@ impl Lab {
 impl Lab {
     /// Another client that looks for the leader by itself and never gives up.
     pub(super) fn hire(&mut self) -> usize {
-        let number = self.world.clients.len();
-        let random = Random::new(number as u64, Purpose::Workload);
-        let mut clerk = SimClient::new(number, &self.world.options, random);
-        clerk.finish();
-        self.world.clients.push(clerk);
-        self.world.schedule_poll(number);
-        number
+        self.world.add_client()
     }
 
     /// Appends a record and waits until it is acknowledged; says how long that took.
@@ -386,35 +372,28 @@ impl Lab {
 
     /// A client begins to append a record.
     pub(super) fn ask(&mut self, clerk: usize, record: &str) {
-        let now = self.world.now;
         self.asked.push(record.to_owned());
-        self.world.clients[clerk].append(now, vec![Bytes::copy_from_slice(record.as_bytes())]);
-        self.world.act_for_client(clerk);
+        self.world.append(clerk, record);
     }
 
     /// Whether a client has the answers to all that it began.
     pub(super) fn is_answered(&self, clerk: usize) -> bool {
-        self.world.clients[clerk].is_idle()
+        self.world.is_answered(clerk)
     }
 
     /// A client reads all that is acknowledged, and waits for it.
     #[track_caller]
     pub(super) fn read(&mut self) -> Time {
         let reader = self.hire();
-        self.world.clients[reader].want_read();
-        self.world.act_for_client(reader);
-        self.world.schedule_poll(reader);
-        self.wait_until(SERVED, "a read is served", |lab| {
-            lab.world.clients[reader].reads_served() > 0
-        })
+        self.world.read(reader);
+        self.wait_until(SERVED, "a read is served", |lab| lab.world.has_read(reader))
     }
 
     /// Hands a record to this node, be it the leader or not, and does not wait for anything: nobody
     /// will ask for it again.
     pub(super) fn hand_in(&mut self, node: NodeId, record: &str) {
         let Some(process) = self.process(node) else { return };
-        let (incarnation, began_at) =
-            (process.incarnation, process.replica.raft().log().commit_index());
+        let began_at = process.replica.raft().log().commit_index();
         assert!(self.handed_in.insert(record.to_owned()), "{record} is handed in once");
         let client = ClientId::new(BY_HAND + self.handed_in.len() as u128);
         let records = [Bytes::copy_from_slice(record.as_bytes())];
@@ -426,23 +405,16 @@ impl Lab {
             log: LogNumber::MAIN,
             lengths: AppendRequest::lengths_of(&records),
         };
-        let (now, world) = (self.world.now, &mut self.world);
-        let hashes = RecordHash::of_all(&records);
-        world.history.append(now.micros(), (client, Seq::FIRST), hashes);
-        let life = world.clients[Self::CLERK].life;
-        let stream = world.network.open(now, (Self::CLERK, life), (node, incarnation), (1, false));
-        world.pass(stream, bytes_of(&request.to_frame(&records)), true);
+        self.world.hand_in((Self::CLERK, node), &request, &records);
     }
 
     /// Tells the laws and the history what came back to those who handed in.
     fn listen(&mut self) {
-        for reply in std::mem::take(&mut self.world.heard) {
+        for reply in self.world.take_heard() {
             let (client, seq) = (reply.client, reply.seq);
             let Ok(appended) = reply.result else { continue };
             if client.get() > BY_HAND {
-                let now = self.world.now.micros();
-                self.world.history.acknowledged(now, (client, seq), appended);
-                self.world.look(What::Acknowledged { client, seq, appended });
+                self.world.acknowledge(client, seq, appended);
                 self.check();
             }
         }
@@ -519,7 +491,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("in the world of seed {} at {} ms", self.world.seed, self.world.now);
+            eprintln!("in the world of seed {} at {} ms", self.world.seed(), self.world.now());
         }
     }
 }

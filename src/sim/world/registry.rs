@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::laws::{LawName, What};
-use super::queue::{Asker, Event};
-use super::time::Time;
-use super::world::World;
+use super::World;
 use crate::marks::{Mark, hit};
 use crate::registry::Leadership;
+use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
+use crate::sim::laws::{LawName, What};
+use crate::sim::queue::{Asker, Event};
+use crate::sim::time::Time;
 use crate::store::StoreError;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::registry::{Answer, Question};
@@ -23,7 +23,7 @@ impl World {
     /// A leader whose no-op is committed tells the registry, until it is answered.
     pub(super) fn announce(&mut self, node: NodeId) {
         let now = self.now;
-        let Some(process) = &mut self.machine(node).process else { return };
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         let incarnation = process.incarnation;
         let ready = process.replica.raft().ready_term();
         if process.announcer.term != ready {
@@ -51,7 +51,7 @@ impl World {
         answer: Answer,
     ) {
         let now = self.now;
-        let Some(process) = self.machine(node).process_of(incarnation) else { return };
+        let Some(process) = self.machine_mut(node).process_of(incarnation) else { return };
         match process.announcer.on_answer(now, (attempt, answer)) {
             Ok(Some(question)) => {
                 self.ask_registry(Asker::Node(node, incarnation, attempt), &question);

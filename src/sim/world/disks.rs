@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::announcer::Announcer;
-use super::codec::CLUSTER;
-use super::laws::{LawName, What};
-use super::machine::{Process, UpkeepState};
+use super::World;
 use super::put_back::standing;
-use super::queue::Event;
-use super::time::Time;
-use super::world::World;
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::raft::Memory;
 use crate::replica::{self, Replica};
+use crate::sim::announcer::Announcer;
+use crate::sim::codec::CLUSTER;
+use crate::sim::laws::{LawName, What};
+use crate::sim::machine::{Process, UpkeepState};
+use crate::sim::queue::Event;
+use crate::sim::time::Time;
 use crate::store::{self, Done, Identity, StoreError};
 use crate::types::{Incarnation, NodeId};
 
@@ -33,14 +33,14 @@ impl World {
     /// How long the next thing takes that a disk is asked.
     pub(super) fn disk_time(&mut self, node: NodeId) -> Time {
         let latency = Time::from_micros(1) + self.chance.around(self.options.disks.latency);
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let stuck = if machine.is_stuck { FOR_EVER } else { Time::ZERO };
         latency + std::mem::take(&mut machine.stall) + stuck
     }
 
     /// If the disk has nothing to do, it takes what waits.
     pub(super) fn begin_write(&mut self, node: NodeId) {
-        let Some(process) = &mut self.machine(node).process else { return };
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         if process.disk_is_busy || !process.writer.begin() {
             return;
         }
@@ -53,7 +53,7 @@ impl World {
     }
 
     pub(super) fn on_disk_done(&mut self, node: NodeId, incarnation: Incarnation, write: u64) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         if !process.disk_is_busy || process.writes != write {
             return; // A disk that was stuck was repaired, and is done already.
@@ -75,7 +75,7 @@ impl World {
 
     pub(super) fn on_raise_floor(&mut self, node: NodeId, incarnation: Incarnation) {
         let now = self.now;
-        let Some(process) = self.machine(node).process_of(incarnation) else { return };
+        let Some(process) = self.machine_mut(node).process_of(incarnation) else { return };
         process.upkeep.floor_due = Some(now);
         self.begin_chore(node);
     }
@@ -83,7 +83,7 @@ impl World {
     /// If no upkeep is under way, what waits begins: a segment to be sealed, and if there is
     /// none the floor. That takes as long as a disk takes, and a segment is long.
     pub(super) fn begin_chore(&mut self, node: NodeId) {
-        let Some(process) = &mut self.machine(node).process else { return };
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         if process.upkeep.is_busy {
             return;
         }
@@ -103,7 +103,7 @@ impl World {
     pub(super) fn on_upkeep_done(&mut self, node: NodeId, incarnation: Incarnation, chore: u64) {
         let every = Time::of(limits::FLOOR_RAISE_INTERVAL);
         let now = self.now;
-        let Some(process) = self.machine(node).process_of(incarnation) else { return };
+        let Some(process) = self.machine_mut(node).process_of(incarnation) else { return };
         if !process.upkeep.is_busy || process.upkeep.chores != chore {
             return; // A disk that was stuck was repaired, and is done already.
         }
@@ -129,7 +129,7 @@ impl World {
     /// The store cannot go on: the process ends, as in production.
     pub(super) fn on_store_error(&mut self, node: NodeId, error: &StoreError) {
         self.trace.text(self.now, node, || format!("its store cannot go on: {error}"));
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process.take() else { return };
         let (power, down) = process.dies_mid_write.unwrap_or((false, RESTART));
         if error.is_damage() {
@@ -145,7 +145,7 @@ impl World {
     /// Kills a process: what its disk was doing is done in part.
     pub(super) fn kill(&mut self, node: NodeId, power: bool, down: Option<Time>) {
         let operations = self.chance.below(16);
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if let Some(mut process) = machine.process.take() {
             let Process { disk_is_busy, upkeep, writer, .. } = &mut process;
             if *disk_is_busy || upkeep.is_busy {
@@ -168,7 +168,7 @@ impl World {
 
     /// Stops a process in order.
     pub(super) fn stop(&mut self, node: NodeId, down: Time) {
-        let Some(mut process) = self.machine(node).process.take() else { return };
+        let Some(mut process) = self.machine_mut(node).process.take() else { return };
         let mut closed = Ok(());
         while closed.is_ok() && (process.disk_is_busy || process.writer.begin()) {
             process.disk_is_busy = false;
@@ -199,7 +199,7 @@ impl World {
             let after = Time::from_millis(50) + Time::from_micros(self.chance.below(idle.micros()));
             self.queue.push(now + after, Event::StreamEnds { stream });
         }
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.paused_until = None;
         machine.start_at = down.map(|down| now + down);
         if let Some(at) = machine.start_at {
@@ -211,7 +211,7 @@ impl World {
 
     pub(super) fn on_start(&mut self, node: NodeId) {
         let now = self.now;
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let is_due = machine.start_at == Some(now);
         if is_due && !machine.is_up() && !machine.refused {
             machine.start_at = None;
@@ -241,7 +241,7 @@ impl World {
                 self.trace.text(self.now, node, || format!("cannot start: {error}"));
                 self.counts.failed_starts += 1;
                 let at = self.now + RESTART;
-                self.machine(node).start_at = Some(at);
+                self.machine_mut(node).start_at = Some(at);
                 self.queue.push(at, Event::Start { node });
             }
         }
@@ -250,7 +250,7 @@ impl World {
     fn run_process(&mut self, node: NodeId, store: store::Store, recovered: &store::Recovered) {
         let now = self.now;
         let options = self.options.cluster.clone();
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.starts += 1;
         let incarnation = Incarnation::new(machine.starts);
         let random = machine.random.number();
@@ -307,7 +307,7 @@ impl World {
         self.trace.text(self.now, node, || format!("refuses to go on: {error}"));
         hit(Mark::DamageFound);
         self.counts.refusals += 1;
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.refused = true;
         if !machine.lost {
             let what = format!("{node} finds damage where none was done: {error}");

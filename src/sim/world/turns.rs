@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 
-use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::laws::{LawName, What};
-use super::machine::ProcessId;
-use super::network::{Hop, Passage, StreamNumber};
-use super::queue::{Caller, Event};
-use super::reading::OngoingRead;
-use super::time::Time;
-use super::world::World;
+use super::World;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::raft::Notice;
 use crate::replica::{self, Account, Action, Cursor, CursorError, Name};
+use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
+use crate::sim::laws::{LawName, What};
+use crate::sim::machine::ProcessId;
+use crate::sim::network::{Hop, Passage, StreamNumber};
+use crate::sim::queue::{Caller, Event};
+use crate::sim::reading::OngoingRead;
+use crate::sim::time::Time;
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
@@ -25,7 +25,7 @@ use crate::wire::peer::PeerMessage;
 impl World {
     pub(super) fn on_tick(&mut self, node: NodeId, incarnation: Incarnation) {
         let (now, paused) = (self.now, self.is_paused(node));
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let tick = machine.tick;
         let Some(process) = machine.process_of(incarnation) else { return };
         process.tick_is_due = true;
@@ -38,7 +38,7 @@ impl World {
     /// Something has gathered: the process looks at it in a moment.
     pub(super) fn wake(&mut self, node: NodeId) {
         let (now, turn) = (self.now, self.options.cluster.turn);
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process.as_mut().filter(|process| !process.wakes) else {
             return;
         };
@@ -50,19 +50,19 @@ impl World {
 
     /// An input for a node's replica.
     pub(super) fn input(&mut self, node: NodeId, event: replica::Event) {
-        if let Some(process) = &mut self.machine(node).process {
+        if let Some(process) = &mut self.machine_mut(node).process {
             process.inbox.push(event);
             self.wake(node);
         }
     }
 
     pub(super) fn is_paused(&self, node: NodeId) -> bool {
-        self.machines[Self::place(node)].paused_until.is_some_and(|until| until > self.now)
+        self.machine(node).paused_until.is_some_and(|until| until > self.now)
     }
 
     pub(super) fn on_wake(&mut self, node: NodeId, incarnation: Incarnation) {
         let paused = self.is_paused(node);
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         process.wakes = false;
         if !paused {
@@ -71,7 +71,7 @@ impl World {
     }
 
     pub(super) fn on_resume(&mut self, node: NodeId, incarnation: Incarnation) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.paused_until = None;
         if machine.process_of(incarnation).is_some() {
             self.wake(node);
@@ -81,7 +81,7 @@ impl World {
     /// One turn of the loop: all that has gathered, then the tick, then what follows.
     fn turn(&mut self, node: NodeId) {
         let now = self.now;
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let wall_clock = machine.wall_clock(now);
         let random = machine.random.number();
         let Some(process) = &mut machine.process else { return };
@@ -106,7 +106,7 @@ impl World {
         }
         self.serve_reads(node);
         self.announce(node);
-        if !self.machines[Self::place(node)].is_up() {
+        if !self.machine(node).is_up() {
             return; // Its store ended it; what it was about to say is not said.
         }
         let committed = self.newly_committed(node);
@@ -118,7 +118,7 @@ impl World {
 
     fn perform(&mut self, node: NodeId, action: Action, sent: &mut Vec<(NodeId, PeerMessage)>) {
         // A process that has just died does nothing more.
-        let Some(process) = &mut self.machine(node).process else { return };
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         match action {
             Action::Write(write) => {
                 process.writer.write(write);
@@ -164,7 +164,7 @@ impl World {
 
     /// The entries that the laws have not been shown, now committed and on this node's disk.
     fn newly_committed(&mut self, node: NodeId) -> Vec<SealedEntry> {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = &machine.process else { return vec![] };
         let (told, readable) = (machine.told, process.replica.readable());
         if readable <= told {
@@ -178,7 +178,7 @@ impl World {
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
-        let Some(process) = &self.machines[Self::place(from)].process else { return };
+        let Some(process) = self.process(from) else { return };
         let incarnation = process.incarnation;
         let frame = message.to_frame();
         for at in self.network.arrivals(self.now, (from, to), message) {
@@ -209,7 +209,7 @@ impl World {
         prev_log_id: LogId,
         last: Index,
     ) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         match process.reader.for_follower(prev_log_id, last) {
             Ok(entries) => {
@@ -267,12 +267,12 @@ impl World {
 
     /// Where a node hands on what is meant for the leader: nowhere, if it does not reach one.
     fn hop_from(&mut self, node: NodeId, incarnation: Incarnation) -> Hop {
-        let process = self.machine(node).process_of(incarnation);
+        let process = self.machine_mut(node).process_of(incarnation);
         let leader = process.and_then(|process| process.replica.raft().leader());
         let Some(leader) = leader.filter(|leader| self.hands_on(node, *leader)) else {
             return Hop::None;
         };
-        let process = self.machine(leader).process.as_ref();
+        let process = self.machine_mut(leader).process.as_ref();
         process.map_or(Hop::None, |process| Hop::To(leader, process.incarnation))
     }
 
@@ -302,7 +302,7 @@ impl World {
             return self
                 .violate(LawName::Codec, "an append cannot be cut from its own bytes".to_owned());
         };
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         let token = replica::AppendToken(process.token());
         process.appends.insert(token, (number, request.client, request.seq));
@@ -317,8 +317,8 @@ impl World {
             // It waits in the socket's buffer; the client gives up long before that is full.
             return;
         }
-        let clock = self.machine(node).wall_clock(now);
-        let Some(process) = &mut self.machine(node).process else { return };
+        let clock = self.machine_mut(node).wall_clock(now);
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         match request {
             Some(Request::Hello) => {
                 let name = Name { cluster: CLUSTER, node, incarnation: process.incarnation };
@@ -363,7 +363,7 @@ impl World {
 
     /// A read that is meant for the leader is handed on to it, once.
     fn hand_on_read(&mut self, caller: Caller, node: NodeId, read: Read) {
-        let process = self.machine(node).process.as_ref();
+        let process = self.machine_mut(node).process.as_ref();
         let leader = process.and_then(|process| process.replica.raft().leader());
         if let Some(leader) = leader.filter(|leader| self.hands_on(node, *leader)) {
             let at = self.now + self.network.delay();
@@ -386,10 +386,10 @@ impl World {
     /// Serves the reads that can be served now.
     fn serve_reads(&mut self, node: NodeId) {
         let now = self.now;
-        let Some(process) = &mut self.machine(node).process else { return };
+        let Some(process) = &mut self.machine_mut(node).process else { return };
         let reads = std::mem::take(&mut process.reads_with_index);
         for mut reading in reads {
-            let Some(process) = &mut self.machine(node).process else { return };
+            let Some(process) = &mut self.machine_mut(node).process else { return };
             if reading.is_over(now) {
                 self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Busy));
             } else if reading.is_ready(&process.replica) {

@@ -1,27 +1,27 @@
 //! The world of a run: all that is in it, and the loop that lets time pass.
 
-use super::codec::CLUSTER;
-use super::faults::Fault;
-use super::history::History;
-use super::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
-use super::machine::Machine;
-use super::network::Network;
-use super::options::{Options, node};
-use super::queue::{Event, Queue};
-use super::random::{Purpose, Random};
-use super::registrar::Registrar;
-use super::report::Counts;
-use super::sim_client::SimClient;
-use super::time::Time;
-use super::trace::Trace;
 use crate::raft::Configuration;
+use crate::sim::codec::CLUSTER;
+use crate::sim::faults::Fault;
+use crate::sim::history::History;
+use crate::sim::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
+use crate::sim::machine::{Machine, Process};
+use crate::sim::network::Network;
+use crate::sim::options::{Options, node};
+use crate::sim::queue::{Event, Queue};
+use crate::sim::random::{Purpose, Random};
+use crate::sim::registrar::Registrar;
+use crate::sim::report::{Counts, Report};
+use crate::sim::sim_client::SimClient;
+use crate::sim::time::Time;
+use crate::sim::trace::Trace;
 use crate::store::{self, Identity, MemoryDisk};
 use crate::types::{Incarnation, NodeId};
 #[cfg(test)]
 use crate::wire::api::AppendReply;
 
 /// All there is.
-pub(super) struct World {
+pub(in crate::sim) struct World {
     pub(super) seed: u64,
     pub(super) options: Options,
     pub(super) faults: Vec<Fault>,
@@ -50,7 +50,12 @@ pub(super) struct World {
 
 impl World {
     /// A cluster that has never run.
-    pub(super) fn new(seed: u64, options: Options, faults: Vec<Fault>, trace: Trace) -> Self {
+    pub(in crate::sim) fn new(
+        seed: u64,
+        options: Options,
+        faults: Vec<Fault>,
+        trace: Trace,
+    ) -> Self {
         let network = Network::new(options.network.clone(), Random::new(seed, Purpose::Network));
         let mut workload = Random::new(seed, Purpose::Workload);
         let clients = (0..options.workload.clients)
@@ -119,8 +124,19 @@ impl World {
         }
     }
 
+    /// The storm, the calm after it, and the judgement.
+    pub(in crate::sim) fn run(&mut self) {
+        self.run_until(self.options.faults.storm);
+        if self.violations.is_empty() {
+            self.recover();
+        }
+        if self.violations.is_empty() {
+            self.judge_history();
+        }
+    }
+
     /// Lets time pass until `end`, or until a law is broken.
-    pub(super) fn run_until(&mut self, end: Time) {
+    pub(in crate::sim) fn run_until(&mut self, end: Time) {
         while self.violations.is_empty() {
             let Some((at, event)) = self.queue.pop_until(end) else { break };
             assert!(at >= self.now, "time went back");
@@ -168,6 +184,28 @@ impl World {
         }
     }
 
+    /// What the clients saw, now that it is over.
+    pub(super) fn judge_history(&mut self) {
+        let history = std::mem::take(&mut self.history);
+        self.look(What::Finished { history: &history, whole: self.is_whole });
+    }
+
+    /// What the run came to. Its faults and marks are for whoever planned it to say.
+    pub(in crate::sim) fn into_report(mut self) -> Report {
+        self.counts.traffic = self.network.traffic;
+        let (trace_hash, lines) = self.trace.finish();
+        Report {
+            seed: self.seed,
+            violations: self.violations,
+            simulated: self.now,
+            counts: self.counts,
+            trace_hash,
+            lines,
+            faults: vec![],
+            marks: vec![],
+        }
+    }
+
     /// Shows the laws what has happened.
     pub(super) fn look(&mut self, what: What<'_>) {
         if let What::Started { node, .. } | What::Ended { node } | What::Disk { node } = what {
@@ -194,7 +232,7 @@ impl World {
     }
 
     /// Notes a broken law that is judged here.
-    pub(super) fn violate(&mut self, law: LawName, what: String) {
+    pub(in crate::sim) fn violate(&mut self, law: LawName, what: String) {
         self.violations.push(Violation { law, what });
     }
 
@@ -202,8 +240,17 @@ impl World {
         usize::from(node.get()) - 1
     }
 
-    pub(super) fn machine(&mut self, node: NodeId) -> &mut Machine {
+    pub(super) fn machine(&self, node: NodeId) -> &Machine {
+        &self.machines[Self::place(node)]
+    }
+
+    pub(super) fn machine_mut(&mut self, node: NodeId) -> &mut Machine {
         &mut self.machines[Self::place(node)]
+    }
+
+    /// The process of a node, if it runs.
+    pub(in crate::sim) fn process(&self, node: NodeId) -> Option<&Process> {
+        self.machine(node).process.as_ref()
     }
 
     pub(super) fn at(place: usize) -> NodeId {

@@ -6,14 +6,14 @@
 //! disks that no majority is without one of them, and to one node at a time. Then nothing may come of
 //! it: all laws hold for the others, they serve on, and the node is told and ends.
 
+use super::World;
 use super::calm::LOOK_EVERY;
-use super::codec::CLUSTER;
-use super::faults::Earlier;
-use super::laws::{LawName, What};
-use super::queue::Event;
-use super::time::Time;
-use super::world::World;
 use crate::raft::{Configuration, Standing};
+use crate::sim::codec::CLUSTER;
+use crate::sim::faults::Earlier;
+use crate::sim::laws::{LawName, What};
+use crate::sim::queue::Event;
+use crate::sim::time::Time;
 use crate::store::{self, Identity, MemoryDisk, Recovered, Store};
 use crate::types::NodeId;
 
@@ -26,7 +26,7 @@ const AGAIN: Time = Time::from_millis(250);
 impl World {
     /// A copy is made of a node's folder, to be put back later.
     pub(super) fn keep_copy(&mut self, node: NodeId, earlier: Earlier, after: Time) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if machine.lost || machine.refused {
             return;
         }
@@ -36,10 +36,10 @@ impl World {
         let kept = match earlier {
             Earlier::New => self.new_disk(node),
             Earlier::Stopped { .. } | Earlier::Running => {
-                self.machine(node).disk.memory.duplicate()
+                self.machine_mut(node).disk.memory.duplicate()
             }
         };
-        self.machine(node).kept = Some(kept);
+        self.machine_mut(node).kept = Some(kept);
         self.queue.push(self.now + after, Event::PutBack { node });
     }
 
@@ -55,14 +55,14 @@ impl World {
 
     /// The copy is put in the folder's place, as soon as that cannot harm the others.
     pub(super) fn on_put_back(&mut self, node: NodeId) {
-        let Some(kept) = self.machine(node).kept.take().filter(|_| !self.calm) else { return };
+        let Some(kept) = self.machine_mut(node).kept.take().filter(|_| !self.calm) else { return };
         if !self.may_be_put_back(node) || !self.would_be_told(node, &kept) {
-            self.machine(node).kept = Some(kept);
+            self.machine_mut(node).kept = Some(kept);
             return self.queue.push(self.now + AGAIN, Event::PutBack { node });
         }
         self.kill(node, false, Some(DOWN));
         self.trace.text(self.now, node, || "its folder is put back to an earlier state".to_owned());
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.lost = true;
         machine.is_put_back = true;
         machine.disk.memory.put_back(&kept);
@@ -73,7 +73,7 @@ impl World {
     /// Whether a minority at most is lost then, and nobody else is to be told.
     fn may_be_put_back(&self, node: NodeId) -> bool {
         let minority = self.machines.len() - self.options.cluster.quorum();
-        let machine = &self.machines[Self::place(node)];
+        let machine = self.machine(node);
         let is_hurt = machine.lost || machine.refused;
         !is_hurt && self.lost() < minority && !self.is_anybody_untold()
     }
@@ -99,7 +99,7 @@ impl World {
 
     /// Whether a node will know, whatever becomes of its process, that another was more than this.
     fn knows_better(&self, judge: NodeId, node: NodeId, shown: &Standing) -> bool {
-        let machine = &self.machines[Self::place(judge)];
+        let machine = self.machine(judge);
         if machine.lost || machine.refused {
             return false;
         }
@@ -124,7 +124,7 @@ impl World {
     /// Nodes say hello as soon as they are connected, whether or not they have something to say.
     fn connect_to_all(&mut self, node: NodeId) {
         for other in self.options.cluster.all_but(node) {
-            let process = self.machines[Self::place(other)].process.as_ref();
+            let process = self.process(other);
             if let Some(incarnation) = process.map(|process| process.incarnation) {
                 self.have_met((other, incarnation), node);
             }
@@ -139,7 +139,7 @@ impl World {
                 let what = format!("{node} was put back to an earlier state, and nobody tells it");
                 return self.violate(LawName::Identity, what);
             }
-            if !self.machine(node).is_up() {
+            if !self.machine_mut(node).is_up() {
                 self.revive(node);
             }
             self.connect_to_all(node);

@@ -4,11 +4,11 @@
 //! There are no connections here. The hello of two processes is where the first message between them
 //! arrives: at once, and for both.
 
-use super::laws::{LawName, What};
-use super::machine::{Process, ProcessId};
-use super::world::World;
+use super::World;
 use crate::raft::{Heard, Loss, Message, Standing};
 use crate::replica::{self, Contradiction};
+use crate::sim::laws::{LawName, What};
+use crate::sim::machine::{Process, ProcessId};
 use crate::types::NodeId;
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
         if !self.have_met(from, to) {
             return false;
         }
-        let Some(receiver) = &mut self.machine(to).process else { return false };
+        let Some(receiver) = &mut self.machine_mut(to).process else { return false };
         let claimed = receiver.replica.raft().claimed(message);
         match receiver.memory.hear(from.0, from.1, claimed) {
             Heard::First => {
@@ -31,12 +31,12 @@ impl World {
 
     /// Whether two processes have met; now they do, unless one of them is refused.
     pub(super) fn have_met(&mut self, from: ProcessId, to: NodeId) -> bool {
-        let Some(receiver) = &self.machines[Self::place(to)].process else { return false };
+        let Some(receiver) = self.process(to) else { return false };
         if receiver.memory.has_met(from.0, from.1) {
             return true;
         }
         // What a dead process left behind is heard by those who knew it.
-        let sender = self.machines[Self::place(from.0)].process.as_ref();
+        let sender = self.process(from.0);
         let Some(sender) = sender.filter(|process| process.incarnation == from.1) else {
             return false;
         };
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn meet(&mut self, node: NodeId, other: NodeId, shown: &Standing) {
-        if let Some(process) = &mut self.machine(node).process {
+        if let Some(process) = &mut self.machine_mut(node).process {
             process.memory.meet(other, &shown.lineage);
         }
     }
@@ -69,7 +69,7 @@ impl World {
     /// A node is told that it is not what it was, and ends (exit 6).
     fn expel(&mut self, node: NodeId, by: NodeId, loss: &Loss) {
         self.trace.text(self.now, node, || format!("is not what {by} remembers of it: {loss}"));
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if !machine.lost {
             let what = format!("{node} is refused by {by}, and has lost nothing: {loss}");
             self.violate(LawName::Identity, what);
@@ -87,7 +87,7 @@ impl World {
     }
 
     fn end_refused(&mut self, node: NodeId) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.process = None;
         machine.refused = true;
         self.counts.refusals += 1;
@@ -102,7 +102,7 @@ impl World {
             .iter()
             .filter_map(|machine| Some((machine.id, machine.process.as_ref()?.incarnation)))
             .collect();
-        if let Some(process) = &mut self.machine(node).process {
+        if let Some(process) = &mut self.machine_mut(node).process {
             let term = process.replica.raft().current_term();
             process.memory.tick(term, |other, start| running.contains(&(other, start)));
         }

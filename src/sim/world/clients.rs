@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
-use super::codec::{CLUSTER, bytes_of, frame_of};
-use super::history::ReadSeen;
-use super::laws::{LawName, What};
-use super::model::RecordHash;
-use super::network::StreamNumber;
-use super::queue::{Asker, Caller, Event};
-use super::sim_client::{ClientAction, Told};
-use super::time::Time;
-use super::world::World;
+use super::World;
 use crate::client::moment::Moment;
+use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
+use crate::sim::history::ReadSeen;
+use crate::sim::laws::{LawName, What};
+use crate::sim::model::RecordHash;
+use crate::sim::network::StreamNumber;
+use crate::sim::queue::{Asker, Caller, Event};
+use crate::sim::sim_client::{ClientAction, Told};
+use crate::sim::time::Time;
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::Question;
 
@@ -71,7 +71,7 @@ impl World {
                 self.queue.push(at, Event::AskRegistry { asker, bytes });
             }
             ClientAction::OpenLane { node, link, lane, onward } => {
-                let machine = &self.machines[Self::place(node)];
+                let machine = self.machine(node);
                 let incarnation = machine.process.as_ref().map(|process| process.incarnation);
                 let stream = incarnation.map(|incarnation| {
                     let place = (node, incarnation);

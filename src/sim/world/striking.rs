@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{FaultKind, RegistryFailing};
-use super::laws::What;
-use super::queue::Event;
-use super::time::Time;
-use super::world::World;
+use super::World;
 use crate::replica;
+use crate::sim::faults::{FaultKind, RegistryFailing};
+use crate::sim::laws::What;
+use crate::sim::queue::Event;
+use crate::sim::time::Time;
 use crate::store::Failing;
 use crate::types::NodeId;
 
@@ -52,25 +52,27 @@ impl World {
                 self.queue.push(now + length, Event::Heal { number });
             }
             FaultKind::Clog { from, to, length } => self.network.clog(from, to, now + length),
-            FaultKind::Stall { node, length } => self.machine(node).stall = length,
+            FaultKind::Stall { node, length } => self.machine_mut(node).stall = length,
             FaultKind::Full { node, room, length } => {
-                self.machine(node).disk.memory.leave_room(room);
+                self.machine_mut(node).disk.memory.leave_room(room);
                 self.queue.push(now + length, Event::Heal { number });
             }
             FaultKind::SyncFails { node } => {
-                let machine = self.machine(node);
+                let machine = self.machine_mut(node);
                 machine.disk_fails = true;
                 machine.disk.memory.fail_sync_once();
             }
             FaultKind::Io { node, writes } => {
-                let machine = self.machine(node);
+                let machine = self.machine_mut(node);
                 machine.disk_fails = true;
                 let failing = if writes { Failing::Writes } else { Failing::Reads };
                 machine.disk.memory.fail_from_now_on(failing);
             }
             FaultKind::Rot { node } => self.rot(node),
             FaultKind::PutBack { node, earlier, after } => self.keep_copy(node, earlier, after),
-            FaultKind::ClockJump { node, ahead_ms } => self.machine(node).clock_ahead_ms = ahead_ms,
+            FaultKind::ClockJump { node, ahead_ms } => {
+                self.machine_mut(node).clock_ahead_ms = ahead_ms;
+            }
             FaultKind::Handover { node } => self.input(node, replica::Event::Transfer),
             FaultKind::RegistryCrash { power, down } => self.kill_registry(power, down),
             FaultKind::RegistryDisk { failing } => match failing {
@@ -122,7 +124,7 @@ impl World {
     /// A fault that lasts is over.
     pub(super) fn heal(&mut self, number: usize) {
         match self.faults[number].kind {
-            FaultKind::Full { node, .. } => self.machine(node).disk.memory.make_room(),
+            FaultKind::Full { node, .. } => self.machine_mut(node).disk.memory.make_room(),
             FaultKind::RegistryDisk { .. } => self.registrar.disk.make_room(),
             _ => {}
         }
@@ -130,7 +132,7 @@ impl World {
     }
 
     fn arm(&mut self, node: NodeId, operations: u64, power: bool, down: Time) {
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         match &mut machine.process {
             Some(process) => {
                 process.dies_mid_write = Some((power, down));
@@ -142,7 +144,7 @@ impl World {
 
     fn pause(&mut self, node: NodeId, length: Time) {
         let until = self.now + length;
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         let Some(process) = &machine.process else { return };
         let incarnation = process.incarnation;
         machine.paused_until = Some(until);
@@ -152,7 +154,7 @@ impl World {
     /// What a disk holds rots while the node is down, unless that would be one too many.
     fn rot(&mut self, node: NodeId) {
         let minority = self.machines.len() - self.options.cluster.quorum();
-        let machine = &self.machines[Self::place(node)];
+        let machine = self.machine(node);
         let is_too_much = !self.options.faults.beyond_the_promise && self.lost() >= minority;
         if machine.lost || is_too_much || self.is_anybody_untold() {
             return;

@@ -11,16 +11,16 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::class::Class;
-use super::laws::{LawName, Platter as _};
-use super::queue::Event;
-use super::random::{Purpose, Random};
-use super::scenarios::Rest;
-use super::sim_client::SimClient;
-use super::template::Template;
-use super::time::Time;
-use super::world::World;
+use super::World;
 use crate::limits;
+use crate::sim::class::Class;
+use crate::sim::laws::{LawName, Platter as _};
+use crate::sim::queue::Event;
+use crate::sim::random::{Purpose, Random};
+use crate::sim::scenarios::Rest;
+use crate::sim::sim_client::SimClient;
+use crate::sim::template::Template;
+use crate::sim::time::Time;
 use crate::types::{NodeId, Term};
 
 /// Election timeouts within which a healthy majority must serve.
@@ -124,11 +124,11 @@ impl World {
             let alone = BTreeSet::from([node]);
             let others: BTreeSet<NodeId> =
                 self.options.cluster.all().into_iter().filter(|other| *other != node).collect();
-            let is_lost = self.machines[Self::place(node)].lost;
+            let is_lost = self.machine(node).lost;
             match fate {
                 _ if is_lost => self.kill(node, false, None),
                 Rest::Dead => self.kill(node, false, None),
-                Rest::Stuck => self.machine(node).is_stuck = true,
+                Rest::Stuck => self.machine_mut(node).is_stuck = true,
                 Rest::Deaf => self.network.cut(FOR_EVER, others, alone, false),
                 Rest::Dumb => self.network.cut(FOR_EVER, alone, others, false),
                 Rest::CutOff => self.network.cut(FOR_EVER, alone, others, true),
@@ -139,7 +139,7 @@ impl World {
     /// A machine is repaired: its disk does what it is asked, its process runs.
     pub(super) fn revive(&mut self, node: NodeId) {
         let now = self.now;
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         machine.disk.memory.make_room();
         machine.stall = Time::ZERO;
         machine.is_stuck = false;
@@ -150,22 +150,22 @@ impl World {
         if let Some(incarnation) = incarnation.filter(|_| stands_still.is_some()) {
             self.queue.push(now, Event::Resume { node, incarnation });
         }
-        if armed || self.machine(node).disk_fails {
+        if armed || self.machine_mut(node).disk_fails {
             // Whatever was about to fail its disk is repaired by a new start.
             self.kill(node, false, None);
         }
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if let Some(process) = machine.process.as_ref().filter(|process| process.disk_is_busy) {
             // A disk that is stuck is stuck no more.
             let (incarnation, write) = (process.incarnation, process.writes);
             self.queue.push(now, Event::DiskDone { node, incarnation, write });
         }
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if let Some(process) = machine.process.as_ref().filter(|process| process.upkeep.is_busy) {
             let (incarnation, chore) = (process.incarnation, process.upkeep.chores);
             self.queue.push(now, Event::UpkeepDone { node, incarnation, chore });
         }
-        let machine = self.machine(node);
+        let machine = self.machine_mut(node);
         if !machine.is_up() {
             machine.start_at = Some(now);
             self.queue.push(now, Event::Start { node });
@@ -244,7 +244,7 @@ impl World {
     /// a while, and is not read meanwhile.
     fn is_all_shown(&self, nodes: &BTreeSet<NodeId>) -> bool {
         nodes.iter().any(|node| {
-            let machine = &self.machines[Self::place(*node)];
+            let machine = self.machine(*node);
             let process = machine.process.as_ref();
             process.is_some_and(|process| machine.told >= process.replica.readable())
         })
@@ -253,7 +253,7 @@ impl World {
     /// Whether the leader of these nodes, who all hear each other, has a clock that is far ahead of the
     /// one in the middle.
     fn leads_by_wrong_clock(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        let clock = |node: NodeId| self.machines[Self::place(node)].wall_clock(self.now).get();
+        let clock = |node: NodeId| self.machine(node).wall_clock(self.now).get();
         let mut clocks: Vec<u64> = nodes.iter().map(|node| clock(*node)).collect();
         clocks.sort_unstable();
         let middle = clocks.get(clocks.len().saturating_sub(1) / 2).copied().unwrap_or_default();
@@ -265,7 +265,7 @@ impl World {
     /// The same log makes the same state, on whichever path a node came to it.
     fn must_remember_the_same(&mut self, able: &BTreeSet<NodeId>) {
         let remembered = |node: &NodeId| {
-            let process = self.machines[Self::place(*node)].process.as_ref()?;
+            let process = self.process(*node)?;
             Some((*node, process.replica.encoded_clients()))
         };
         let all: Vec<_> = able.iter().filter_map(remembered).collect();
@@ -318,18 +318,15 @@ impl World {
     }
 
     pub(super) fn term_of(&self, node: NodeId) -> Option<Term> {
-        let machine = &self.machines[Self::place(node)];
+        let machine = self.machine(node);
         machine.process.as_ref().map(|process| process.replica.raft().current_term())
     }
 
     /// The term of these nodes, if one of them leads and all have what it has, on disk and known to
     /// be committed.
-    pub(super) fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
-        let replicas = || {
-            nodes.iter().filter_map(|node| {
-                self.machines[Self::place(*node)].process.as_ref().map(|process| &process.replica)
-            })
-        };
+    pub(in crate::sim) fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
+        let replicas =
+            || nodes.iter().filter_map(|node| self.process(*node).map(|process| &process.replica));
         let leader = replicas().find(|replica| replica.raft().is_ready_leader())?;
         let agree = replicas().count() == nodes.len()
             && replicas().all(|replica| {
@@ -350,9 +347,9 @@ impl World {
         format!("a healthy majority does not serve: {waits}; {}", self.describe(core))
     }
 
-    pub(super) fn describe(&self, nodes: &BTreeSet<NodeId>) -> String {
+    pub(in crate::sim) fn describe(&self, nodes: &BTreeSet<NodeId>) -> String {
         let words = nodes.iter().map(|node| {
-            let machine = &self.machines[Self::place(*node)];
+            let machine = self.machine(*node);
             let Some(process) = &machine.process else { return format!("{node} is down") };
             let raft = process.replica.raft();
             let (role, term, log) = (raft.role().name(), raft.current_term(), raft.log());
