@@ -303,9 +303,15 @@ impl Reader {
             self.pilot.on_closed(now, beliefs, number);
             return Ok(None);
         };
+        let next = self.pilot.position();
         match self.pilot.on_records(now, beliefs, number, (&header, records.len())) {
             Taken::Records(0) | Taken::Nothing => Ok(None),
-            Taken::Records(count) => Ok(Some(with_places(&header, records).take(count).collect())),
+            Taken::Records(count) => {
+                // Invariant: without a gap and without a repetition.
+                assert!(next.is_none_or(|next| next == header.first_offset), "{next:?}");
+                assert!(count <= records.len(), "{count} of {}", records.len());
+                Ok(Some(with_places(&header, records).take(count).collect()))
+            }
             Taken::UnknownLog => Err(ReadError::UnknownLog),
             Taken::OutOfOrder { node, expected, found } => {
                 Err(ReadError::OutOfOrder { node, expected, found })

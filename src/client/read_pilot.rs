@@ -304,6 +304,7 @@ impl ReadPilot {
         let wanted = self
             .remaining
             .map_or(count, |remaining| usize::try_from(remaining).unwrap_or(usize::MAX).min(count));
+        assert!(self.remaining.is_none_or(|remaining| wanted as u64 <= remaining));
         let taken = wanted as u64;
         self.position = Some(expected.plus(taken));
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(taken));
@@ -429,6 +430,7 @@ impl ReadPilot {
             self.turn = self.turn.wrapping_add(1);
             beliefs.route.on_failed(leading.node);
         }
+        assert!(self.source.is_none(), "one source at a time");
         self.sources_opened += 1;
         let Way { node, leading, .. } = way;
         let number = SourceNumber(self.sources_opened);

@@ -278,6 +278,7 @@ impl Search {
         }
         let questions = self.due(now, beliefs);
         self.wake_at = self.next_due(now, beliefs);
+        assert!(self.wake_at.is_none_or(|at| at > now), "whoever wakes has something to do");
         questions
     }
 
@@ -442,6 +443,7 @@ impl Search {
 
     /// What it amounts to that this is the way.
     fn judge(&self, now: Moment, way: Way, beliefs: &Beliefs) -> Option<Verdict> {
+        assert!(way.leading.is_some() || !self.wants_leader(), "{way:?} leads to no leader");
         match self.suspect {
             Some(suspect) if suspect.is_on(&way) => self.after_confirmation(now, way, beliefs),
             _ => Some(Verdict::Found(way)),

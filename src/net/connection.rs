@@ -50,6 +50,7 @@ impl Connection {
 
     /// The connection of somebody who has a place here.
     pub(super) fn of_guest(mut self, guest: Guest) -> Self {
+        assert!(self.guest.is_none(), "one place for a connection");
         let (receive, send, streams) = match guest.width {
             Width::Peer => (CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, PEER_STREAMS_MAX),
             Width::Wide => (WIDE_WINDOW_BYTES, WIDE_SEND_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX),

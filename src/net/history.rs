@@ -39,6 +39,8 @@ impl History {
         current: Option<PeerConnection>,
         offer: PeerConnection,
     ) -> Choice {
+        let is_newest = |current: PeerConnection| self.newest == Some(current.incarnation);
+        assert!(current.is_none_or(is_newest), "{current:?} is in use, and {:?}", self.newest);
         if self.retired.contains(&offer.incarnation) {
             return Choice::Refuse(Close::Superseded);
         }

@@ -68,6 +68,7 @@ impl Inbound {
         from: PeerProcess,
         message: PeerMessage,
     ) -> Result<(), Gone> {
+        debug_assert!(message.is_urgent(), "it would overtake what was sent before it");
         let received = Received { from, message, _bytes: None };
         self.urgent.send(received).await.map_err(|_| Gone)
     }
@@ -78,6 +79,7 @@ impl Inbound {
         from: PeerProcess,
         message: PeerMessage,
     ) -> Result<(), Gone> {
+        debug_assert!(!message.is_urgent(), "it would wait for entries");
         let bytes = u32::try_from(message.queue_bytes()).expect("a message fits into a frame");
         let permit = self.bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Gone)?;
         let received = Received { from, message, _bytes: Some(permit) };

@@ -168,6 +168,7 @@ impl Keeper {
         let current = self.current.as_ref().map(|current| current.is);
         match self.history.judge(current, offer) {
             Choice::Take { instead } => {
+                assert_eq!(current.is_some(), instead.is_some(), "who is replaced is told why");
                 if let (Some(old), Some(close)) = (self.current.take(), instead) {
                     old.connection.close(close);
                 }
@@ -183,6 +184,7 @@ impl Keeper {
     }
 
     fn take(&mut self, link: Link, is: PeerConnection) {
+        assert!(self.current.is_none(), "one connection to a peer at a time");
         info!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
         self.acquaintance.meet(&link.introduction);
         self.outbox.open();

@@ -220,6 +220,8 @@ async fn send(
     }
     loop {
         let messages = outbox.take(priority).await;
+        // On the wrong stream it would end the link.
+        debug_assert!(messages.iter().all(|message| Priority::of(message) == priority));
         let frames: Vec<Frame> = messages.iter().map(PeerMessage::to_frame).collect();
         if let Err(error) = sender.send_all(&frames).await {
             return error.into();

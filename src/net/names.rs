@@ -54,6 +54,8 @@ impl HostNames {
             // The task is gone, and with it the runtime.
             Ok(Err(_)) | Err(_) => Err(late()),
         };
+        let is_within = |found: &Vec<_>| (1..=ADDRESSES_PER_NAME_MAX).contains(&found.len());
+        assert!(found.as_ref().is_ok_and(is_within) || found.is_err(), "{found:?}");
         self.note(host, found.as_ref().err());
         found
     }

@@ -128,6 +128,7 @@ impl Queues {
         }
         if priority == Priority::Entries {
             self.entries_bytes -= batch.iter().map(PeerMessage::queue_bytes).sum::<usize>();
+            assert!(!self.entries.is_empty() || self.entries_bytes == 0, "{}", self.entries_bytes);
         }
         batch
     }

@@ -81,6 +81,7 @@ impl Endpoint {
         expect: &Expect,
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
+        assert!(!addresses.is_empty(), "somebody who is nowhere cannot be dialled");
         let addresses = self.all_behind(addresses).await?;
         let mut attempts = JoinSet::new();
         let mut last = ConnectError::Address { address: addresses[0] };

@@ -121,7 +121,8 @@ impl Raft {
         // NB: a new leader commits nothing of older terms by counting; the no-op carries them
         // (thesis 3.6.2, 6.4).
         let no_op = NoOp { leader: self.id(), reason, voters };
-        self.append_as_leader(Content::NoOp(no_op), SMALL_ENTRY_BYTES);
+        let appended = self.append_as_leader(Content::NoOp(no_op), SMALL_ENTRY_BYTES);
+        assert_eq!(appended, next, "the no-op begins the term");
         self.notice(Notice::BecameLeader { term: self.current_term(), no_op: next });
         self.broadcast_entries();
         self.maybe_commit();

@@ -21,6 +21,7 @@ impl Raft {
 /// Checks what one state can show.
 fn check(raft: &Raft) {
     raft.log().check();
+    raft.outbox.check(raft.log().last().index);
     let term = raft.current_term();
     assert!(
         raft.log().last().term <= term,

@@ -281,6 +281,8 @@ impl RaftLog {
         assert_eq!(self.term_at(self.last.index), Some(self.last.term), "law 3: {}", self.last);
         let bytes: u64 = self.sizes.iter().map(|size| u64::from(*size)).sum();
         assert_eq!(bytes, self.window_bytes, "law 4");
+        let uncommitted = self.sizes_between(self.commit_index, self.last.index);
+        assert_eq!(uncommitted, self.uncommitted_bytes, "law 4");
         assert!(
             self.configurations.iter().skip(1).all(|(index, _)| *index > self.commit_index),
             "law 5: {:?}",

@@ -368,6 +368,7 @@ impl Raft {
         reason: StepDownReason,
     ) {
         assert!(term >= self.current_term(), "term {term} after {}", self.current_term());
+        assert_ne!(leader, Some(self.id()), "a node follows another");
         let same_follower = term == self.current_term() && matches!(self.role, Role::Follower(_));
         if self.role.as_leader().is_some() {
             self.step_down(reason);

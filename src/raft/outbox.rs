@@ -170,6 +170,18 @@ impl Outbox {
         std::mem::take(&mut self.effects)
     }
 
+    /// Checks what one look can show between two steps, of a log that ends at `last`.
+    pub(super) fn check(&self, last: Index) {
+        let is_done = self.effects.is_empty() && self.messages.is_empty();
+        assert!(is_done && self.staged == StagedWrite::default(), "a step leaves nothing unsaid");
+        assert!(self.writes.iter().is_sorted_by(|a, b| a.ticket < b.ticket), "{:?}", self.writes);
+        assert!(self.writes.iter().all(|write| write.through <= last), "{last}: {:?}", self.writes);
+        let oldest_write = self.writes.front().map(|write| write.ticket);
+        let waits = |held: &HeldMessage| oldest_write.is_some_and(|oldest| oldest <= held.until);
+        assert!(self.held.iter().all(waits), "a message waits for nothing: {:?}", self.held);
+        assert!(self.held.iter().is_sorted_by_key(|held| held.until), "{:?}", self.held);
+    }
+
     fn hold(&mut self, held: HeldMessage) {
         if self.held.len() >= HELD_MESSAGES_MAX {
             return; // Lost, as any message may be.

@@ -47,7 +47,11 @@ impl Raft {
             if !leader.reads.is_under_way() || !is_confirmed {
                 return;
             }
+            let no_op = leader.no_op;
             let (read_index, tokens) = self.leader_mut().reads.end_round();
+            // Invariant: a read sees the whole of all terms before its leader's.
+            assert!(mutants::any() || read_index >= no_op, "reads at {read_index}, no-op {no_op}");
+            assert!(read_index <= commit_index, "reads at {read_index}, commit {commit_index}");
             for token in tokens {
                 self.outbox.emit(Effect::Reply { token, read_index: Some(read_index) });
             }

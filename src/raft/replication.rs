@@ -122,6 +122,8 @@ impl Raft {
 
     fn send_append_entries(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<EntryInfo>) {
         let through = prev_log_id.index.plus(entries.len() as u64);
+        let last = self.log.last();
+        assert!(self.log.has(prev_log_id) && through <= last.index, "{prev_log_id} of {last}");
         let (term, leader_commit) = (self.current_term(), self.log.commit_index());
         let leader = self.leader_mut();
         let round = leader.reads.round();
@@ -152,8 +154,6 @@ impl Raft {
         if entries.is_empty() {
             return; // Asked again with the next tick.
         }
-        let last = prev_log_id.index.plus(entries.len() as u64);
-        assert!(self.log.has(prev_log_id) && last <= self.log.last().index, "{prev_log_id}");
         // The follower may have got further meanwhile; then they are of no use.
         let is_next = progress.next_index == prev_log_id.index.next();
         if !is_next {
@@ -298,6 +298,7 @@ impl Raft {
             let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
             let last = self.log.last().index;
+            assert!(mutants::any() || vouched <= last, "it vouches for {vouched}, and has {last}");
             let match_index =
                 if mutants::is_on(Mutant::AnswerWithLastReceived) { last } else { vouched };
             // NB: the leader's commit index may lie beyond what this message vouches for.

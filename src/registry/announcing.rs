@@ -36,6 +36,7 @@ impl Leadership {
             let TermStart { term, leader: node, time, .. } = *start;
             Some(Announcement { term, node, address: address(node)?, time })
         };
+        debug_assert!(terms.is_sorted_by(|a, b| a.term < b.term), "as a log has them: {terms:?}");
         let (current, earlier) = terms.split_last()?;
         let current = announcement(current)?;
         Some(Self { cluster, current, history: earlier.iter().filter_map(announcement).collect() })

@@ -284,7 +284,14 @@ impl Registry {
             self.keep(judgement.rows).await?;
         }
         Ok(match judgement.answer {
-            Ok(()) => Answer::Announced,
+            Ok(()) => {
+                let table = self.table();
+                let leader = table.leader(cluster);
+                let is_shown =
+                    leader.is_some_and(|l| (l.term, l.node) == (current.term, current.node));
+                assert!(is_shown, "{current:?} was announced, and {leader:?} leads");
+                Answer::Announced
+            }
             Err(refusal) => {
                 log_refusal(&current, &refusal);
                 Answer::Refused(refusal)

@@ -119,7 +119,10 @@ impl LeaderTable {
             }
         };
         let terms = self.terms.entry(cluster).or_default();
-        terms.insert(announcement.term, announcement);
+        let (term, node) = (announcement.term, announcement.node);
+        let known = terms.insert(term, announcement);
+        // Invariant: who led a term does not change. It was judged before it was stored.
+        assert!(known.as_ref().is_none_or(|known| known.node == node), "{term}: {known:?}, {node}");
         if terms.len() > REGISTRY_TERMS_MAX {
             terms.pop_first();
         }
