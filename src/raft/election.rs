@@ -40,8 +40,8 @@ impl Raft {
         } else {
             ElectionReason::Timeout
         };
-        let Some(term) = self.current_term().next() else { return self.give_up_standing() };
-        let campaign = self.standing_campaign();
+        let Some(term) = self.current_term().next() else { return self.give_up_campaigning() };
+        let campaign = self.campaign_so_far();
         let (votes, timer) = (BTreeSet::new(), self.armed_timer());
         self.role = Role::PreCandidate(PreCandidate { votes, campaign, timer, reason });
         self.notice(Notice::BecamePreCandidate { term });
@@ -51,13 +51,13 @@ impl Raft {
     }
 
     /// There is no term after this one. Whoever let it get so far has to be told.
-    fn give_up_standing(&mut self) {
+    fn give_up_campaigning(&mut self) {
         self.notice(Notice::NoTermLeft);
         self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);
     }
 
     /// The votes of its current term, if it campaigned in that and has promised nobody anything since.
-    fn standing_campaign(&self) -> Option<BTreeSet<NodeId>> {
+    fn campaign_so_far(&self) -> Option<BTreeSet<NodeId>> {
         match &self.role {
             Role::Candidate(candidate) => Some(candidate.votes.clone()),
             Role::PreCandidate(candidate) => candidate.campaign.clone(),
@@ -68,7 +68,7 @@ impl Raft {
     fn become_candidate(&mut self, reason: ElectionReason) {
         assert!(self.role.as_leader().is_none(), "a leader does not campaign");
         assert!(self.log.may_need(self.id()), "{} is not a voter", self.id());
-        let Some(term) = self.current_term().next() else { return self.give_up_standing() };
+        let Some(term) = self.current_term().next() else { return self.give_up_campaigning() };
         self.set_hard_state(HardState { current_term: term, voted_for: Some(self.id()) });
         let timer = self.armed_timer();
         self.role = Role::Candidate(Candidate { votes: BTreeSet::new(), timer, reason });

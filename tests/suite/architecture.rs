@@ -3,7 +3,8 @@
 //! ```text
 //!   7  cli                      4  registry            1  raft
 //!   6  node   sim               3  replica   net       0  types  address  config
-//!   5  client                   2  store     wire         limits  entry  remedy  outcome  marks  mutants
+//!   5  client                   2  store     wire         limits  bounded  entry  remedy  outcome
+//!                                                         marks  mutants
 //! ```
 //!
 //! Modules of one floor do not know each other, those of floor 0 excepted: they are one folder's

@@ -49,3 +49,39 @@ fn files_that_are_named_are_there() {
     }
     assert!(found > 20, "only {found} names of files: looked in the wrong way?");
 }
+
+/// What stands behind `= ` where a source defines a constant.
+fn constant(file: &str, name: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let definition = format!("const {name}: ");
+    let found = between(&text, &definition, ';').next();
+    let found = found.unwrap_or_else(|| panic!("{file} has no {name}"));
+    found.split("= ").nth(1).unwrap().trim_matches('"').to_owned()
+}
+
+#[test]
+fn the_numbers_of_formats_are_those_in_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let changes = fs::read_to_string(root.join("CHANGELOG.md")).unwrap();
+    let newest = changes.split("- Formats: ").nth(1).unwrap();
+    let newest = newest.split("\n\n").next().unwrap();
+    let pages = fs::read_to_string(root.join("docs/formats.md")).unwrap();
+    for (what, file, name) in [
+        ("entry", "src/entry.rs", "VERSION"),
+        ("frame", "src/wire/frame.rs", "VERSION"),
+        ("`meta`", "src/store/meta.rs", "FORMAT"),
+        ("registry", "src/store/disk_map.rs", "FORMAT"),
+        ("registry", "src/registry/table.rs", "VERSION"),
+    ] {
+        let number = constant(file, name);
+        assert!(newest.contains(&format!("{what} {number},")), "{what} {number}: {newest}");
+    }
+    let prefix = constant("src/client/token.rs", "PREFIX");
+    assert!(newest.contains(&format!("`{prefix}`")) && pages.contains(&format!("`{prefix}`")));
+    let protocols = fs::read_to_string(root.join("src/net/protocol.rs")).unwrap();
+    let names: Vec<_> = between(&protocols, "b\"annal-", '"').collect();
+    assert_eq!(names.len(), 4, "looked in the wrong way?");
+    for name in names {
+        assert!(newest.contains(&format!("`annal-{name}`")), "{name}: {newest}");
+    }
+}
