@@ -261,9 +261,9 @@ pub const READ_SENT_BYTES_PER_CONNECTION: usize = 12 << 20;
 /// New sessions that one identity may begin in a second, on average, and at once. The table of
 /// clients is a function of the log and forgets whoever was not used for the longest: so many keep
 /// another's session in it for a minute at least.
-pub const SESSION_BIRTHS_PER_SECOND: u64 = 150;
-/// See [`SESSION_BIRTHS_PER_SECOND`]: a thousand commands that are started at once.
-pub const SESSION_BIRTHS_AT_ONCE: u64 = 1000;
+pub const SESSIONS_BEGUN_PER_SECOND: u64 = 150;
+/// See [`SESSIONS_BEGUN_PER_SECOND`]: a thousand commands that are started at once.
+pub const SESSIONS_BEGUN_AT_ONCE: u64 = 1000;
 
 /// Messages received that the node has not handled yet.
 pub const INBOUND_MESSAGES_MAX: usize = 16_384;
@@ -754,7 +754,7 @@ const _: () = {
     // What a node hands on fits onto one connection.
     assert!(ONWARD_STREAMS_MAX <= STREAMS_PER_CONNECTION_MAX as usize);
     assert!(READ_FRAME_BYTES_MAX <= RECORD_BYTES_MAX);
-    assert!(SESSION_BIRTHS_PER_SECOND * 60 + SESSION_BIRTHS_AT_ONCE <= SESSIONS_MAX as u64);
+    assert!(SESSIONS_BEGUN_PER_SECOND * 60 + SESSIONS_BEGUN_AT_ONCE <= SESSIONS_MAX as u64);
     // What windows can be made to hold, one way and the other.
     let windows = WIDE_WINDOW_BYTES as u64 + WIDE_SEND_WINDOW_BYTES;
     let wide = WIDE_CONNECTIONS_MAX as u64 * windows;

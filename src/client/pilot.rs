@@ -480,7 +480,7 @@ impl Pilot {
         let client = self.names.next();
         self.session.renew(client);
         self.actions.push(Action::Renamed(client));
-        // Birth comes with a new lane.
+        // Where the new session begins is learned with a new lane.
         if let Some(current) = self.current {
             self.leave(now, current);
         }

@@ -8,7 +8,7 @@
 //! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says;
 //! - `accepting`: who comes in, and who attends to them;
 //! - `service` and `reading`: what is done for clients, a task a stream, with what is `shared`;
-//!   `framing`: whose turn it is; `caller` and `births`: what each may make the node hold;
+//!   `framing`: whose turn it is; `caller` and `new_sessions`: what each may make the node hold;
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
 //!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
@@ -21,7 +21,6 @@
 mod accepting;
 mod announce;
 mod behalf;
-mod births;
 mod caller;
 mod driver;
 mod framing;
@@ -29,6 +28,7 @@ pub mod init;
 mod inputs;
 mod leaders;
 mod narrator;
+mod new_sessions;
 mod onward;
 pub mod ports;
 pub mod privacy;

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::accepting;
 use super::announce::{AnnounceTo, Announcer};
-use super::births::Births;
 use super::caller::Shares;
 use super::driver::{self, Driver, End, Outputs};
 use super::framing::Framing;
@@ -19,6 +18,7 @@ use super::init::NEW_FILE;
 use super::inputs::Inputs;
 use super::leaders::Leaders;
 use super::narrator::Narrator;
+use super::new_sessions::NewSessions;
 use super::refused;
 use super::shared::Service;
 use crate::config::NodeConfig;
@@ -261,7 +261,7 @@ async fn serve(
         published: watched,
         commands: command_sender,
         shares: Shares::new(),
-        births: Births::default(),
+        new_sessions: NewSessions::default(),
         reader: reader.clone(),
         framing: Framing::new(),
         leaders: Leaders::new(endpoint.clone()),

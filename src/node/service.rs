@@ -130,7 +130,7 @@ impl Service {
                 return receiver.stop();
             }
             let is_new = request.seq == Seq::FIRST;
-            let held = held.filter(|_| !is_new || self.births.allow(&caller.identity));
+            let held = held.filter(|_| !is_new || self.new_sessions.allow(&caller.identity));
             let Some(held) = held else {
                 let AppendRequest { client, seq, .. } = request;
                 let refused = AppendReply { client, seq, result: Err(AppendRefusal::Busy) };

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, watch};
 
-use super::births::Births;
 use super::caller::Shares;
 use super::framing::Framing;
 use super::inputs::Command;
 use super::leaders::Leaders;
+use super::new_sessions::NewSessions;
 use crate::address::Address;
 use crate::net::{Audit, Peers};
 use crate::replica::Account;
@@ -29,7 +29,7 @@ pub(super) struct Service {
     /// What clients may make this node hold.
     pub(super) shares: Shares,
     /// How fast they may begin sessions.
-    pub(super) births: Births,
+    pub(super) new_sessions: NewSessions,
     pub(super) reader: Reader,
     /// Whose turn it is to make a frame of records.
     pub(super) framing: Framing,

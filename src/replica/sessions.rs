@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::limits::SESSIONS_MAX;
 
-    const BORN: Index = Index::ZERO;
+    const BEGAN_AT: Index = Index::ZERO;
 
     fn request(client: u128, seq: u64, first_unanswered: u64, index: u64) -> RequestInfo {
         RequestInfo {
@@ -212,13 +212,13 @@ mod tests {
     #[test]
     fn a_request_is_new_once_and_known_after() {
         let mut table = Table::default();
-        assert_eq!(look_up(&table, 1, 1, BORN), Verdict::New);
+        assert_eq!(look_up(&table, 1, 1, BEGAN_AT), Verdict::New);
         let first = request(1, 1, 1, 5);
         table.apply(&first);
-        assert_eq!(look_up(&table, 1, 1, BORN), Verdict::Known(first.answer));
-        assert_eq!(look_up(&table, 1, 2, BORN), Verdict::New);
-        assert_eq!(look_up(&table, 1, 4, BORN), Verdict::Gap { expected: Seq::new(2) });
-        assert_eq!(look_up(&table, 2, 3, BORN), Verdict::Gap { expected: Seq::FIRST });
+        assert_eq!(look_up(&table, 1, 1, BEGAN_AT), Verdict::Known(first.answer));
+        assert_eq!(look_up(&table, 1, 2, BEGAN_AT), Verdict::New);
+        assert_eq!(look_up(&table, 1, 4, BEGAN_AT), Verdict::Gap { expected: Seq::new(2) });
+        assert_eq!(look_up(&table, 2, 3, BEGAN_AT), Verdict::Gap { expected: Seq::FIRST });
     }
 
     #[test]
@@ -227,8 +227,8 @@ mod tests {
         table.apply(&request(1, 1, 1, 5));
         table.apply(&request(1, 2, 1, 6));
         table.apply(&request(1, 3, 3, 7));
-        assert_eq!(look_up(&table, 1, 2, BORN), Verdict::Expired);
-        assert!(matches!(look_up(&table, 1, 3, BORN), Verdict::Known(_)));
+        assert_eq!(look_up(&table, 1, 2, BEGAN_AT), Verdict::Expired);
+        assert!(matches!(look_up(&table, 1, 3, BEGAN_AT), Verdict::Known(_)));
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         let mut table = Table::default();
         table.apply(&request(1, 1, 1, 5));
         let overlay = VecDeque::from([request(1, 2, 1, 6).answer]);
-        let look_up = |seq| table.look_up(ClientId::new(1), Seq::new(seq), BORN, &overlay);
+        let look_up = |seq| table.look_up(ClientId::new(1), Seq::new(seq), BEGAN_AT, &overlay);
         assert_eq!(look_up(2), Verdict::Known(overlay[0]));
         assert_eq!(look_up(3), Verdict::New);
         assert!(matches!(look_up(1), Verdict::Known(_)));
@@ -283,6 +283,6 @@ mod tests {
             }
         }
         assert!(table.answers <= TABLE_ANSWERS_MAX);
-        assert_eq!(look_up(&table, 0, 1, BORN), Verdict::Expired);
+        assert_eq!(look_up(&table, 0, 1, BEGAN_AT), Verdict::Expired);
     }
 }

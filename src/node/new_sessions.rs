@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::limits::{SESSION_BIRTHS_AT_ONCE, SESSION_BIRTHS_PER_SECOND};
+use crate::limits::{SESSIONS_BEGUN_AT_ONCE, SESSIONS_BEGUN_PER_SECOND};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Births {
+pub(super) struct NewSessions {
     buckets: Mutex<BTreeMap<String, Bucket>>,
 }
 
@@ -23,9 +23,9 @@ struct Bucket {
     at: Instant,
 }
 
-const FULL: u64 = SESSION_BIRTHS_AT_ONCE * 1000;
+const FULL: u64 = SESSIONS_BEGUN_AT_ONCE * 1000;
 
-impl Births {
+impl NewSessions {
     /// Whether this identity may begin a session now.
     pub(super) fn allow(&self, identity: &str) -> bool {
         self.allow_at(identity, Instant::now())
@@ -47,7 +47,7 @@ impl Bucket {
     fn refilled(self, now: Instant) -> Self {
         let passed = now.saturating_duration_since(self.at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        let more = passed.saturating_mul(SESSION_BIRTHS_PER_SECOND);
+        let more = passed.saturating_mul(SESSIONS_BEGUN_PER_SECOND);
         // Less than a millisecond is not lost: the time stays.
         let at = if passed == 0 { self.at } else { now };
         Self { left: self.left.saturating_add(more).min(FULL), at }
@@ -62,15 +62,15 @@ mod tests {
 
     #[test]
     fn one_identity_begins_so_many_sessions_and_another_as_many() {
-        let (births, now) = (Births::default(), Instant::now());
-        let begun = |name, at| (0..2000).filter(|_| births.allow_at(name, at)).count() as u64;
-        assert_eq!(begun("a", now), SESSION_BIRTHS_AT_ONCE);
+        let (new_sessions, now) = (NewSessions::default(), Instant::now());
+        let begun = |name, at| (0..2000).filter(|_| new_sessions.allow_at(name, at)).count() as u64;
+        assert_eq!(begun("a", now), SESSIONS_BEGUN_AT_ONCE);
         assert_eq!(begun("a", now), 0);
-        assert_eq!(begun("b", now), SESSION_BIRTHS_AT_ONCE);
+        assert_eq!(begun("b", now), SESSIONS_BEGUN_AT_ONCE);
         let later = now + Duration::from_secs(2);
-        assert_eq!(begun("a", later), 2 * SESSION_BIRTHS_PER_SECOND);
+        assert_eq!(begun("a", later), 2 * SESSIONS_BEGUN_PER_SECOND);
         let much_later = now + Duration::from_mins(10);
-        assert_eq!(begun("a", much_later), SESSION_BIRTHS_AT_ONCE);
-        assert_eq!(births.buckets.lock().unwrap().len(), 1, "who is quiet is forgotten");
+        assert_eq!(begun("a", much_later), SESSIONS_BEGUN_AT_ONCE);
+        assert_eq!(new_sessions.buckets.lock().unwrap().len(), 1, "who is quiet is forgotten");
     }
 }
