@@ -10,95 +10,19 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sled::{Db, IVec};
+use sled::IVec;
 
-use super::barrier::{Barrier, CONF_FILE, DB_FILE, check_no_blobs};
+use super::barrier::{CONF_FILE, DB_FILE};
 use super::disk::Disk;
+use super::engine::{Batch, Engine, Shape};
 use super::error::{Fault, StoreError};
 use super::fatal::{Opened, is_about_space};
-use super::memory::{MemoryDatabase, MemoryRange};
-use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
 use crate::mutants::{self, Mutant};
-
-/// How often to try again while sled's threads let go of a file.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// sled leaves such a file when it is interrupted, and then refuses to open for ever.
 const SNAPSHOT_LEFTOVER: &str = ".generating";
-
-/// Changes that happen together: all of them or none. Of two for one key the later counts.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
-    changes: Vec<(IVec, Option<IVec>)>,
-}
-
-impl Batch {
-    /// One pair.
-    fn of(key: IVec, value: IVec) -> Self {
-        Self { changes: vec![(key, Some(value))] }
-    }
-
-    pub(super) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
-        self.changes.push((key.into(), Some(value.into())));
-    }
-
-    pub(super) fn remove(&mut self, key: impl Into<IVec>) {
-        self.changes.push((key.into(), None));
-    }
-
-    /// The pairs in order, of a batch that removes nothing.
-    ///
-    /// # Panics
-    /// It removes something.
-    fn into_pairs(self) -> impl Iterator<Item = (IVec, IVec)> {
-        let changes = self.changes.into_iter();
-        changes.map(|(key, value)| (key, value.expect("a batch that removes nothing")))
-    }
-
-    /// The changes in order: a key, and its new value unless it is removed.
-    pub(super) fn changes(&self) -> &[(IVec, Option<IVec>)] {
-        &self.changes
-    }
-
-    fn into_sled(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
-    }
-}
-
-/// What is chosen per database. sled keeps the first on disk and refuses any other.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    /// sled's own segment size.
-    pub(super) sled_segment_bytes: usize,
-    /// Bytes of pages that sled keeps in memory.
-    pub(super) cache_bytes: u64,
-}
-
-impl Shape {
-    fn config(self, folder: &Path) -> sled::Config {
-        sled::Config::new()
-            .path(folder)
-            .segment_size(self.sled_segment_bytes)
-            .cache_capacity(self.cache_bytes)
-            // Nothing is written but by our barriers.
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            .use_compression(false)
-            .temporary(false)
-            .print_profile_on_drop(false)
-    }
-}
 
 /// BLAKE3 over the files of a closed database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,14 +38,8 @@ impl FilesHash {
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
-    engine: Engine,
+    engine: Box<dyn Engine>,
     folder: PathBuf,
-}
-
-#[derive(Debug)]
-enum Engine {
-    Sled { db: Db, barrier: Barrier },
-    Memory(MemoryDatabase),
 }
 
 impl Database {
@@ -150,14 +68,7 @@ impl Database {
     }
 
     fn start(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {
-        let engine = match disk {
-            Disk::Real => {
-                Engine::Sled { db: open_sled(folder, shape)?, barrier: Barrier::of(folder)? }
-            }
-            Disk::Memory(mount) => Engine::Memory(
-                mount.open(folder).map_err(|error| StoreError::sled("open", folder, error))?,
-            ),
-        };
+        let engine = disk.open_database(folder, shape)?;
         Ok(Self { engine, folder: folder.to_owned() })
     }
 
@@ -174,11 +85,7 @@ impl Database {
 
     /// Writes a batch that a crash may lose.
     pub(super) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        match &self.engine {
-            Engine::Sled { db, .. } => db.apply_batch(batch.into_sled()),
-            Engine::Memory(memory) => memory.apply(batch).map_err(sled::Error::Io),
-        }
-        .map_err(|error| self.error("write to", error))
+        self.engine.apply(batch).map_err(|error| self.error("write to", error))
     }
 
     /// Writes the pairs of a batch, which removes nothing, one after the other: all of them survive a
@@ -188,13 +95,8 @@ impl Database {
     /// need none.
     pub(super) fn write_in_order(&self, batch: Batch) -> Result<(), StoreError> {
         for (key, value) in batch.into_pairs() {
-            match &self.engine {
-                Engine::Sled { db, .. } => db.insert(key, value).map(drop),
-                Engine::Memory(memory) => {
-                    memory.apply(Batch::of(key, value)).map_err(sled::Error::Io)
-                }
-            }
-            .map_err(|error| self.error("write to", error))?;
+            let written = self.engine.insert(key, value);
+            written.map_err(|error| self.error("write to", error))?;
         }
         self.pass_barrier()
     }
@@ -208,30 +110,18 @@ impl Database {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        match &self.engine {
-            Engine::Sled { db, barrier } => barrier.pass(db),
-            Engine::Memory(memory) => {
-                memory.sync().map_err(StoreError::io("sync", &self.folder.join(DB_FILE)))
-            }
-        }
+        self.engine.sync()
     }
 
     /// Bytes that one batch may hold: beyond them sled could re-use a segment of its own while what
     /// stood there has no copy behind a barrier.
     pub(super) fn batch_bytes_max(&self) -> usize {
-        match &self.engine {
-            Engine::Sled { .. } => GROUP_COMMIT_BYTES_MAX,
-            Engine::Memory(memory) => memory.batch_bytes_max(),
-        }
+        self.engine.batch_bytes_max()
     }
 
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        match &self.engine {
-            Engine::Sled { db, .. } => db.get(key),
-            Engine::Memory(memory) => memory.get(key).map_err(sled::Error::Io),
-        }
-        .map_err(|error| self.error("read", error))
+        self.engine.get(key).map_err(|error| self.error("read", error))
     }
 
     /// The keys from `first` up to and including `last`, in order.
@@ -240,11 +130,7 @@ impl Database {
         first: Vec<u8>,
         last: Vec<u8>,
     ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
-        let items = match &self.engine {
-            Engine::Sled { db, .. } => Items::Sled(db.range(first..=last)),
-            Engine::Memory(memory) => Items::Memory(memory.range(first, last)),
-        };
-        items.map(|item| item.map_err(|error| self.error("read", error)))
+        self.engine.range(first, last).map(|item| item.map_err(|error| self.error("read", error)))
     }
 
     /// Goes through everything. sled splits a page that has become too large not when it is written
@@ -258,64 +144,12 @@ impl Database {
         &self,
         kind: u8,
     ) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> + '_ {
-        let items = match &self.engine {
-            Engine::Sled { db, .. } => Items::Sled(db.scan_prefix([kind])),
-            Engine::Memory(memory) => Items::Memory(memory.of_kind(kind)),
-        };
-        items.map(|item| item.map_err(|error| self.error("read", error)))
+        self.engine.of_kind(kind).map(|item| item.map_err(|error| self.error("read", error)))
     }
 
     fn error(&self, action: &'static str, source: sled::Error) -> StoreError {
         StoreError::sled(action, &self.folder, source)
     }
-}
-
-/// Keys and values of either engine.
-enum Items {
-    Sled(sled::Iter),
-    Memory(MemoryRange),
-}
-
-impl Iterator for Items {
-    type Item = Result<(IVec, IVec), sled::Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Sled(items) => items.next(),
-            Self::Memory(items) => items.next().map(|item| item.map_err(sled::Error::Io)),
-        }
-    }
-}
-
-impl DoubleEndedIterator for Items {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Sled(items) => items.next_back(),
-            Self::Memory(items) => items.next_back().map(|item| item.map_err(sled::Error::Io)),
-        }
-    }
-}
-
-fn open_sled(folder: &Path, shape: Shape) -> Result<Db, StoreError> {
-    let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
-    loop {
-        match shape.config(folder).open() {
-            Ok(db) => return Ok(db),
-            Err(sled::Error::Io(error)) if is_lock(&error) && Instant::now() < give_up => {
-                thread::sleep(PAUSE);
-            }
-            // Settings that were changed under it: it is not the folder that was written.
-            Err(source @ sled::Error::Unsupported(_)) => {
-                return Err(StoreError::damage(folder, Fault::Unreadable { source }));
-            }
-            Err(source) => return Err(StoreError::sled("open", folder, source)),
-        }
-    }
-}
-
-/// Whether sled says that somebody holds its file. It has no kind of its own for that.
-fn is_lock(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
 fn parent_of(folder: &Path) -> &Path {
@@ -335,15 +169,7 @@ fn check_files(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
             return Err(StoreError::damage(folder, Fault::FileGone { name }));
         }
     }
-    check_blobs(disk, folder)
-}
-
-/// The model knows no blobs.
-fn check_blobs(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
-    match disk {
-        Disk::Real => check_no_blobs(folder),
-        Disk::Memory(_) => Ok(()),
-    }
+    disk.check_no_blobs(folder)
 }
 
 fn remove_snapshot_leftovers(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
@@ -419,14 +245,10 @@ pub(super) fn on_copy<T>(
         disk.copy_files(&files_of(disk, folder)?, folder, copy)?;
         remove_snapshot_leftovers(disk, copy)?;
         let database = Database::start(disk, copy, shape)?;
-        check_blobs(disk, copy)?;
+        disk.check_no_blobs(copy)?;
         look(&database)
     };
-    let outcome = match disk {
-        Disk::Real => catch_unwind(AssertUnwindSafe(look)),
-        // The model does not panic over its contents.
-        Disk::Memory(_) => Ok(look()),
-    };
+    let outcome = if disk.may_panic() { catch_unwind(AssertUnwindSafe(look)) } else { Ok(look()) };
     let removed = disk.remove_folder(copy);
     let found = match outcome {
         Ok(result) => result.map_err(|error| of_original(error, folder, copy))?,

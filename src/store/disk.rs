@@ -1,146 +1,119 @@
-//! What the store asks of a disk, and the two that it knows: the real one, with sled on it, and one
-//! in memory, for simulation.
+//! What the store asks of a disk. There are two: the real one ([`Disk::real`]), with sled on it, and
+//! one in memory, for simulation.
 //!
-//! Everything above this file is the same code over both. So each question here is as small as it
-//! can be: one call to the operating system, or one to sled.
+//! Everything above this file is the same code over both. So each question of [`Files`] is as small
+//! as it can be: one call to the operating system, or one to sled.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read};
+use std::fmt::Debug;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::barrier::{BLOBS_FOLDER, sync_path};
-use super::cache;
+use super::engine::{Engine, Shape};
 use super::error::StoreError;
 use super::fatal::{Opened, OpeningGuard, opening};
-use super::memory::Mount;
-use crate::limits::{SLED_REOPEN_TIMEOUT, SLED_SEGMENT_BYTES};
 use crate::mutants::{self, Mutant};
 
-/// How often to try again while sled's threads let go of a file.
-const PAUSE: Duration = Duration::from_millis(2);
+/// What a disk can do. What each question means is said where [`Disk`] asks it.
+pub(super) trait Files: Debug + Send + Sync {
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    fn is_file(&self, path: &Path) -> io::Result<bool>;
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>>;
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+    fn length(&self, path: &Path) -> io::Result<u64>;
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn hash_file(&self, path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()>;
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    fn create_mark(&self, path: &Path) -> io::Result<()>;
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+    fn sync(&self, path: &Path) -> io::Result<()>;
+    fn forget_cached(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the folder that the files of a database are copied to.
+    fn create_folder_of_copy(&self, folder: &Path) -> io::Result<()>;
+    /// Copies a file; says whether the page cache shows what was copied.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<bool>;
+    fn open_database(&self, folder: &Path, shape: Shape) -> Result<Box<dyn Engine>, StoreError>;
+    fn opening_bytes(&self, sled_segment_bytes: usize) -> u64;
+    /// Whether opening a database may panic over what is in its files, as sled does.
+    fn may_panic(&self) -> bool;
+    fn check_no_blobs(&self, folder: &Path) -> Result<(), StoreError>;
+    fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64>;
+    fn wait_until_released(&self, file: &Path) -> io::Result<()>;
+}
 
 /// A disk.
 #[derive(Clone, Debug)]
-pub(super) enum Disk {
-    /// Files of the operating system.
-    Real,
-    /// A model of them.
-    Memory(Mount),
-}
+pub(super) struct Disk(Arc<dyn Files>);
 
 impl Disk {
+    pub(super) fn over(files: impl Files + 'static) -> Self {
+        Self(Arc::new(files))
+    }
+
     /// Whether there is anything with this name.
     pub(super) fn exists(&self, path: &Path) -> Result<bool, StoreError> {
-        match self {
-            Self::Real => path.try_exists(),
-            Self::Memory(mount) => mount.exists(path),
-        }
-        .map_err(StoreError::io("read", path))
+        self.0.exists(path).map_err(StoreError::io("read", path))
     }
 
     /// Whether there is a file with this name.
     pub(super) fn is_file(&self, path: &Path) -> Result<bool, StoreError> {
-        match self {
-            Self::Real => match fs::metadata(path) {
-                Ok(found) => Ok(found.is_file()),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-                Err(error) => Err(error),
-            },
-            Self::Memory(mount) => mount.is_file(path),
-        }
-        .map_err(StoreError::io("read", path))
+        self.0.is_file(path).map_err(StoreError::io("read", path))
     }
 
     /// The names in a folder, in no particular order.
     pub(super) fn names_in(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
-        match self {
-            Self::Real => real_names_in(folder),
-            Self::Memory(mount) => mount.names_in(folder),
-        }
-        .map_err(StoreError::io("read", folder))
+        self.0.names_in(folder).map_err(StoreError::io("read", folder))
     }
 
     /// Makes a folder in one that exists.
     pub(super) fn create_folder(&self, folder: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => fs::create_dir(folder),
-            Self::Memory(mount) => mount.create_folder(folder),
-        }
-        .map_err(StoreError::io("create", folder))
+        self.0.create_folder(folder).map_err(StoreError::io("create", folder))
     }
 
     /// Makes a file with nothing in it.
     pub(super) fn create_mark(&self, path: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => fs::write(path, []),
-            Self::Memory(mount) => mount.create_mark(path),
-        }
-        .map_err(StoreError::io("create", path))
+        self.0.create_mark(path).map_err(StoreError::io("create", path))
     }
 
     /// Bytes that are free on the file system of a folder, as far as this user may take them.
     pub(super) fn free_bytes(&self, folder: &Path) -> Result<u64, StoreError> {
-        match self {
-            Self::Real => real_free_bytes(folder),
-            Self::Memory(mount) => Ok(mount.free_bytes()),
-        }
-        .map_err(StoreError::io("ask for the free space of", folder))
+        let found = self.0.free_bytes(folder);
+        found.map_err(StoreError::io("ask for the free space of", folder))
     }
 
     /// Bytes of a file.
     pub(super) fn length(&self, path: &Path) -> Result<u64, StoreError> {
-        match self {
-            Self::Real => fs::metadata(path).map(|found| found.len()),
-            Self::Memory(mount) => mount.length(path),
-        }
-        .map_err(StoreError::io("read", path))
+        self.0.length(path).map_err(StoreError::io("read", path))
     }
 
     /// What a small file holds.
     pub(super) fn read_file(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
-        match self {
-            Self::Real => fs::read(path),
-            Self::Memory(mount) => mount.read_file(path),
-        }
-        .map_err(StoreError::io("read", path))
+        self.0.read_file(path).map_err(StoreError::io("read", path))
     }
 
     /// Makes a small file, or writes it anew. Neither its name nor what it holds is synced.
     pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        match self {
-            Self::Real => fs::write(path, bytes),
-            Self::Memory(mount) => mount.write_file(path, bytes),
-        }
-        .map_err(StoreError::io("write", path))
+        self.0.write_file(path, bytes).map_err(StoreError::io("write", path))
     }
 
     /// Gives a file or folder another name in the same folder; a file takes the place of another.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => fs::rename(from, to),
-            Self::Memory(mount) => mount.rename(from, to),
-        }
-        .map_err(StoreError::io("rename", from))
+        self.0.rename(from, to).map_err(StoreError::io("rename", from))
     }
 
     /// Removes a file.
     pub(super) fn remove_file(&self, path: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => fs::remove_file(path),
-            Self::Memory(mount) => mount.remove_file(path),
-        }
-        .map_err(StoreError::io("remove", path))
+        self.0.remove_file(path).map_err(StoreError::io("remove", path))
     }
 
     /// Removes a folder and all in it; none is fine too.
     pub(super) fn remove_folder(&self, folder: &Path) -> Result<(), StoreError> {
-        let removed = match self {
-            Self::Real => fs::remove_dir_all(folder),
-            Self::Memory(mount) => mount.remove_folder(folder),
-        };
-        match removed {
+        match self.0.remove_folder(folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(StoreError::io("remove", folder)(error))
             }
@@ -162,30 +135,19 @@ impl Disk {
     }
 
     fn sync(&self, path: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => sync_path(path),
-            Self::Memory(mount) => mount.sync(path),
-        }
-        .map_err(StoreError::io("sync", path))
+        self.0.sync(path).map_err(StoreError::io("sync", path))
     }
 
     /// Bytes that sled may take when it opens a database: a segment of its own, and a snapshot.
     pub(super) fn opening_bytes(&self, sled_segment_bytes: usize) -> u64 {
-        match self {
-            Self::Real => sled_segment_bytes as u64,
-            Self::Memory(_) => 0,
-        }
+        self.0.opening_bytes(sled_segment_bytes)
     }
 
     /// Makes sure that what is read of a file from now on is what is on the disk, and not what the
     /// page cache has kept of a write that failed. What was not written yet is written first; if that
     /// fails, nothing may be said of the file.
     pub(super) fn forget_cached(&self, path: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => cache::forget(path),
-            Self::Memory(mount) => mount.forget_cached(path),
-        }
-        .map_err(StoreError::io("sync", path))
+        self.0.forget_cached(path).map_err(StoreError::io("sync", path))
     }
 
     /// Copies the files of a database that nobody writes to, into a folder that is made for them:
@@ -196,17 +158,11 @@ impl Disk {
         from: &Path,
         to: &Path,
     ) -> Result<(), StoreError> {
-        self.create_folder(to)?;
-        if matches!(self, Self::Real) {
-            self.create_folder(&to.join(BLOBS_FOLDER))?;
-        }
+        self.0.create_folder_of_copy(to).map_err(StoreError::io("create", to))?;
         for name in names {
             let (source, target) = (from.join(name), to.join(name));
-            let is_as_shown = match self {
-                Self::Real => cache::copy(&source, &target),
-                Self::Memory(mount) => mount.copy(&source, &target).map(|()| true),
-            }
-            .map_err(StoreError::io("copy", &source))?;
+            let copied = self.0.copy(&source, &target);
+            let is_as_shown = copied.map_err(StoreError::io("copy", &source))?;
             if !is_as_shown {
                 return Err(StoreError::Cached { path: source });
             }
@@ -220,89 +176,42 @@ impl Disk {
         path: &Path,
         hasher: &mut blake3::Hasher,
     ) -> Result<(), StoreError> {
-        match self {
-            Self::Real => real_hash_file(path, hasher),
-            Self::Memory(mount) => mount.hash_file(path, hasher),
-        }
-        .map_err(StoreError::io("read", path))
+        self.0.hash_file(path, hasher).map_err(StoreError::io("read", path))
     }
 
     /// How many bytes of the file `original` the open of its copy has cut: the remains of a write
     /// that never ended.
     pub(super) fn bytes_torn(&self, original: &Path, copy: &Path) -> Result<u64, StoreError> {
-        match self {
-            Self::Real => real_bytes_torn(original, copy),
-            Self::Memory(mount) => mount.bytes_torn(original, copy),
-        }
-        .map_err(StoreError::io("read", original))
+        self.0.bytes_torn(original, copy).map_err(StoreError::io("read", original))
     }
 
     /// Waits until whoever had this database file open has let go of it.
     pub(super) fn wait_until_released(&self, file: &Path) -> Result<(), StoreError> {
-        match self {
-            Self::Real => real_wait_until_released(file),
-            Self::Memory(mount) => mount.check_released(file).map_err(StoreError::io("lock", file)),
-        }
+        self.0.wait_until_released(file).map_err(StoreError::io("lock", file))
+    }
+
+    /// Opens the database in a folder, or makes one there. NB: opening is a write.
+    pub(super) fn open_database(
+        &self,
+        folder: &Path,
+        shape: Shape,
+    ) -> Result<Box<dyn Engine>, StoreError> {
+        self.0.open_database(folder, shape)
+    }
+
+    /// Whether opening a database may panic over what is in its files, as sled does.
+    pub(super) fn may_panic(&self) -> bool {
+        self.0.may_panic()
+    }
+
+    /// Checks that no page of a database is in a file of its own, which no barrier covers.
+    pub(super) fn check_no_blobs(&self, folder: &Path) -> Result<(), StoreError> {
+        self.0.check_no_blobs(folder)
     }
 
     /// Notes that a database is opened now, for the hook of panics. Over memory a panic is just one.
     pub(super) fn opening(&self, what: impl FnOnce() -> Opened) -> Option<OpeningGuard> {
-        matches!(self, Self::Real).then(|| opening(what()))
-    }
-}
-
-fn real_names_in(folder: &Path) -> io::Result<Vec<String>> {
-    let name = |entry: io::Result<fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
-    fs::read_dir(folder)?.map(name).collect()
-}
-
-fn real_free_bytes(folder: &Path) -> io::Result<u64> {
-    let found = rustix::fs::statvfs(folder)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-fn real_hash_file(path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {
-    let file = File::open(path)?;
-    hasher.update(&file.metadata()?.len().to_le_bytes());
-    hasher.update_reader(file).map(drop)
-}
-
-/// sled zeroes what it cuts, in the segment of its own where its log ends. A segment of its own that
-/// is all zero afterwards was free, and whatever stood there had been moved long before.
-fn real_bytes_torn(original: &Path, copy: &Path) -> io::Result<u64> {
-    let (mut original, mut copy) = (File::open(original)?, File::open(copy)?);
-    let (mut before, mut after) = (vec![], vec![]);
-    let mut torn = 0;
-    loop {
-        read_segment(&mut original, &mut before)?;
-        read_segment(&mut copy, &mut after)?;
-        if before.is_empty() {
-            return Ok(torn);
-        }
-        if after.iter().any(|byte| *byte != 0) {
-            let pairs = before.iter().zip(&after);
-            torn += pairs.filter(|(old, new)| **old != 0 && **new == 0).count() as u64;
-        }
-    }
-}
-
-fn read_segment(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    bytes.clear();
-    file.take(SLED_SEGMENT_BYTES as u64).read_to_end(bytes)
-}
-
-/// sled's threads hold its file for some milliseconds after it was dropped.
-fn real_wait_until_released(path: &Path) -> Result<(), StoreError> {
-    let file = File::open(path).map_err(StoreError::io("open", path))?;
-    let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(PAUSE),
-            Err(error) => return Err(StoreError::io("lock", path)(error.into())),
-        }
+        self.may_panic().then(|| opening(what()))
     }
 }
 

@@ -20,7 +20,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::database::{Batch, Database, Shape, on_copy};
+use super::database::{Database, on_copy};
+use super::engine::{Batch, Shape};
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::{FolderLock, lock};

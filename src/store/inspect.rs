@@ -60,7 +60,7 @@ pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError>
     let _lock = lock_to_look(data)?;
     let scratch = Scratch::new()?;
     let copy = scratch.0.join("copy");
-    let contents = on_copy(&Disk::Real, &layout.meta(), &copy, META_SHAPE, Contents::read)?;
+    let contents = on_copy(&Disk::real(), &layout.meta(), &copy, META_SHAPE, Contents::read)?;
     let mut inspector = Inspector::new(&layout, &contents, at);
     inspector.note(layout.check_marks());
     for first in contents.segments() {
@@ -77,7 +77,7 @@ impl Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("annal-inspect-{}-{count}", process::id()));
-        Disk::Real.remove_folder(&folder)?;
+        Disk::real().remove_folder(&folder)?;
         fs::create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         Ok(Self(folder))
     }
@@ -85,7 +85,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = Disk::Real.remove_folder(&self.0) {
+        if let Err(error) = Disk::real().remove_folder(&self.0) {
             tracing::warn!(%error, "a temporary folder stays behind");
         }
     }
@@ -139,7 +139,7 @@ impl<'a> Inspector<'a> {
         let hash = self.check_hash(first, &folder);
         self.note(hash);
         let shape = segment_shape(SLED_CACHE_BYTES_DEFAULT);
-        match on_copy(&Disk::Real, &folder, copy, shape, |database| load(database, first)) {
+        match on_copy(&Disk::real(), &folder, copy, shape, |database| load(database, first)) {
             Ok(loaded) => self.take(&folder, &loaded),
             Err(error) => {
                 self.intact = None;
@@ -155,7 +155,7 @@ impl<'a> Inspector<'a> {
             .clean
             .and_then(|mark| if first == record.active { Some(mark.active) } else { mark.closing });
         match sealed.get(&first).map(|row| row.files).or(of_stop) {
-            Some(files) if hash_of(&Disk::Real, folder)? != files => {
+            Some(files) if hash_of(&Disk::real(), folder)? != files => {
                 Err(StoreError::damage(folder, Fault::Hash))
             }
             _ => Ok(()),

@@ -34,12 +34,12 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(data: &Path) -> Self {
-        Self { disk: Disk::Real, data: data.to_owned() }
+        Self { disk: Disk::real(), data: data.to_owned() }
     }
 
     /// That of a simulated disk.
     pub(super) fn in_memory(mount: Mount) -> Self {
-        Self { disk: Disk::Memory(mount), data: PathBuf::from(ROOT) }
+        Self { disk: Disk::over(mount), data: PathBuf::from(ROOT) }
     }
 
     pub(super) fn meta(&self) -> PathBuf {

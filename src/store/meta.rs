@@ -26,8 +26,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
-use super::database::{Batch, Database, FilesHash, Shape};
+use super::database::{Database, FilesHash};
 use super::disk::Disk;
+use super::engine::{Batch, Shape};
 use super::error::{Fault, StoreError};
 use crate::entry::{Chain, Tip};
 use crate::limits::{DISK_MAP_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
@@ -467,7 +468,7 @@ mod tests {
             discarded: None,
             clean: None,
         };
-        let mut meta = Meta::create(&Disk::Real, &folder, IDENTITY, record, &lineage()).unwrap();
+        let mut meta = Meta::create(&Disk::real(), &folder, IDENTITY, record, &lineage()).unwrap();
         let mut offsets = OffsetIndex::default();
         for first in 1..4 {
             let id = LogId::new(Index::new(first), Term::new(1));
@@ -480,9 +481,9 @@ mod tests {
             offsets.add(id.index, &ends);
         }
         meta.close();
-        super::super::database::wait_until_released(&Disk::Real, &folder).unwrap();
+        super::super::database::wait_until_released(&Disk::real(), &folder).unwrap();
         // It is refused if it has grown a file that sled never syncs.
-        let (_, contents) = Meta::open(&Disk::Real, &folder).unwrap();
+        let (_, contents) = Meta::open(&Disk::real(), &folder).unwrap();
         assert_eq!(contents.offsets, offsets);
         assert_eq!(contents.sealed.len(), 3);
     }

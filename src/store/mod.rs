@@ -41,7 +41,7 @@
 //! two. `meta` says which there are, whose they are, the term and the vote, and the *floor*.
 //!
 //! All of it runs over a real disk or over one in `memory`, a [`MemoryDisk`], which can lose, tear
-//! and damage what a real one can; a [`SteppedWriter`] does the writer's work and the upkeep without
+//! and damage what a real one can (`disk` and `engine` say what is asked of either); a [`SteppedWriter`] does the writer's work and the upkeep without
 //! their threads. So a simulator breaks the very lines that run in production.
 //!
 //! **The floor** is an entry, with its chain, that is known to have been synced. It is raised when a
@@ -101,6 +101,7 @@ mod cache;
 mod database;
 mod disk;
 mod disk_map;
+mod engine;
 mod error;
 mod fatal;
 mod group;
@@ -112,9 +113,11 @@ mod memory;
 mod meta;
 mod opened;
 mod reader;
+mod real;
 mod recovery;
 mod segment;
 mod segments;
+mod sled_engine;
 mod stepped_writer;
 mod term;
 #[cfg(test)]

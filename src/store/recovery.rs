@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::barrier::DB_FILE;
-use super::database::{Database, Shape, hash_of, on_copy};
+use super::database::{Database, hash_of, on_copy};
+use super::engine::Shape;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::FolderLock;

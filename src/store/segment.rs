@@ -33,8 +33,9 @@ use serde::{Deserialize, Serialize};
 use sled::IVec;
 
 use super::Head;
-use super::database::{Batch, Database, Shape};
+use super::database::Database;
 use super::disk::Disk;
+use super::engine::{Batch, Shape};
 use super::error::{Fault, StoreError};
 use super::meta::{decode, encode};
 use crate::entry::{SealedEntry, Tip};
@@ -719,7 +720,7 @@ mod tests {
         let place = folder.path().join("segment");
         let head = Log::new().head();
         let shape = segment_shape(1 << 20);
-        let segment = Segment::create(&Disk::Real, &place, &head, &State::default(), shape)
+        let segment = Segment::create(&Disk::real(), &place, &head, &State::default(), shape)
             .map(Arc::new)
             .unwrap();
         let mut appender = Appender::new(segment.clone(), head.tip, 0).unwrap();
@@ -744,7 +745,7 @@ mod tests {
         let place = folder.join("segment");
         let shape = segment_shape(1 << 20);
         let segment =
-            Segment::create(&Disk::Real, &place, head, &State::default(), shape).map(Arc::new);
+            Segment::create(&Disk::real(), &place, head, &State::default(), shape).map(Arc::new);
         let segment = segment.unwrap();
         (segment.clone(), Appender::new(segment, head.tip, 0).unwrap())
     }

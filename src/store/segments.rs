@@ -20,8 +20,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Head;
-use super::database::{FilesHash, Shape, hash_of, wait_until_released};
+use super::database::{FilesHash, hash_of, wait_until_released};
 use super::disk::Disk;
+use super::engine::Shape;
 use super::error::{Fault, ReadError, StoreError};
 use super::layout::Layout;
 use super::meta::{Ends, Floor, Meta, OffsetIndex, SealedRow};

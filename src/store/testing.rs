@@ -342,7 +342,7 @@ pub(super) fn damage_found(folder: &Folder) -> Fault {
 }
 
 pub(super) fn open_meta(folder: &Folder) -> Meta {
-    Meta::open(&Disk::Real, &Layout::of(folder.path()).meta()).unwrap().0
+    Meta::open(&Disk::real(), &Layout::of(folder.path()).meta()).unwrap().0
 }
 
 /// Puts a saved copy of a folder in its place.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sled::IVec;
 
-use super::super::database::Batch;
+use super::super::engine::Batch;
 
 /// Keys and values.
 pub(super) type Map = BTreeMap<IVec, IVec>;

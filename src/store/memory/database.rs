@@ -2,12 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sled::IVec;
 
 use super::super::barrier::{CONF_FILE, DB_FILE};
-use super::super::database::Batch;
+use super::super::disk::Files as _;
+use super::super::engine::{Batch, Engine, Pairs};
+use super::super::error::StoreError;
 use super::data::{Data, Map};
 use super::disk::State;
 use super::faults::Operation;
@@ -19,6 +21,7 @@ use super::tree::{File, Node, NodeNumber, View};
 pub(in super::super) struct MemoryDatabase {
     mount: Mount,
     number: NodeNumber,
+    file: PathBuf,
 }
 
 impl Mount {
@@ -47,19 +50,24 @@ impl Mount {
             data.open(process);
             Ok(number)
         })?;
-        Ok(MemoryDatabase { mount: self.clone(), number })
+        Ok(MemoryDatabase { mount: self.clone(), number, file })
     }
 }
 
 impl MemoryDatabase {
-    /// Bytes that one batch may hold.
-    pub(in super::super) fn batch_bytes_max(&self) -> usize {
-        self.mount.batch_bytes_max()
+    fn between(&self, first: Bound<IVec>, last: Bound<IVec>) -> Pairs {
+        let (mount, number) = (self.mount.clone(), self.number);
+        Box::new(MemoryRange { mount, number, first, last, is_over: false })
     }
 
-    /// Takes a batch into the page cache.
-    pub(in super::super) fn apply(&self, batch: Batch) -> io::Result<()> {
-        self.mount.attempt(Operation::Write, |state, fails| {
+    fn data<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Data> {
+        state.tree.data_of_mut(self.number).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Engine for MemoryDatabase {
+    fn apply(&self, batch: Batch) -> sled::Result<()> {
+        let applied = self.mount.attempt(Operation::Write, |state, fails| {
             let data = self.data(state)?;
             if fails {
                 data.fail_to_apply(&batch);
@@ -67,12 +75,16 @@ impl MemoryDatabase {
                 data.apply(batch);
             }
             Ok(())
-        })
+        });
+        applied.map_err(sled::Error::Io)
     }
 
-    /// Returns when everything in the page cache is on the disk.
-    pub(in super::super) fn sync(&self) -> io::Result<()> {
-        self.mount.attempt(Operation::Sync, |state, fails| {
+    fn insert(&self, key: IVec, value: IVec) -> sled::Result<()> {
+        self.apply(Batch::of(key, value))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.mount.attempt(Operation::Sync, |state, fails| {
             let data = self.data(state)?;
             if fails {
                 data.fail_to_sync();
@@ -80,31 +92,27 @@ impl MemoryDatabase {
                 data.sync();
             }
             Ok(())
-        })
+        });
+        synced.map_err(StoreError::io("sync", &self.file))
     }
 
-    pub(in super::super) fn get(&self, key: &[u8]) -> io::Result<Option<IVec>> {
-        self.mount.perform(Operation::Read, |state| Ok(self.data(state)?.now().get(key).cloned()))
+    fn batch_bytes_max(&self) -> usize {
+        self.mount.batch_bytes_max()
     }
 
-    /// The keys from `first` up to and including `last`, in order.
-    pub(in super::super) fn range(&self, first: Vec<u8>, last: Vec<u8>) -> MemoryRange {
+    fn get(&self, key: &[u8]) -> sled::Result<Option<IVec>> {
+        let found = |state: &mut State| Ok(self.data(state)?.now().get(key).cloned());
+        self.mount.perform(Operation::Read, found).map_err(sled::Error::Io)
+    }
+
+    fn range(&self, first: Vec<u8>, last: Vec<u8>) -> Pairs {
         self.between(Bound::Included(first.into()), Bound::Included(last.into()))
     }
 
-    /// The keys that begin with this byte, in order.
-    pub(in super::super) fn of_kind(&self, kind: u8) -> MemoryRange {
+    fn of_kind(&self, kind: u8) -> Pairs {
         let end =
             kind.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded([next][..].into()));
         self.between(Bound::Included([kind][..].into()), end)
-    }
-
-    fn between(&self, first: Bound<IVec>, last: Bound<IVec>) -> MemoryRange {
-        MemoryRange { mount: self.mount.clone(), number: self.number, first, last, is_over: false }
-    }
-
-    fn data<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Data> {
-        state.tree.data_of_mut(self.number).ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 
@@ -120,7 +128,7 @@ impl Drop for MemoryDatabase {
 
 /// Goes through keys and values. As with sled, what changes meanwhile may be seen or not.
 #[derive(Debug)]
-pub(in super::super) struct MemoryRange {
+struct MemoryRange {
     mount: Mount,
     number: NodeNumber,
     first: Bound<IVec>,
@@ -132,7 +140,7 @@ impl MemoryRange {
     fn step(
         &mut self,
         take: impl FnOnce(&Map, (Bound<IVec>, Bound<IVec>)) -> Option<(IVec, IVec)>,
-    ) -> Option<io::Result<(IVec, IVec)>> {
+    ) -> Option<sled::Result<(IVec, IVec)>> {
         if self.is_over {
             return None;
         }
@@ -143,7 +151,7 @@ impl MemoryRange {
             Ok(if is_empty(&bounds) { None } else { take(data.now(), bounds) })
         });
         self.is_over = !matches!(found, Ok(Some(_)));
-        found.transpose()
+        found.map_err(sled::Error::Io).transpose()
     }
 }
 
@@ -160,7 +168,7 @@ fn is_empty((first, last): &(Bound<IVec>, Bound<IVec>)) -> bool {
 }
 
 impl Iterator for MemoryRange {
-    type Item = io::Result<(IVec, IVec)>;
+    type Item = sled::Result<(IVec, IVec)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.step(|map, bounds| {

@@ -60,7 +60,6 @@ mod platter;
 mod rot;
 mod tree;
 
-pub(super) use database::{MemoryDatabase, MemoryRange};
 pub use disk::MemoryDisk;
 pub use faults::{Failing, FaultCounts};
 pub(super) use mount::Mount;

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::super::disk::Files;
+use super::super::engine::{Engine, Shape};
 use super::super::error::StoreError;
 use super::super::fatal::mark_of;
 use super::disk::{MemoryDisk, State};
@@ -84,15 +86,29 @@ impl Mount {
         }
     }
 
+    /// Closes a database, if the process that opened it still lives.
+    pub(super) fn close(&self, close: impl FnOnce(&mut State)) {
+        let state = &mut *self.disk.state();
+        if state.process == self.process {
+            close(state);
+        }
+    }
+
+    pub(super) fn create(&self, path: &Path, node: Node) -> io::Result<()> {
+        self.perform(Operation::Write, |state| state.tree.create(path, node).map(drop))
+    }
+}
+
+impl Files for Mount {
     // ---- looking ----
 
     /// Bytes that still fit.
-    pub(in super::super) fn free_bytes(&self) -> u64 {
-        self.disk.state().free_bytes()
+    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+        Ok(self.disk.state().free_bytes())
     }
 
     /// Bytes of a file.
-    pub(in super::super) fn length(&self, path: &Path) -> io::Result<u64> {
+    fn length(&self, path: &Path) -> io::Result<u64> {
         self.perform(Operation::Read, |state| match state.tree.node(path)? {
             Node::Data(data) => Ok(data.length()),
             Node::File(_) => Ok(0),
@@ -100,11 +116,11 @@ impl Mount {
         })
     }
 
-    pub(in super::super) fn exists(&self, path: &Path) -> io::Result<bool> {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
         self.perform(Operation::Read, |state| Ok(state.tree.find(View::Now, path).is_some()))
     }
 
-    pub(in super::super) fn is_file(&self, path: &Path) -> io::Result<bool> {
+    fn is_file(&self, path: &Path) -> io::Result<bool> {
         self.perform(Operation::Read, |state| match state.tree.node(path) {
             Ok(node) => Ok(!matches!(node, Node::Folder(_))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -112,7 +128,7 @@ impl Mount {
         })
     }
 
-    pub(in super::super) fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.perform(Operation::Read, |state| {
             let number = state.tree.find(View::Now, folder).ok_or(ErrorKind::NotFound)?;
             let names = state.tree.names(View::Now, number).ok_or(ErrorKind::NotADirectory)?;
@@ -120,11 +136,7 @@ impl Mount {
         })
     }
 
-    pub(in super::super) fn hash_file(
-        &self,
-        path: &Path,
-        hasher: &mut blake3::Hasher,
-    ) -> io::Result<()> {
+    fn hash_file(&self, path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {
         self.perform(Operation::Read, |state| {
             match state.tree.node(path)? {
                 Node::Data(data) => data.hash(hasher),
@@ -137,15 +149,15 @@ impl Mount {
         })
     }
 
-    pub(in super::super) fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64> {
+    fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64> {
         self.perform(Operation::Read, |state| {
             let torn = state.tree.data(original)?.torn();
             Ok(torn.saturating_sub(state.tree.data(copy)?.torn()))
         })
     }
 
-    /// Whether nobody has a database file open. Whoever closes one here has closed it at once.
-    pub(in super::super) fn check_released(&self, file: &Path) -> io::Result<()> {
+    /// Whoever closes a database here has closed it at once.
+    fn wait_until_released(&self, file: &Path) -> io::Result<()> {
         self.perform(Operation::Read, |state| match state.tree.data(file)?.holder() {
             None => Ok(()),
             Some(_) => Err(ErrorKind::WouldBlock.into()),
@@ -154,11 +166,11 @@ impl Mount {
 
     // ---- changing ----
 
-    pub(in super::super) fn create_folder(&self, folder: &Path) -> io::Result<()> {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
         self.create(folder, Node::Folder(Folder::default()))
     }
 
-    pub(in super::super) fn create_mark(&self, path: &Path) -> io::Result<()> {
+    fn create_mark(&self, path: &Path) -> io::Result<()> {
         match self.create(path, Node::File(File::default())) {
             // As with a real file, one that is there already is written over.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -166,14 +178,14 @@ impl Mount {
         }
     }
 
-    pub(in super::super) fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.perform(Operation::Read, |state| match state.tree.node(path)? {
             Node::File(file) => Ok(file.contents.clone()),
             Node::Folder(_) | Node::Data(_) => Err(ErrorKind::InvalidInput.into()),
         })
     }
 
-    pub(in super::super) fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.perform(Operation::Write, |state| {
             if state.tree.find(View::Now, path).is_none() {
                 return state.tree.create(path, Node::File(File::of(bytes))).map(drop);
@@ -186,11 +198,12 @@ impl Mount {
         })
     }
 
-    pub(super) fn create(&self, path: &Path, node: Node) -> io::Result<()> {
-        self.perform(Operation::Write, |state| state.tree.create(path, node).map(drop))
+    fn create_folder_of_copy(&self, folder: &Path) -> io::Result<()> {
+        self.create_folder(folder)
     }
 
-    pub(in super::super) fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// What is copied is what is shown, if it was forgotten before.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<bool> {
         self.perform(Operation::Write, |state| {
             let copy = match state.tree.node(from)? {
                 Node::Data(data) => Node::Data(Box::new(data.copy())),
@@ -199,20 +212,20 @@ impl Mount {
                 }
                 Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             };
-            state.tree.create(to, copy).map(drop)
+            state.tree.create(to, copy).map(|_| true)
         })
     }
 
-    pub(in super::super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.perform(Operation::Change, |state| state.tree.rename(from, to))
     }
 
-    pub(in super::super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.perform(Operation::Change, |state| state.tree.remove(path))
     }
 
     /// Removes a folder and all in it, name by name.
-    pub(in super::super) fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         for name in self.names_in(folder)? {
             let path = folder.join(name);
             if self.is_file(&path)? { self.remove_file(&path)? } else { self.remove_folder(&path)? }
@@ -224,23 +237,34 @@ impl Mount {
         })
     }
 
-    pub(in super::super) fn sync(&self, path: &Path) -> io::Result<()> {
+    fn sync(&self, path: &Path) -> io::Result<()> {
         self.attempt(Operation::Sync, |state, fails| {
             if fails { state.tree.fail_to_sync(path) } else { state.tree.sync(path) }
         })
     }
 
     /// Writes what is not written yet of a file, and then lets the page cache forget it.
-    pub(in super::super) fn forget_cached(&self, path: &Path) -> io::Result<()> {
+    fn forget_cached(&self, path: &Path) -> io::Result<()> {
         self.sync(path)?;
         self.perform(Operation::Read, |state| state.tree.forget_cached(path))
     }
 
-    /// Closes a database, if the process that opened it still lives.
-    pub(super) fn close(&self, close: impl FnOnce(&mut State)) {
-        let state = &mut *self.disk.state();
-        if state.process == self.process {
-            close(state);
-        }
+    fn open_database(&self, folder: &Path, _shape: Shape) -> Result<Box<dyn Engine>, StoreError> {
+        let opened = self.open(folder).map_err(|error| StoreError::sled("open", folder, error))?;
+        Ok(Box::new(opened))
+    }
+
+    fn opening_bytes(&self, _sled_segment_bytes: usize) -> u64 {
+        0
+    }
+
+    /// The model does not panic over its contents.
+    fn may_panic(&self) -> bool {
+        false
+    }
+
+    /// The model knows no blobs.
+    fn check_no_blobs(&self, _folder: &Path) -> Result<(), StoreError> {
+        Ok(())
     }
 }

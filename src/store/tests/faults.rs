@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::super::barrier::{CONF_FILE, DB_FILE};
-use super::super::database::Batch;
-use super::super::disk::Disk;
+use super::super::disk::{Disk, Files as _};
+use super::super::engine::{Batch, Engine as _};
 use super::super::layout::Layout;
 use super::super::testing::*;
 use super::super::*;
@@ -114,7 +114,7 @@ fn without_a_sync_a_batch_is_lost_with_the_power_but_not_with_the_process() {
     disk.restart();
     assert_eq!(value(&disk)[0], 3);
     let error = database.get(&[1]).unwrap_err();
-    assert_eq!(error.to_string(), "the process was killed");
+    assert_eq!(error.to_string(), "IO error: the process was killed");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::super::disk::Disk;
+use super::super::engine::Batch;
 use super::super::layout::Layout;
 use super::super::segment::{Segment, State, segment_shape};
 use super::super::testing::*;
@@ -16,7 +17,7 @@ fn a_vote_is_in_both_places_before_its_ticket() {
     running.crash();
     assert_eq!(open_meta(&folder).record().hard_state, hard_state(3, Some(2)));
     let segment =
-        Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
+        Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
     assert_eq!(segment.state().unwrap().hard_state, hard_state(3, Some(2)));
     drop(segment);
     assert_eq!(folder.open().1.hard_state, hard_state(3, Some(2)));
@@ -44,7 +45,7 @@ fn the_higher_term_wins_and_the_other_place_is_rewritten() {
             running.crash();
             assert_eq!(open_meta(&folder).record().hard_state, higher);
             let segment =
-                Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20));
+                Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20));
             assert_eq!(segment.unwrap().state().unwrap().hard_state, higher);
         }
     }
@@ -88,8 +89,8 @@ fn the_store_of_another_is_refused() {
 fn a_format_of_the_future_is_refused() {
     let folder = Folder::with_store();
     let meta = Layout::of(folder.path()).meta();
-    let database = database::Database::open(&Disk::Real, &meta, meta::META_SHAPE).unwrap();
-    let mut batch = database::Batch::default();
+    let database = database::Database::open(&Disk::real(), &meta, meta::META_SHAPE).unwrap();
+    let mut batch = Batch::default();
     batch.insert(&[1], &(meta::FORMAT + 1).to_le_bytes());
     database.write(batch).unwrap();
     drop(database);
@@ -182,7 +183,7 @@ fn the_rest_of_an_unfinished_roll_is_cleared_away() {
     let log = running.crash();
     let shape = segment_shape(1 << 20);
     drop(
-        Segment::create(&Disk::Real, &folder.segment(3), &log.head(), &State::default(), shape)
+        Segment::create(&Disk::real(), &folder.segment(3), &log.head(), &State::default(), shape)
             .unwrap(),
     );
     let (mut running, recovered) = folder.open();

@@ -252,7 +252,7 @@ fn a_crash_within_a_truncation_across_segments_leaves_a_shorter_log() {
         let mut expected = log.entries[..3].to_vec();
         if steps >= 3 {
             let segment =
-                Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20));
+                Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20));
             let mut appender =
                 Appender::new(segment.unwrap().into(), expected[2].tip(), 9000).unwrap();
             let hard_state = hard_state(2, None);
@@ -283,7 +283,7 @@ fn without_a_lowered_floor_a_shorter_log_is_damage() {
     // Clean marks pin the files: go on as after a crash.
     open_meta(&folder).update(|record| record.clean = None).unwrap();
     let segment =
-        Segment::open(&Disk::Real, &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
+        Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
     let mut appender = Appender::new(segment.into(), log.tip(), 1000).unwrap();
     appender.write(Some(index(3)), &[], &State::default()).unwrap();
     drop(appender);
