@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quinn::{ConnectionError, VarInt};
+use quinn::VarInt;
 use tokio::time::{sleep, timeout};
 
 use super::guests::{Guest, Width};
@@ -133,14 +132,16 @@ impl Connection {
     }
 
     /// Closes the connection because the other side is not what it should be, and says how.
+    #[cfg(feature = "server")]
     pub(super) fn refuse(&self, how: &[u8]) {
         self.inner.close(VarInt::from_u32(Close::Refused.code()), how);
     }
 
     /// What the other side said with [`Self::refuse`], if it did.
-    pub(super) fn refusal(&self) -> Option<Bytes> {
+    #[cfg(feature = "server")]
+    pub(super) fn refusal(&self) -> Option<bytes::Bytes> {
         match self.inner.close_reason()? {
-            ConnectionError::ApplicationClosed(close)
+            quinn::ConnectionError::ApplicationClosed(close)
                 if close.error_code == VarInt::from_u32(Close::Refused.code()) =>
             {
                 Some(close.reason)
