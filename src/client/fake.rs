@@ -17,8 +17,8 @@ use crate::net::testing::{Certificates, any_port};
 use crate::net::{Close, Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
 use crate::types::{ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term, Timestamp};
 use crate::wire::api::{
-    AppendRefusal, AppendReplies, AppendReply, AppendRequest, Appended, CrashReply, Onward, Read,
-    ReadFrom, ReadRefusal, Records, Request, Role, Run, Welcome,
+    AppendRefusal, AppendReplies, AppendReply, AppendRequest, Appended, CrashReply, EntrySpan,
+    Onward, Read, ReadFrom, ReadRefusal, Records, Request, Role, Welcome,
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
@@ -362,7 +362,7 @@ impl Served {
             if count > 0 || next.is_none() || (is_end && !read.follow) {
                 let header = Records {
                     first_offset: Offset::new(at),
-                    runs: batch.iter().map(|_| run()).collect(),
+                    spans: batch.iter().map(|_| span()).collect(),
                     lengths: AppendRequest::lengths_of(&batch),
                     end: is_end && !read.follow,
                     refusal: None,
@@ -408,8 +408,8 @@ impl Served {
     }
 }
 
-fn run() -> Run {
-    Run { count: 1, term: Term::new(1), index: Index::new(1), time: Timestamp::new(5) }
+fn span() -> EntrySpan {
+    EntrySpan { count: 1, term: Term::new(1), index: Index::new(1), time: Timestamp::new(5) }
 }
 
 /// The credentials of a client of another cluster with the same name.

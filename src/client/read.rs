@@ -340,15 +340,15 @@ async fn next_frame(source: &mut Option<Source>) -> Option<Frame> {
 
 /// Each record with its place in the log.
 fn with_places(header: &Records, records: Vec<Bytes>) -> impl Iterator<Item = Record> + use<> {
-    let runs = header.runs.clone();
+    let spans = header.spans.clone();
     let first_offset = header.first_offset;
-    let places = runs.into_iter().flat_map(|run| std::iter::repeat_n(run, run.count as usize));
+    let places = spans.into_iter().flat_map(|span| std::iter::repeat_n(span, span.count as usize));
     let numbered = records.into_iter().zip(places).zip(0u64..);
-    numbered.map(move |((bytes, run), number)| Record {
+    numbered.map(move |((bytes, span), number)| Record {
         offset: first_offset.plus(number),
-        term: run.term,
-        index: run.index,
-        time: run.time,
+        term: span.term,
+        index: span.index,
+        time: span.time,
         bytes,
     })
 }

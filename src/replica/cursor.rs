@@ -16,7 +16,7 @@ use crate::limits::{READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
 use crate::store::{ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
 use crate::wire::Frame;
-use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records, Run};
+use crate::wire::api::{EntrySpan, Read, ReadFrom, ReadRefusal, Records};
 
 /// Why a read could not go on.
 #[derive(Debug, Error)]
@@ -190,7 +190,7 @@ impl Cursor {
             let (term, index, time) = (entry.id().term, entry.id().index, entry.time());
             // The index of an entry of which more is to come stays.
             self.index = Some(index);
-            batch.header.runs.push(Run { count, term, index, time });
+            batch.header.spans.push(EntrySpan { count, term, index, time });
         } else if self.left > 0 && (was_located || !is_done && batch.is_empty()) {
             // There is room for any record in an empty frame: what comes next is another one.
             return Err(CursorError::Missing { offset: self.offset });
@@ -300,18 +300,18 @@ mod tests {
     fn contents(batch: RecordBatch) -> (Vec<String>, Vec<u32>) {
         let (header, records) = Records::from_frame(&batch.into_frame()).unwrap();
         let text = |record: &Bytes| String::from_utf8(record.to_vec()).unwrap();
-        (records.iter().map(text).collect(), header.runs.iter().map(|run| run.count).collect())
+        (records.iter().map(text).collect(), header.spans.iter().map(|span| span.count).collect())
     }
 
     #[test]
-    fn a_read_begins_at_its_offset_and_has_a_run_for_each_entry() {
+    fn a_read_begins_at_its_offset_and_has_a_span_for_each_entry() {
         let mut loaded = entries(&[[(0, 2), (2, 2)], [(4, 1), (5, 2)]]);
         let mut cursor = cursor_at(1);
         let mut batch = RecordBatch::new(cursor.offset());
         cursor.fill(&mut loaded, &mut batch).unwrap();
-        let (records, runs) = contents(batch);
+        let (records, spans) = contents(batch);
         assert_eq!(records, ["1", "2", "3", "4", "5", "6"]);
-        assert_eq!(runs, [3, 3], "the requests of an entry are one run");
+        assert_eq!(spans, [3, 3], "the requests of an entry are one span");
         assert_eq!((cursor.offset(), loaded.len()), (Offset::new(7), 0));
     }
 

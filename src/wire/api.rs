@@ -231,9 +231,9 @@ pub enum ReadFrom {
 pub struct Records {
     /// The offset of the first record; the others follow without a gap.
     pub first_offset: Offset,
-    /// Runs of records of one entry: how many, and the entry's term, index and time.
+    /// Records of one entry, side by side: how many, and the entry's term, index and time.
     #[serde(deserialize_with = "bounded::list::<_, _, READ_FRAME_RECORDS_MAX>")]
-    pub runs: Vec<Run>,
+    pub spans: Vec<EntrySpan>,
     /// The length of each record in bytes.
     #[serde(deserialize_with = "bounded::list::<_, _, READ_FRAME_RECORDS_MAX>")]
     pub lengths: Vec<u32>,
@@ -245,7 +245,7 @@ pub struct Records {
 
 /// Records of one entry, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct EntrySpan {
     /// How many records.
     pub count: u32,
     /// The term of their entry.
@@ -345,7 +345,7 @@ impl AppendRequest {
 impl Records {
     /// A frame without records, of a read that goes on.
     pub fn empty(first_offset: Offset) -> Self {
-        Self { first_offset, runs: vec![], lengths: vec![], end: false, refusal: None }
+        Self { first_offset, spans: vec![], lengths: vec![], end: false, refusal: None }
     }
 
     /// A frame that refuses the read: nothing else follows.
@@ -355,10 +355,10 @@ impl Records {
 
     /// The header in a frame, with the records, which are not copied.
     ///
-    /// `lengths` must be theirs ([`AppendRequest::lengths_of`]) and `runs` must cover them.
+    /// `lengths` must be theirs ([`AppendRequest::lengths_of`]) and `spans` must cover them.
     pub fn to_frame(&self, records: &[Bytes]) -> Frame {
         assert_eq!(self.lengths, frame::lengths_of(records), "lengths of other records");
-        assert!(self.is_well_formed(), "{:?}", self.runs);
+        assert!(self.is_well_formed(), "{:?}", self.spans);
         Frame::new(kind::RECORDS, self, records)
     }
 
@@ -367,7 +367,7 @@ impl Records {
     pub fn to_frame_of(&self, records: Bytes) -> Frame {
         let bytes: u64 = self.lengths.iter().map(|length| u64::from(*length)).sum();
         assert_eq!(bytes, records.len() as u64, "lengths of other records");
-        assert!(self.is_well_formed(), "{:?}", self.runs);
+        assert!(self.is_well_formed(), "{:?}", self.spans);
         Frame::new(kind::RECORDS, self, &[records])
     }
 
@@ -385,11 +385,11 @@ impl Records {
         }
     }
 
-    /// Every record belongs to a run, none of which is empty, and a refusal has no records.
+    /// Every record belongs to a span, none of which is empty, and a refusal has no records.
     fn is_well_formed(&self) -> bool {
-        let in_runs: u64 = self.runs.iter().map(|run| u64::from(run.count)).sum();
-        in_runs == self.lengths.len() as u64
-            && self.runs.iter().all(|run| run.count > 0)
+        let in_spans: u64 = self.spans.iter().map(|span| u64::from(span.count)).sum();
+        in_spans == self.lengths.len() as u64
+            && self.spans.iter().all(|span| span.count > 0)
             && (self.refusal.is_none() || self.lengths.is_empty())
     }
 }
@@ -582,7 +582,7 @@ mod tests {
     }
 
     fn records_header(lengths: Vec<u32>, counts: &[u32]) -> Records {
-        let run = |count: &u32| Run {
+        let span = |count: &u32| EntrySpan {
             count: *count,
             term: Term::new(2),
             index: Index::new(3),
@@ -590,7 +590,7 @@ mod tests {
         };
         Records {
             first_offset: Offset::new(1),
-            runs: counts.iter().map(run).collect(),
+            spans: counts.iter().map(span).collect(),
             lengths,
             end: true,
             refusal: None,

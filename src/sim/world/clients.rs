@@ -211,7 +211,7 @@ impl World {
         });
         self.trace.client(now, client, || format!("reads {} to {end}", header.first_offset));
         if header.first_offset == followed && !records.is_empty() {
-            let through = header.runs.last().map(|run| run.index).unwrap_or_default();
+            let through = header.spans.last().map(|span| span.index).unwrap_or_default();
             let (first, count) = (followed, records.len() as u64);
             let subscription = client as u64;
             self.look(What::Shown { subscription, first, count, through });
