@@ -1,8 +1,11 @@
 //! Appending: one request, or many in flight and in order.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::token::Token;
 use super::unavailable::Unavailable;
@@ -153,26 +156,38 @@ pub fn check_limits(records: &[Bytes]) -> Result<(), AppendError> {
     Ok(())
 }
 
-/// A request on its way to the task that sends it, and where its answer goes.
+/// A request on its way to the task that sends it.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) records: Vec<Bytes>,
-    pub(super) reply: oneshot::Sender<Result<Appended, AppendError>>,
+    /// Where its answer goes, if not to the one who gets all answers.
+    pub(super) reply: Option<oneshot::Sender<Answer>>,
 }
 
-type Answer = oneshot::Receiver<Result<Appended, AppendError>>;
+/// What became of a request.
+pub(super) type Answer = Result<Appended, AppendError>;
 
 /// The orders of one caller. Ordering ends when it is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Orders(pub(super) mpsc::Sender<Order>);
 
 impl Orders {
-    /// Hands a request over. Waits while too many are before it.
-    pub(super) async fn place(&self, records: Vec<Bytes>) -> Result<Answer, AppendError> {
-        check_limits(&records)?;
+    /// Hands a request over, and waits for its answer.
+    pub(super) async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Order { records, reply }).await.map_err(|_| AppendError::Ended)?;
-        Ok(answer)
+        self.place(records, Some(reply)).await?;
+        // The task that answers ends only with the runtime.
+        answer.await.unwrap_or(Err(AppendError::Ended))
+    }
+
+    /// Hands a request over. Waits while too many are before it.
+    async fn place(
+        &self,
+        records: Vec<Bytes>,
+        reply: Option<oneshot::Sender<Answer>>,
+    ) -> Result<(), AppendError> {
+        check_limits(&records)?;
+        self.0.send(Order { records, reply }).await.map_err(|_| AppendError::Ended)
     }
 }
 
@@ -190,7 +205,8 @@ pub struct Appender {
 #[derive(Debug)]
 pub struct AppendSender {
     orders: Orders,
-    answers: mpsc::Sender<Answer>,
+    /// Places among the requests whose answers nobody has taken.
+    places: Arc<Semaphore>,
     /// Of the first request, if that one is a repetition.
     token: Option<Token>,
 }
@@ -198,22 +214,30 @@ pub struct AppendSender {
 /// The half of an [`Appender`] that gets the acknowledgements.
 #[derive(Debug)]
 pub struct AppendReceiver {
-    answers: mpsc::Receiver<Answer>,
-    /// The oldest request without an answer, if its turn has come.
-    awaited: Option<Answer>,
+    /// Answers in order, as many at once as came together.
+    answers: mpsc::UnboundedReceiver<Vec<Answer>>,
+    /// Those that have come and were not asked for yet.
+    ready: VecDeque<Answer>,
+    places: Arc<Semaphore>,
     acknowledged: u64,
     records: u64,
     failed: bool,
 }
 
 impl Appender {
-    pub(super) fn new(orders: Orders, token: Option<Token>) -> Self {
-        let (answers, receiver) = mpsc::channel(CLIENT_IN_FLIGHT_MAX);
+    /// `answers` gets the answers to all `orders`, in their order.
+    pub(super) fn new(
+        orders: Orders,
+        answers: mpsc::UnboundedReceiver<Vec<Answer>>,
+        token: Option<Token>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(CLIENT_IN_FLIGHT_MAX));
         Self {
-            sender: AppendSender { orders, answers, token },
+            sender: AppendSender { orders, places: places.clone(), token },
             receiver: AppendReceiver {
-                answers: receiver,
-                awaited: None,
+                answers,
+                ready: VecDeque::new(),
+                places,
                 acknowledged: 0,
                 records: 0,
                 failed: false,
@@ -257,9 +281,11 @@ impl AppendSender {
         if let Some(token) = self.token.filter(|token| !token.fits(&records)) {
             return Err(AppendError::OtherRecords { expected: token.count() });
         }
-        // First the place among the answers: an order without one could not be acknowledged.
-        let place = self.answers.reserve().await.map_err(|_| AppendError::Ended)?;
-        place.send(self.orders.place(records).await?);
+        // First the place among the answers, so that those which nobody takes are bounded.
+        let place = self.places.acquire().await.map_err(|_| AppendError::Ended)?;
+        self.orders.place(records, None).await?;
+        // Given back when the answer is taken.
+        place.forget();
         self.token = None;
         Ok(())
     }
@@ -280,19 +306,18 @@ impl AppendReceiver {
         if self.failed {
             return Ok(None);
         }
-        if self.awaited.is_none() {
-            self.awaited = self.answers.recv().await;
+        if self.ready.is_empty() {
+            let Some(answers) = self.answers.recv().await else { return Ok(None) };
+            self.places.add_permits(answers.len());
+            self.ready.extend(answers);
         }
-        let Some(answer) = &mut self.awaited else { return Ok(None) };
-        // The task that answers ends only with the runtime.
-        let answer = answer.await.unwrap_or(Err(AppendError::Ended));
-        self.awaited = None;
+        let Some(answer) = self.ready.pop_front() else { return Ok(None) };
         if let Ok(appended) = &answer {
             self.acknowledged += 1;
             self.records += u64::from(appended.count);
         } else {
             self.failed = true;
-            self.answers.close();
+            self.places.close();
         }
         answer.map(Some)
     }
@@ -305,9 +330,13 @@ impl AppendReceiver {
         let mut tokens = vec![];
         while self.failed {
             // The other half is shut out: what was sent is all that comes.
-            let Some(answer) = self.answers.recv().await else { break };
-            match answer.await {
-                Ok(Err(AppendError::Unknown { token })) => tokens.push(token),
+            let Some(answer) = self.ready.pop_front() else {
+                let Some(answers) = self.answers.recv().await else { break };
+                self.ready.extend(answers);
+                continue;
+            };
+            match answer {
+                Err(AppendError::Unknown { token }) => tokens.push(token),
                 _ => break,
             }
         }
@@ -322,5 +351,12 @@ impl AppendReceiver {
     /// How many records those have.
     pub fn acknowledged_records(&self) -> u64 {
         self.records
+    }
+}
+
+/// Nobody takes the answers any more: the other half need not wait for that.
+impl Drop for AppendReceiver {
+    fn drop(&mut self) {
+        self.places.close();
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::append::{AppendError, Order, Orders};
+use super::append::{Answer, AppendError, Appender, Order, Orders};
 use super::connections::Opened;
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::questions::Questions;
@@ -25,11 +25,26 @@ use super::unavailable::Unavailable;
 use crate::limits::{LANE_QUEUE_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
-use crate::wire::api::{AppendReplies, Appended, Onward, Request};
+use crate::wire::api::{AppendReplies, Onward, Request};
 
-/// Starts the task. It ends when every holder of the orders is gone and all is answered; with a
-/// token, or if it `ends_at_failure`, at the first failure as well.
-pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: bool) -> Orders {
+/// The task of callers of whom each waits for its own answer. It ends when every holder of the orders is
+/// gone and all is answered.
+pub(super) fn start(shared: Arc<Shared>) -> Orders {
+    begin(shared, None, None)
+}
+
+/// The task of one caller, who gets the answers in order. It ends when the orders are gone and all is
+/// answered, or at the first failure.
+pub(super) fn appender(shared: Arc<Shared>, token: Option<Token>) -> Appender {
+    let (sender, answers) = mpsc::unbounded_channel();
+    Appender::new(begin(shared, token, Some(sender)), answers, token)
+}
+
+fn begin(
+    shared: Arc<Shared>,
+    token: Option<Token>,
+    in_order: Option<mpsc::UnboundedSender<Vec<Answer>>>,
+) -> Orders {
     let (sender, orders) = mpsc::channel(ORDERS_QUEUE_MAX);
     // A client's names are drawn at random.
     let names = Names::new(random::draw());
@@ -41,7 +56,8 @@ pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: 
         questions: Questions::new(shared.clone()),
         shared,
         pilot,
-        ends_at_failure: ends_at_failure || token.is_some(),
+        in_order,
+        answered: vec![],
         is_given_up: false,
         orders: Some(orders),
         waiting: VecDeque::new(),
@@ -56,7 +72,10 @@ pub(super) fn start(shared: Arc<Shared>, token: Option<Token>, ends_at_failure: 
 struct Conversation {
     shared: Arc<Shared>,
     pilot: Pilot,
-    ends_at_failure: bool,
+    /// Where answers go that nobody waits for singly. The first failure is the last thing heard there.
+    in_order: Option<mpsc::UnboundedSender<Vec<Answer>>>,
+    /// Those that are about to.
+    answered: Vec<Answer>,
     is_given_up: bool,
     /// `None` when no more will come.
     orders: Option<mpsc::Receiver<Order>>,
@@ -70,7 +89,7 @@ struct Conversation {
 }
 
 struct Waiting {
-    reply: oneshot::Sender<Result<Appended, AppendError>>,
+    reply: Option<oneshot::Sender<Answer>>,
     sent: usize,
 }
 
@@ -113,7 +132,17 @@ impl Conversation {
         for action in self.pilot.take_actions() {
             self.perform(action);
         }
+        self.hand_out();
         self.send();
+    }
+
+    /// Hands out what is answered, together.
+    fn hand_out(&mut self) {
+        let Some(in_order) = self.in_order.as_ref().filter(|_| !self.answered.is_empty()) else {
+            return;
+        };
+        // Whoever asked may have gone.
+        let _ = in_order.send(std::mem::take(&mut self.answered));
     }
 
     fn perform(&mut self, action: Action) {
@@ -130,9 +159,9 @@ impl Conversation {
             }
             Action::Close(lane) => drop(self.lanes.remove(&lane)),
             Action::Acknowledge(appended) => {
-                let Some(waiting) = self.waiting.pop_front() else { return };
-                // Whoever asked may have gone.
-                let _ = waiting.reply.send(Ok(appended));
+                if let Some(waiting) = self.waiting.pop_front() {
+                    self.answer(waiting.reply, Ok(appended));
+                }
             }
             Action::Fail(fate) => self.fail_first(fate),
             Action::Renamed(_) => {}
@@ -221,12 +250,19 @@ impl Conversation {
     fn fail_first(&mut self, fate: Fate) {
         if let Some(waiting) = self.waiting.pop_front() {
             let error = self.error(fate, waiting.sent);
-            // Whoever asked may have gone.
-            let _ = waiting.reply.send(Err(error));
+            self.answer(waiting.reply, Err(error));
         }
-        if self.ends_at_failure {
-            // Orders that nobody has looked at fail as their replies are dropped.
+        if self.in_order.is_some() {
+            // Orders that nobody has looked at have failed with this one.
             self.orders = None;
+        }
+    }
+
+    fn answer(&mut self, reply: Option<oneshot::Sender<Answer>>, answer: Answer) {
+        match reply {
+            // Whoever asked may have gone.
+            Some(reply) => drop(reply.send(answer)),
+            None => self.answered.push(answer),
         }
     }
 

@@ -167,16 +167,13 @@ impl Client {
     /// # Errors
     /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
     pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
-        let orders =
-            self.orders.get_or_init(|| conversation::start(self.shared.clone(), None, false));
-        let answer = orders.place(records).await?;
-        // The task that answers ends only with the runtime.
-        answer.await.unwrap_or(Err(AppendError::Ended))
+        let orders = self.orders.get_or_init(|| conversation::start(self.shared.clone()));
+        orders.append(records).await
     }
 
     /// A pipeline of requests in order, over a session of its own.
     pub fn appender(&self) -> Appender {
-        Appender::new(conversation::start(self.shared.clone(), None, true), None)
+        conversation::appender(self.shared.clone(), None)
     }
 
     /// Names an append that has not been sent yet: written down before [`Self::resume`] sends it, the
@@ -196,7 +193,7 @@ impl Client {
     /// often it is repeated. Its records must be the first request that is sent; what is sent after
     /// it goes out one request at a time.
     pub fn resume(&self, token: Token) -> Appender {
-        Appender::new(conversation::start(self.shared.clone(), Some(token), true), Some(token))
+        conversation::appender(self.shared.clone(), Some(token))
     }
 
     /// Gives up every append that is under way, as if its time had run out, and takes no more: each
