@@ -18,11 +18,11 @@ use annal::raft::{
 };
 use annal::store::{self, Done, Identity, Options as StoreOptions, Write, Writer};
 use annal::types::{
-    ClientId, ClusterId, Incarnation, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket,
-    Timestamp,
+    ClientId, ClusterId, Incarnation, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term,
+    Ticket, Timestamp,
 };
 use annal::wire::Frame;
-use annal::wire::api::AppendRequest;
+use annal::wire::api::AppendRun;
 use annal::wire::frame::encode_all;
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
@@ -57,17 +57,21 @@ fn request(offset: u64, records: usize) -> Request {
     }
 }
 
+fn count(records: usize) -> u32 {
+    u32::try_from(records).expect("a few")
+}
+
 fn codec(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
     for records in [1, 100] {
         let asked = vec![record(); records];
-        let append = AppendRequest {
+        let append = AppendRun {
             log: LogNumber::MAIN,
             client: ClientId::new(9),
-            seq: Seq::FIRST,
+            seqs: SeqRange { first: Seq::FIRST, count: count(records) },
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
-            lengths: AppendRequest::lengths_of(&asked),
+            lengths: AppendRun::lengths_of(&asked),
         };
         let wire = encode_all(&[append.to_frame(&asked)]).concat();
         let payload = encode_requests(&[request(0, records)]);
@@ -77,16 +81,16 @@ fn codec(criterion: &mut Criterion) {
         };
         let sealed = seal();
         group.throughput(Throughput::Elements(records as u64));
-        group.bench_function(BenchmarkId::new("append request, encoded", records), |bencher| {
+        group.bench_function(BenchmarkId::new("append run, encoded", records), |bencher| {
             bencher.iter(|| encode_all(&[append.to_frame(black_box(&asked))]));
         });
-        group.bench_function(BenchmarkId::new("append request, decoded", records), |bencher| {
+        group.bench_function(BenchmarkId::new("append run, decoded", records), |bencher| {
             let bytes = || BytesMut::from(&wire[..]);
             bencher.iter_batched_ref(
                 bytes,
                 |bytes| {
                     let frame = Frame::split_from(bytes).expect("it is a frame").expect("whole");
-                    AppendRequest::from_frame(&frame).expect("of a request")
+                    AppendRun::from_frame(&frame).expect("of a run")
                 },
                 BatchSize::SmallInput,
             );
@@ -98,7 +102,7 @@ fn codec(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let entry = SealedEntry::parse(sealed.bytes().clone()).expect("it was sealed");
                 entry.check_follows(&Tip::default()).expect("it follows on nothing");
-                entry.requests().expect("it holds requests")
+                entry.runs().expect("it holds runs")
             });
         });
     }

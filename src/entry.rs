@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  at  size
-//!   0     1  version, 1
+//!   0     1  version, 2
 //!   1     1  kind: 1 no-op, 2 configuration, 3 records
 //!   2     2  zero
 //!   4     4  length of the payload in bytes
@@ -20,12 +20,14 @@
 //!
 //! The CRC finds rot in one entry, quickly. The chain makes one comparison of two tips a comparison
 //! of everything before them, and ties an entry to its place: an intact entry of another history
-//! does not fit. The payload of a records entry lists its requests, then holds their records:
+//! does not fit. The payload of a records entry lists the runs of requests that it has, then holds
+//! their records. A *run* is what a client numbered one after the other, each request with as many
+//! records as the others: one item for all of them, on the wire, here and in the table of clients.
 //!
 //! ```text
-//!   u32 requests, then for each:
-//!     u32 log · u64 first offset · u128 client · u64 seq · u64 first unanswered seq
-//!     u32 records · u32 length of each
+//!   u32 runs, then for each:
+//!     u32 log · u64 first offset · u128 client · u64 first seq · u64 first unanswered seq
+//!     u32 requests · u32 records of each · u32 length of each record
 //!   the records' bytes, in the same order
 //! ```
 
@@ -33,13 +35,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, ENTRY_REQUESTS_MAX, REQUEST_RECORDS_MAX};
-use crate::types::{ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, ENTRY_RUNS_MAX, REQUEST_RECORDS_MAX};
+use crate::types::{
+    ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
+};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 68;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Where the CRC stands, and so the end of what it covers of the header.
 const CRC_AT: usize = 32;
 /// Where the chain stands, and so the end of what it covers of the header.
@@ -83,7 +87,7 @@ pub enum EntryKind {
     NoOp = 1,
     /// The configuration in force from this entry on (thesis 4.1).
     Configuration = 2,
-    /// Records of clients; see [`Request`].
+    /// Records of clients; see [`Run`].
     Records = 3,
 }
 
@@ -298,7 +302,7 @@ impl SealedEntry {
         self.bytes.split_at(HEADER_BYTES).1
     }
 
-    /// The requests of a records entry; none for an entry of another kind.
+    /// The requests of a records entry, one by one; none for an entry of another kind.
     ///
     /// # Errors
     /// [`EntryError::Payload`] if the list does not describe the payload.
@@ -306,16 +310,15 @@ impl SealedEntry {
         if self.kind == EntryKind::Records { decode_requests(self.payload()) } else { Ok(vec![]) }
     }
 
-    /// The requests without their records: most who ask want to know what is where, and a record is
-    /// a handle each.
+    /// The runs without their records: most who ask want to know what is where.
     ///
     /// # Errors
     /// Those of [`Self::requests`].
-    pub fn request_heads(&self) -> Result<Vec<RequestHead>, EntryError> {
+    pub fn runs(&self) -> Result<Vec<RunHead>, EntryError> {
         if self.kind != EntryKind::Records {
             return Ok(vec![]);
         }
-        let (listed, _) = list_requests(self.payload_slice())?;
+        let (listed, _) = list_runs(self.payload_slice())?;
         Ok(listed.into_iter().map(|listed| listed.head).collect())
     }
 
@@ -333,7 +336,7 @@ impl SealedEntry {
         if self.kind != EntryKind::Records {
             return Ok(());
         }
-        let (listed, mut records) = list_requests(self.payload_slice())?;
+        let (listed, mut records) = list_runs(self.payload_slice())?;
         for Listed { head, lengths } in listed {
             if head.log != log || head.next_offset() <= from {
                 let bytes = lengths.iter().map(|length| length_of(*length)).sum();
@@ -431,7 +434,7 @@ pub struct TermStart {
     pub time: Timestamp,
 }
 
-/// One client's append request, as it stands in an entry: all of its records or none.
+/// One client's append request: all of its records or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The log that it appends to.
@@ -458,62 +461,103 @@ impl Request {
     pub fn next_offset(&self) -> Offset {
         self.first_offset.plus(self.count())
     }
-
-    /// Bytes that a request with these records takes in an entry's payload.
-    pub fn payload_bytes(records: &[Bytes]) -> usize {
-        REQUEST_FIXED_BYTES + records.iter().map(|record| 4 + record.len()).sum::<usize>()
-    }
 }
 
-/// A request as it stands in an entry, without its records.
+/// Requests of one client that follow one another, with as many records each, as they stand in an
+/// entry: without the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestHead {
-    /// The log that it appends to.
+pub struct RunHead {
+    /// The log that they append to.
     pub log: LogNumber,
-    /// The offset of its first record.
+    /// The offset of the first record.
     pub first_offset: Offset,
     /// Who asked.
     pub client: ClientId,
-    /// The number of the request, counted by the client.
-    pub seq: Seq,
+    /// The numbers of the requests, counted by the client.
+    pub seqs: SeqRange,
+    /// How many records each request has.
+    pub each: u32,
     /// The client has the answers of all requests before this one.
     pub first_unanswered: Seq,
-    /// How many records it has.
-    pub count: u32,
 }
 
-impl RequestHead {
+impl RunHead {
+    /// How many records all of its requests have.
+    pub fn records(&self) -> u64 {
+        u64::from(self.seqs.count) * u64::from(self.each)
+    }
+
     /// The offset after its last record.
     pub fn next_offset(&self) -> Offset {
-        self.first_offset.plus(u64::from(self.count))
+        self.first_offset.plus(self.records())
     }
 }
 
-/// Bytes of a request in the list, without its records' lengths.
-const REQUEST_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4;
+/// A run with its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// All but the records.
+    pub head: RunHead,
+    /// The length of each record in bytes.
+    pub lengths: Vec<u32>,
+    /// The records, one after the other.
+    pub records: Bytes,
+}
+
+impl Run {
+    /// Bytes that a run takes in an entry's payload.
+    pub fn payload_bytes(lengths: &[u32], records: &Bytes) -> usize {
+        RUN_FIXED_BYTES + lengths.len() * 4 + records.len()
+    }
+}
+
+impl From<&Request> for Run {
+    fn from(request: &Request) -> Self {
+        let head = RunHead {
+            log: request.log,
+            first_offset: request.first_offset,
+            client: request.client,
+            seqs: SeqRange::one(request.seq),
+            each: small(request.records.len()),
+            first_unanswered: request.first_unanswered,
+        };
+        let lengths = request.records.iter().map(|record| small(record.len())).collect();
+        Self { head, lengths, records: request.records.concat().into() }
+    }
+}
+
+/// Bytes of a run in the list, without its records' lengths.
+const RUN_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4 + 4;
 
 /// The payload of a records entry.
-pub fn encode_requests(requests: &[Request]) -> Bytes {
-    assert!(!requests.is_empty() && requests.len() <= ENTRY_REQUESTS_MAX, "{}", requests.len());
-    let size = requests.iter().map(|r| Request::payload_bytes(&r.records)).sum::<usize>();
+pub fn encode_runs(runs: &[Run]) -> Bytes {
+    assert!(!runs.is_empty() && runs.len() <= ENTRY_RUNS_MAX, "{}", runs.len());
+    let size: usize = runs.iter().map(|run| Run::payload_bytes(&run.lengths, &run.records)).sum();
     let mut payload = BytesMut::with_capacity(4 + size);
-    payload.put_u32_le(small(requests.len()));
-    for request in requests {
-        payload.put_u32_le(request.log.get());
-        payload.put_u64_le(request.first_offset.get());
-        payload.put_u128_le(request.client.get());
-        payload.put_u64_le(request.seq.get());
-        payload.put_u64_le(request.first_unanswered.get());
-        payload.put_u32_le(small(request.records.len()));
-        for record in &request.records {
-            payload.put_u32_le(small(record.len()));
+    payload.put_u32_le(small(runs.len()));
+    for Run { head, lengths, .. } in runs {
+        assert_eq!(lengths.len() as u64, head.records(), "lengths of other records");
+        payload.put_u32_le(head.log.get());
+        payload.put_u64_le(head.first_offset.get());
+        payload.put_u128_le(head.client.get());
+        payload.put_u64_le(head.seqs.first.get());
+        payload.put_u64_le(head.first_unanswered.get());
+        payload.put_u32_le(head.seqs.count);
+        payload.put_u32_le(head.each);
+        for length in lengths {
+            payload.put_u32_le(*length);
         }
     }
-    for record in requests.iter().flat_map(|request| &request.records) {
-        payload.put_slice(record);
+    for run in runs {
+        payload.put_slice(&run.records);
     }
     assert_eq!(payload.len(), 4 + size);
     payload.freeze()
+}
+
+/// The payload of a records entry in which each request is a run of its own.
+pub fn encode_requests(requests: &[Request]) -> Bytes {
+    encode_runs(&requests.iter().map(Run::from).collect::<Vec<_>>())
 }
 
 fn small(count: usize) -> u32 {
@@ -522,47 +566,52 @@ fn small(count: usize) -> u32 {
 
 fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
     let whole = payload.clone();
-    let (listed, records) = list_requests(&whole)?;
+    let (listed, records) = list_runs(&whole)?;
     let mut records = payload.split_off(payload.len() - records.len());
-    let with_records = |Listed { head, lengths }: Listed<'_>| Request {
-        log: head.log,
-        first_offset: head.first_offset,
-        client: head.client,
-        seq: head.seq,
-        first_unanswered: head.first_unanswered,
-        records: lengths.iter().map(|length| records.split_to(length_of(*length))).collect(),
-    };
-    Ok(listed.into_iter().map(with_records).collect())
+    let mut requests = vec![];
+    for Listed { head, lengths } in listed {
+        let mut first_offset = head.first_offset;
+        let lengths_of_each = lengths.chunks(head.each as usize);
+        for (seq, lengths) in head.seqs.iter().zip(lengths_of_each) {
+            let request = Request {
+                log: head.log,
+                first_offset,
+                client: head.client,
+                seq,
+                first_unanswered: head.first_unanswered,
+                records: lengths.iter().map(|bytes| records.split_to(length_of(*bytes))).collect(),
+            };
+            first_offset = request.next_offset();
+            requests.push(request);
+        }
+    }
+    Ok(requests)
 }
 
-/// A request in the list of a payload, and the lengths of its records.
+/// A run in the list of a payload, and the lengths of its records.
 struct Listed<'a> {
-    head: RequestHead,
+    head: RunHead,
     lengths: &'a [[u8; 4]],
 }
 
 /// The list of a payload, and the bytes behind it: those of the records, all of them and no more.
-fn list_requests(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
+fn list_runs(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
     let mut fields = Fields { rest: payload };
     let count = fields.u32()? as usize;
-    if count == 0 || count > ENTRY_REQUESTS_MAX {
+    if count == 0 || count > ENTRY_RUNS_MAX {
         return Err(EntryError::Payload);
     }
     let mut listed = Vec::with_capacity(count);
     let mut bytes = 0;
     for _ in 0..count {
-        let head = RequestHead {
-            log: LogNumber::new(fields.u32()?),
-            first_offset: Offset::new(fields.u64()?),
-            client: ClientId::new(u128::from_le_bytes(fields.array()?)),
-            seq: Seq::new(fields.u64()?),
-            first_unanswered: Seq::new(fields.u64()?),
-            count: fields.u32()?,
-        };
-        let records = head.count as usize;
-        if records == 0 || records > REQUEST_RECORDS_MAX {
+        let head = fields.run_head()?;
+        let is_in_bounds = (1..=REQUEST_RECORDS_MAX as u64).contains(&head.records())
+            && head.seqs.is_valid()
+            && head.first_offset.get().checked_add(head.records()).is_some();
+        if !is_in_bounds {
             return Err(EntryError::Payload);
         }
+        let records = usize::try_from(head.records()).expect("bounded just before");
         let lengths = fields.arrays(records)?;
         bytes += lengths.iter().map(|length| length_of(*length)).sum::<usize>();
         listed.push(Listed { head, lengths });
@@ -591,6 +640,16 @@ impl<'a> Fields<'a> {
         let (field, rest) = self.rest.split_first_chunk::<N>().ok_or(EntryError::Payload)?;
         self.rest = rest;
         Ok(*field)
+    }
+
+    fn run_head(&mut self) -> Result<RunHead, EntryError> {
+        let log = LogNumber::new(self.u32()?);
+        let first_offset = Offset::new(self.u64()?);
+        let client = ClientId::new(u128::from_le_bytes(self.array()?));
+        let (first, first_unanswered) = (Seq::new(self.u64()?), Seq::new(self.u64()?));
+        let seqs = SeqRange { first, count: self.u32()? };
+        let each = self.u32()?;
+        Ok(RunHead { log, first_offset, client, seqs, each, first_unanswered })
     }
 
     fn u32(&mut self) -> Result<u32, EntryError> {
@@ -663,15 +722,82 @@ mod tests {
         let read = SealedEntry::parse(entry.bytes().clone()).unwrap();
         assert_eq!(read, entry);
         assert_eq!(read.requests().unwrap(), requests);
-        let heads = read.request_heads().unwrap();
-        let counts: Vec<_> = heads.iter().map(|head| (head.client, head.seq, head.count)).collect();
-        assert_eq!(
-            counts,
-            [(ClientId::new(7), Seq::new(3), 3), (ClientId::new(7), Seq::new(3), 1)]
-        );
+        let heads: Vec<_> = requests.iter().map(|request| Run::from(request).head).collect();
+        assert_eq!(read.runs().unwrap(), heads);
         let ends: Vec<_> = requests.iter().map(Request::next_offset).collect();
-        assert_eq!(heads.iter().map(RequestHead::next_offset).collect::<Vec<_>>(), ends);
+        assert_eq!(heads.iter().map(RunHead::next_offset).collect::<Vec<_>>(), ends);
         read.check_follows(&Tip::default()).unwrap();
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
+    }
+
+    /// Seven records: of requests 3 to 5 of client 7, two each, and of a request of client 8.
+    fn runs() -> [Run; 2] {
+        let head = RunHead {
+            log: LogNumber::MAIN,
+            first_offset: Offset::new(5),
+            client: ClientId::new(7),
+            seqs: SeqRange { first: Seq::new(3), count: 3 },
+            each: 2,
+            first_unanswered: Seq::new(2),
+        };
+        let of_another = RunHead {
+            first_offset: Offset::new(11),
+            client: ClientId::new(8),
+            seqs: SeqRange::one(Seq::new(3)),
+            each: 1,
+            ..head
+        };
+        let records = Bytes::from_static(b"abcdefg");
+        [
+            Run { head, lengths: vec![1, 2, 0, 1, 3, 0], records },
+            Run { head: of_another, lengths: vec![1], records: Bytes::from_static(b"h") },
+        ]
+    }
+
+    #[test]
+    fn the_requests_of_a_run_are_told_apart() {
+        let (term, now) = (Term::new(1), Timestamp::new(1));
+        let payload = encode_runs(&runs());
+        let entry = SealedEntry::seal(&Tip::default(), EntryKind::Records, term, now, &payload);
+        assert_eq!(entry.runs().unwrap(), runs().map(|run| run.head));
+        let told = |request: &Request| {
+            let records = request.records.iter().map(|record| record.to_vec()).collect::<Vec<_>>();
+            (request.client.get(), request.seq.get(), request.first_offset.get(), records)
+        };
+        let of = |records: &[&[u8]]| records.iter().map(|record| record.to_vec()).collect();
+        let requests = entry.requests().unwrap();
+        assert_eq!(
+            requests.iter().map(told).collect::<Vec<_>>(),
+            [
+                (7, 3, 5, of(&[b"a", b"bc"])),
+                (7, 4, 7, of(&[b"", b"d"])),
+                (7, 5, 9, of(&[b"efg", b""])),
+                (8, 3, 11, of(&[b"h"])),
+            ]
+        );
+        let mut seen = vec![];
+        let take = |offset: Offset, record: &[u8]| {
+            seen.push((offset.get(), record.len()));
+            true
+        };
+        entry.visit_records(LogNumber::MAIN, Offset::new(8), take).unwrap();
+        assert_eq!(seen, [(8, 1), (9, 3), (10, 0), (11, 1)]);
+    }
+
+    #[test]
+    fn golden_bytes_of_runs() {
+        let payload = encode_runs(&runs()[..1]);
+        let hex = hex(&payload);
+        let fixed = "00000000050000000000000007000000000000000000000000000000\
+                     03000000000000000200000000000000";
+        let lengths = "010000000200000000000000010000000300000000000000";
+        assert_eq!(hex, format!("01000000{fixed}0300000002000000{lengths}61626364656667"));
     }
 
     #[test]
@@ -688,12 +814,9 @@ mod tests {
             Timestamp::new(2),
             &no_op.encode(),
         );
-        let hex = entry.bytes().iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        });
+        let hex = hex(entry.bytes());
         let (header, rest) = hex.split_at(64);
-        assert_eq!(header, "0101000005000000010000000000000001000000000000000200000000000000");
+        assert_eq!(header, "0201000005000000010000000000000001000000000000000200000000000000");
         assert!(rest.ends_with("0100020102"), "{rest}");
         assert_eq!(entry.no_op().unwrap(), Some(no_op));
     }
@@ -750,5 +873,11 @@ mod tests {
         assert_eq!(decode_requests(many.into()), Err(EntryError::Payload));
         let longer = [&payload[..], b"!"].concat();
         assert_eq!(decode_requests(longer.into()), Err(EntryError::Payload));
+        let [_, mut run] = runs();
+        run.head.seqs.first = Seq::new(u64::MAX);
+        assert_eq!(decode_requests(encode_runs(&[run.clone()])), Err(EntryError::Payload));
+        run.head.seqs = SeqRange { first: Seq::FIRST, count: 0 };
+        run.lengths.clear();
+        assert_eq!(decode_requests(encode_runs(&[run])), Err(EntryError::Payload));
     }
 }

@@ -19,8 +19,12 @@ pub const REQUEST_RECORDS_MAX: usize = 4096;
 /// One request always fits with its list, however it is cut into records.
 pub const ENTRY_PAYLOAD_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 
-/// Requests folded into one entry.
-pub const ENTRY_REQUESTS_MAX: usize = 8192;
+/// Runs of requests folded into one entry.
+pub const ENTRY_RUNS_MAX: usize = 8192;
+
+/// Bytes of records after which a client begins another run. One request may be larger, and is a run
+/// then. More in one frame would only keep the first from being on its way.
+pub const RUN_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes that one group commit may gather before its barrier.
 ///
@@ -138,12 +142,13 @@ pub const READS_WAITING_MAX: usize = 4096;
 /// Clients that the table remembers, those last used in log order.
 pub const SESSIONS_MAX: usize = 10_000;
 
-/// Answers remembered for one client; also the client's own window of unanswered requests.
-pub const SESSION_ANSWERS_MAX: usize = 4096;
+/// Runs of requests remembered for one client; also the client's own window of unanswered requests,
+/// which are no more runs than requests, however they are cut.
+pub const SESSION_RUNS_MAX: usize = 4096;
 
-/// Answers remembered for all clients together, so that the table's size has a bound (about
-/// 40 MiB) whatever its clients do.
-pub const TABLE_ANSWERS_MAX: usize = 1 << 20;
+/// Runs remembered for all clients together, so that the table's size has a bound (about 40 MiB)
+/// whatever its clients do.
+pub const TABLE_RUNS_MAX: usize = 1 << 20;
 
 /// Bytes of one frame on the wire, its length field excluded.
 pub const FRAME_BYTES_MAX: usize = ENTRY_PAYLOAD_BYTES_MAX + (1 << 20);
@@ -336,7 +341,7 @@ pub const GATHER_TIME: Duration = Duration::from_millis(5);
 pub const GATHER_IN_FLIGHT_MAX: usize = 16;
 
 /// Append requests of one client on their way at once.
-pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_ANSWERS_MAX;
+pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_RUNS_MAX;
 
 /// Bytes of the records in those requests. Half of what a leader lets wait, so that one client
 /// alone does not make it Busy; one request always fits.
@@ -729,7 +734,9 @@ const _: () = {
     // The default segment is a few group commits long, and the smallest is none: it rolls each time.
     assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
     assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
-    assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_ANSWERS_MAX);
+    assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_RUNS_MAX);
+    // The requests of the longest run, which has as many records, have their places under way.
+    assert!(REQUEST_RECORDS_MAX <= CLIENT_IN_FLIGHT_MAX);
     assert!(REQUEST_BYTES_MAX < CLIENT_IN_FLIGHT_BYTES_MAX);
     assert!(APPEND_ENTRIES_COUNT_MAX * 8 < FRAME_BYTES_MAX);
     // All terms that a registry knows fit into one answer, and a page with the longest addresses.
@@ -745,7 +752,7 @@ const _: () = {
     // The largest frame, request, entry and answer fit into the share of one connection.
     assert!(FRAME_BYTES_MAX + 4 <= ARRIVING_BYTES_PER_CONNECTION);
     assert!(
-        FRAME_BYTES_MAX + REQUEST_OVERHEAD_BYTES + REQUEST_RECORDS_MAX * RECORD_OVERHEAD_BYTES
+        FRAME_BYTES_MAX + REQUEST_RECORDS_MAX * (REQUEST_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES)
             <= INBOUND_BYTES_PER_CONNECTION
     );
     assert!(CLIENT_IN_FLIGHT_BYTES_MAX < INBOUND_BYTES_PER_CONNECTION);

@@ -94,6 +94,8 @@ marks! {
     BadEntries,
     /// a repeated request was answered from the table of clients
     AnsweredAgain,
+    /// a repetition was cut into other runs than what it repeats
+    CutOtherwise,
     /// a repeated request waited for its entry to be committed
     KnownNotCommitted,
     /// a request came before one that it follows

@@ -61,6 +61,7 @@ mutants! {
     40 BelievePageCache "a start believes the page cache after a sync that failed";
     41 SealingIsTheEnd "a segment that is being sealed is taken for the end of the log";
     42 RegistryBeforeDisk "the registry answers before its disk has what it was told";
+    43 JudgeRunByFirst "a run of requests is judged by its first";
     50 KeepPatience "a client's patience is kept for the next leader";
 }
 

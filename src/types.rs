@@ -139,7 +139,79 @@ impl Seq {
     /// The number after this one.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        self.plus(1)
+    }
+
+    /// The number `count` after this one.
+    #[must_use]
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0 + count)
+    }
+
+    /// How many numbers lie from `earlier` up to before this one; `earlier` must not be later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0 - earlier.0
+    }
+}
+
+/// Requests of one client that follow one another in its numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SeqRange {
+    /// The first of them.
+    pub first: Seq,
+    /// How many.
+    pub count: u32,
+}
+
+impl SeqRange {
+    /// One request.
+    pub const fn one(seq: Seq) -> Self {
+        Self { first: seq, count: 1 }
+    }
+
+    /// Whether it is one that a client can have: not empty, counted from 1, and with a number after it.
+    pub fn is_valid(self) -> bool {
+        self.count > 0
+            && self.first >= Seq::FIRST
+            && self.first.get().checked_add(u64::from(self.count)).is_some()
+    }
+
+    /// The number after the last.
+    #[must_use]
+    pub fn next(self) -> Seq {
+        self.first.plus(u64::from(self.count))
+    }
+
+    /// The first of them, `count` at most.
+    #[must_use]
+    pub fn take(self, count: u32) -> Self {
+        Self { count: self.count.min(count), ..self }
+    }
+
+    /// Those behind the first `count`, which it must have.
+    #[must_use]
+    pub fn skip(self, count: u32) -> Self {
+        Self { first: self.first.plus(u64::from(count)), count: self.count - count }
+    }
+
+    /// Those of them that lie in `from..to` as well; there may be none.
+    #[must_use]
+    pub fn within(self, from: Seq, to: Seq) -> Self {
+        let (first, next) = (self.first.max(from), self.next().min(to));
+        let count = next.get().saturating_sub(first.get());
+        Self { first, count: u32::try_from(count).expect("no more than there were") }
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Seq> {
+        (self.first.get()..self.next().get()).map(Seq::new)
+    }
+}
+
+impl fmt::Display for SeqRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.first, self.count)
     }
 }
 

@@ -15,10 +15,12 @@ use crate::address::Address;
 use crate::net::testing::relay::Relay;
 use crate::net::testing::{Certificates, any_port};
 use crate::net::{Close, Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
-use crate::types::{ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term, Timestamp};
+use crate::types::{
+    ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
+};
 use crate::wire::api::{
-    AppendRefusal, AppendReplies, AppendReply, AppendRequest, Appended, CrashReply, EntrySpan,
-    Onward, Read, ReadFrom, ReadRefusal, Records, Request, Role, Welcome,
+    AppendRefusal, AppendReplies, AppendReply, AppendRun, Appended, CrashReply, EntrySpan, Onward,
+    Read, ReadFrom, ReadRefusal, Records, Request, Role, Welcome,
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
@@ -193,10 +195,11 @@ impl World {
     fn append(
         &mut self,
         node: NodeId,
-        header: &AppendRequest,
+        header: &AppendRun,
+        seq: Seq,
         records: Vec<Bytes>,
     ) -> Result<usize, AppendRefusal> {
-        self.handed.push((node, header.client, header.seq));
+        self.handed.push((node, header.client, seq));
         if self.leader != Some(node) || self.refuses {
             return Err(AppendRefusal::NotLeader { leader: self.leader });
         }
@@ -209,15 +212,15 @@ impl World {
         if last == 0 && header.began_at.get() < self.floor {
             return Err(AppendRefusal::Expired);
         }
-        if header.seq.get() > last + 1 {
+        if seq.get() > last + 1 {
             return Err(AppendRefusal::Gap { expected: Seq::new(last + 1) });
         }
-        let known = |slot: &Slot| slot.client == header.client && slot.seq == header.seq;
+        let known = |slot: &Slot| slot.client == header.client && slot.seq == seq;
         if let Some(place) = self.log.iter().position(known) {
             return Ok(place);
         }
         let count: usize = self.log.iter().map(|slot| slot.records.len()).sum();
-        let (client, seq) = (header.client, header.seq);
+        let client = header.client;
         let first_offset = Offset::new(count as u64);
         self.log.push(Slot { client, seq, first_offset, records });
         Ok(self.log.len() - 1)
@@ -300,14 +303,17 @@ impl Served {
             let wait = Duration::from_millis(2);
             if let Ok(next) = tokio::time::timeout(wait, self.stream.receiver.next()).await {
                 let frame = next?.ok_or(StreamError::Ended)?;
-                let (header, records) = AppendRequest::from_frame(&frame)?;
-                let (client, seq) = (header.client, header.seq);
-                // NB: a silent leader still takes what it was given before it fell silent.
-                let taken = lock(&self.world).append(self.node, &header, records);
-                match taken {
-                    Ok(place) => held.push((client, seq, place)),
-                    Err(refusal) => {
-                        replies.push(AppendReply { client, seq, result: Err(refusal) });
+                let (header, mut bytes) = AppendRun::from_frame(&frame)?;
+                let client = header.client;
+                let each = header.lengths.chunks(header.each() as usize);
+                for (seq, lengths) in header.seqs.iter().zip(each) {
+                    let records = lengths.iter().map(|length| bytes.split_to(*length as usize));
+                    let records = records.collect();
+                    // NB: a silent leader still takes what it was given before it fell silent.
+                    let taken = lock(&self.world).append(self.node, &header, seq, records);
+                    match taken {
+                        Ok(place) => held.push((client, seq, place)),
+                        Err(refusal) => replies.push(reply(client, seq, Err(refusal))),
                     }
                 }
             }
@@ -323,7 +329,7 @@ impl Served {
                     } else {
                         Err(AppendRefusal::Unknown)
                     };
-                    replies.push(AppendReply { client, seq, result });
+                    replies.push(reply(client, seq, result));
                 }
             }
             if !replies.is_empty() {
@@ -363,7 +369,7 @@ impl Served {
                 let header = Records {
                     first_offset: Offset::new(at),
                     spans: batch.iter().map(|_| span()).collect(),
-                    lengths: AppendRequest::lengths_of(&batch),
+                    lengths: AppendRun::lengths_of(&batch),
                     end: is_end && !read.follow,
                     refusal: None,
                 };
@@ -406,6 +412,10 @@ impl Served {
         }
         Ok(())
     }
+}
+
+fn reply(client: ClientId, seq: Seq, result: Result<Appended, AppendRefusal>) -> AppendReply {
+    AppendReply { client, seqs: SeqRange::one(seq), result }
 }
 
 fn span() -> EntrySpan {

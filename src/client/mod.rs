@@ -53,6 +53,7 @@ mod read_options;
 pub mod read_pilot;
 pub mod route;
 pub mod search;
+mod seq_set;
 pub mod session;
 #[cfg(test)]
 mod session_model;

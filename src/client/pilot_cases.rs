@@ -20,7 +20,7 @@ use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
     CROWD_PAUSE_MAX, REGISTRY_ASK_EVERY,
 };
-use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, Term};
+use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Welcome};
 
 const FIRST: LaneNumber = LaneNumber::new(1);
@@ -100,7 +100,8 @@ impl Flight {
 
     fn sent(&mut self, at: u64) -> Vec<u64> {
         self.pilot.on_time(ms(at), &mut self.beliefs);
-        std::iter::from_fn(|| self.pilot.next_frame()).map(|out| out.header.seq.get()).collect()
+        let runs = std::iter::from_fn(|| self.pilot.next_frame());
+        runs.flat_map(|out| out.header.seqs.iter()).map(Seq::get).collect()
     }
 
     fn welcome(&mut self, at: u64, link: LinkNumber, welcome: &Welcome) {
@@ -108,7 +109,8 @@ impl Flight {
     }
 
     fn reply(&mut self, at: u64, lane: LaneNumber, result: Result<Appended, AppendRefusal>) {
-        let reply = AppendReply { client: self.pilot.client(), seq: Seq::FIRST, result };
+        let reply =
+            AppendReply { client: self.pilot.client(), seqs: SeqRange::one(Seq::FIRST), result };
         self.pilot.on_replies(ms(at), &mut self.beliefs, lane, &[reply]);
     }
 

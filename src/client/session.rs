@@ -2,8 +2,9 @@
 //! send where, and what is certain about each.
 //!
 //! Requests travel on *lanes*: one lane is one stream to one node, which loses nothing until it
-//! closes and repeats nothing. A lane gets the unanswered requests in order, and one sending of a
-//! request on a lane is settled by one answer on it:
+//! closes and repeats nothing. A lane gets the unanswered requests in order, as runs of those that
+//! follow one another and have as many records each; one sending of a request on a lane is settled by
+//! one answer on it, which may be to others as well:
 //!
 //! ```text
 //!   push ──► unanswered ──next──► outstanding on a lane ──Ok──────────► answered, in order
@@ -16,16 +17,19 @@
 //! node takes requests only in order; one that nobody took therefore stands before none that
 //! somebody took.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::seq_set::SeqSet;
 use super::token::Token;
-use crate::limits::{CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX};
+use crate::limits::{
+    CLIENT_IN_FLIGHT_BYTES_MAX, CLIENT_IN_FLIGHT_MAX, REQUEST_RECORDS_MAX, RUN_BYTES_MAX,
+};
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
-use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq};
-use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
+use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq, SeqRange};
+use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
 
 /// Names a lane: one stream that carries appends to one node. Never used twice in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,11 +42,11 @@ impl LaneNumber {
     }
 }
 
-/// A request on its way: what goes into its frame.
+/// Requests on their way: what goes into their frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// The frame's header.
-    pub header: AppendRequest,
+    pub header: AppendRun,
     /// The records.
     pub records: Vec<Bytes>,
 }
@@ -130,7 +134,7 @@ struct Pending {
 #[derive(Clone, Debug)]
 struct Lane {
     /// Requests sent on it that it has not answered.
-    outstanding: BTreeSet<Seq>,
+    outstanding: SeqSet,
     /// The next request for it, if that has no answer by then.
     next: Seq,
 }
@@ -215,7 +219,7 @@ impl Session {
 
     /// Opens a lane, to which every unanswered request will be given.
     pub fn open_lane(&mut self, number: LaneNumber) {
-        let lane = Lane { outstanding: BTreeSet::new(), next: self.first };
+        let lane = Lane { outstanding: SeqSet::default(), next: self.first };
         let before = self.lanes.insert(number, lane);
         assert!(before.is_none(), "lane {number:?} was opened twice");
     }
@@ -226,10 +230,8 @@ impl Session {
         if mutants::is_on(Mutant::RepeatUnderNewNumber) && !lane.outstanding.is_empty() {
             return Advice::Renew;
         }
-        for seq in lane.outstanding {
-            if let Some(pending) = self.pending_mut(seq) {
-                pending.doubtful = true;
-            }
+        for seqs in lane.outstanding.iter_ranges() {
+            self.doubt(seqs);
         }
         self.after_expiry().unwrap_or(Advice::Continue)
     }
@@ -239,40 +241,70 @@ impl Session {
         self.lanes.get(&number).is_some_and(|lane| !lane.outstanding.is_empty())
     }
 
-    /// The next request for this lane, which from now on counts as possibly taken.
+    /// The next run of requests for this lane, which from now on count as possibly taken: all that
+    /// can go now, up to the first that differs in its number of records, and not many bytes at once.
     ///
     /// A lane sends upwards only: while a later request is on it, an earlier one that was refused
     /// waits, because the later one is about to be refused as well.
     pub fn next_for(&mut self, number: LaneNumber) -> Option<Outgoing> {
         let began_at = self.began_at.filter(|_| !self.expired)?;
-        let seq = self.next_on(number)?;
+        let seqs = self.run_from(self.next_on(number)?);
         let lane = self.lanes.get_mut(&number)?;
-        let fresh = lane.outstanding.insert(seq);
-        assert!(fresh, "request {seq} is on its way on this lane already");
-        lane.next = seq.next();
-        let records = self.pending(seq)?.records.clone();
-        let header = AppendRequest {
+        lane.outstanding.push(seqs);
+        lane.next = seqs.next();
+        let place = self.place(seqs.first)?;
+        let requests = self.requests.range(place..place + seqs.count as usize);
+        let records: Vec<Bytes> = requests.flat_map(|pending| &pending.records).cloned().collect();
+        let header = AppendRun {
             client: self.client,
-            seq,
+            seqs,
             first_unanswered: self.first_unanswered(),
             began_at,
             log: LogNumber::MAIN,
             lengths: records.iter().map(length).collect(),
         };
-        assert!(header.first_unanswered <= seq);
+        assert!(header.first_unanswered <= seqs.first);
         Some(Outgoing { header, records })
     }
 
-    /// An answer came on a lane. Answers come in any order, and on some lanes late: the request may
+    /// The run that begins with a request without an answer.
+    fn run_from(&self, first: Seq) -> SeqRange {
+        let waiting = self.place(first).map(|place| self.requests.range(place..));
+        let mut waiting = waiting.into_iter().flatten();
+        let begins = waiting.next().expect("it waits");
+        let each = begins.records.len();
+        let (mut count, mut bytes) = (1, begins.bytes);
+        for pending in waiting {
+            bytes += pending.bytes;
+            let goes_on = pending.answer.is_none()
+                && pending.records.len() == each
+                && bytes <= RUN_BYTES_MAX
+                && (count as usize + 1) * each <= REQUEST_RECORDS_MAX;
+            if !goes_on {
+                break;
+            }
+            count += 1;
+        }
+        SeqRange { first, count }
+    }
+
+    /// An answer came on a lane. Answers come in any order, and on some lanes late: requests may
     /// have been answered on another.
     pub fn on_reply(&mut self, number: LaneNumber, reply: &AppendReply) -> Advice {
-        if reply.client != self.client || self.pending(reply.seq).is_none() {
-            // Of a session before this one, or answered on another lane already.
+        if reply.client != self.client || !reply.seqs.is_valid() {
+            // Of a session before this one.
+            return Advice::Continue;
+        }
+        // Some may have been answered on another lane already, and have gone.
+        let seqs = reply.seqs.within(self.first, self.next_seq());
+        if seqs.count == 0 {
             return Advice::Continue;
         }
         let advice = match &reply.result {
-            Ok(appended) => self.on_answer(reply.seq, *appended),
-            Err(refusal) => self.on_refusal(number, reply.seq, refusal),
+            Ok(appended) => {
+                self.on_answer(seqs, appended.later(seqs.first.since(reply.seqs.first)))
+            }
+            Err(refusal) => self.on_refusal(number, seqs, refusal),
         };
         match advice {
             Advice::Failed(_) => advice,
@@ -304,7 +336,7 @@ impl Session {
     /// The first request that nobody can have taken; those from it on are certainly not in the log.
     pub fn certain_from(&self) -> Seq {
         let certain = |seq: &Seq| {
-            let outstanding = self.lanes.values().any(|lane| lane.outstanding.contains(seq));
+            let outstanding = self.lanes.values().any(|lane| lane.outstanding.contains(*seq));
             let doubtful = |pending: &Pending| pending.doubtful || pending.answer.is_some();
             !outstanding && !self.pending(*seq).is_some_and(doubtful)
         };
@@ -326,30 +358,33 @@ impl Session {
         self.first
     }
 
-    fn on_answer(&mut self, seq: Seq, appended: Appended) -> Advice {
+    fn on_answer(&mut self, seqs: SeqRange, first: Appended) -> Advice {
         for lane in self.lanes.values_mut() {
-            lane.outstanding.remove(&seq);
+            lane.outstanding.remove(seqs);
         }
-        let Some(pending) = self.pending_mut(seq) else { return Advice::Continue };
-        if appended.count as usize != pending.records.len() {
-            pending.doubtful = true;
-            return Advice::Failed(Failure::OtherRecords { seq, appended });
+        for (seq, number) in seqs.iter().zip(0..) {
+            let appended = first.later(number);
+            let Some(pending) = self.pending_mut(seq) else { continue };
+            if appended.count as usize != pending.records.len() {
+                pending.doubtful = true;
+                return Advice::Failed(Failure::OtherRecords { seq, appended });
+            }
+            pending.answer.get_or_insert(appended);
         }
-        pending.answer.get_or_insert(appended);
         self.release();
         Advice::Continue
     }
 
-    fn on_refusal(&mut self, number: LaneNumber, seq: Seq, refusal: &AppendRefusal) -> Advice {
-        let was_outstanding =
-            self.lanes.get_mut(&number).is_some_and(|lane| lane.outstanding.remove(&seq));
-        if !was_outstanding {
-            // A second answer to one sending.
-            return Advice::Continue;
-        }
-        if let Some(lane) = self.lanes.get_mut(&number) {
-            lane.next = lane.next.min(seq);
-        }
+    fn on_refusal(
+        &mut self,
+        number: LaneNumber,
+        seqs: SeqRange,
+        refusal: &AppendRefusal,
+    ) -> Advice {
+        let Some(lane) = self.lanes.get_mut(&number) else { return Advice::Continue };
+        // A second answer to one sending settles nothing.
+        let Some(seq) = lane.outstanding.remove(seqs) else { return Advice::Continue };
+        lane.next = lane.next.min(seq);
         match refusal {
             AppendRefusal::NotLeader { leader } => {
                 hit(Mark::WentElsewhere);
@@ -364,9 +399,7 @@ impl Session {
             }
             AppendRefusal::Unknown => {
                 hit(Mark::OutcomeUnknown);
-                if let Some(pending) = self.pending_mut(seq) {
-                    pending.doubtful = true;
-                }
+                self.doubt(seqs);
                 Advice::Elsewhere { hint: None }
             }
             AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
@@ -378,6 +411,15 @@ impl Session {
     fn on_gap(&mut self, seq: Seq, expected: Seq) -> Advice {
         let ours = self.pending(expected).is_some_and(|pending| pending.answer.is_none());
         if ours && expected < seq { Advice::Continue } else { Advice::Elsewhere { hint: None } }
+    }
+
+    /// Somebody may have taken these.
+    fn doubt(&mut self, seqs: SeqRange) {
+        for seq in seqs.iter() {
+            if let Some(pending) = self.pending_mut(seq) {
+                pending.doubtful = true;
+            }
+        }
     }
 
     /// What follows from an `Expired`, as soon as nothing is on its way.
@@ -422,7 +464,7 @@ impl Session {
         while self.pending(seq)?.answer.is_some() {
             seq = seq.next();
         }
-        let upwards = lane.outstanding.last().is_none_or(|last| *last < seq);
+        let upwards = lane.outstanding.last().is_none_or(|last| last < seq);
         upwards.then_some(seq)
     }
 
@@ -472,7 +514,16 @@ mod tests {
     }
 
     fn sent(session: &mut Session, lane: LaneNumber) -> Vec<u64> {
-        std::iter::from_fn(|| session.next_for(lane)).map(|out| out.header.seq.get()).collect()
+        let runs = std::iter::from_fn(|| session.next_for(lane));
+        runs.flat_map(|out| out.header.seqs.iter()).map(Seq::get).collect()
+    }
+
+    fn one(seq: u64) -> SeqRange {
+        SeqRange::one(Seq::new(seq))
+    }
+
+    fn range(first: u64, count: u32) -> SeqRange {
+        SeqRange { first: Seq::new(first), count }
     }
 
     fn appended(count: u32) -> Appended {
@@ -483,12 +534,12 @@ mod tests {
     fn ok(session: &mut Session, lane: LaneNumber, seq: u64) -> Advice {
         let client = session.client;
         let result = Ok(appended(1));
-        session.on_reply(lane, &AppendReply { client, seq: Seq::new(seq), result })
+        session.on_reply(lane, &AppendReply { client, seqs: one(seq), result })
     }
 
     fn refuse(session: &mut Session, seq: u64, refusal: AppendRefusal) -> Advice {
         let client = session.client;
-        session.on_reply(A, &AppendReply { client, seq: Seq::new(seq), result: Err(refusal) })
+        session.on_reply(A, &AppendReply { client, seqs: one(seq), result: Err(refusal) })
     }
 
     #[test]
@@ -523,8 +574,9 @@ mod tests {
 
     #[test]
     fn what_was_on_a_broken_lane_is_doubtful_and_keeps_its_number_elsewhere() {
-        let mut session = session(2);
+        let mut session = session(1);
         assert!(session.next_for(A).is_some());
+        session.push(records("y"));
         assert_eq!(session.close_lane(A), Advice::Continue);
         assert_eq!(session.certain_from(), Seq::new(2));
         session.open_lane(B);
@@ -577,7 +629,7 @@ mod tests {
         session.open_lane(B);
         assert_eq!(sent(&mut session, B), [1]);
         let (client, result) = (session.client, Err(AppendRefusal::Expired));
-        let advice = session.on_reply(B, &AppendReply { client, seq: Seq::FIRST, result });
+        let advice = session.on_reply(B, &AppendReply { client, seqs: one(1), result });
         assert_eq!(advice, Advice::Failed(Failure::Expired));
         assert_eq!(session.certain_from(), Seq::new(2));
     }
@@ -610,9 +662,50 @@ mod tests {
         let mut session = session(1);
         assert_eq!(sent(&mut session, A), [1]);
         let (client, seq, result) = (session.client, Seq::FIRST, Ok(appended(2)));
-        let advice = session.on_reply(A, &AppendReply { client, seq, result });
+        let advice = session.on_reply(A, &AppendReply { client, seqs: one(1), result });
         let appended = appended(2);
         assert_eq!(advice, Advice::Failed(Failure::OtherRecords { seq, appended }));
+    }
+
+    #[test]
+    fn requests_of_one_shape_go_together_and_may_be_answered_apart() {
+        let mut session = session(2);
+        let pair = || vec![Bytes::from_static(b"p"), Bytes::from_static(b"q")];
+        let large = || vec![Bytes::from(vec![0; RUN_BYTES_MAX / 2 + 1])];
+        for records in [pair(), pair(), large(), large()] {
+            session.push(records);
+        }
+        let runs: Vec<_> = std::iter::from_fn(|| session.next_for(A)).collect();
+        let seqs: Vec<_> = runs.iter().map(|out| out.header.seqs).collect();
+        assert_eq!(seqs, [range(1, 2), range(3, 2), range(5, 1), range(6, 1)]);
+        assert_eq!((runs[1].header.lengths.len(), runs[1].header.each()), (4, 2));
+        let client = session.client;
+        let mut reply = |seqs, result| {
+            let advice = session.on_reply(A, &AppendReply { client, seqs, result });
+            (advice, session.take_answered().map(|(seq, appended)| (seq, appended.offset)))
+        };
+        // The second of a run first, then a refusal of all that was sent: of what is answered it
+        // says nothing any more.
+        assert_eq!(reply(range(4, 1), Ok(appended(2))), (Advice::Continue, None));
+        assert_eq!(reply(range(3, 3), Err(AppendRefusal::Busy)), (Advice::Pause, None));
+        assert_eq!(
+            reply(range(1, 2), Ok(appended(1))),
+            (Advice::Continue, Some((Seq::new(1), Offset::ZERO)))
+        );
+        assert_eq!(session.take_answered().unwrap().1.offset, Offset::new(1), "side by side");
+        assert_eq!(refuse(&mut session, 6, AppendRefusal::Busy), Advice::Pause);
+        assert_eq!(sent(&mut session, A), [3, 5, 6], "4 is answered");
+    }
+
+    #[test]
+    fn an_answer_from_nowhere_is_not_heard() {
+        let mut session = session(1);
+        let client = session.client;
+        for seqs in [range(2, 1), range(0, 1), range(1, 0), range(u64::MAX, 9)] {
+            let reply = AppendReply { client, seqs, result: Ok(appended(1)) };
+            assert_eq!(session.on_reply(A, &reply), Advice::Continue);
+        }
+        assert_eq!(session.take_answered(), None);
     }
 
     #[test]

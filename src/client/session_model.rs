@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
 use super::session::{Advice, LaneNumber, Session};
-use crate::types::{ClientId, Index, NodeId, Offset, Seq, Term};
-use crate::wire::api::{AppendRefusal, AppendReply, AppendRequest, Appended};
+use crate::types::{ClientId, Index, NodeId, Offset, Seq, SeqRange, Term};
+use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
 
 const NODES: usize = 3;
 
@@ -39,27 +39,26 @@ impl Log {
         of_client.map(|slot| slot.seq.get()).max().unwrap_or(0)
     }
 
-    /// Takes the request, or finds it, or refuses it.
-    fn append(&mut self, header: &AppendRequest, request: u64) -> Result<u64, AppendRefusal> {
+    /// Takes a request of the run, or finds it, or refuses it.
+    fn append(&mut self, header: &AppendRun, seq: Seq, request: u64) -> Result<u64, AppendRefusal> {
         let last = self.last(header.client);
         if last == 0 && header.began_at.get() < self.floor {
             return Err(AppendRefusal::Expired);
         }
-        let place = |slot: &Slot| slot.client == header.client && slot.seq == header.seq;
-        if header.seq.get() > last + 1 {
+        let place = |slot: &Slot| slot.client == header.client && slot.seq == seq;
+        if seq.get() > last + 1 {
             return Err(AppendRefusal::Gap { expected: Seq::new(last + 1) });
         }
-        if header.seq.get() <= last {
+        if seq.get() <= last {
             let remembered = self.slots.iter().filter(|slot| slot.client == header.client);
             let from = remembered.map(|slot| slot.first_unanswered).max().unwrap_or_default();
-            if header.seq < from {
+            if seq < from {
                 return Err(AppendRefusal::Expired);
             }
             let at = self.slots.iter().position(place).expect("seqs in a log have no gaps");
             return Ok(at as u64 + 1);
         }
-        let (client, seq) = (header.client, header.seq);
-        let first_unanswered = header.first_unanswered;
+        let AppendRun { client, first_unanswered, .. } = *header;
         self.slots.push(Slot { client, seq, first_unanswered, request });
         Ok(self.slots.len() as u64)
     }
@@ -68,10 +67,40 @@ impl Log {
 #[derive(Debug)]
 struct Lane {
     node: usize,
-    to_node: VecDeque<(AppendRequest, u64)>,
-    /// Taken by the node and not committed: answered later.
-    held: Vec<(ClientId, Seq, u64)>,
+    to_node: VecDeque<(AppendRun, Vec<u64>)>,
+    /// Taken by the node and not committed: answered later. The last is the index of the first of them.
+    held: Vec<(ClientId, SeqRange, u64)>,
     to_client: Vec<AppendReply>,
+}
+
+impl Lane {
+    /// Side by side in the log, requests are answered together.
+    fn hold(&mut self, client: ClientId, seq: Seq, index: u64) {
+        match self.held.last_mut() {
+            Some((of, seqs, first))
+                if *of == client
+                    && seqs.next() == seq
+                    && *first + u64::from(seqs.count) == index =>
+            {
+                seqs.count += 1;
+            }
+            _ => self.held.push((client, SeqRange::one(seq), index)),
+        }
+    }
+
+    fn refuse(&mut self, client: ClientId, seq: Seq, refusal: &AppendRefusal) {
+        match self.to_client.last_mut() {
+            Some(AppendReply { client: of, seqs, result: Err(same) })
+                if *of == client && seqs.next() == seq && same == refusal =>
+            {
+                seqs.count += 1;
+            }
+            _ => {
+                let result = Err(refusal.clone());
+                self.to_client.push(AppendReply { client, seqs: SeqRange::one(seq), result });
+            }
+        }
+    }
 }
 
 /// The cluster, the connections and the client.
@@ -154,30 +183,33 @@ impl World {
             self.session.begin(Index::new(self.committed as u64));
         }
         if let Some(outgoing) = self.session.next_for(LaneNumber::new(number)) {
-            let record = outgoing.records[0].as_ref().try_into().unwrap();
+            let request = |record: &Bytes| u64::from_le_bytes(record.as_ref().try_into().unwrap());
+            let requests = outgoing.records.iter().map(request).collect();
             let lane = self.lanes.get_mut(&number).unwrap();
-            lane.to_node.push_back((outgoing.header, u64::from_le_bytes(record)));
+            lane.to_node.push_back((outgoing.header, requests));
         }
     }
 
     fn deliver(&mut self, lane: usize, busy: bool) {
         let Some(number) = self.nth_lane(lane) else { return };
         let lane = self.lanes.get_mut(&number).unwrap();
-        let Some((header, request)) = lane.to_node.pop_front() else { return };
-        let log = match self.forks.get_mut(&lane.node) {
+        let Some((header, requests)) = lane.to_node.pop_front() else { return };
+        let mut log = match self.forks.get_mut(&lane.node) {
             Some(fork) => Some(fork),
             None => (lane.node == self.leader).then_some(&mut self.log),
         };
-        let refusal = match log {
-            None => AppendRefusal::NotLeader { leader: NodeId::new(1) },
-            Some(_) if busy => AppendRefusal::Busy,
-            Some(log) => match log.append(&header, request) {
-                Ok(index) => return lane.held.push((header.client, header.seq, index)),
-                Err(refusal) => refusal,
-            },
-        };
-        let (client, seq) = (header.client, header.seq);
-        lane.to_client.push(AppendReply { client, seq, result: Err(refusal) });
+        let client = header.client;
+        for (seq, request) in header.seqs.iter().zip(requests) {
+            let taken = match &mut log {
+                None => Err(AppendRefusal::NotLeader { leader: NodeId::new(1) }),
+                Some(_) if busy => Err(AppendRefusal::Busy),
+                Some(log) => log.append(&header, seq, request),
+            };
+            match taken {
+                Ok(index) => lane.hold(client, seq, index),
+                Err(refusal) => lane.refuse(client, seq, &refusal),
+            }
+        }
     }
 
     fn answer(&mut self, lane: usize, which: usize, twice: bool) {
@@ -210,7 +242,8 @@ impl World {
             Advice::Failed(_) => self.failed = true,
         }
         while let Some((_, appended)) = self.session.take_answered() {
-            let slot = &self.log.slots[usize::try_from(appended.index.get()).unwrap() - 1];
+            // Each request has a record: its offset is its place.
+            let slot = &self.log.slots[usize::try_from(appended.offset.get()).unwrap()];
             self.acknowledged.push(slot.request);
         }
     }
@@ -237,7 +270,10 @@ impl World {
         let committed = self.committed as u64;
         let served = |lane: &Lane| lane.node == self.leader && !self.forks.contains_key(&lane.node);
         for lane in self.lanes.values_mut().filter(|lane| served(lane)) {
-            for (client, seq, index) in lane.held.extract_if(.., |held| held.2 <= committed) {
+            let is_committed = |(_, seqs, index): &mut (_, SeqRange, u64)| {
+                *index + u64::from(seqs.count) - 1 <= committed
+            };
+            for (client, seqs, index) in lane.held.extract_if(.., is_committed) {
                 let appended = Appended {
                     offset: Offset::new(index - 1),
                     count: 1,
@@ -245,7 +281,7 @@ impl World {
                     index: Index::new(index),
                     leader: NodeId::new(1).unwrap(),
                 };
-                lane.to_client.push(AppendReply { client, seq, result: Ok(appended) });
+                lane.to_client.push(AppendReply { client, seqs, result: Ok(appended) });
             }
         }
     }
@@ -271,9 +307,9 @@ impl World {
 
     fn step_down(&mut self, node: usize) {
         for lane in self.lanes.values_mut().filter(|lane| lane.node == node) {
-            for (client, seq, _) in lane.held.drain(..) {
+            for (client, seqs, _) in lane.held.drain(..) {
                 let result = Err(AppendRefusal::Unknown);
-                lane.to_client.push(AppendReply { client, seq, result });
+                lane.to_client.push(AppendReply { client, seqs, result });
             }
         }
     }

@@ -22,10 +22,10 @@ impl Protocol {
     /// Its name in the handshake. A change that old programs would misread takes a new number.
     pub const fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Peer => b"annal-peer/1",
-            Self::Client => b"annal-client/1",
+            Self::Peer => b"annal-peer/2",
+            Self::Client => b"annal-client/2",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/2",
+            Self::Onward => b"annal-onward/3",
         }
     }
 

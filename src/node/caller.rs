@@ -13,7 +13,7 @@ use crate::net::{
     StreamError,
 };
 use crate::wire::Frame;
-use crate::wire::api::AppendRequest;
+use crate::wire::api::AppendRun;
 
 /// Bytes that this node holds for all clients together.
 #[derive(Debug)]
@@ -115,38 +115,38 @@ impl Caller {
         self.inbound.take(bytes).await
     }
 
-    /// Takes a request out of its frame, once there is room for what it comes to, and without any if
-    /// that is not to be waited for. `None` if it is none.
-    pub(super) async fn take_request(
-        &self,
-        frame: &Frame,
-    ) -> Option<(AppendRequest, Vec<Bytes>, Option<Held>)> {
-        let cost = |records: usize| {
-            frame.wire_bytes() + REQUEST_OVERHEAD_BYTES + records * RECORD_OVERHEAD_BYTES
+    /// Takes a run of requests, and its records, out of its frame, once there is room for what it comes
+    /// to, and without any if that is not to be waited for. `None` if it is none.
+    pub(super) async fn take_run(&self, frame: &Frame) -> Option<(AppendRun, Bytes, Option<Held>)> {
+        let cost = |requests: usize, records: usize| {
+            let overhead = requests * REQUEST_OVERHEAD_BYTES + records * RECORD_OVERHEAD_BYTES;
+            frame.wire_bytes() + overhead
         };
-        // A record takes a byte of the frame at least.
-        let most = cost(frame.wire_bytes().min(REQUEST_RECORDS_MAX));
+        // A record takes a byte of the frame at least, and a request has one.
+        let records_most = frame.wire_bytes().min(REQUEST_RECORDS_MAX);
+        let most = cost(records_most, records_most);
         let mut held = if self.is_behind_node {
             self.inbound.take_in_share(most).await
         } else {
             Some(self.inbound.take(most).await)
         };
-        let (request, records) = AppendRequest::from_frame(frame).ok()?;
+        let (run, records) = AppendRun::from_frame(frame).ok()?;
         if let Some(held) = &mut held {
-            held.shrink_to(cost(records.len()));
+            let records = run.lengths.len();
+            held.shrink_to(cost((run.seqs.count as usize).min(records), records));
         }
-        Some((request, records, held))
+        Some((run, records, held))
     }
 
-    /// A place for one more request that is not answered, out of those of its stream.
-    pub(super) async fn may_ask(&self, under_way: &Semaphore) -> bool {
-        let permit = if self.is_behind_node {
-            under_way.try_acquire().ok()
+    /// Places for requests that are not answered, out of those of their stream.
+    pub(super) async fn may_ask(&self, under_way: &Semaphore, requests: u32) -> bool {
+        let permits = if self.is_behind_node {
+            under_way.try_acquire_many(requests).ok()
         } else {
-            under_way.acquire().await.ok()
+            under_way.acquire_many(requests).await.ok()
         };
-        // Given back when the answer goes out.
-        permit.map(SemaphorePermit::forget).is_some()
+        // Given back when the answers go out.
+        permits.map(SemaphorePermit::forget).is_some()
     }
 
     /// Sends a frame to somebody who may not read it: `on_stall` is called when it is not taken at

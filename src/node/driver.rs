@@ -21,8 +21,8 @@ use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
 use crate::replica::{Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
 use crate::store::{self, ReadError, Reader, Writer};
-use crate::types::{ClientId, Index, LogId, NodeId, Seq, Timestamp};
-use crate::wire::api::{AppendReply, AppendRequest};
+use crate::types::{ClientId, Index, LogId, NodeId, SeqRange, Timestamp};
+use crate::wire::api::{AppendRefusal, AppendReply, Appended};
 use crate::wire::peer::PeerMessage;
 
 /// What the driver acts on.
@@ -48,10 +48,11 @@ pub(super) enum End {
     Contradicted(Contradiction),
 }
 
-/// Where the answer to an append request goes.
+/// Where the answers to a run of append requests go.
 struct Waiting {
     client: ClientId,
-    seq: Seq,
+    /// Requests without an answer.
+    left: u32,
     reply: mpsc::UnboundedSender<AppendAnswer>,
     held: Held,
 }
@@ -179,11 +180,11 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         self.next_token += 1;
         match command {
-            Command::Append { request, records, reply, held } => {
+            Command::Append { run, records, reply, held } => {
                 let token = AppendToken(self.next_token);
-                let AppendRequest { client, seq, .. } = request;
-                self.appends.insert(token, Waiting { client, seq, reply, held });
-                self.handle(Event::Append { token, request, records });
+                let (client, left) = (run.client, run.seqs.count);
+                self.appends.insert(token, Waiting { client, left, reply, held });
+                self.handle(Event::Append { token, run, records });
             }
             Command::Read(reply) => {
                 let token = ReadToken(self.next_token);
@@ -206,16 +207,7 @@ impl Driver {
                 Action::Write(write) => self.outputs.writer.write(write),
                 Action::Send { to, message } => self.outputs.peers.send(to, message),
                 Action::Fetch { to, prev_log_id, last } => self.fetch(to, prev_log_id, last),
-                Action::Append { token, result } => {
-                    let Some(waiting) = self.appends.remove(&token) else { continue };
-                    let Waiting { client, seq, reply, mut held } = waiting;
-                    // Its records are in the log, or nowhere.
-                    held.shrink_to(limits::REQUEST_OVERHEAD_BYTES);
-                    let said = AppendReply { client, seq, result };
-                    let answer = AppendAnswer { reply: said, held: Some(held) };
-                    // A client that is gone asks again elsewhere.
-                    let _ = reply.send(answer);
-                }
+                Action::Append { token, seqs, result } => self.answer(token, seqs, result),
                 Action::Read { token, answer } => {
                     let reply = self.reads.remove(&token);
                     // As above.
@@ -231,6 +223,27 @@ impl Driver {
         }
         published::publish(&self.outputs.published, &self.replica);
         self.outputs.announcer.update(&self.replica);
+    }
+
+    fn answer(
+        &mut self,
+        token: AppendToken,
+        seqs: SeqRange,
+        result: Result<Appended, AppendRefusal>,
+    ) {
+        let Some(mut waiting) = self.appends.remove(&token) else { return };
+        let reply = AppendReply { client: waiting.client, seqs, result };
+        waiting.left -= seqs.count;
+        // A client that is gone asks again elsewhere.
+        if waiting.left > 0 {
+            let _ = waiting.reply.send(AppendAnswer { reply, held: None });
+            self.appends.insert(token, waiting);
+        } else {
+            let Waiting { reply: sender, mut held, .. } = waiting;
+            // The records are in the log, or nowhere.
+            held.shrink_to(seqs.count as usize * limits::REQUEST_OVERHEAD_BYTES);
+            let _ = sender.send(AppendAnswer { reply, held: Some(held) });
+        }
     }
 
     /// Reads entries for a follower that is far behind, beside the loop.

@@ -14,30 +14,32 @@ use crate::limits;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
 use crate::replica::ReadAnswer;
 use crate::types::{LogId, NodeId, Ticket};
-use crate::wire::api::{AppendReply, AppendRequest};
+use crate::wire::api::{AppendReply, AppendRun};
 use crate::wire::peer::PeerMessage;
 
 /// What the node's other tasks ask of the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A client's append request.
+    /// A client's append requests.
     Append {
-        request: AppendRequest,
-        records: Vec<Bytes>,
-        /// Where the answer goes. Its receiver bounds what it has under way.
+        run: AppendRun,
+        /// The records, one after the other.
+        records: Bytes,
+        /// Where the answers go. Its receiver bounds what it has under way.
         reply: mpsc::UnboundedSender<AppendAnswer>,
-        /// What the request takes of its client's share, until its answer is on its way.
+        /// What the requests take of their client's share, until the last answer is on its way.
         held: Held,
     },
     /// Up to where must a read see?
     Read(oneshot::Sender<ReadAnswer>),
 }
 
-/// The answer to an append request.
+/// The answer to append requests.
 #[derive(Debug)]
 pub(super) struct AppendAnswer {
     pub(super) reply: AppendReply,
-    /// Held until it is on its way: a client that takes no answers has no more requests under way.
+    /// Held until it is on its way: a client that takes no answers has no more requests under way. It
+    /// goes with the last answer to a run.
     pub(super) held: Option<Held>,
 }
 

@@ -345,8 +345,8 @@ fn report(config: &NodeConfig, recovered: &Recovered, tell: fn(&str)) {
 
 fn next_offset(recovered: &Recovered) -> u64 {
     let in_entries = recovered.entries.iter().rev().find_map(|entry| {
-        let requests = entry.request_heads().ok()?;
-        Some(requests.iter().rfind(|request| request.log == LogNumber::MAIN)?.next_offset().get())
+        let runs = entry.runs().ok()?;
+        Some(runs.iter().rfind(|run| run.log == LogNumber::MAIN)?.next_offset().get())
     });
     let in_head = || recovered.head.next_offsets.iter().find(|(log, _)| *log == LogNumber::MAIN);
     in_entries.or_else(|| Some(in_head()?.1.get())).unwrap_or(0)

@@ -19,9 +19,9 @@ use crate::address::Address;
 use crate::limits;
 use crate::net::{CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Stream};
 use crate::replica::Name;
-use crate::types::{NodeId, Seq, Term};
+use crate::types::{NodeId, Seq, SeqRange, Term};
 use crate::wire::api::{
-    AppendRefusal, AppendReplies, AppendReply, AppendRequest, CrashReply, Onward, Request, Role,
+    AppendRefusal, AppendReplies, AppendReply, AppendRun, CrashReply, Onward, Request, Role,
     Welcome,
 };
 
@@ -104,7 +104,7 @@ impl Service {
             return sender.abandon();
         };
         receiver.set_bytes_max(limits::FRAME_BYTES_MAX);
-        // Bounded all the same: each answer has a permit of `under_way`.
+        // Bounded all the same: each request has a permit of `under_way`.
         let (reply, replies) = mpsc::unbounded_channel();
         let under_way = Arc::new(Semaphore::new(limits::CLIENT_IN_FLIGHT_MAX));
         let answering = send_replies(sender, replies, Arc::clone(&under_way), Arc::clone(caller));
@@ -123,21 +123,21 @@ impl Service {
         under_way: &Semaphore,
     ) {
         while let Ok(Some(frame)) = receiver.next().await {
-            let Some((request, records, held)) = caller.take_request(&frame).await else {
+            let Some((run, records, held)) = caller.take_run(&frame).await else {
                 return receiver.stop();
             };
-            if !caller.may_ask(under_way).await {
+            if !caller.may_ask(under_way, places(run.seqs)).await {
                 return receiver.stop();
             }
-            let is_new = request.seq == Seq::FIRST;
+            let is_new = run.seqs.first == Seq::FIRST;
             let held = held.filter(|_| !is_new || self.new_sessions.allow(&caller.identity));
             let Some(held) = held else {
-                let AppendRequest { client, seq, .. } = request;
-                let refused = AppendReply { client, seq, result: Err(AppendRefusal::Busy) };
+                let AppendRun { client, seqs, .. } = run;
+                let refused = AppendReply { client, seqs, result: Err(AppendRefusal::Busy) };
                 let _ = reply.send(AppendAnswer { reply: refused, held: None });
                 continue;
             };
-            let command = Command::Append { request, records, reply: reply.clone(), held };
+            let command = Command::Append { run, records, reply: reply.clone(), held };
             if self.commands.send(command).await.is_err() {
                 return; // The node is stopping.
             }
@@ -177,6 +177,13 @@ impl Service {
     }
 }
 
+/// Places that requests take among those that are not answered: one each, and no more than there are
+/// if these are no run.
+fn places(seqs: SeqRange) -> u32 {
+    let most = u32::try_from(limits::CLIENT_IN_FLIGHT_MAX).expect("a bound of thousands");
+    seqs.count.clamp(1, most)
+}
+
 async fn send_replies(
     mut sender: FrameSender,
     mut answers: mpsc::UnboundedReceiver<AppendAnswer>,
@@ -185,7 +192,8 @@ async fn send_replies(
 ) {
     let mut batch = Vec::new();
     while answers.recv_many(&mut batch, limits::APPEND_REPLIES_MAX).await > 0 {
-        under_way.add_permits(batch.len());
+        let answered = batch.iter().map(|answer| places(answer.reply.seqs) as usize).sum();
+        under_way.add_permits(answered);
         let (replies, held): (Vec<AppendReply>, Vec<Option<Held>>) =
             batch.drain(..).map(|AppendAnswer { reply, held }| (reply, held)).unzip();
         let frame = AppendReplies { replies }.to_frame();

@@ -6,11 +6,11 @@ use super::incoming::{BadEntries, Contradiction};
 use crate::entry::SealedEntry;
 use crate::raft::{self, Notice, ReadToken};
 use crate::store::Write;
-use crate::types::{Index, LogId, NodeId, Ticket};
-use crate::wire::api::{AppendRefusal, AppendRequest, Appended, ReadRefusal};
+use crate::types::{Index, LogId, NodeId, SeqRange, Ticket};
+use crate::wire::api::{AppendRefusal, AppendRun, Appended, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 
-/// Names an append request that waits for its answer; chosen by the driver.
+/// Names a run of append requests that wait for their answers; chosen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendToken(pub u64);
 
@@ -44,14 +44,14 @@ pub enum Event {
         /// The message, nothing of which has been checked.
         message: PeerMessage,
     },
-    /// A client asks to append. Answered by [`Action::Append`].
+    /// A client asks to append. Each request is answered once, by an [`Action::Append`].
     Append {
-        /// Names the request.
+        /// Names the run of requests.
         token: AppendToken,
-        /// What it asks.
-        request: AppendRequest,
-        /// The records.
-        records: Vec<Bytes>,
+        /// What it asks, nothing of which has been checked but that the lengths are the records'.
+        run: AppendRun,
+        /// The records, one after the other.
+        records: Bytes,
     },
     /// A client asks up to where a read must see. Answered by [`Action::Read`].
     Read(ReadToken),
@@ -103,11 +103,13 @@ pub enum Action {
         /// The last entry of use.
         last: Index,
     },
-    /// The answer to [`Event::Append`].
+    /// The answer to the requests of an [`Event::Append`], or to some of them.
     Append {
-        /// Which request.
+        /// Which run.
         token: AppendToken,
-        /// What became of it.
+        /// Which of its requests.
+        seqs: SeqRange,
+        /// What became of them; if they are in the log, of the first of them.
         result: Result<Appended, AppendRefusal>,
     },
     /// The answer to [`Event::Read`].

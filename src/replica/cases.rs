@@ -5,13 +5,16 @@ use bytes::Bytes;
 use super::border::{Action, AppendToken, Event, Options, ReadAnswer};
 use super::incoming::BadEntries;
 use super::replica::Replica;
-use crate::entry::{EntryError, EntryKind, Request, SealedEntry, Tip, encode_requests};
+use crate::entry::{
+    EntryError, EntryKind, Request, Run, RunHead, SealedEntry, Tip, encode_requests, encode_runs,
+};
 use crate::raft::{self, AppendEntries, Configuration, HardState, Message, ReadToken};
 use crate::store::{Head, Recovered, RecoveryReport, Write};
 use crate::types::{
-    ClientId, DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Ticket, Timestamp,
+    ClientId, DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Ticket,
+    Timestamp,
 };
-use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
+use crate::wire::api::{AppendRefusal, AppendRun, Appended};
 use crate::wire::peer::PeerMessage;
 
 const NOW: Timestamp = Timestamp::new(1_000);
@@ -77,16 +80,20 @@ fn leader() -> (Replica, Ticket) {
 }
 
 fn append(token: u64, seq: u64, record: &'static str) -> Event {
-    let records = vec![Bytes::from(record)];
-    let request = AppendRequest {
+    append_run(token, SeqRange::one(Seq::new(seq)), &[Bytes::from(record)])
+}
+
+/// Requests with a record each.
+fn append_run(token: u64, seqs: SeqRange, records: &[Bytes]) -> Event {
+    let run = AppendRun {
         client: CLIENT,
-        seq: Seq::new(seq),
+        seqs,
         first_unanswered: Seq::FIRST,
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
-        lengths: AppendRequest::lengths_of(&records),
+        lengths: AppendRun::lengths_of(records),
     };
-    Event::Append { token: AppendToken(token), request, records }
+    Event::Append { token: AppendToken(token), run, records: records.concat().into() }
 }
 
 /// The same as it stands in the log.
@@ -117,14 +124,23 @@ fn write_of(entry: SealedEntry, before: Ticket, commit_index: u64) -> Action {
     })
 }
 
-fn acknowledged(token: u64, offset: u64, index: u64, term: Term) -> Action {
+/// That these requests, with a record each, are in the log, the first at this offset.
+fn acknowledged(token: u64, seqs: SeqRange, offset: u64, index: u64, term: Term) -> Action {
     let (offset, index) = (Offset::new(offset), Index::new(index));
     let appended = Appended { offset, count: 1, term, index, leader: node(1) };
-    Action::Append { token: AppendToken(token), result: Ok(appended) }
+    Action::Append { token: AppendToken(token), seqs, result: Ok(appended) }
 }
 
-fn refused(token: u64, refusal: AppendRefusal) -> Action {
-    Action::Append { token: AppendToken(token), result: Err(refusal) }
+fn refused(token: u64, seqs: SeqRange, refusal: AppendRefusal) -> Action {
+    Action::Append { token: AppendToken(token), seqs, result: Err(refusal) }
+}
+
+fn one(seq: u64) -> SeqRange {
+    SeqRange::one(Seq::new(seq))
+}
+
+fn range(first: u64, count: u32) -> SeqRange {
+    SeqRange { first: Seq::new(first), count }
 }
 
 #[test]
@@ -150,7 +166,7 @@ fn what_is_on_a_quorum_of_disks_is_acknowledged() {
     let term = replica.raft().current_term();
     assert_eq!(replica.committed_offset(LogNumber::MAIN), Offset::new(1));
     let committed = Action::Committed(Index::new(2));
-    assert_eq!(replica.take_actions(), [acknowledged(1, 0, 2, term), committed]);
+    assert_eq!(replica.take_actions(), [acknowledged(1, one(1), 0, 2, term), committed]);
 }
 
 #[test]
@@ -165,7 +181,85 @@ fn what_is_repeated_is_answered_as_before_and_not_written_again() {
     replica.flush();
     assert_eq!(replica.tip(), before);
     let term = before.id.term;
-    assert_eq!(replica.take_actions(), [acknowledged(2, 0, 2, term)]);
+    assert_eq!(replica.take_actions(), [acknowledged(2, one(1), 0, 2, term)]);
+}
+
+/// Requests that follow one another, with a record each, as they stand in the log.
+fn run(first: u64, offset: u64, records: &[&'static str]) -> Run {
+    let each: Vec<_> = (first..)
+        .zip(offset..)
+        .zip(records)
+        .map(|((seq, at), record)| Run::from(&request(seq, at, record)))
+        .collect();
+    let seqs = range(first, u32::try_from(records.len()).unwrap());
+    Run {
+        head: RunHead { seqs, ..each[0].head },
+        lengths: each.iter().flat_map(|run| run.lengths.clone()).collect(),
+        records: records.concat().into(),
+    }
+}
+
+fn runs_entry(after: &Tip, runs: &[Run]) -> SealedEntry {
+    SealedEntry::seal(after, EntryKind::Records, after.id.term, NOW, &encode_runs(runs))
+}
+
+fn bytes(records: &[&'static str]) -> Vec<Bytes> {
+    records.iter().map(|record| Bytes::from(*record)).collect()
+}
+
+#[test]
+fn a_run_is_one_item_and_has_one_answer() {
+    let (mut replica, ticket) = leader();
+    let before = replica.tip();
+    replica.handle(NOW, append_run(1, range(1, 3), &bytes(&["a", "b", "c"])));
+    replica.flush();
+    let entry = runs_entry(&before, &[run(1, 0, &["a", "b", "c"])]);
+    assert_eq!(replica.take_actions(), [write_of(entry, ticket, 1)]);
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 1)));
+    let term = before.id.term;
+    let expected = [acknowledged(1, range(1, 3), 0, 2, term), Action::Committed(Index::new(2))];
+    assert_eq!(replica.take_actions(), expected);
+}
+
+#[test]
+fn a_repetition_that_is_cut_otherwise_is_taken_from_where_it_is_new() {
+    let (mut replica, ticket) = leader();
+    let term = replica.tip().id.term;
+    replica.handle(NOW, append_run(1, range(1, 3), &bytes(&["a", "b", "c"])));
+    replica.flush();
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 1)));
+    replica.take_actions();
+    let before = replica.tip();
+    replica.handle(NOW, append_run(2, range(2, 4), &bytes(&["b", "c", "d", "e"])));
+    replica.flush();
+    let entry = runs_entry(&before, &[run(4, 3, &["d", "e"])]);
+    let written = write_of(entry, Ticket::new(ticket.get() + 1), 2);
+    assert_eq!(replica.take_actions(), [acknowledged(2, range(2, 2), 1, 2, term), written]);
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 2)));
+    let expected = [acknowledged(2, range(4, 2), 3, 3, term), Action::Committed(Index::new(3))];
+    assert_eq!(replica.take_actions(), expected);
+}
+
+#[test]
+fn a_repetition_is_known_in_the_very_entry_that_is_being_folded() {
+    let (mut replica, ticket) = leader();
+    let before = replica.tip();
+    replica.handle(NOW, append_run(1, range(1, 2), &bytes(&["a", "b"])));
+    replica.handle(NOW, append_run(2, range(2, 2), &bytes(&["b", "c"])));
+    replica.handle(NOW, append_run(3, range(5, 2), &bytes(&["e", "f"])));
+    replica.flush();
+    let entry = runs_entry(&before, &[run(1, 0, &["a", "b"]), run(3, 2, &["c"])]);
+    let gap = refused(3, range(5, 2), AppendRefusal::Gap { expected: Seq::new(4) });
+    assert_eq!(replica.take_actions(), [gap, write_of(entry, ticket, 1)]);
+    replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + 1)));
+    let term = before.id.term;
+    let expected = [
+        acknowledged(1, range(1, 2), 0, 2, term),
+        acknowledged(2, range(2, 1), 1, 2, term),
+        acknowledged(2, range(3, 1), 2, 2, term),
+        Action::Committed(Index::new(2)),
+    ];
+    assert_eq!(replica.take_actions(), expected);
 }
 
 #[test]
@@ -178,7 +272,7 @@ fn a_number_left_out_is_a_gap() {
     let actions = replica.take_actions();
     let entry = records_entry(&before, &[request(1, 0, "a")]);
     assert_eq!(replica.tip(), entry.tip());
-    assert_eq!(actions[0], refused(2, AppendRefusal::Gap { expected: Seq::new(2) }));
+    assert_eq!(actions[0], refused(2, one(3), AppendRefusal::Gap { expected: Seq::new(2) }));
     assert!(matches!(&actions[1..], [Action::Write(write)] if write.entries == [entry]));
 }
 
@@ -190,18 +284,19 @@ fn who_does_not_lead_sends_clients_and_readers_elsewhere() {
     replica.flush();
     assert_eq!(replica.waiting_bytes(), 0);
     let read = Action::Read { token: ReadToken(2), answer: ReadAnswer::NotLeader };
-    let expected = [refused(1, AppendRefusal::NotLeader { leader: None }), read];
+    let expected = [refused(1, one(1), AppendRefusal::NotLeader { leader: None }), read];
     assert_eq!(replica.take_actions(), expected);
 }
 
 #[test]
 fn a_request_that_contradicts_itself_is_invalid() {
     let (mut replica, _) = leader();
-    let Event::Append { token, mut request, records } = append(1, 1, "a") else { unreachable!() };
-    request.lengths.push(1);
-    replica.handle(NOW, Event::Append { token, request, records });
+    let Event::Append { token, mut run, records } = append(1, 1, "a") else { unreachable!() };
+    // A record for two requests.
+    run.seqs.count += 1;
+    replica.handle(NOW, Event::Append { token, run, records });
     assert_eq!(replica.waiting_bytes(), 0);
-    assert_eq!(replica.take_actions(), [refused(1, AppendRefusal::Invalid)]);
+    assert_eq!(replica.take_actions(), [refused(1, range(1, 2), AppendRefusal::Invalid)]);
 }
 
 #[test]
@@ -214,7 +309,7 @@ fn more_than_may_wait_is_told_to_come_again() {
     }
     assert_eq!(replica.waiting_bytes(), admitted);
     replica.handle(NOW, append(2, 1, "about two dozen bytes .."));
-    assert_eq!(replica.take_actions(), [refused(2, AppendRefusal::Busy)]);
+    assert_eq!(replica.take_actions(), [refused(2, one(1), AppendRefusal::Busy)]);
     assert!(admitted <= PROPOSALS_BYTES_MAX && admitted > PROPOSALS_BYTES_MAX / 2);
 }
 
@@ -229,7 +324,7 @@ fn a_full_disk_takes_nothing_new() {
     replica.handle(NOW, append(1, 1, "a"));
     replica.flush();
     assert_eq!(replica.tip(), before);
-    let expected = refused(1, AppendRefusal::DiskFull { node: node(1), full });
+    let expected = refused(1, one(1), AppendRefusal::DiskFull { node: node(1), full });
     assert_eq!(replica.take_actions(), [expected]);
 }
 

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::window::Window;
-use crate::entry::{EntryError, EntryKind, SealedEntry};
+use crate::entry::{Chain, EntryError, EntryKind, NoOp, RunHead, SealedEntry};
 use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
 use crate::types::{Index, LogId, NodeId, Term};
 use crate::wire::peer::PeerMessage;
@@ -45,9 +45,49 @@ pub enum BadEntries {
     },
 }
 
+/// An entry that was checked and read once, when it came.
+#[derive(Clone, Debug)]
+pub(super) struct Checked {
+    pub(super) entry: SealedEntry,
+    /// The chain that it was found to continue.
+    pub(super) previous: Chain,
+    pub(super) contents: Contents,
+}
+
+/// What an entry says, as far as this floor cares.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    pub(super) no_op: Option<NoOp>,
+    pub(super) runs: Vec<RunHead>,
+}
+
+impl Contents {
+    /// Reads an entry.
+    pub(super) fn of(entry: &SealedEntry) -> Result<Self, EntryError> {
+        Ok(Self { no_op: entry.no_op()?, runs: entry.runs()? })
+    }
+}
+
 /// Checks the entries beside an AppendEntries: each by its CRC, each against the one before it, the
-/// first against the chain that the message claims for `prev_log_id`.
+/// first against the chain that the message claims for `prev_log_id`. All of it happens once: a hash
+/// over every byte is most of what a follower computes.
 pub(super) fn check(
+    header: &AppendEntries,
+    message: &PeerMessage,
+) -> Result<Vec<Checked>, BadEntries> {
+    let entries = check_chain(header, message)?;
+    let Some(mut previous) = message.previous_chain else { return Ok(vec![]) };
+    let mut checked = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let contents = Contents::of(&entry)?;
+        let chain = entry.chain();
+        checked.push(Checked { entry, previous, contents });
+        previous = chain;
+    }
+    Ok(checked)
+}
+
+fn check_chain(
     header: &AppendEntries,
     message: &PeerMessage,
 ) -> Result<Vec<SealedEntry>, BadEntries> {
@@ -118,7 +158,7 @@ pub(super) fn check_leader(
     raft: &Raft,
     from: NodeId,
     message: &Message,
-    entries: &[SealedEntry],
+    entries: &[Checked],
 ) -> Result<(), Contradiction> {
     let Some(term) = message.led_term().filter(|term| *term >= raft.current_term()) else {
         return Ok(());
@@ -132,7 +172,7 @@ pub(super) fn check_leader(
         _ => None,
     };
     let log = raft.log();
-    let theirs = previous.into_iter().chain(entries.iter().map(SealedEntry::id));
+    let theirs = previous.into_iter().chain(entries.iter().map(|checked| checked.entry.id()));
     for id in theirs.take_while(|id| id.index <= log.commit_index()) {
         let ours = log.id_at(id.index);
         if ours != id {
@@ -149,10 +189,10 @@ pub(super) fn check_history(
     window: &Window,
     (from, header): (NodeId, &AppendEntries),
     message: &PeerMessage,
-    entries: &[SealedEntry],
+    entries: &[Checked],
 ) -> Result<(), Contradiction> {
     let claimed = message.previous_chain.map(|chain| (header.prev_log_id, chain));
-    let sent = entries.iter().map(|entry| (entry.id(), entry.chain()));
+    let sent = entries.iter().map(|Checked { entry, .. }| (entry.id(), entry.chain()));
     for (id, chain) in claimed.into_iter().chain(sent) {
         let Some(tip) = window.tip_at(id.index).filter(|tip| tip.id == id) else { continue };
         if tip.chain != chain {

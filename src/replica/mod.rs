@@ -41,4 +41,4 @@ pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
 pub use cursor::{Cursor, CursorError, Horizon, ReadEnd, RecordBatch, end_of_read};
 pub use incoming::{BadEntries, Contradiction};
 pub use replica::Replica;
-pub use sessions::{Answer, Table, Verdict};
+pub use sessions::{Answers, Table, Verdict};

@@ -6,23 +6,32 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::border::AppendToken;
-use super::sessions::Answer;
-use crate::entry::Request;
-use crate::types::Index;
-use crate::wire::api::AppendRequest;
+use super::sessions::Answers;
+use crate::entry::Run;
+use crate::types::{Index, SeqRange};
+use crate::wire::api::AppendRun;
 
-/// A request that waits.
+/// A run of requests that waits.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) token: AppendToken,
-    pub(super) request: AppendRequest,
-    pub(super) records: Vec<Bytes>,
+    pub(super) run: AppendRun,
+    /// The records, one after the other.
+    pub(super) records: Bytes,
 }
 
 impl Waiting {
     /// Bytes that it will take in an entry.
     pub(super) fn payload_bytes(&self) -> usize {
-        Request::payload_bytes(&self.records)
+        Run::payload_bytes(&self.run.lengths, &self.records)
+    }
+
+    /// Lets go of its first requests, so many of them.
+    pub(super) fn skip(&mut self, count: u32) {
+        let records = count as usize * self.run.each() as usize;
+        let skipped = self.run.lengths.drain(..records).map(|length| length as usize).sum();
+        self.records = self.records.split_off(skipped);
+        self.run.seqs = self.run.seqs.skip(count);
     }
 }
 
@@ -32,19 +41,19 @@ pub(super) struct Proposals {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Who waits for which entry to be committed.
-    pending: BTreeMap<Index, Vec<(AppendToken, Answer)>>,
+    pending: BTreeMap<Index, Vec<(AppendToken, Answers)>>,
 }
 
 impl Proposals {
-    /// Takes a request, unless more than so many bytes would wait.
-    pub(super) fn admit(&mut self, waiting: Waiting, bytes_max: usize) -> Result<(), AppendToken> {
+    /// Takes a run, unless more than so many bytes would wait. Says whether it did.
+    pub(super) fn admit(&mut self, waiting: Waiting, bytes_max: usize) -> bool {
         let bytes = waiting.payload_bytes();
         if self.waiting_bytes + bytes > bytes_max {
-            return Err(waiting.token);
+            return false;
         }
         self.waiting_bytes += bytes;
         self.waiting.push_back(waiting);
-        Ok(())
+        true
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -55,30 +64,35 @@ impl Proposals {
         !self.waiting.is_empty()
     }
 
-    /// The oldest request, if it takes at most so many bytes.
+    /// The oldest run, if it takes at most so many bytes.
     pub(super) fn next_within(&mut self, bytes_max: usize) -> Option<Waiting> {
         let waiting = self.waiting.pop_front_if(|waiting| waiting.payload_bytes() <= bytes_max)?;
         self.waiting_bytes -= waiting.payload_bytes();
         Some(waiting)
     }
 
-    /// Notes who waits for the entry at `answer.index`.
-    pub(super) fn wait_for_commit(&mut self, token: AppendToken, answer: Answer) {
-        self.pending.entry(answer.index).or_default().push((token, answer));
+    /// Notes who waits for the entry at `answers.index`.
+    pub(super) fn wait_for_commit(&mut self, token: AppendToken, answers: Answers) {
+        self.pending.entry(answers.index).or_default().push((token, answers));
     }
 
     /// Those whose entry is committed.
-    pub(super) fn committed(&mut self, through: Index) -> Vec<(AppendToken, Answer)> {
+    pub(super) fn committed(&mut self, through: Index) -> Vec<(AppendToken, Answers)> {
         let later = self.pending.split_off(&through.next());
         std::mem::replace(&mut self.pending, later).into_values().flatten().collect()
     }
 
     /// Everybody, because this node leads no more: those never proposed, and those proposed.
-    pub(super) fn abandon(&mut self) -> (Vec<AppendToken>, Vec<AppendToken>) {
+    pub(super) fn abandon(&mut self) -> (Vec<Asked>, Vec<Asked>) {
         self.waiting_bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
         let pending = std::mem::take(&mut self.pending);
-        let never = waiting.into_iter().map(|waiting| waiting.token).collect();
-        (never, pending.into_values().flatten().map(|(token, _)| token).collect())
+        let never = waiting.into_iter().map(|waiting| (waiting.token, waiting.run.seqs)).collect();
+        let proposed =
+            pending.into_values().flatten().map(|(token, it)| (token, it.seqs)).collect();
+        (never, proposed)
     }
 }
+
+/// Requests of a run.
+pub(super) type Asked = (AppendToken, SeqRange);

@@ -1,15 +1,16 @@
 //! Appends: what waits is folded into as few entries as possible, and answered when they are committed.
 
 use super::border::{Action, AppendToken};
-use super::proposals::Waiting;
+use super::proposals::{Asked, Waiting};
 use super::replica::{AtHand, Replica};
-use super::sessions::{Answer, Verdict};
-use crate::entry::{self, Request};
+use super::sessions::{Answers, Verdict};
+use crate::entry::{self, Run, RunHead};
 use crate::limits;
 use crate::marks::{Mark, hit};
+use crate::mutants::{self, Mutant};
 use crate::raft::Input;
-use crate::types::{Index, LogNumber, Offset, Seq, Term};
-use crate::wire::api::{AppendRefusal, AppendRequest, Appended};
+use crate::types::{Index, LogNumber, Offset, Seq, SeqRange, Term};
+use crate::wire::api::{AppendRefusal, AppendRun, Appended};
 
 impl Replica {
     /// Folds the append requests that wait into entries, as far as the pipeline has room. To be
@@ -29,24 +30,23 @@ impl Replica {
     }
 
     pub(super) fn on_append(&mut self, waiting: Waiting) {
-        let token = waiting.token;
+        let asked = (waiting.token, waiting.run.seqs);
         if !self.is_leader() {
             hit(Mark::NotLeader);
-            return self.refuse(token, self.not_leader());
+            return self.refuse(asked, self.not_leader());
         }
-        let is_valid = waiting.request.log == LogNumber::MAIN
-            && waiting.request.is_within_limits()
-            && (Seq::FIRST..=waiting.request.seq).contains(&waiting.request.first_unanswered)
-            && waiting.request.lengths.len() == waiting.records.len();
+        let is_valid = waiting.run.is_within_limits()
+            && waiting.run.log == LogNumber::MAIN
+            && (Seq::FIRST..=waiting.run.seqs.first).contains(&waiting.run.first_unanswered);
         if !is_valid {
-            return self.refuse(token, AppendRefusal::Invalid);
+            return self.refuse(asked, AppendRefusal::Invalid);
         }
         if self.raft.full_node().is_some() {
-            return self.turn_one_away(&waiting);
+            return self.turn_one_away(waiting);
         }
-        if let Err(token) = self.proposals.admit(waiting, self.options.proposals_bytes_max) {
+        if !self.proposals.admit(waiting, self.options.proposals_bytes_max) {
             hit(Mark::Busy);
-            self.refuse(token, AppendRefusal::Busy);
+            self.refuse(asked, AppendRefusal::Busy);
         }
     }
 
@@ -54,113 +54,123 @@ impl Replica {
     fn fold(&mut self) {
         let index = self.raft.log().last().index.next();
         let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
-        let mut requests: Vec<Request> = vec![];
+        let mut runs: Vec<Run> = vec![];
         let mut next_offset = self.tail.next_offset(LogNumber::MAIN);
-        while requests.len() < limits::ENTRY_REQUESTS_MAX {
+        while runs.len() < limits::ENTRY_RUNS_MAX {
             let Some(waiting) = self.proposals.next_within(room) else { break };
             let bytes = waiting.payload_bytes();
-            let Some(request) = self.judge(waiting, index, next_offset, &requests) else {
-                continue;
-            };
-            next_offset = request.next_offset();
+            let Some(run) = self.judge(waiting, index, next_offset, &runs) else { continue };
+            next_offset = run.head.next_offset();
             room -= bytes;
-            requests.push(request);
+            runs.push(run);
         }
-        if requests.is_empty() {
+        if runs.is_empty() {
             return;
         }
-        if requests.len() > 1 {
+        if runs.len() > 1 || runs.iter().any(|run| run.head.seqs.count > 1) {
             hit(Mark::Folded);
         }
-        let payload = entry::encode_requests(&requests);
+        let payload = entry::encode_runs(&runs);
         let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
         self.step_with(Input::Propose { bytes }, AtHand::Folded(payload));
     }
 
-    /// Judges the next request: it goes into the entry at `index`, or waits for the entry that has
-    /// it, or is refused.
+    /// Judges the next run, piece by piece: what is new goes into the entry at `index`, what is in
+    /// the log waits for the entry that has it, anything else is refused.
     fn judge(
         &mut self,
-        waiting: Waiting,
+        mut waiting: Waiting,
         index: Index,
-        offset: Offset,
-        folded: &[Request],
-    ) -> Option<Request> {
-        let Waiting { token, request, records } = waiting;
-        let count = u32::try_from(records.len()).expect("bounded by the limits");
-        let verdict = Self::look_up_folded(&request, index, folded)
-            .unwrap_or_else(|| self.tail.look_up(request.client, request.seq, request.began_at));
-        match verdict {
-            Verdict::New => {
-                let answer = Answer { seq: request.seq, index, offset, count };
-                self.proposals.wait_for_commit(token, answer);
-                return Some(Request {
-                    log: request.log,
-                    first_offset: offset,
-                    client: request.client,
-                    seq: request.seq,
-                    first_unanswered: request.first_unanswered,
-                    records,
-                });
-            }
-            Verdict::Known(answer) => self.answer_again(token, answer),
-            Verdict::Gap { expected } => {
-                hit(Mark::Gap);
-                self.refuse(token, AppendRefusal::Gap { expected });
-            }
-            Verdict::Expired => {
-                hit(Mark::Expired);
-                self.refuse(token, AppendRefusal::Expired);
-            }
+        first_offset: Offset,
+        folded: &[Run],
+    ) -> Option<Run> {
+        while waiting.run.seqs.count > 0 {
+            let token = waiting.token;
+            let seqs = waiting.run.seqs;
+            let verdict = Self::look_up_folded(&waiting.run, index, folded)
+                .unwrap_or_else(|| self.look_up(&waiting.run));
+            let judged = match verdict {
+                Verdict::New => return Some(self.take_new(waiting, index, first_offset)),
+                Verdict::Known(answers) => {
+                    let answers = judged_by_first(answers, seqs);
+                    if answers.seqs.count < seqs.count {
+                        hit(Mark::CutOtherwise);
+                    }
+                    self.answer_again(token, answers);
+                    answers.seqs.count
+                }
+                Verdict::Gap { expected } => {
+                    hit(Mark::Gap);
+                    self.refuse((token, seqs), AppendRefusal::Gap { expected });
+                    seqs.count
+                }
+                Verdict::Expired { count } => {
+                    hit(Mark::Expired);
+                    self.refuse((token, seqs.take(count)), AppendRefusal::Expired);
+                    count
+                }
+            };
+            assert!(judged > 0, "a verdict is on one request at least");
+            waiting.skip(judged);
         }
         None
     }
 
-    /// Of a request that is in the log: held until its entry is committed; if it is, answered in this
-    /// very step.
-    fn answer_again(&mut self, token: AppendToken, answer: Answer) {
-        let is_committed = answer.index <= self.raft.log().commit_index();
+    fn look_up(&self, run: &AppendRun) -> Verdict {
+        self.tail.look_up(run.client, run.seqs, run.began_at)
+    }
+
+    /// The run goes into the entry at `index`.
+    fn take_new(&mut self, waiting: Waiting, index: Index, first_offset: Offset) -> Run {
+        let each = waiting.run.each();
+        let Waiting { token, run, records } = waiting;
+        let AppendRun { client, seqs, first_unanswered, log, lengths, .. } = run;
+        let head = RunHead { log, first_offset, client, seqs, each, first_unanswered };
+        self.proposals.wait_for_commit(token, Answers::of(&head, index));
+        Run { head, lengths, records }
+    }
+
+    /// Of requests that are in the log: held until their entry is committed; if it is, answered in
+    /// this very step.
+    fn answer_again(&mut self, token: AppendToken, answers: Answers) {
+        let is_committed = answers.index <= self.raft.log().commit_index();
         hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
-        self.proposals.wait_for_commit(token, answer);
+        self.proposals.wait_for_commit(token, answers);
         self.answer_committed();
     }
 
-    /// Judges a request by those of the same client that go into the same entry, if there are any.
-    fn look_up_folded(
-        request: &AppendRequest,
-        index: Index,
-        folded: &[Request],
-    ) -> Option<Verdict> {
-        let of_client = || folded.iter().filter(|other| other.client == request.client);
-        let expected = of_client().next_back()?.seq.next();
-        if request.seq == expected {
+    /// Judges requests by those of the same client that go into the same entry, if there are any.
+    fn look_up_folded(run: &AppendRun, index: Index, folded: &[Run]) -> Option<Verdict> {
+        let mut of_client = folded.iter().map(|run| run.head).filter(|it| it.client == run.client);
+        let expected = of_client.clone().next_back()?.seqs.next();
+        let first = run.seqs.first;
+        if first == expected {
             return Some(Verdict::New);
         }
-        if request.seq > expected {
+        if first > expected {
             return Some(Verdict::Gap { expected });
         }
-        let same = of_client().find(|other| other.seq == request.seq)?;
-        let count = u32::try_from(same.count()).expect("bounded by the limits");
-        let Request { seq, first_offset: offset, .. } = *same;
-        Some(Verdict::Known(Answer { seq, index, offset, count }))
+        let same = of_client.find(|it| it.seqs.first <= first && first < it.seqs.next())?;
+        Some(Verdict::Known(Answers::of(&same, index).to(run.seqs)))
     }
 
     pub(super) fn answer_committed(&mut self) {
         let through = self.raft.log().commit_index();
-        for (token, answer) in self.proposals.committed(through) {
+        for (token, answers) in self.proposals.committed(through) {
             let appended = Appended {
-                offset: answer.offset,
-                count: answer.count,
-                term: self.raft.log().id_at(answer.index).term,
-                index: answer.index,
+                offset: answers.offset,
+                count: answers.each,
+                term: self.raft.log().id_at(answers.index).term,
+                index: answers.index,
                 leader: self.raft.id(),
             };
-            self.actions.push(Action::Append { token, result: Ok(appended) });
+            let seqs = answers.seqs;
+            self.actions.push(Action::Append { token, seqs, result: Ok(appended) });
         }
     }
 
-    fn refuse(&mut self, token: AppendToken, refusal: AppendRefusal) {
-        self.actions.push(Action::Append { token, result: Err(refusal) });
+    fn refuse(&mut self, (token, seqs): Asked, refusal: AppendRefusal) {
+        self.actions.push(Action::Append { token, seqs, result: Err(refusal) });
     }
 
     fn not_leader(&self) -> AppendRefusal {
@@ -170,20 +180,28 @@ impl Replica {
     /// Nothing new is taken: whatever waits is answered.
     fn turn_away(&mut self) {
         while let Some(waiting) = self.proposals.next_within(usize::MAX) {
-            self.turn_one_away(&waiting);
+            self.turn_one_away(waiting);
         }
     }
 
     /// What is in the log is answered as ever; anything else has to wait until there is room.
-    fn turn_one_away(&mut self, waiting: &Waiting) {
+    fn turn_one_away(&mut self, mut waiting: Waiting) {
         let Some((node, full)) = self.raft.full_node() else { return };
-        let Waiting { token, request, .. } = waiting;
-        match self.tail.look_up(request.client, request.seq, request.began_at) {
-            Verdict::Known(answer) => self.answer_again(*token, answer),
-            Verdict::New | Verdict::Gap { .. } | Verdict::Expired => {
-                hit(Mark::RefusedDiskFull);
-                self.refuse(*token, AppendRefusal::DiskFull { node, full });
-            }
+        let token = waiting.token;
+        while waiting.run.seqs.count > 0 {
+            let seqs = waiting.run.seqs;
+            let judged = match self.look_up(&waiting.run) {
+                Verdict::Known(answers) => {
+                    self.answer_again(token, answers);
+                    answers.seqs.count
+                }
+                Verdict::New | Verdict::Gap { .. } | Verdict::Expired { .. } => {
+                    hit(Mark::RefusedDiskFull);
+                    self.refuse((token, seqs), AppendRefusal::DiskFull { node, full });
+                    seqs.count
+                }
+            };
+            waiting.skip(judged);
         }
     }
 
@@ -195,12 +213,17 @@ impl Replica {
         }
         let (never, proposed) = self.proposals.abandon();
         let not_leader = self.not_leader();
-        for token in never {
-            self.refuse(token, not_leader.clone());
+        for asked in never {
+            self.refuse(asked, not_leader.clone());
         }
-        for token in proposed {
+        for asked in proposed {
             hit(Mark::Abandoned);
-            self.refuse(token, AppendRefusal::Unknown);
+            self.refuse(asked, AppendRefusal::Unknown);
         }
     }
+}
+
+/// The answers to the first of these requests; with the bug, to all of them.
+fn judged_by_first(answers: Answers, seqs: SeqRange) -> Answers {
+    if mutants::is_on(Mutant::JudgeRunByFirst) { Answers { seqs, ..answers } } else { answers }
 }

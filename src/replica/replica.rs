@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
-use super::incoming::{self, BadEntries, Contradiction};
+use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::rolling::Rolling;
 use super::sessions::Table;
 use super::tail::Tail;
 use super::window::Window;
-use crate::entry::{self, Chain, EntryKind, SealedEntry, TermStart, Tip};
+use crate::entry::{Chain, EntryKind, SealedEntry, TermStart, Tip};
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
@@ -31,7 +31,7 @@ pub(super) enum AtHand {
     /// The payload of the entry that is being proposed.
     Folded(Bytes),
     /// The sealed entries of the message that is being handled.
-    Received(Vec<SealedEntry>),
+    Received(Vec<Checked>),
     /// The entries read for the follower that is being served, the one before them first.
     Fetched(Vec<SealedEntry>),
 }
@@ -44,7 +44,7 @@ impl AtHand {
         Some(payload)
     }
 
-    fn take_received(&mut self) -> Vec<SealedEntry> {
+    fn take_received(&mut self) -> Vec<Checked> {
         match self {
             Self::Received(entries) => std::mem::take(entries),
             Self::Nothing | Self::Folded(_) | Self::Fetched(_) => vec![],
@@ -120,9 +120,9 @@ impl Replica {
             actions: vec![],
         };
         for entry in &recovered.entries {
-            replica
-                .take_entry(entry.clone())
-                .map_err(|_| RecoverError::Entry { id: entry.id() })?;
+            let contents = Contents::of(entry);
+            let contents = contents.map_err(|_| RecoverError::Entry { id: entry.id() })?;
+            replica.take_entry(entry.clone(), contents);
         }
         replica.tail.commit(commit_index);
         replica.window.evict_before(replica.raft.log().window_first());
@@ -140,8 +140,8 @@ impl Replica {
                 self.step(Input::Tick { random });
             }
             Event::Peer { from, message } => self.on_peer(from, &message),
-            Event::Append { token, request, records } => {
-                self.on_append(Waiting { token, request, records });
+            Event::Append { token, run, records } => {
+                self.on_append(Waiting { token, run, records });
             }
             Event::Read(token) => self.on_read(token),
             Event::Persisted(ticket) => self.step(Input::Persisted { ticket }),
@@ -313,11 +313,8 @@ impl Replica {
             return Ok((message.message.clone(), AtHand::Nothing));
         };
         let entries = incoming::check(header, message)?;
-        let infos: Vec<EntryInfo> = entries.iter().map(incoming::info).collect::<Result<_, _>>()?;
-        for entry in &entries {
-            Tail::requests_of(entry).map_err(BadEntries::from)?;
-            entry.no_op().map_err(BadEntries::from)?;
-        }
+        let infos = entries.iter().map(|checked| incoming::info(&checked.entry));
+        let infos: Vec<EntryInfo> = infos.collect::<Result<_, _>>()?;
         incoming::check_history(&self.window, (from, header), message, &entries)?;
         incoming::check_leader(&self.raft, from, &message.message, &entries)?;
         let header = AppendEntries { entries: infos, ..header.clone() };
@@ -401,7 +398,8 @@ impl Replica {
         };
         let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
         assert_eq!(entry.id(), log_id, "sealed where the core appended");
-        self.take_entry(entry).expect("an entry sealed here is of its form");
+        let contents = Contents::of(&entry).expect("an entry sealed here is of its form");
+        self.take_entry(entry, contents);
     }
 
     fn persist(&mut self, persist: &Persist, at_hand: &mut AtHand) {
@@ -428,21 +426,22 @@ impl Replica {
 
     /// Puts the received entries from `first` to `last` behind the log, but for those that are there
     /// because this node sealed them itself.
-    fn take_received(&mut self, first: Index, last: Index, received: Vec<SealedEntry>) {
+    fn take_received(&mut self, first: Index, last: Index, received: Vec<Checked>) {
         let missing = first.max(self.window.tip().id.index.next());
-        let fresh = received
-            .into_iter()
-            .filter(|entry| entry.id().index >= missing && entry.id().index <= last);
-        for entry in fresh {
-            entry.check_follows(&self.window.tip()).expect("broken law: checked when it came");
-            self.take_entry(entry).expect("checked when it came");
+        for Checked { entry, previous, contents } in received {
+            if entry.id().index < missing || entry.id().index > last {
+                continue;
+            }
+            // It was hashed when it came: what is left to see is that it continues this very log.
+            assert_eq!(previous, self.window.tip().chain, "broken law: checked when it came");
+            self.take_entry(entry, contents);
         }
         assert_eq!(self.window.tip().id.index, last, "all entries of a write are at hand");
     }
 
-    fn take_entry(&mut self, entry: SealedEntry) -> Result<(), entry::EntryError> {
+    fn take_entry(&mut self, entry: SealedEntry, contents: Contents) {
         let id = entry.id();
-        if let Some(no_op) = entry.no_op()? {
+        if let Some(no_op) = contents.no_op {
             assert!(self.terms.last().is_none_or(|start| start.term < id.term), "broken law: {id}");
             self.terms.push(TermStart {
                 term: id.term,
@@ -451,9 +450,8 @@ impl Replica {
                 time: entry.time(),
             });
         }
-        self.tail.push(id.index, Tail::requests_of(&entry)?);
+        self.tail.push(id.index, contents.runs);
         self.window.push(entry);
-        Ok(())
     }
 
     fn truncate(&mut self, from: Index) {

@@ -5,15 +5,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::sessions::{Answer, RequestInfo, Table, Verdict};
-use crate::entry::{EntryError, RequestHead, SealedEntry};
-use crate::types::{ClientId, Index, LogNumber, Offset, Seq};
+use super::sessions::{Answers, Table, Verdict};
+use crate::entry::RunHead;
+use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
 
-/// The requests of one entry that is not committed.
+/// The runs of requests of one entry that is not committed.
 #[derive(Clone, Debug)]
 struct TailEntry {
     index: Index,
-    requests: Vec<RequestInfo>,
+    runs: Vec<RunHead>,
 }
 
 /// The table of clients and the next offsets: committed, and with the tail on top.
@@ -27,7 +27,7 @@ pub(super) struct Tail {
     /// The entries after the commit index.
     entries: VecDeque<TailEntry>,
     /// The answers to the tail's requests, by client.
-    overlay: BTreeMap<ClientId, VecDeque<Answer>>,
+    overlay: BTreeMap<ClientId, VecDeque<Answers>>,
     next_offsets: BTreeMap<LogNumber, Offset>,
 }
 
@@ -67,47 +67,37 @@ impl Tail {
         self.table.len()
     }
 
-    /// What to do with a request: is it new, known, or out of order?
-    pub(super) fn look_up(&self, client: ClientId, seq: Seq, began_at: Index) -> Verdict {
+    /// What to do with the first of these requests: are they new, known, or out of order?
+    pub(super) fn look_up(&self, client: ClientId, wanted: SeqRange, began_at: Index) -> Verdict {
         let overlay = self.overlay.get(&client);
-        self.table.look_up(client, seq, began_at, overlay.unwrap_or(&VecDeque::new()))
+        self.table.look_up(client, wanted, began_at, overlay.unwrap_or(&VecDeque::new()))
     }
 
-    /// The requests of an entry that was sealed or received.
-    pub(super) fn requests_of(entry: &SealedEntry) -> Result<Vec<RequestInfo>, EntryError> {
-        let index = entry.id().index;
-        let info = |RequestHead { log, first_offset, client, seq, first_unanswered, count }| {
-            let answer = Answer { seq, index, offset: first_offset, count };
-            RequestInfo { log, client, first_unanswered, answer }
-        };
-        Ok(entry.request_heads()?.into_iter().map(info).collect())
-    }
-
-    /// Adds the requests of the entry behind the last.
-    pub(super) fn push(&mut self, index: Index, requests: Vec<RequestInfo>) {
+    /// Adds the runs of the entry behind the last.
+    pub(super) fn push(&mut self, index: Index, runs: Vec<RunHead>) {
         assert!(self.entries.back().is_none_or(|entry| entry.index < index));
-        for request in &requests {
+        for run in &runs {
             // Invariant: offsets are dense. An entry that fits the chain and not the offsets was
             // made by a leader that broke this law.
             assert_eq!(
-                request.answer.offset,
-                self.next_offset(request.log),
+                run.first_offset,
+                self.next_offset(run.log),
                 "broken law: entry {index} does not continue log {}",
-                request.log
+                run.log
             );
-            self.next_offsets.insert(request.log, request.next_offset());
-            self.overlay.entry(request.client).or_default().push_back(request.answer);
+            self.next_offsets.insert(run.log, run.next_offset());
+            self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
         }
-        self.entries.push_back(TailEntry { index, requests });
+        self.entries.push_back(TailEntry { index, runs });
     }
 
     /// Takes back the entry at `from` and all after it.
     pub(super) fn truncate(&mut self, from: Index) {
         while self.entries.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.entries.pop_back().expect("it has a back");
-            for request in entry.requests.iter().rev() {
-                self.next_offsets.insert(request.log, request.answer.offset);
-                self.forget(request.client, VecDeque::pop_back);
+            for run in entry.runs.iter().rev() {
+                self.next_offsets.insert(run.log, run.first_offset);
+                self.forget(run.client, VecDeque::pop_back);
             }
         }
     }
@@ -115,25 +105,25 @@ impl Tail {
     /// Whether requests of the tail stand at `from` or after it.
     pub(super) fn reaches(&self, from: Index) -> bool {
         let from = |entry: &&TailEntry| entry.index >= from;
-        self.entries.iter().rev().take_while(from).any(|entry| !entry.requests.is_empty())
+        self.entries.iter().rev().take_while(from).any(|entry| !entry.runs.is_empty())
     }
 
     /// Moves the entries up to `through` into the committed state.
     pub(super) fn commit(&mut self, through: Index) {
         while self.entries.front().is_some_and(|entry| entry.index <= through) {
             let entry = self.entries.pop_front().expect("it has a front");
-            for request in &entry.requests {
-                self.committed_offsets.insert(request.log, request.next_offset());
-                self.forget(request.client, VecDeque::pop_front);
-                self.table.apply(request);
+            for run in &entry.runs {
+                self.committed_offsets.insert(run.log, run.next_offset());
+                self.forget(run.client, VecDeque::pop_front);
+                self.table.apply(run, entry.index);
             }
             self.table.evict(self.sessions_max);
         }
     }
 
-    fn forget(&mut self, client: ClientId, pop: fn(&mut VecDeque<Answer>) -> Option<Answer>) {
+    fn forget(&mut self, client: ClientId, pop: fn(&mut VecDeque<Answers>) -> Option<Answers>) {
         let answers = self.overlay.get_mut(&client).expect("the tail's clients are in the overlay");
-        pop(answers).expect("as many answers as requests in the tail");
+        pop(answers).expect("as many answers as runs in the tail");
         if answers.is_empty() {
             self.overlay.remove(&client);
         }
@@ -144,7 +134,7 @@ impl Tail {
     pub(super) fn table_with_tail(&self) -> Table {
         let mut table = self.table.clone();
         for entry in &self.entries {
-            entry.requests.iter().for_each(|request| table.apply(request));
+            entry.runs.iter().for_each(|run| table.apply(run, entry.index));
             table.evict(self.sessions_max);
         }
         table

@@ -15,7 +15,7 @@ use crate::raft::{self, HardState, Memory, ReadToken, Standing};
 use crate::replica::{self, AppendToken, Replica};
 use crate::sim::laws::Platter;
 use crate::store::{MemoryDisk, Reader, SteppedWriter};
-use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Seq, Timestamp};
+use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Timestamp};
 
 /// When the story of a run begins, for those who read wall clocks.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -129,8 +129,8 @@ pub(super) struct Process {
     pub(super) writes: u64,
     /// The upkeep of its store, one chore at a time: no append waits for it.
     pub(super) upkeep: UpkeepState,
-    /// Where the answers to appends go.
-    pub(super) appends: BTreeMap<AppendToken, (StreamNumber, ClientId, Seq)>,
+    /// Where the answers to a run of appends go, and how many requests have none.
+    pub(super) appends: BTreeMap<AppendToken, (StreamNumber, ClientId, u32)>,
     /// Reads that wait to learn how far they must see.
     pub(super) reads_without_index: BTreeMap<ReadToken, OngoingRead>,
     /// Reads that know, and wait for this node's own disk.

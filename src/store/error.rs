@@ -239,7 +239,10 @@ impl StoreError {
             Self::Exists { .. } => "choose another folder, or start what is there",
             Self::Locked { .. } => "stop the process that uses it first",
             Self::Foreign { .. } => "check --data, and that folders were not mixed up",
-            Self::Format { .. } => "start it with the version of annal that wrote it",
+            Self::Format { .. } => {
+                "start it with the version of annal that wrote it; to carry its records over, let \
+                 `annal client read` of that one feed `annal client append -` of a new cluster"
+            }
             Self::Damage { .. } => {
                 "nothing was changed; keep the folder, look at it with `annal node inspect`, and \
                  let the other nodes carry on without this one"

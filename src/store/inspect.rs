@@ -176,10 +176,9 @@ impl<'a> Inspector<'a> {
         self.pass(folder, &loaded.head.tip);
         for entry in &loaded.entries {
             self.pass(folder, &entry.tip());
-            let requests = entry.request_heads().unwrap_or_default();
-            let of_main = requests.iter().rev().find(|request| request.log == LogNumber::MAIN);
-            if let Some(request) = of_main {
-                self.found.next_offset = request.next_offset();
+            let runs = entry.runs().unwrap_or_default();
+            if let Some(run) = runs.iter().rev().find(|run| run.log == LogNumber::MAIN) {
+                self.found.next_offset = run.next_offset();
             }
         }
         self.found.last = loaded.tip();

@@ -224,9 +224,9 @@ impl Segment {
         };
         let mut found = None;
         read_entries(&self.database, start, Index::new(u64::MAX), |entry| {
-            for request in check(&self.database, entry.request_heads())? {
-                if request.log == log && offset < request.next_offset() {
-                    let holds = offset >= request.first_offset;
+            for run in check(&self.database, entry.runs())? {
+                if run.log == log && offset < run.next_offset() {
+                    let holds = offset >= run.first_offset;
                     found = holds.then_some(entry.id().index);
                     return Ok(ControlFlow::Break(()));
                 }
@@ -662,15 +662,15 @@ struct OffsetKeys {
 impl OffsetKeys {
     /// The keys that this entry, the next one, gets.
     fn due(&mut self, entry: &SealedEntry) -> Vec<(LogNumber, Offset)> {
-        let requests = entry.request_heads().expect("an entry is checked before it is stored");
+        let runs = entry.runs().expect("an entry is checked before it is stored");
         let mut due = vec![];
-        for request in requests {
-            let is_near = self.last.get(&request.log).is_some_and(|(bytes, entries)| {
+        for run in runs {
+            let is_near = self.last.get(&run.log).is_some_and(|(bytes, entries)| {
                 self.bytes - bytes < OFFSET_KEY_BYTES && self.entries - entries < OFFSET_KEY_ENTRIES
             });
             if !is_near {
-                due.push((request.log, request.first_offset));
-                self.last.insert(request.log, (self.bytes, self.entries));
+                due.push((run.log, run.first_offset));
+                self.last.insert(run.log, (self.bytes, self.entries));
             }
         }
         self.bytes += entry.bytes().len() as u64;

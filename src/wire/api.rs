@@ -13,8 +13,8 @@ use crate::limits::{
     REQUEST_RECORDS_MAX,
 };
 use crate::types::{
-    ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term,
-    Timestamp,
+    ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, SeqRange,
+    Term, Timestamp,
 };
 
 /// The first frame of a stream that a client opens.
@@ -24,7 +24,7 @@ use crate::types::{
 pub enum Request {
     /// Who are you, and who leads? Answered by one [`Welcome`].
     Hello,
-    /// This stream carries appends: [`AppendRequest`] frames follow, answered by [`AppendReplies`].
+    /// This stream carries appends: [`AppendRun`] frames follow, answered by [`AppendReplies`].
     Appends,
     /// Answered by [`Records`] frames, the last with `end` set, or one refusal.
     Read(Read),
@@ -114,13 +114,15 @@ pub enum Role {
     Leader,
 }
 
-/// Header of a frame with one append request; the records' bytes follow, one after the other.
+/// Header of a frame with append requests of one client that follow one another, each with as many
+/// records as the others; the records' bytes follow, one after the other. It has no more records and no
+/// more bytes than one request may have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppendRequest {
+pub struct AppendRun {
     /// Who asks (thesis 6.3).
     pub client: ClientId,
-    /// The number of this request.
-    pub seq: Seq,
+    /// The numbers of the requests.
+    pub seqs: SeqRange,
     /// The client has the answers of all its requests before this one.
     pub first_unanswered: Seq,
     /// The commit index of the node that greeted the client when it was new.
@@ -140,14 +142,15 @@ pub struct AppendReplies {
     pub replies: Vec<AppendReply>,
 }
 
-/// The answer to one append request.
+/// The answer to append requests that follow one another: those of a run, or some of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendReply {
-    /// Whose request.
+    /// Whose requests.
     pub client: ClientId,
     /// Which.
-    pub seq: Seq,
-    /// What became of it.
+    pub seqs: SeqRange,
+    /// What became of them. If they are in the log, this is the first of them: they are side by side
+    /// in one entry, each with as many records ([`Appended::later`]).
     pub result: Result<Appended, AppendRefusal>,
 }
 
@@ -164,6 +167,14 @@ pub struct Appended {
     pub index: Index,
     /// Who acknowledges.
     pub leader: NodeId,
+}
+
+impl Appended {
+    /// The request `number` after this one in its run.
+    #[must_use]
+    pub fn later(self, number: u64) -> Self {
+        Self { offset: self.offset.plus(number * u64::from(self.count)), ..self }
+    }
 }
 
 /// Why an append request was not acknowledged.
@@ -306,8 +317,8 @@ header_only!(Welcome, kind::WELCOME);
 header_only!(AppendReplies, kind::APPEND_REPLIES);
 header_only!(CrashReply, kind::CRASH_REPLY);
 
-impl AppendRequest {
-    /// The request in a frame, with its records, which are not copied.
+impl AppendRun {
+    /// The requests in a frame, with their records, which are not copied.
     ///
     /// `lengths` must be theirs: [`Self::lengths_of`].
     pub fn to_frame(&self, records: &[Bytes]) -> Frame {
@@ -315,16 +326,16 @@ impl AppendRequest {
         Frame::new(kind::APPEND, self, records)
     }
 
-    /// The request in a received frame, and its records. More records than a request may have are no
-    /// request; whether it keeps the other limits is for [`Self::is_within_limits`] to say: that is
-    /// answered, not cut off.
+    /// The requests in a received frame, and their records, one after the other. More records than a
+    /// request may have are no run; whether it keeps the other limits is for
+    /// [`Self::is_within_limits`] to say: that is answered, not cut off.
     ///
     /// # Errors
     /// Whatever is wrong with the frame.
-    pub fn from_frame(received: &Frame) -> Result<(Self, Vec<Bytes>), FrameError> {
-        let (request, payload): (Self, Bytes) = received.read(kind::APPEND)?;
-        let records = frame::cut(kind::APPEND, payload, &request.lengths)?;
-        Ok((request, records))
+    pub fn from_frame(received: &Frame) -> Result<(Self, Bytes), FrameError> {
+        let (run, records): (Self, Bytes) = received.read(kind::APPEND)?;
+        frame::check_lengths(kind::APPEND, &records, &run.lengths)?;
+        Ok((run, records))
     }
 
     /// What to put into `lengths`.
@@ -332,11 +343,19 @@ impl AppendRequest {
         frame::lengths_of(records)
     }
 
-    /// Whether it has a record at all, and no more and no larger ones than a request may have.
+    /// How many records each request has. There must be requests.
+    pub fn each(&self) -> u32 {
+        u32::try_from(self.lengths.len()).expect("a bounded list") / self.seqs.count
+    }
+
+    /// Whether each of its requests has a record at all, and as many as the others, and all of them
+    /// together no more and no larger ones than a request may have.
     pub fn is_within_limits(&self) -> bool {
         let mut lengths = self.lengths.iter().map(|length| *length as usize);
-        !self.lengths.is_empty()
+        self.seqs.is_valid()
+            && !self.lengths.is_empty()
             && self.lengths.len() <= REQUEST_RECORDS_MAX
+            && self.lengths.len().is_multiple_of(self.seqs.count as usize)
             && lengths.clone().all(|length| length <= RECORD_BYTES_MAX)
             && lengths.try_fold(0_usize, usize::checked_add).is_some_and(|b| b <= REQUEST_BYTES_MAX)
     }
@@ -355,7 +374,7 @@ impl Records {
 
     /// The header in a frame, with the records, which are not copied.
     ///
-    /// `lengths` must be theirs ([`AppendRequest::lengths_of`]) and `spans` must cover them.
+    /// `lengths` must be theirs ([`AppendRun::lengths_of`]) and `spans` must cover them.
     pub fn to_frame(&self, records: &[Bytes]) -> Frame {
         assert_eq!(self.lengths, frame::lengths_of(records), "lengths of other records");
         assert!(self.is_well_formed(), "{:?}", self.spans);
@@ -539,33 +558,36 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_an_append_and_its_answers() {
+    fn golden_bytes_of_appends_and_their_answers() {
         let records = [Bytes::from_static(b"a"), Bytes::new(), Bytes::from_static(b"bc")];
-        let request = AppendRequest {
+        let seqs = SeqRange { first: Seq::new(3), count: 3 };
+        let run = AppendRun {
             client: ClientId::new(7),
-            seq: Seq::new(3),
+            seqs,
             first_unanswered: Seq::new(2),
             began_at: Index::new(9),
             log: LogNumber::MAIN,
-            lengths: AppendRequest::lengths_of(&records),
+            lengths: AppendRun::lengths_of(&records),
         };
-        let frame = request.to_frame(&records);
+        let frame = run.to_frame(&records);
         assert_eq!(
             hex(&frame),
-            "1d0000000112070000000000000000000000000000000302090003010002616263"
+            "1e000000011207000000000000000000000000000000030302090003010002616263"
         );
-        let (got, got_records) = AppendRequest::from_frame(&received(&frame)).unwrap();
-        assert_eq!((got, got_records.as_slice()), (request.clone(), &records[..]));
-        assert!(request.is_within_limits());
+        let got = AppendRun::from_frame(&received(&frame)).unwrap();
+        assert_eq!(got, (run.clone(), Bytes::from_static(b"abc")));
+        assert!(run.is_within_limits());
+        assert_eq!(run.each(), 1);
 
-        let result = |result| AppendReply { client: ClientId::new(7), seq: Seq::new(3), result };
+        let result = |result| AppendReply { client: ClientId::new(7), seqs, result };
         let appended = Appended {
             offset: Offset::new(1),
-            count: 3,
+            count: 2,
             term: Term::new(4),
             index: Index::new(5),
             leader: n1(),
         };
+        assert_eq!(appended.later(2), Appended { offset: Offset::new(5), ..appended });
         let replies = AppendReplies {
             replies: vec![
                 result(Ok(appended)),
@@ -576,7 +598,7 @@ mod tests {
         let client = "07000000000000000000000000000000";
         assert_eq!(
             hex(&replies.to_frame()),
-            format!("42000000011303{client}03000103040501{client}03010000{client}03010208")
+            format!("45000000011303{client}0303000102040501{client}0303010000{client}0303010208")
         );
         assert_eq!(AppendReplies::from_frame(&received(&replies.to_frame())).unwrap(), replies);
     }
@@ -636,41 +658,48 @@ mod tests {
 
     #[test]
     fn requests_beyond_the_limits_are_told_apart() {
-        let of = |lengths: Vec<u32>| AppendRequest {
+        let of = |requests: u32, lengths: Vec<u32>| AppendRun {
             client: ClientId::new(7),
-            seq: Seq::FIRST,
+            seqs: SeqRange { first: Seq::FIRST, count: requests },
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
             lengths,
         };
         let record = u32::try_from(RECORD_BYTES_MAX).unwrap();
-        assert!(of(vec![record; 4]).is_within_limits());
-        assert!(of(vec![0; REQUEST_RECORDS_MAX]).is_within_limits());
-        assert!(!of(vec![]).is_within_limits());
-        assert!(!of(vec![record + 1]).is_within_limits());
-        assert!(!of(vec![record, record, record, record, 1]).is_within_limits());
-        assert!(!of(vec![0; REQUEST_RECORDS_MAX + 1]).is_within_limits());
-        assert!(!of(vec![u32::MAX; 3]).is_within_limits());
+        assert!(of(1, vec![record; 4]).is_within_limits());
+        assert!(of(1, vec![0; REQUEST_RECORDS_MAX]).is_within_limits());
+        assert!(of(2, vec![1; 6]).is_within_limits());
+        assert!(!of(1, vec![]).is_within_limits());
+        assert!(!of(0, vec![1]).is_within_limits(), "a record of no request");
+        assert!(!of(4, vec![1; 6]).is_within_limits(), "requests of different lengths");
+        assert!(!of(7, vec![1; 6]).is_within_limits(), "a request without records");
+        assert!(!of(1, vec![record + 1]).is_within_limits());
+        assert!(!of(1, vec![record, record, record, record, 1]).is_within_limits());
+        assert!(!of(1, vec![0; REQUEST_RECORDS_MAX + 1]).is_within_limits());
+        assert!(!of(1, vec![u32::MAX; 3]).is_within_limits());
+        let mut last = of(1, vec![1]);
+        last.seqs.first = Seq::new(u64::MAX);
+        assert!(!last.is_within_limits(), "no number after it");
     }
 
     proptest! {
         #[test]
         fn appends_survive_the_round_trip(
-            client in any::<u128>(), seq in any::<u64>(), began_at in any::<u64>(),
+            client in any::<u128>(), seq in any::<u64>(), count in any::<u32>(), began_at in any::<u64>(),
             records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..9),
         ) {
             let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
-            let request = AppendRequest {
+            let run = AppendRun {
                 client: ClientId::new(client),
-                seq: Seq::new(seq),
+                seqs: SeqRange { first: Seq::new(seq), count },
                 first_unanswered: Seq::new(seq),
                 began_at: Index::new(began_at),
                 log: LogNumber::MAIN,
-                lengths: AppendRequest::lengths_of(&records),
+                lengths: AppendRun::lengths_of(&records),
             };
-            let got = AppendRequest::from_frame(&received(&request.to_frame(&records))).unwrap();
-            prop_assert_eq!(got, (request, records));
+            let got = AppendRun::from_frame(&received(&run.to_frame(&records))).unwrap();
+            prop_assert_eq!(got, (run, Bytes::from(records.concat())));
         }
 
         #[test]
@@ -683,7 +712,7 @@ mod tests {
                 let frame = Frame::split_from(&mut wire.as_slice().into()).unwrap().unwrap();
                 let _ = Request::from_frame(&frame);
                 let _ = Welcome::from_frame(&frame);
-                let _ = AppendRequest::from_frame(&frame);
+                let _ = AppendRun::from_frame(&frame);
                 let _ = AppendReplies::from_frame(&frame);
                 let _ = Records::from_frame(&frame);
                 let _ = CrashReply::from_frame(&frame);

@@ -28,7 +28,7 @@ pub mod kind {
     pub const REQUEST: u8 = 16;
     /// [`crate::wire::api::Welcome`].
     pub const WELCOME: u8 = 17;
-    /// [`crate::wire::api::AppendRequest`].
+    /// [`crate::wire::api::AppendRun`].
     pub const APPEND: u8 = 18;
     /// [`crate::wire::api::AppendReplies`].
     pub const APPEND_REPLIES: u8 = 19;
@@ -243,11 +243,17 @@ fn announced_length(buffer: &BytesMut) -> Result<Option<usize>, FrameError> {
 /// # Errors
 /// [`FrameError::Payload`].
 pub(super) fn cut(kind: u8, mut payload: Bytes, lengths: &[u32]) -> Result<Vec<Bytes>, FrameError> {
-    let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
-    if total != payload.len() as u64 {
-        return Err(FrameError::Payload { kind });
-    }
+    check_lengths(kind, &payload, lengths)?;
     Ok(lengths.iter().map(|length| payload.split_to(*length as usize)).collect())
+}
+
+/// Checks that slices of these lengths make up a payload.
+///
+/// # Errors
+/// [`FrameError::Payload`].
+pub(super) fn check_lengths(kind: u8, payload: &Bytes, lengths: &[u32]) -> Result<(), FrameError> {
+    let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
+    if total == payload.len() as u64 { Ok(()) } else { Err(FrameError::Payload { kind }) }
 }
 
 /// The lengths of these slices, as [`cut`] wants them.

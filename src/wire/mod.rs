@@ -27,7 +27,8 @@
 //!
 //! It opens no socket and knows no certificate (see `net`). It does not look into sealed
 //! entries: whoever stores them checks their CRC and chain. Postcard headers have no field names,
-//! so a message's form changes only with the frame's version.
+//! so a message's form changes only with the number of its protocol (`net/protocol.rs`), on which both
+//! sides agree before the first frame.
 pub mod api;
 pub mod frame;
 #[cfg(feature = "server")]

@@ -13,9 +13,9 @@ use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
 use annal::node::{self, RunError};
-use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq};
+use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, SeqRange};
 use annal::wire::api::{
-    AppendRefusal, AppendReplies, AppendRequest, OnBehalf, Onward, Read, ReadFrom, Records, Request,
+    AppendRefusal, AppendReplies, AppendRun, OnBehalf, Onward, Read, ReadFrom, Records, Request,
 };
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -183,15 +183,15 @@ async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
     let record = [Bytes::from_static(b"x")];
     let count = numbers.clone().count();
     for number in numbers {
-        let request = AppendRequest {
+        let run = AppendRun {
             client: ClientId::new(number),
-            seq: Seq::FIRST,
+            seqs: SeqRange::one(Seq::FIRST),
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
-            lengths: AppendRequest::lengths_of(&record),
+            lengths: AppendRun::lengths_of(&record),
         };
-        stream.sender.send(&request.to_frame(&record)).await.unwrap();
+        stream.sender.send(&run.to_frame(&record)).await.unwrap();
     }
     let (mut answered, mut refused) = (0, 0);
     while answered < count {

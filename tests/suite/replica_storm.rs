@@ -9,8 +9,8 @@ use annal::entry::{SealedEntry, Tip};
 use annal::raft::{self, Configuration, HardState};
 use annal::replica::{Action, AppendToken, Event, Options, Replica};
 use annal::store::{Head, Recovered, RecoveryReport, Write};
-use annal::types::{ClientId, Index, LogId, LogNumber, NodeId, Seq, Timestamp};
-use annal::wire::api::{AppendRefusal, AppendRequest, Appended};
+use annal::types::{ClientId, Index, LogId, LogNumber, NodeId, Seq, SeqRange, Timestamp};
+use annal::wire::api::{AppendRefusal, AppendRun, Appended};
 use annal::wire::peer::PeerMessage;
 use bytes::Bytes;
 
@@ -230,7 +230,7 @@ impl World {
                 self.network.push((at, place(to), message));
             }
             Action::Fetch { to, prev_log_id, last } => self.fetch(at, to, prev_log_id, last),
-            Action::Append { token, result } => self.on_answer(at, token, &result),
+            Action::Append { token, result, .. } => self.on_answer(at, token, &result),
             Action::Contradiction(found) => panic!("two logs that agree differ: {found}"),
             Action::BadEntries { error, .. } => panic!("intact entries were refused: {error}"),
             Action::Read { .. } | Action::Committed(_) | Action::Notice(_) => {}
@@ -307,13 +307,13 @@ impl World {
         let records: Vec<Bytes> = (0..=seq % 3)
             .map(|n| Bytes::from(format!("{which}/{seq}/{n}{}", "x".repeat(40))))
             .collect();
-        let request = AppendRequest {
+        let run = AppendRun {
             client: id,
-            seq: Seq::new(seq),
+            seqs: SeqRange::one(Seq::new(seq)),
             first_unanswered: Seq::new(first_unanswered),
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
-            lengths: AppendRequest::lengths_of(&records),
+            lengths: AppendRun::lengths_of(&records),
         };
         self.next_token += 1;
         let token = AppendToken(self.next_token);
@@ -322,7 +322,7 @@ impl World {
         if self.replicas[at].is_none() {
             self.clients[which].leader = (at + 1) % NODES;
         }
-        self.handle(at, Event::Append { token, request, records });
+        self.handle(at, Event::Append { token, run, records: records.concat().into() });
     }
 
     fn on_answer(

@@ -14,8 +14,8 @@ use crate::sim::random::{Purpose, Random};
 use crate::sim::time::Time;
 use crate::sim::trace::Trace;
 use crate::sim::world::World;
-use crate::types::{ClientId, Index, LogNumber, NodeId, Seq, Term};
-use crate::wire::api::AppendRequest;
+use crate::types::{ClientId, Index, LogNumber, NodeId, Seq, SeqRange, Term};
+use crate::wire::api::AppendRun;
 
 /// The longest election timeout.
 pub(super) const TIMEOUT: Time = Time::from_millis(300);
@@ -397,21 +397,21 @@ impl Lab {
         assert!(self.handed_in.insert(record.to_owned()), "{record} is handed in once");
         let client = ClientId::new(BY_HAND + self.handed_in.len() as u128);
         let records = [Bytes::copy_from_slice(record.as_bytes())];
-        let request = AppendRequest {
+        let run = AppendRun {
             client,
-            seq: Seq::FIRST,
+            seqs: SeqRange::one(Seq::FIRST),
             first_unanswered: Seq::FIRST,
             began_at,
             log: LogNumber::MAIN,
-            lengths: AppendRequest::lengths_of(&records),
+            lengths: AppendRun::lengths_of(&records),
         };
-        self.world.hand_in((Self::CLERK, node), &request, &records);
+        self.world.hand_in((Self::CLERK, node), &run, &records);
     }
 
     /// Tells the laws and the history what came back to those who handed in.
     fn listen(&mut self) {
         for reply in self.world.take_heard() {
-            let (client, seq) = (reply.client, reply.seq);
+            let (client, seq) = (reply.client, reply.seqs.first);
             let Ok(appended) = reply.result else { continue };
             if client.get() > BY_HAND {
                 self.world.acknowledge(client, seq, appended);

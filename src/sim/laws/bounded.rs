@@ -128,8 +128,8 @@ mod tests {
     use super::*;
     use crate::raft::ReadToken;
     use crate::replica::{AppendToken, Event};
-    use crate::types::{ClientId, LogId, LogNumber, Seq, Timestamp};
-    use crate::wire::api::AppendRequest;
+    use crate::types::{ClientId, LogId, LogNumber, Seq, SeqRange, Timestamp};
+    use crate::wire::api::AppendRun;
 
     #[test]
     fn messages_are_small_unless_they_carry_one_entry() {
@@ -149,16 +149,16 @@ mod tests {
     /// A leader that holds something of everything.
     fn busy() -> Replica {
         let mut replica = leader(1, &Log::of(&[1, 1]), 2, 1);
-        let records = vec![Bytes::from_static(b"record")];
-        let request = AppendRequest {
+        let records = [Bytes::from_static(b"record")];
+        let run = AppendRun {
             client: ClientId::new(1),
-            seq: Seq::new(2),
+            seqs: SeqRange::one(Seq::new(2)),
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
-            lengths: AppendRequest::lengths_of(&records),
+            lengths: AppendRun::lengths_of(&records),
         };
-        let append = Event::Append { token: AppendToken(1), request, records };
+        let append = Event::Append { token: AppendToken(1), run, records: records.concat().into() };
         replica.handle(Timestamp::new(1), append);
         for token in 0..10 {
             replica.handle(Timestamp::new(1), Event::Read(ReadToken(token)));

@@ -15,7 +15,7 @@ use crate::sim::random::{Purpose, Random};
 use crate::sim::sim_client::SimClient;
 use crate::sim::time::Time;
 use crate::types::{ClientId, NodeId, Seq};
-use crate::wire::api::{AppendReply, AppendRequest, Appended};
+use crate::wire::api::{AppendReply, AppendRun, Appended};
 
 /// What it is like, and what happened.
 impl World {
@@ -144,16 +144,16 @@ impl World {
     pub(in crate::sim) fn hand_in(
         &mut self,
         (client, node): (usize, NodeId),
-        request: &AppendRequest,
+        run: &AppendRun,
         records: &[Bytes],
     ) {
         let Some(process) = self.process(node) else { return };
         let incarnation = process.incarnation;
         let hashes = RecordHash::of_all(records);
-        self.history.append(self.now.micros(), (request.client, request.seq), hashes);
+        self.history.append(self.now.micros(), (run.client, run.seqs.first), hashes);
         let client = (client, self.clients[client].life);
         let stream = self.network.open(self.now, client, (node, incarnation), (1, false));
-        self.pass(stream, bytes_of(&request.to_frame(records)), true);
+        self.pass(stream, bytes_of(&run.to_frame(records)), true);
     }
 
     /// The answers to appends that came to clients, known to them or not. Empty after.

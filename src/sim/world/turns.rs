@@ -17,9 +17,7 @@ use crate::sim::time::Time;
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
-use crate::wire::api::{
-    AppendReplies, AppendReply, AppendRequest, Onward, Read, ReadRefusal, Request,
-};
+use crate::wire::api::{AppendReplies, AppendReply, AppendRun, Onward, Read, ReadRefusal, Request};
 use crate::wire::peer::PeerMessage;
 
 impl World {
@@ -130,9 +128,12 @@ impl World {
                 let at = self.now + self.disk_time(node);
                 self.queue.push(at, Event::Fetched { node, incarnation, to, prev_log_id, last });
             }
-            Action::Append { token, result } => {
-                let Some((stream, client, seq)) = process.appends.remove(&token) else { return };
-                let replies = AppendReplies { replies: vec![AppendReply { client, seq, result }] };
+            Action::Append { token, seqs, result } => {
+                let Some((stream, client, left)) = process.appends.remove(&token) else { return };
+                if left > seqs.count {
+                    process.appends.insert(token, (stream, client, left - seqs.count));
+                }
+                let replies = AppendReplies { replies: vec![AppendReply { client, seqs, result }] };
                 let bytes = bytes_of(&replies.to_frame());
                 self.pass(stream, bytes, false);
             }
@@ -297,16 +298,16 @@ impl World {
         number: StreamNumber,
         bytes: &Bytes,
     ) {
-        let request = frame_of(bytes).and_then(|frame| AppendRequest::from_frame(&frame).ok());
-        let Some((request, records)) = request else {
+        let run = frame_of(bytes).and_then(|frame| AppendRun::from_frame(&frame).ok());
+        let Some((run, records)) = run else {
             return self
                 .violate(LawName::Codec, "an append cannot be cut from its own bytes".to_owned());
         };
         let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         let token = replica::AppendToken(process.token());
-        process.appends.insert(token, (number, request.client, request.seq));
-        self.input(node, replica::Event::Append { token, request, records });
+        process.appends.insert(token, (number, run.client, run.seqs.count));
+        self.input(node, replica::Event::Append { token, run, records });
     }
 
     /// A question of a client arrives: who are you, or a read.

@@ -19,9 +19,9 @@ use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
 use annal::registry::{Announcing, Leadership, LookupError};
-use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
+use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Timestamp};
 use annal::wire::Frame;
-use annal::wire::api::{AppendReplies, AppendRequest, Onward, Read, ReadFrom, Request};
+use annal::wire::api::{AppendReplies, AppendRun, Onward, Read, ReadFrom, Request};
 use annal::wire::frame::kind;
 use annal::wire::registry::{Announcement, Refusal};
 use bytes::Bytes;
@@ -203,7 +203,7 @@ fn under_attack_of(
 #[derive(Serialize)]
 struct LongHeader {
     client: ClientId,
-    seq: Seq,
+    seqs: SeqRange,
     first_unanswered: Seq,
     began_at: Index,
     log: LogNumber,
@@ -216,7 +216,7 @@ fn frames_that_list_millions_of_nothings_cost_what_they_weigh() {
     under_attack(&mut cluster, "5.2 million lengths of zero", |attacker| {
         let header = LongHeader {
             client: ClientId::new(7),
-            seq: Seq::FIRST,
+            seqs: SeqRange::one(Seq::FIRST),
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
@@ -268,14 +268,14 @@ fn frames_that_never_end_are_given_up() {
     });
 }
 
-fn append(seq: u64, records: &[Bytes]) -> AppendRequest {
-    AppendRequest {
+fn append(seq: u64, records: &[Bytes]) -> AppendRun {
+    AppendRun {
         client: ClientId::new(7),
-        seq: Seq::new(seq),
+        seqs: SeqRange::one(Seq::new(seq)),
         first_unanswered: Seq::new(seq),
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
-        lengths: AppendRequest::lengths_of(records),
+        lengths: AppendRun::lengths_of(records),
     }
 }
 
@@ -407,8 +407,8 @@ fn sessions_of_one_identity_do_not_push_out_those_of_others() {
         // More than the table of clients has places.
         let count = SESSIONS_MAX as u128 + 1000;
         for number in 0..count {
-            let request = AppendRequest { client: ClientId::new(number), ..append(1, &records) };
-            stream.sender.send(&request.to_frame(&records)).await.unwrap();
+            let run = AppendRun { client: ClientId::new(number), ..append(1, &records) };
+            stream.sender.send(&run.to_frame(&records)).await.unwrap();
         }
         let (mut answered, mut refused) = (0, 0);
         while answered < count {
