@@ -132,6 +132,7 @@ impl Conversation {
         for action in self.pilot.take_actions() {
             self.perform(action);
         }
+        assert_eq!(self.waiting.len(), self.pilot.unanswered(), "somebody waits for each request");
         self.hand_out();
         self.send();
     }

@@ -211,6 +211,11 @@ impl Pilot {
         self.session.client()
     }
 
+    /// How many requests wait for an answer.
+    pub fn unanswered(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// Whether nothing waits for an answer.
     pub fn is_idle(&self) -> bool {
         self.deadlines.is_empty()
@@ -308,6 +313,7 @@ impl Pilot {
     pub fn on_time(&mut self, now: Moment, beliefs: &mut Beliefs) {
         self.go_on(now, beliefs);
         self.retire();
+        assert_eq!(self.deadlines.len(), self.session.unanswered(), "a deadline for each request");
     }
 
     fn go_on(&mut self, now: Moment, beliefs: &mut Beliefs) {

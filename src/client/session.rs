@@ -184,6 +184,11 @@ impl Session {
         self.began_at = Some(commit_index);
     }
 
+    /// How many requests have no answer, or one that waits for those before it.
+    pub fn unanswered(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Whether nothing is unanswered.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
@@ -264,6 +269,7 @@ impl Session {
             lengths: records.iter().map(length).collect(),
         };
         assert!(header.first_unanswered <= seqs.first);
+        assert!((1..=REQUEST_RECORDS_MAX).contains(&records.len()), "{} records", records.len());
         Some(Outgoing { header, records })
     }
 
@@ -448,6 +454,7 @@ impl Session {
             self.bytes -= self.requests.pop_front().map_or(0, |pending| pending.bytes);
             self.first = self.first.next();
         }
+        assert!(!self.requests.is_empty() || self.bytes == 0, "{} bytes of nothing", self.bytes);
     }
 
     /// What the nodes may forget. A resumed session leaves alone what its predecessor had not

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::inputs::{AppendAnswer, Command, Fetched, Input, Inputs};
+use super::inputs::{AppendAnswer, Command, DriverInput, Fetched, Inputs};
 use super::narrator::Narrator;
 use super::published;
 use crate::limits;
@@ -134,16 +134,16 @@ impl Driver {
         }
     }
 
-    fn on_input(&mut self, input: Input) {
+    fn on_input(&mut self, input: DriverInput) {
         match input {
-            Input::Expelled(expelled) => self.end = Some(End::Expelled(expelled)),
-            Input::Stop => self.begin_stop(),
-            Input::Persisted(ticket) => self.handle(Event::Persisted(ticket)),
-            Input::Peer(from, message) => self.on_peer(from, message),
-            Input::Fetched(Fetched { to, prev_log_id, entries }) => {
+            DriverInput::Expelled(expelled) => self.end = Some(End::Expelled(expelled)),
+            DriverInput::Stop => self.begin_stop(),
+            DriverInput::Persisted(ticket) => self.handle(Event::Persisted(ticket)),
+            DriverInput::Peer(from, message) => self.on_peer(from, message),
+            DriverInput::Fetched(Fetched { to, prev_log_id, entries }) => {
                 self.handle(Event::Fetched { to, prev_log_id, entries });
             }
-            Input::Command(command) => self.on_command(command),
+            DriverInput::Command(command) => self.on_command(command),
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Fetched {
 
 /// Something that the driver acts on.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum DriverInput {
     /// A peer refuses this node for good.
     Expelled(Expelled),
     /// The node is to stop in good order. Said once.
@@ -101,29 +101,29 @@ impl Inputs {
 
     /// The next one, once there is one: the one list of what there can be. May be dropped before it
     /// is done: nothing is lost.
-    pub(super) async fn next(&mut self) -> Input {
+    pub(super) async fn next(&mut self) -> DriverInput {
         tokio::select! {
             biased;
             Ok(()) = self.expelled.changed() => {
                 let expelled = self.expelled.borrow_and_update().clone();
-                Input::Expelled(expelled.expect("it changes from nothing to somebody's refusal"))
+                DriverInput::Expelled(expelled.expect("it changes from nothing to somebody's refusal"))
             }
             () = self.stop.cancelled(), if !self.was_told_to_stop => {
                 self.was_told_to_stop = true;
-                Input::Stop
+                DriverInput::Stop
             }
             Ok(()) = self.persisted.changed() => {
-                Input::Persisted(*self.persisted.borrow_and_update())
+                DriverInput::Persisted(*self.persisted.borrow_and_update())
             }
-            Some((from, message)) = self.peers.recv() => Input::Peer(from, message),
-            Some(fetched) = self.fetched.1.recv() => Input::Fetched(fetched),
-            Some(command) = self.commands.recv() => Input::Command(command),
+            Some((from, message)) = self.peers.recv() => DriverInput::Peer(from, message),
+            Some(fetched) = self.fetched.1.recv() => DriverInput::Fetched(fetched),
+            Some(command) = self.commands.recv() => DriverInput::Command(command),
             else => pending().await,
         }
     }
 
     /// The next one, if there is one already.
-    pub(super) fn try_next(&mut self) -> Option<Input> {
+    pub(super) fn try_next(&mut self) -> Option<DriverInput> {
         // It waits for nothing, so it takes nothing of what the task may do before others have a turn.
         let next = pin!(unconstrained(self.next()));
         match next.poll(&mut Context::from_waker(Waker::noop())) {
@@ -172,14 +172,14 @@ mod tests {
         sources.expelled.send_replace(Some(Expelled { by: node(2), loss: Loss::Twin }));
     }
 
-    fn name(input: &Input) -> &'static str {
+    fn name(input: &DriverInput) -> &'static str {
         match input {
-            Input::Expelled(_) => "expelled",
-            Input::Stop => "stop",
-            Input::Persisted(_) => "persisted",
-            Input::Peer(..) => "peer",
-            Input::Fetched(_) => "fetched",
-            Input::Command(_) => "command",
+            DriverInput::Expelled(_) => "expelled",
+            DriverInput::Stop => "stop",
+            DriverInput::Persisted(_) => "persisted",
+            DriverInput::Peer(..) => "peer",
+            DriverInput::Fetched(_) => "fetched",
+            DriverInput::Command(_) => "command",
         }
     }
 
