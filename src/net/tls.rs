@@ -2,7 +2,7 @@
 //!
 //! A cluster has a certificate authority of its own, and trusts nobody else. TLS checks that a
 //! certificate is of the authority, is valid now and fits its key; that the other side is whom we
-//! expect ([`super::identity`]) is checked on both sides before a frame is exchanged.
+//! expect (`identity`) is checked on both sides before a frame is exchanged.
 
 use std::any::Any;
 use std::fmt;
