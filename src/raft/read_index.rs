@@ -23,15 +23,17 @@ impl Raft {
         self.maybe_confirm_reads();
     }
 
-    /// The bug of answering reads before the first commit of the term.
-    fn is_mutant_leader(&self) -> bool {
-        mutants::is_on(Mutant::ReadBeforeFirstCommit) && self.role.as_leader().is_some()
+    /// Until its no-op is committed a leader does not know what is (thesis 6.4, step 1).
+    fn knows_what_is_committed(&self) -> bool {
+        if mutants::is_on(Mutant::ReadBeforeFirstCommit) {
+            return self.role.as_leader().is_some();
+        }
+        self.is_ready_leader()
     }
 
     /// Answers the reads whose round a quorum has confirmed, and begins the next round.
     pub(super) fn maybe_confirm_reads(&mut self) {
-        // Until its no-op is committed a leader does not know what is (thesis 6.4, step 1).
-        while self.is_ready_leader() || self.is_mutant_leader() {
+        while self.knows_what_is_committed() {
             let commit_index = self.log.commit_index();
             let leader = self.leader_mut();
             if leader.reads.begin_round(commit_index) {

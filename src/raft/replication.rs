@@ -288,12 +288,8 @@ impl Raft {
         self.become_follower(message.term, Some(from), StepDownReason::HigherTerm);
         let AppendEntries { term, prev_log_id, leader_commit, round, entries, .. } = message;
         let result = if self.log.has(prev_log_id) {
-            if mutants::is_on(Mutant::TruncateAlways)
-                && !message.heartbeat
-                && prev_log_id.index < self.log.last().index
-            {
-                self.truncate_unasked(prev_log_id.index.next());
-            }
+            #[cfg(feature = "mutants")]
+            self.maybe_truncate_unasked(message.heartbeat, prev_log_id.index.next());
             let entries = self.within_space(prev_log_id, entries);
             let vouched = prev_log_id.index.plus(entries.len() as u64);
             self.take_entries(prev_log_id.index, entries);
@@ -339,8 +335,11 @@ impl Raft {
     }
 
     /// The bug of truncating without a conflict, as far as a log can be cut at all.
-    fn truncate_unasked(&mut self, from: Index) {
-        if from > self.log.commit_index() && from >= self.log.window_first() {
+    #[cfg(feature = "mutants")]
+    fn maybe_truncate_unasked(&mut self, heartbeat: bool, from: Index) {
+        let is_possible = from > self.log.commit_index() && from >= self.log.window_first();
+        let is_wanted = mutants::is_on(Mutant::TruncateAlways) && !heartbeat;
+        if is_wanted && is_possible && from <= self.log.last().index {
             self.log.truncate(from);
             self.outbox.stage_truncation(from);
         }

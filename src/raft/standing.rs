@@ -252,6 +252,7 @@ pub enum Loss {
 
 impl Loss {
     /// Whether it is something that the store had promised, in a history that is otherwise its own.
+    #[cfg(feature = "mutants")]
     pub(super) fn is_promise(&self) -> bool {
         matches!(self, Self::LowerTerm { .. } | Self::Vote { .. } | Self::Entries { .. })
     }
