@@ -113,6 +113,7 @@ impl Cursor {
     /// More is committed: a read that follows goes on.
     pub fn go_on_to(&mut self, end: ReadEnd) {
         assert!(end.commit_index >= self.end.commit_index, "what was settled stays settled");
+        assert!(end.next_offset >= self.end.next_offset, "and so do its records");
         self.end = end;
     }
 

@@ -64,10 +64,16 @@ impl Proposals {
         !self.waiting.is_empty()
     }
 
+    /// Whether nobody waits for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.pending.is_empty()
+    }
+
     /// The oldest run, if it takes at most so many bytes.
     pub(super) fn next_within(&mut self, bytes_max: usize) -> Option<Waiting> {
         let waiting = self.waiting.pop_front_if(|waiting| waiting.payload_bytes() <= bytes_max)?;
         self.waiting_bytes -= waiting.payload_bytes();
+        assert!(self.has_waiting() || self.waiting_bytes == 0, "bytes of nobody wait");
         Some(waiting)
     }
 

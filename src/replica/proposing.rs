@@ -52,6 +52,7 @@ impl Replica {
 
     /// Folds what waits into one entry, and proposes it.
     fn fold(&mut self) {
+        assert!(self.is_leader(), "only a leader proposes");
         let index = self.raft.log().last().index.next();
         let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
         let mut runs: Vec<Run> = vec![];

@@ -105,7 +105,7 @@ impl Replica {
         };
         let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
         let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
-        let tail = Tail::new(table, offsets, options.sessions_max);
+        let tail = Tail::new((head.tip.id.index, table), offsets, options.sessions_max);
         let clocks = Clocks::new(options.raft.id, options.raft.election_timeout_ticks_max);
         let mut replica = Self {
             options,
@@ -343,6 +343,7 @@ impl Replica {
     /// A step of the core, with the bytes of what the input is about.
     pub(super) fn step_with(&mut self, input: Input, mut at_hand: AtHand) {
         let led = self.is_leader().then(|| self.raft.current_term());
+        let readable = self.readable();
         let effects = self.raft.step(input);
         // First what makes bytes of names, then everything that may speak of them.
         let (first, then): (Vec<_>, Vec<_>) = effects
@@ -354,7 +355,17 @@ impl Replica {
             self.abandon_unless_leader_of(term);
         }
         self.window.evict_before(self.raft.log().window_first());
-        debug_assert_eq!(self.window.tip().id, self.raft.log().last());
+        assert!(self.readable() >= readable, "broken law: {readable} was readable");
+        self.check_step();
+    }
+
+    /// What is so after every step, whatever it was about.
+    fn check_step(&self) {
+        let log = self.raft.log();
+        let (commit_index, last) = (log.commit_index(), log.last());
+        assert_eq!(self.window.tip().id, last, "the window ends where the log does");
+        assert_eq!(self.tail.ends(), (commit_index, last.index), "the tail is what may be cut");
+        assert!(self.is_leader() || self.proposals.is_empty(), "requests wait at a leader alone");
     }
 
     fn perform(&mut self, effect: Effect, at_hand: &mut AtHand) {
@@ -369,8 +380,6 @@ impl Replica {
                 self.actions.push(Action::Fetch { to, prev_log_id, last });
             }
             Effect::Commit { through } => {
-                let last = self.window.tip().id.index;
-                assert!(through <= last, "{through} is committed, the log ends with {last}");
                 self.tail.commit(through);
                 self.answer_committed();
                 // The store is told of no more than is on its disk: beyond, it may have entries that
@@ -378,6 +387,8 @@ impl Replica {
                 self.actions.push(Action::Committed(self.readable()));
             }
             Effect::Reply { token, read_index } => {
+                let commit_index = self.raft.log().commit_index();
+                assert!(read_index <= Some(commit_index), "a read would see what may be cut");
                 let answer = read_index.map_or(ReadAnswer::NotLeader, ReadAnswer::At);
                 self.actions.push(Action::Read { token, answer });
             }
@@ -396,6 +407,7 @@ impl Replica {
                 (EntryKind::Records, at_hand.take_folded().expect("a proposal was folded"))
             }
         };
+        assert_eq!(log_id.term, self.raft.current_term(), "a leader seals in its own term");
         let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
         assert_eq!(entry.id(), log_id, "sealed where the core appended");
         let contents = Contents::of(&entry).expect("an entry sealed here is of its form");
@@ -413,6 +425,8 @@ impl Replica {
             self.window.range(first, last).cloned().collect()
         });
         self.rolling.wrote(entries.iter().map(|entry| entry.bytes().len() as u64).sum());
+        let is_whole = persist.range.is_none_or(|(_, last)| last == self.window.tip().id.index);
+        assert!(is_whole, "a write ends where the log does: {:?}", persist.range);
         let write = Write {
             ticket: persist.ticket,
             hard_state: persist.hard_state,
@@ -513,6 +527,7 @@ impl Replica {
         let entries: Vec<_> =
             fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
+        assert!(chain.is_some() || prev == LogId::ZERO, "the entry before {first} is at hand");
         let previous_chain = Some(chain.unwrap_or(Chain::START));
         PeerMessage { previous_chain, entries, ..PeerMessage::bare(message) }
     }
@@ -520,8 +535,8 @@ impl Replica {
     /// Checks that what this floor keeps agrees with the core.
     pub fn check(&self) {
         self.raft.check();
+        self.check_step();
         let log = self.raft.log();
-        assert_eq!(self.window.tip().id, log.last(), "the window ends where the log does");
         assert!(self.window.first() <= log.window_first(), "the window holds what the core needs");
         let starts = self.terms.iter().map(|start| (start.term, start.first_index));
         assert!(starts.eq(log.terms().iter().copied()), "the terms are those of the log");

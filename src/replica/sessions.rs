@@ -168,6 +168,7 @@ impl Table {
             // Invariant: a client's requests are in the log once, in the order of their numbers.
             assert_eq!(run.seqs.first, last.seqs.next(), "broken law: client {client}");
         }
+        assert!(session.last_index <= index, "runs are applied in the order of the log");
         self.by_use.remove(&(session.last_index, client));
         self.runs -= session.answers.len();
         while session.answers.front().is_some_and(|run| run.seqs.next() <= first_unanswered) {
@@ -192,6 +193,7 @@ impl Table {
             self.runs -= session.answers.len();
             self.floor = self.floor.max(last_index);
         }
+        debug_assert_eq!(self.by_use.len(), self.sessions.len(), "each client has one last use");
     }
 }
 

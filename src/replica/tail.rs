@@ -24,7 +24,9 @@ pub(super) struct Tail {
     /// Clients that it remembers.
     sessions_max: usize,
     committed_offsets: BTreeMap<LogNumber, Offset>,
-    /// The entries after the commit index.
+    /// The last committed entry.
+    committed: Index,
+    /// The entries after it, without a gap.
     entries: VecDeque<TailEntry>,
     /// The answers to the tail's requests, by client.
     overlay: BTreeMap<ClientId, VecDeque<Answers>>,
@@ -32,19 +34,26 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    /// Of a log that ends with the entry at `committed`.
     pub(super) fn new(
-        table: Table,
+        (committed, table): (Index, Table),
         offsets: BTreeMap<LogNumber, Offset>,
         sessions_max: usize,
     ) -> Self {
         Self {
             table,
+            committed,
             sessions_max,
             committed_offsets: offsets.clone(),
             entries: VecDeque::new(),
             overlay: BTreeMap::new(),
             next_offsets: offsets,
         }
+    }
+
+    /// The last committed entry, and the last of all.
+    pub(super) fn ends(&self) -> (Index, Index) {
+        (self.committed, self.committed.plus(self.entries.len() as u64))
     }
 
     /// The offset of the next record.
@@ -75,7 +84,7 @@ impl Tail {
 
     /// Adds the runs of the entry behind the last.
     pub(super) fn push(&mut self, index: Index, runs: Vec<RunHead>) {
-        assert!(self.entries.back().is_none_or(|entry| entry.index < index));
+        assert_eq!(index, self.ends().1.next(), "entries come without a gap");
         for run in &runs {
             // Invariant: offsets are dense. An entry that fits the chain and not the offsets was
             // made by a leader that broke this law.
@@ -93,6 +102,7 @@ impl Tail {
 
     /// Takes back the entry at `from` and all after it.
     pub(super) fn truncate(&mut self, from: Index) {
+        assert!(from > self.committed, "broken law: {from} is committed, and cut");
         while self.entries.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.entries.pop_back().expect("it has a back");
             for run in entry.runs.iter().rev() {
@@ -100,6 +110,7 @@ impl Tail {
                 self.forget(run.client, VecDeque::pop_back);
             }
         }
+        assert!(self.ends().1 < from, "nothing from {from} on is left");
     }
 
     /// Whether requests of the tail stand at `from` or after it.
@@ -110,6 +121,9 @@ impl Tail {
 
     /// Moves the entries up to `through` into the committed state.
     pub(super) fn commit(&mut self, through: Index) {
+        let (committed, last) = self.ends();
+        assert!(through >= committed, "broken law: {through} is committed after {committed}");
+        assert!(through <= last, "{through} is committed, and the log ends with {last}");
         while self.entries.front().is_some_and(|entry| entry.index <= through) {
             let entry = self.entries.pop_front().expect("it has a front");
             for run in &entry.runs {
@@ -119,6 +133,8 @@ impl Tail {
             }
             self.table.evict(self.sessions_max);
         }
+        self.committed = through;
+        assert_eq!(self.ends(), (through, last), "what is not committed is left");
     }
 
     fn forget(&mut self, client: ClientId, pop: fn(&mut VecDeque<Answers>) -> Option<Answers>) {

@@ -50,6 +50,7 @@ impl Window {
 
     pub(super) fn push(&mut self, entry: SealedEntry) {
         assert_eq!(entry.id().index, self.tip().id.index.next(), "entries come without a gap");
+        debug_assert_eq!(entry.check_follows(&self.tip()), Ok(()), "entries continue the chain");
         self.entries.push_back(entry);
     }
 
@@ -66,6 +67,7 @@ impl Window {
 
     /// Lets go of the entries before `first`.
     pub(super) fn evict_before(&mut self, first: Index) {
+        assert!(first <= self.tip().id.index.next(), "{first} is behind the log");
         while self.first() < first {
             let Some(entry) = self.entries.pop_front() else { return };
             self.base = entry.tip();

@@ -81,11 +81,21 @@ impl GroupWriter {
             self.write_to_meta()?;
         }
         *self.shared.synced.lock().expect(UNPOISONED) = Floor::from(&self.appender.tip());
+        self.check_told();
         on_done(Done::Persisted(group.ticket));
         if let Some(head) = group.roll {
             self.maybe_roll(&head)?;
         }
         Ok(())
+    }
+
+    /// What is so whenever something is told to be on the disk: `meta` has term and vote too.
+    fn check_told(&self) {
+        debug_assert_eq!(
+            self.shared.meta.lock().expect(UNPOISONED).record().hard_state,
+            self.hard_state,
+            "term and vote are in both places"
+        );
     }
 
     fn state(&self) -> State {
@@ -114,6 +124,7 @@ impl GroupWriter {
         };
         let committed = self.shared.commit_index();
         assert!(from > committed, "{from} is committed: the commit index is {committed}");
+        assert!(from > Index::ZERO, "the first entry has index 1");
         let crosses = from < self.appender.segment().first();
         if crosses {
             self.truncate_into_closing(from)?;
@@ -148,6 +159,7 @@ impl GroupWriter {
         };
         let trash = segments.give_up_active(floor, &self.shared.meta)?;
         self.appender = appender;
+        assert_eq!(segments.closing_last(), None, "the closing segment is the active one again");
         self.upkeep.run(Chore::Delete(trash));
         Ok(())
     }
@@ -175,6 +187,7 @@ impl GroupWriter {
         let first = segment.first();
         assert_eq!(first, head.tip.id.index.next(), "a segment begins behind the one before it");
         self.appender = Appender::new(segment, head.tip, 0)?;
+        assert_eq!(self.appender.tip(), head.tip, "a new segment is empty");
         if segments.is_due(self.shared.commit_index()) {
             self.upkeep.run(Chore::Seal);
         }

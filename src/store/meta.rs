@@ -90,6 +90,15 @@ pub(super) struct Record {
     pub(super) clean: Option<CleanMark>,
 }
 
+impl Record {
+    /// What is so before it is written.
+    fn check(&self) {
+        let Self { active, closing, discarded, .. } = self;
+        assert!(closing.is_none_or(|closing| closing < *active), "{closing:?} before {active}");
+        assert!(discarded.is_none_or(|given_up| given_up > *active), "{discarded:?} is in use");
+    }
+}
+
 /// What a clean stop left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CleanMark {
@@ -318,6 +327,7 @@ impl Meta {
         let mut record = self.record.clone();
         change(&mut record);
         assert_eq!(record.generation, self.record.generation, "counted here alone");
+        record.check();
         record.generation += 1;
         batch.insert(RECORD_KEY, encode(&record));
         self.database().write(batch)?;

@@ -48,6 +48,8 @@ impl Reader {
             let left = bytes_max.saturating_sub(bytes);
             let more = retried(|| found.segment.entries(next, here, left))?;
             let Some((head, tail)) = more.first().zip(more.last()) else { break };
+            assert_eq!(head.id().index, next, "a segment gives what it was asked for");
+            assert!(tail.id().index <= here, "and no more");
             // The first of a segment is returned even when it is too large; and a truncation
             // between two segments may have put another history behind the first.
             let fits = entries.last().is_none_or(|previous| {

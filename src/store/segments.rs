@@ -147,6 +147,9 @@ impl Segments {
         active: Live,
     ) -> Self {
         let seal_at = closing.as_ref().map_or(NOTHING_TO_SEAL, |c| c.tip.id.index.get());
+        let border = closing.as_ref().map(|closing| closing.tip.id.index.next());
+        let first = active.segment.first();
+        assert!(border.is_none_or(|border| border == first), "{first} follows the closing segment");
         let sealed = sealed.iter().map(|(first, row)| (*first, Sealed::new(row.clone()))).collect();
         let table = Table { sealed, offsets, closing, active: Some(active), open: vec![] };
         Self {
@@ -332,6 +335,7 @@ impl Segments {
         let newer = self.active_first();
         let mut table = self.table();
         let closing = table.closing.take().expect("a truncation reaches the closing segment");
+        assert!(closing.first < newer, "the closing segment is the one before");
         let live = closing.live.expect("what is being sealed is committed");
         table.active = Some(live);
         drop(table);
@@ -380,6 +384,7 @@ impl Segments {
         let files = self.close_for_good(segment)?;
 
         hit(Mark::Sealed);
+        assert!(first <= last.id.index, "only a segment with entries is sealed");
         let row = SealedRow { first: entry.id(), last, files, ends_parts: 0 };
         meta.lock().expect(UNPOISONED).seal(row.clone(), &ends, |record| {
             assert_eq!(record.closing, Some(first), "nobody else seals");
@@ -389,6 +394,8 @@ impl Segments {
             }
         })?;
         let mut table = self.table();
+        let before = table.sealed.last_key_value().map(|(_, sealed)| sealed.row.last.id.index);
+        assert!(before.is_none_or(|last| last.next() == first), "{first} after {before:?}");
         table.sealed.insert(first, Sealed::new(row));
         table.offsets.add(first, &ends);
         table.closing = None;
