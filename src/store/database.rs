@@ -218,7 +218,8 @@ pub(super) fn forget_cached(disk: &Disk, folder: &Path) -> Result<(), StoreError
 /// Waits until sled's threads have let go of a database that was dropped.
 ///
 /// # Errors
-/// [`StoreError::Io`] after [`SLED_REOPEN_TIMEOUT`], [`StoreError::Damage`] if its files are gone.
+/// [`StoreError::Io`] after [`crate::limits::SLED_REOPEN_TIMEOUT`], [`StoreError::Damage`] if its files
+/// are gone.
 pub(super) fn wait_until_released(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
     check_files(disk, folder)?;
     disk.wait_until_released(&folder.join(DB_FILE))
