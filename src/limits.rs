@@ -596,9 +596,12 @@ pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
 /// How long a node has to answer for its line in a status.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Append frames of one stream that wait to be written to it. What they hold is counted by
-/// [`CLIENT_IN_FLIGHT_BYTES_MAX`] already; more of them would only be more to send again.
-pub const LANE_QUEUE_MAX: usize = 64;
+/// Append frames of one stream that wait to be written to it. While one waits, requests gather, and go
+/// out together in the next.
+pub const LANE_FRAMES_MAX: usize = 1;
+
+/// What the streams of a client that appends have told and nobody has looked at yet: answers, and ends.
+pub const LANE_EVENTS_MAX: usize = 64;
 
 /// Requests that callers have handed to the task that sends them, before they enter its window.
 pub const ORDERS_QUEUE_MAX: usize = 64;

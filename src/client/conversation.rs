@@ -22,7 +22,7 @@ use super::session::LaneNumber;
 use super::shared::Shared;
 use super::token::Token;
 use super::unavailable::Unavailable;
-use crate::limits::{LANE_QUEUE_MAX, ORDERS_QUEUE_MAX};
+use crate::limits::{LANE_EVENTS_MAX, LANE_FRAMES_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
 use crate::wire::api::{AppendReplies, Onward, Request};
@@ -63,7 +63,7 @@ fn begin(
         waiting: VecDeque::new(),
         lanes: BTreeMap::new(),
         opening: JoinSet::new(),
-        events: mpsc::channel(LANE_QUEUE_MAX),
+        events: mpsc::channel(LANE_EVENTS_MAX),
     };
     tokio::spawn(conversation.run());
     Orders(sender)
@@ -219,7 +219,7 @@ impl Conversation {
 
     /// Gives a lane's stream its tasks.
     fn carry(&self, lane: LaneNumber, stream: Stream) -> Lane {
-        let (frames, queue) = mpsc::channel(LANE_QUEUE_MAX);
+        let (frames, queue) = mpsc::channel(LANE_FRAMES_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(write(lane, stream.sender, queue, self.events.0.clone()));
         tasks.spawn(read(lane, stream.receiver, self.events.0.clone()));
@@ -292,20 +292,18 @@ async fn next_order(orders: &mut Option<mpsc::Receiver<Order>>, is_full: bool) -
     }
 }
 
-/// Writes a lane's frames, as many at once as there are.
+/// Writes a lane's frames.
 async fn write(
     lane: LaneNumber,
     mut sender: FrameSender,
     mut queue: mpsc::Receiver<Frame>,
     events: mpsc::Sender<Event>,
 ) {
-    let mut frames = Vec::with_capacity(LANE_QUEUE_MAX);
-    while queue.recv_many(&mut frames, LANE_QUEUE_MAX).await > 0 {
-        let event = match sender.send_all(&frames).await {
+    while let Some(frame) = queue.recv().await {
+        let event = match sender.send(&frame).await {
             Ok(()) => Event::Written,
             Err(_) => Event::Closed(lane),
         };
-        frames.clear();
         let over = matches!(event, Event::Closed(_));
         if events.send(event).await.is_err() || over {
             return;
