@@ -213,10 +213,16 @@ impl World {
         let now = self.now;
         let machine = self.machine_mut(node);
         let is_due = machine.start_at == Some(now);
-        if is_due && !machine.is_up() && !machine.refused {
-            machine.start_at = None;
-            self.start(Self::place(node));
+        if !is_due || machine.is_up() || machine.refused {
+            return;
         }
+        if let Some(at) = self.start_of_put_back(node) {
+            self.machine_mut(node).start_at = Some(at);
+            return self.queue.push(at, Event::Start { node });
+        }
+        self.machine_mut(node).start_at = None;
+        self.start(Self::place(node));
+        self.say_hello_if_put_back(node);
     }
 
     /// Starts a process on what its disk holds.

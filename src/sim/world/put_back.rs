@@ -121,9 +121,42 @@ impl World {
         store::open_in(&disk, identity, self.store_options(Self::place(node))).ok()
     }
 
+    /// When a node that was put back is started, if not now: it would be told nothing, for nobody who
+    /// remembers is there to be met. It would fetch from others what it has lost, and nothing could
+    /// be judged any more.
+    pub(super) fn start_of_put_back(&self, node: NodeId) -> Option<Time> {
+        let machine = self.machine(node);
+        if !machine.is_put_back || self.calm {
+            return None;
+        }
+        let (store, recovered) = self.opened(node, &machine.disk.memory)?;
+        let shown = standing(&store, &recovered);
+        let mut others = self.options.cluster.all_but(node).into_iter();
+        let is_there = |other: NodeId| {
+            self.process(other).is_some()
+                && !self.is_parted(node, other)
+                && self.knows_better(other, node, &shown)
+        };
+        (!others.any(is_there)).then_some(self.now + AGAIN)
+    }
+
+    /// In production whoever starts says hello to everybody whom it reaches.
+    pub(super) fn say_hello_if_put_back(&mut self, node: NodeId) {
+        if self.machine(node).is_put_back {
+            self.connect_to_all(node);
+        }
+    }
+
+    fn is_parted(&self, one: NodeId, other: NodeId) -> bool {
+        self.network.is_cut(one, other) || self.network.is_cut(other, one)
+    }
+
     /// Nodes say hello as soon as they are connected, whether or not they have something to say.
     fn connect_to_all(&mut self, node: NodeId) {
         for other in self.options.cluster.all_but(node) {
+            if self.is_parted(node, other) {
+                continue;
+            }
             let process = self.process(other);
             if let Some(incarnation) = process.map(|process| process.incarnation) {
                 self.have_met((other, incarnation), node);
