@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -205,8 +206,9 @@ pub struct Appender {
 #[derive(Debug)]
 pub struct AppendSender {
     orders: Orders,
-    /// Places among the requests whose answers nobody has taken.
+    /// Places among the requests whose answers the other half has not received.
     places: Arc<Semaphore>,
+    sent: Arc<AtomicU64>,
     /// Of the first request, if that one is a repetition.
     token: Option<Token>,
 }
@@ -219,6 +221,8 @@ pub struct AppendReceiver {
     /// Those that have come and were not asked for yet.
     ready: VecDeque<Answer>,
     places: Arc<Semaphore>,
+    /// Requests that the other half has sent.
+    sent: Arc<AtomicU64>,
     acknowledged: u64,
     records: u64,
     failed: bool,
@@ -232,12 +236,14 @@ impl Appender {
         token: Option<Token>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(CLIENT_IN_FLIGHT_MAX));
+        let sent = Arc::new(AtomicU64::new(0));
         Self {
-            sender: AppendSender { orders, places: places.clone(), token },
+            sender: AppendSender { orders, places: places.clone(), sent: sent.clone(), token },
             receiver: AppendReceiver {
                 answers,
                 ready: VecDeque::new(),
                 places,
+                sent,
                 acknowledged: 0,
                 records: 0,
                 failed: false,
@@ -283,8 +289,11 @@ impl AppendSender {
         }
         // First the place among the answers, so that those which nobody takes are bounded.
         let place = self.places.acquire().await.map_err(|_| AppendError::Ended)?;
+        // Counted before it can be answered: what was sent and is not answered is not acknowledged.
+        let counted = Counted::one_of(&self.sent);
         self.orders.place(records, None).await?;
-        // Given back when the answer is taken.
+        counted.keep();
+        // Given back when the answer is received.
         place.forget();
         self.token = None;
         Ok(())
@@ -307,7 +316,7 @@ impl AppendReceiver {
             return Ok(None);
         }
         if self.ready.is_empty() {
-            let Some(answers) = self.answers.recv().await else { return Ok(None) };
+            let Some(answers) = self.answers.recv().await else { return self.end() };
             self.places.add_permits(answers.len());
             self.ready.extend(answers);
         }
@@ -320,6 +329,16 @@ impl AppendReceiver {
             self.places.close();
         }
         answer.map(Some)
+    }
+
+    /// Nobody answers any more: that is the end of it only if nothing is left unanswered.
+    fn end(&mut self) -> Result<Option<Appended>, AppendError> {
+        if self.sent.load(Ordering::Acquire) == self.acknowledged {
+            return Ok(None);
+        }
+        self.failed = true;
+        self.places.close();
+        Err(AppendError::Ended)
     }
 
     /// After a failure: those of the later requests whose outcome is unknown as well, in order.
@@ -351,6 +370,26 @@ impl AppendReceiver {
     /// How many records those have.
     pub fn acknowledged_records(&self) -> u64 {
         self.records
+    }
+}
+
+/// A request that is counted as sent, unless that fails or is given up half-way.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn one_of(sent: &'a AtomicU64) -> Self {
+        sent.fetch_add(1, Ordering::AcqRel);
+        Self(sent)
+    }
+
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

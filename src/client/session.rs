@@ -297,8 +297,8 @@ impl Session {
     /// An answer came on a lane. Answers come in any order, and on some lanes late: requests may
     /// have been answered on another.
     pub fn on_reply(&mut self, number: LaneNumber, reply: &AppendReply) -> Advice {
-        if reply.client != self.client || !reply.seqs.is_valid() {
-            // Of a session before this one.
+        if reply.client != self.client || !reply.is_valid() {
+            // Of a session before this one, or of a node that makes no sense.
             return Advice::Continue;
         }
         // Some may have been answered on another lane already, and have gone.
@@ -372,7 +372,8 @@ impl Session {
             let appended = first.later(number);
             let Some(pending) = self.pending_mut(seq) else { continue };
             if appended.count as usize != pending.records.len() {
-                pending.doubtful = true;
+                // The node says that the others are in the log, too.
+                self.doubt(seqs);
                 return Advice::Failed(Failure::OtherRecords { seq, appended });
             }
             pending.answer.get_or_insert(appended);
@@ -710,6 +711,11 @@ mod tests {
         let client = session.client;
         for seqs in [range(2, 1), range(0, 1), range(1, 0), range(u64::MAX, 9)] {
             let reply = AppendReply { client, seqs, result: Ok(appended(1)) };
+            assert_eq!(session.on_reply(A, &reply), Advice::Continue);
+        }
+        for (seqs, count) in [(range(1, 1), 1), (range(1, 2), 1), (range(1, u32::MAX), u32::MAX)] {
+            let beyond = Appended { offset: Offset::new(u64::MAX), ..appended(count) };
+            let reply = AppendReply { client, seqs, result: Ok(beyond) };
             assert_eq!(session.on_reply(A, &reply), Advice::Continue);
         }
         assert_eq!(session.take_answered(), None);

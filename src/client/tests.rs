@@ -180,6 +180,22 @@ async fn the_first_failure_ends_a_pipeline_after_a_prefix() {
 }
 
 #[tokio::test]
+async fn what_was_sent_and_never_looked_at_is_not_taken_for_acknowledged() {
+    let fake = Fake::start();
+    let client = fake.client();
+    for _ in 0..20 {
+        let mut appender = client.appender();
+        // The task that sends has not run yet, and may look first at whether it is given up.
+        appender.send(records("a")).await.unwrap();
+        client.give_up();
+        let error = soon(appender.next()).await.unwrap_err();
+        assert!(matches!(error, AppendError::GivenUp | AppendError::Ended), "{error:?}");
+        assert_eq!(soon(appender.next()).await, Ok(None), "that was the end");
+    }
+    assert!(fake.texts().is_empty());
+}
+
+#[tokio::test]
 async fn a_busy_leader_is_given_time_and_has_taken_nothing() {
     let fake = Fake::start();
     fake.change(|world| world.busy = 3);

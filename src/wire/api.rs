@@ -169,6 +169,18 @@ pub struct Appended {
     pub leader: NodeId,
 }
 
+impl AppendReply {
+    /// Whether it is an answer that a node can give: to requests that a client can have, whose records
+    /// lie where there are offsets.
+    pub fn is_valid(&self) -> bool {
+        let ends = |appended: &Appended| {
+            let records = u64::from(self.seqs.count) * u64::from(appended.count);
+            appended.offset.get().checked_add(records).is_some()
+        };
+        self.seqs.is_valid() && self.result.as_ref().map_or(true, ends)
+    }
+}
+
 impl Appended {
     /// The request `number` after this one in its run.
     #[must_use]
