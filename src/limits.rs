@@ -150,6 +150,10 @@ pub const SESSION_RUNS_MAX: usize = 4096;
 /// whatever its clients do.
 pub const TABLE_RUNS_MAX: usize = 1 << 20;
 
+/// Requests, or pieces of runs that are repeated in other pieces than before, that a leader judges in one
+/// turn before it looks up again: a few ms. One run more may be judged to its end.
+pub const TURN_VERDICTS_MAX: usize = 8192;
+
 /// Bytes of one frame on the wire, its length field excluded.
 pub const FRAME_BYTES_MAX: usize = ENTRY_PAYLOAD_BYTES_MAX + (1 << 20);
 

@@ -109,6 +109,16 @@ impl Shares {
     }
 }
 
+/// Answers that a run can have: one for each request, and one if it is none.
+fn answers(run: &AppendRun) -> usize {
+    (run.seqs.count as usize).min(run.lengths.len()).max(1)
+}
+
+/// Bytes of memory that those take.
+pub(super) fn answers_bytes(run: &AppendRun) -> usize {
+    answers(run) * REQUEST_OVERHEAD_BYTES
+}
+
 impl Caller {
     /// Room for so many bytes of requests, once there is some.
     pub(super) async fn hold(&self, bytes: usize) -> Held {
@@ -119,10 +129,9 @@ impl Caller {
     /// to, and without any if that is not to be waited for. `None` if it is none.
     pub(super) async fn take_run(&self, frame: &Frame) -> Option<(AppendRun, Bytes, Option<Held>)> {
         let cost = |requests: usize, records: usize| {
-            let overhead = requests * REQUEST_OVERHEAD_BYTES + records * RECORD_OVERHEAD_BYTES;
-            frame.wire_bytes() + overhead
+            frame.wire_bytes() + requests * REQUEST_OVERHEAD_BYTES + records * RECORD_OVERHEAD_BYTES
         };
-        // A record takes a byte of the frame at least, and a request has one.
+        // A record takes a byte of the frame at least, and a request that counts has one.
         let records_most = frame.wire_bytes().min(REQUEST_RECORDS_MAX);
         let most = cost(records_most, records_most);
         let mut held = if self.is_behind_node {
@@ -132,8 +141,7 @@ impl Caller {
         };
         let (run, records) = AppendRun::from_frame(frame).ok()?;
         if let Some(held) = &mut held {
-            let records = run.lengths.len();
-            held.shrink_to(cost((run.seqs.count as usize).min(records), records));
+            held.shrink_to(cost(answers(&run), run.lengths.len()));
         }
         Some((run, records, held))
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::announce::Announcer;
+use super::caller;
 use super::inputs::{AppendAnswer, Command, DriverInput, Fetched, Inputs};
 use super::narrator::Narrator;
 use super::published;
@@ -53,6 +54,8 @@ struct Waiting {
     client: ClientId,
     /// Requests without an answer.
     left: u32,
+    /// What all of the answers take until the last of them is on its way.
+    answers_bytes: usize,
     reply: mpsc::UnboundedSender<AppendAnswer>,
     held: Held,
 }
@@ -183,7 +186,8 @@ impl Driver {
             Command::Append { run, records, reply, held } => {
                 let token = AppendToken(self.next_token);
                 let (client, left) = (run.client, run.seqs.count);
-                self.appends.insert(token, Waiting { client, left, reply, held });
+                let answers_bytes = caller::answers_bytes(&run);
+                self.appends.insert(token, Waiting { client, left, answers_bytes, reply, held });
                 self.handle(Event::Append { token, run, records });
             }
             Command::Read(reply) => {
@@ -239,9 +243,9 @@ impl Driver {
             let _ = waiting.reply.send(AppendAnswer { reply, held: None });
             self.appends.insert(token, waiting);
         } else {
-            let Waiting { reply: sender, mut held, .. } = waiting;
-            // The records are in the log, or nowhere.
-            held.shrink_to(seqs.count as usize * limits::REQUEST_OVERHEAD_BYTES);
+            let Waiting { reply: sender, answers_bytes, mut held, .. } = waiting;
+            // The records are in the log, or nowhere. Those before this one may still be on their way.
+            held.shrink_to(answers_bytes);
             let _ = sender.send(AppendAnswer { reply, held: Some(held) });
         }
     }

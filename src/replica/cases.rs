@@ -6,9 +6,14 @@ use super::border::{Action, AppendToken, Event, Options, ReadAnswer};
 use super::incoming::BadEntries;
 use super::replica::Replica;
 use crate::entry::{
-    EntryError, EntryKind, Request, Run, RunHead, SealedEntry, Tip, encode_requests, encode_runs,
+    ElectionReason, EntryError, EntryKind, NoOp, Request, Run, RunHead, SealedEntry, Tip,
+    encode_requests, encode_runs,
 };
-use crate::raft::{self, AppendEntries, Configuration, HardState, Message, ReadToken};
+use crate::limits;
+use crate::raft::{
+    self, AppendEntries, Configuration, HardState, Message, PreVoteResponse, ReadToken,
+    RequestVoteResponse,
+};
 use crate::store::{Head, Recovered, RecoveryReport, Write};
 use crate::types::{
     ClientId, DiskFull, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Ticket,
@@ -361,4 +366,138 @@ fn damaged_entries_are_not_taken() {
     let actions = replica.take_actions();
     let error = BadEntries::Entry(EntryError::Checksum { id: entry.id() });
     assert_eq!(actions, [Action::BadEntries { from: node(2), error }]);
+}
+
+fn heard(message: Message) -> Event {
+    Event::Peer { from: node(2), message: PeerMessage::bare(message) }
+}
+
+/// The leader of three, elected by node 2, with its no-op at index 1, which nobody else has.
+fn leader_of_three() -> Replica {
+    let mut replica = new_replica(3);
+    for _ in 0..100 {
+        replica.handle(NOW, Event::Tick { random: 0 });
+        for action in replica.take_actions() {
+            let answer = match action {
+                Action::Write(write) => Event::Persisted(write.ticket),
+                Action::Send { to, message } if to == node(2) => match message.message {
+                    Message::PreVote(asked) => heard(Message::PreVoteResponse(PreVoteResponse {
+                        term: asked.term,
+                        vote_granted: true,
+                    })),
+                    Message::RequestVote(asked) => {
+                        heard(Message::RequestVoteResponse(RequestVoteResponse {
+                            term: asked.term,
+                            vote_granted: true,
+                        }))
+                    }
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            replica.handle(NOW, answer);
+        }
+        if replica.raft().role().as_leader().is_some() {
+            assert_eq!(replica.tip().id.index, Index::new(1));
+            replica.take_actions();
+            return replica;
+        }
+    }
+    panic!("nobody is elected");
+}
+
+/// What the leader of this term sends of an empty log: these entries, all of them committed.
+fn from_leader(term: u64, entries: &[SealedEntry]) -> Event {
+    let header = AppendEntries {
+        term: Term::new(term),
+        prev_log_id: LogId::ZERO,
+        leader_commit: entries.last().map_or(Index::ZERO, |entry| entry.id().index),
+        round: 0,
+        heartbeat: false,
+        entries: vec![],
+    };
+    let message = PeerMessage {
+        previous_chain: Some(Tip::default().chain),
+        entries: entries.iter().map(|entry| entry.bytes().clone()).collect(),
+        ..PeerMessage::bare(Message::AppendEntries(header))
+    };
+    Event::Peer { from: node(2), message }
+}
+
+#[test]
+fn what_a_deposed_leader_had_proposed_is_not_acknowledged_by_what_replaces_it() {
+    let mut replica = leader_of_three();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.flush();
+    replica.take_actions();
+    // One message cuts the request and commits another entry at its index.
+    let term = Term::new(9);
+    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
+    let first = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
+    let second = records_entry(&first.tip(), &[request(1, 0, "b")]);
+    replica.handle(NOW, from_leader(9, &[first, second]));
+    let answers = replica.take_actions().into_iter();
+    let answers: Vec<_> =
+        answers.filter(|action| matches!(action, Action::Append { .. })).collect();
+    assert_eq!(answers, [refused(1, one(1), AppendRefusal::Unknown)]);
+}
+
+#[test]
+fn an_entry_that_is_older_than_the_one_before_it_is_not_taken() {
+    let mut replica = new_replica(3);
+    let first = records_entry(&Tip::default(), &[request(1, 0, "a")]);
+    replica.handle(NOW, from_leader(1, std::slice::from_ref(&first)));
+    replica.take_actions();
+    assert_eq!(replica.tip(), first.tip());
+    // Sealed by a leader that breaks the law: the chain fits, and the time does not.
+    let before = Tip { time: Timestamp::default(), ..first.tip() };
+    let payload = encode_requests(&[request(2, 1, "b")]);
+    let (kind, early) = (EntryKind::Records, Timestamp::new(NOW.get() - 1));
+    let older = SealedEntry::seal(&before, kind, Term::new(1), early, &payload);
+    let header = AppendEntries {
+        term: Term::new(1),
+        prev_log_id: first.id(),
+        leader_commit: Index::ZERO,
+        round: 0,
+        heartbeat: false,
+        entries: vec![],
+    };
+    let message = PeerMessage {
+        previous_chain: Some(first.chain()),
+        entries: vec![older.bytes().clone()],
+        ..PeerMessage::bare(Message::AppendEntries(header))
+    };
+    replica.handle(NOW, Event::Peer { from: node(2), message });
+    assert_eq!(replica.tip(), first.tip());
+    let error = BadEntries::Order { id: older.id(), previous: first.id() };
+    assert_eq!(replica.take_actions(), [Action::BadEntries { from: node(2), error }]);
+}
+
+#[test]
+fn a_repetition_in_a_thousand_pieces_does_not_hold_up_a_turn() {
+    let (mut replica, _) = leader();
+    let pieces = u32::try_from(limits::REQUEST_RECORDS_MAX).unwrap();
+    let nothing = vec![Bytes::new(); limits::REQUEST_RECORDS_MAX];
+    for seq in 1..=u64::from(pieces) {
+        replica.handle(NOW, append(seq, seq, ""));
+        replica.flush();
+        for action in replica.take_actions() {
+            if let Action::Write(write) = action {
+                replica.handle(NOW, Event::Persisted(write.ticket));
+            }
+        }
+    }
+    replica.take_actions();
+    replica.options.proposals_bytes_max = 1 << 30;
+    for token in 0..9 {
+        replica.handle(NOW, append_run(10_000 + token, range(1, pieces), &nothing));
+    }
+    let mut answered = vec![];
+    while replica.waiting_bytes() > 0 {
+        replica.flush();
+        answered.push(replica.take_actions().len());
+    }
+    assert_eq!(answered.iter().sum::<usize>(), 9 * pieces as usize);
+    let most = limits::TURN_VERDICTS_MAX + pieces as usize;
+    assert!(answered.len() > 1 && answered.iter().all(|count| *count <= most), "{answered:?}");
 }

@@ -182,6 +182,22 @@ pub(super) fn check_leader(
     Ok(())
 }
 
+/// Time never goes back. The entries were compared with each other; here the first is with the one before
+/// it, whose time the chain does not tell.
+pub(super) fn check_time(
+    window: &Window,
+    previous: LogId,
+    entries: &[Checked],
+) -> Result<(), BadEntries> {
+    let Some(Checked { entry, .. }) = entries.first() else { return Ok(()) };
+    match window.tip_at(previous.index) {
+        Some(tip) if tip.id == previous && entry.time() < tip.time => {
+            Err(BadEntries::Order { id: entry.id(), previous })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where both logs have the same entry, the histories before it must be the same as well.
 ///
 /// Invariant (Log Matching, thesis 3.5): equal ids mean equal chains.

@@ -26,12 +26,13 @@ impl Waiting {
         Run::payload_bytes(&self.run.lengths, &self.records)
     }
 
-    /// Lets go of its first requests, so many of them.
-    pub(super) fn skip(&mut self, count: u32) {
+    /// Lets go of the requests before those that are left.
+    pub(super) fn skip_to(&mut self, left: SeqRange) {
+        let count = self.run.seqs.count - left.count;
         let records = count as usize * self.run.each() as usize;
         let skipped = self.run.lengths.drain(..records).map(|length| length as usize).sum();
         self.records = self.records.split_off(skipped);
-        self.run.seqs = self.run.seqs.skip(count);
+        self.run.seqs = left;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Appends: what waits is folded into as few entries as possible, and answered when they are committed.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use super::border::{Action, AppendToken};
 use super::proposals::{Asked, Waiting};
 use super::replica::{AtHand, Replica};
@@ -9,18 +11,23 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::Input;
-use crate::types::{Index, LogNumber, Offset, Seq, SeqRange, Term};
+use crate::types::{ClientId, Index, LogNumber, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended};
 
 impl Replica {
-    /// Folds the append requests that wait into entries, as far as the pipeline has room. To be
-    /// called when no more events are at hand; calling it again is harmless.
+    /// Folds the append requests that wait into entries, as far as the pipeline has room and this turn
+    /// may last. To be called when no more events are at hand; calling it again is harmless.
     pub fn flush(&mut self) {
         if self.raft.full_node().is_some() {
             return self.turn_away();
         }
-        while self.proposals.has_waiting() && self.raft.may_propose() && self.pipeline_has_room() {
-            self.fold();
+        let mut judged = 0;
+        while self.proposals.has_waiting()
+            && self.raft.may_propose()
+            && self.pipeline_has_room()
+            && judged < limits::TURN_VERDICTS_MAX
+        {
+            self.fold(&mut judged);
         }
     }
 
@@ -42,7 +49,7 @@ impl Replica {
             return self.refuse(asked, AppendRefusal::Invalid);
         }
         if self.raft.full_node().is_some() {
-            return self.turn_one_away(waiting);
+            return self.turn_one_away(&waiting);
         }
         if !self.proposals.admit(waiting, self.options.proposals_bytes_max) {
             hit(Mark::Busy);
@@ -50,51 +57,52 @@ impl Replica {
         }
     }
 
-    /// Folds what waits into one entry, and proposes it.
-    fn fold(&mut self) {
-        assert!(self.is_leader(), "only a leader proposes");
+    /// Folds what waits into one entry, and proposes it. Counts verdicts.
+    fn fold(&mut self, judged: &mut usize) {
         let index = self.raft.log().last().index.next();
         let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
-        let mut runs: Vec<Run> = vec![];
+        let mut folded = Folded { runs: vec![], answers: BTreeMap::new() };
         let mut next_offset = self.tail.next_offset(LogNumber::MAIN);
-        while runs.len() < limits::ENTRY_RUNS_MAX {
-            let Some(waiting) = self.proposals.next_within(room) else { break };
+        while folded.runs.len() < limits::ENTRY_RUNS_MAX && *judged < limits::TURN_VERDICTS_MAX {
+            let Some(mut waiting) = self.proposals.next_within(room) else { break };
             let bytes = waiting.payload_bytes();
-            let Some(run) = self.judge(waiting, index, next_offset, &runs) else { continue };
+            let new = self.judge(&waiting, &folded, judged);
+            if new.count == 0 {
+                continue;
+            }
+            waiting.skip_to(new);
+            let run = self.take_new(waiting, index, next_offset);
             next_offset = run.head.next_offset();
             room -= bytes;
-            runs.push(run);
+            folded.push(run, index);
         }
+        self.propose(&folded.runs);
+    }
+
+    fn propose(&mut self, runs: &[Run]) {
         if runs.is_empty() {
             return;
         }
         if runs.len() > 1 || runs.iter().any(|run| run.head.seqs.count > 1) {
             hit(Mark::Folded);
         }
-        let payload = entry::encode_runs(&runs);
+        let payload = entry::encode_runs(runs);
         let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
         self.step_with(Input::Propose { bytes }, AtHand::Folded(payload));
     }
 
-    /// Judges the next run, piece by piece: what is new goes into the entry at `index`, what is in
-    /// the log waits for the entry that has it, anything else is refused.
-    fn judge(
-        &mut self,
-        mut waiting: Waiting,
-        index: Index,
-        first_offset: Offset,
-        folded: &[Run],
-    ) -> Option<Run> {
-        while waiting.run.seqs.count > 0 {
-            let token = waiting.token;
-            let seqs = waiting.run.seqs;
-            let verdict = Self::look_up_folded(&waiting.run, index, folded)
-                .unwrap_or_else(|| self.look_up(&waiting.run));
-            let judged = match verdict {
-                Verdict::New => return Some(self.take_new(waiting, index, first_offset)),
+    /// Judges the next run, piece by piece: what is in the log waits for the entry that has it, what
+    /// nobody can take is refused. Gives what is new, which goes into the entry that is being folded.
+    fn judge(&mut self, waiting: &Waiting, folded: &Folded, judged: &mut usize) -> SeqRange {
+        let token = waiting.token;
+        let mut left = waiting.run.seqs;
+        while left.count > 0 {
+            *judged += 1;
+            let count = match self.look_up(&waiting.run, left, folded.of(waiting.run.client)) {
+                Verdict::New => return left,
                 Verdict::Known(answers) => {
-                    let answers = judged_by_first(answers, seqs);
-                    if answers.seqs.count < seqs.count {
+                    let answers = judged_by_first(answers, left);
+                    if answers.seqs.count < left.count {
                         hit(Mark::CutOtherwise);
                     }
                     self.answer_again(token, answers);
@@ -102,23 +110,23 @@ impl Replica {
                 }
                 Verdict::Gap { expected } => {
                     hit(Mark::Gap);
-                    self.refuse((token, seqs), AppendRefusal::Gap { expected });
-                    seqs.count
+                    self.refuse((token, left), AppendRefusal::Gap { expected });
+                    left.count
                 }
                 Verdict::Expired { count } => {
                     hit(Mark::Expired);
-                    self.refuse((token, seqs.take(count)), AppendRefusal::Expired);
+                    self.refuse((token, left.take(count)), AppendRefusal::Expired);
                     count
                 }
             };
-            assert!(judged > 0, "a verdict is on one request at least");
-            waiting.skip(judged);
+            assert!(count > 0, "a verdict is on one request at least");
+            left = left.skip(count);
         }
-        None
+        left
     }
 
-    fn look_up(&self, run: &AppendRun) -> Verdict {
-        self.tail.look_up(run.client, run.seqs, run.began_at)
+    fn look_up(&self, run: &AppendRun, left: SeqRange, folded: &VecDeque<Answers>) -> Verdict {
+        self.tail.look_up(run.client, left, run.began_at, folded)
     }
 
     /// The run goes into the entry at `index`.
@@ -138,21 +146,6 @@ impl Replica {
         hit(if is_committed { Mark::AnsweredAgain } else { Mark::KnownNotCommitted });
         self.proposals.wait_for_commit(token, answers);
         self.answer_committed();
-    }
-
-    /// Judges requests by those of the same client that go into the same entry, if there are any.
-    fn look_up_folded(run: &AppendRun, index: Index, folded: &[Run]) -> Option<Verdict> {
-        let mut of_client = folded.iter().map(|run| run.head).filter(|it| it.client == run.client);
-        let expected = of_client.clone().next_back()?.seqs.next();
-        let first = run.seqs.first;
-        if first == expected {
-            return Some(Verdict::New);
-        }
-        if first > expected {
-            return Some(Verdict::Gap { expected });
-        }
-        let same = of_client.find(|it| it.seqs.first <= first && first < it.seqs.next())?;
-        Some(Verdict::Known(Answers::of(&same, index).to(run.seqs)))
     }
 
     pub(super) fn answer_committed(&mut self) {
@@ -181,28 +174,28 @@ impl Replica {
     /// Nothing new is taken: whatever waits is answered.
     fn turn_away(&mut self) {
         while let Some(waiting) = self.proposals.next_within(usize::MAX) {
-            self.turn_one_away(waiting);
+            self.turn_one_away(&waiting);
         }
     }
 
     /// What is in the log is answered as ever; anything else has to wait until there is room.
-    fn turn_one_away(&mut self, mut waiting: Waiting) {
+    fn turn_one_away(&mut self, waiting: &Waiting) {
         let Some((node, full)) = self.raft.full_node() else { return };
         let token = waiting.token;
-        while waiting.run.seqs.count > 0 {
-            let seqs = waiting.run.seqs;
-            let judged = match self.look_up(&waiting.run) {
+        let mut left = waiting.run.seqs;
+        while left.count > 0 {
+            let count = match self.look_up(&waiting.run, left, &VecDeque::new()) {
                 Verdict::Known(answers) => {
                     self.answer_again(token, answers);
                     answers.seqs.count
                 }
                 Verdict::New | Verdict::Gap { .. } | Verdict::Expired { .. } => {
                     hit(Mark::RefusedDiskFull);
-                    self.refuse((token, seqs), AppendRefusal::DiskFull { node, full });
-                    seqs.count
+                    self.refuse((token, left), AppendRefusal::DiskFull { node, full });
+                    left.count
                 }
             };
-            waiting.skip(judged);
+            left = left.skip(count);
         }
     }
 
@@ -221,6 +214,28 @@ impl Replica {
             hit(Mark::Abandoned);
             self.refuse(asked, AppendRefusal::Unknown);
         }
+    }
+}
+
+/// What goes into one entry.
+struct Folded {
+    runs: Vec<Run>,
+    /// Their answers, by client.
+    answers: BTreeMap<ClientId, VecDeque<Answers>>,
+}
+
+/// Nothing, for clients of which nothing is folded.
+static NONE: VecDeque<Answers> = VecDeque::new();
+
+impl Folded {
+    fn of(&self, client: ClientId) -> &VecDeque<Answers> {
+        self.answers.get(&client).unwrap_or(&NONE)
+    }
+
+    fn push(&mut self, run: Run, index: Index) {
+        let answers = Answers::of(&run.head, index);
+        self.answers.entry(run.head.client).or_default().push_back(answers);
+        self.runs.push(run);
     }
 }
 

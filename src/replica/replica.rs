@@ -315,6 +315,7 @@ impl Replica {
         let entries = incoming::check(header, message)?;
         let infos = entries.iter().map(|checked| incoming::info(&checked.entry));
         let infos: Vec<EntryInfo> = infos.collect::<Result<_, _>>()?;
+        incoming::check_time(&self.window, header.prev_log_id, &entries)?;
         incoming::check_history(&self.window, (from, header), message, &entries)?;
         incoming::check_leader(&self.raft, from, &message.message, &entries)?;
         let header = AppendEntries { entries: infos, ..header.clone() };
@@ -345,15 +346,16 @@ impl Replica {
         let led = self.is_leader().then(|| self.raft.current_term());
         let readable = self.readable();
         let effects = self.raft.step(input);
+        // Before anything else: what follows may cut what was proposed, and commit others in its place.
+        if let Some(term) = led {
+            self.abandon_unless_leader_of(term);
+        }
         // First what makes bytes of names, then everything that may speak of them.
         let (first, then): (Vec<_>, Vec<_>) = effects
             .into_iter()
             .partition(|effect| matches!(effect, Effect::Seal { .. } | Effect::Persist(_)));
         first.into_iter().chain(then).for_each(|effect| self.perform(effect, &mut at_hand));
         assert!(!matches!(at_hand, AtHand::Folded(_)), "the core sealed what was proposed");
-        if let Some(term) = led {
-            self.abandon_unless_leader_of(term);
-        }
         self.window.evict_before(self.raft.log().window_first());
         assert!(self.readable() >= readable, "broken law: {readable} was readable");
         self.check_step();
@@ -446,7 +448,8 @@ impl Replica {
             if entry.id().index < missing || entry.id().index > last {
                 continue;
             }
-            // It was hashed when it came: what is left to see is that it continues this very log.
+            // It was compared with the one before it when it came: what is left to see is that this
+            // is the one which this log ends with.
             assert_eq!(previous, self.window.tip().chain, "broken law: checked when it came");
             self.take_entry(entry, contents);
         }

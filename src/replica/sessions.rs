@@ -1,8 +1,8 @@
 //! The table of clients: how an append happens once, however often it is asked for (thesis 6.3).
 //!
 //! A client numbers its requests from 1. The table remembers, for each client, the answers to the
-//! requests that the client may still ask about again, a line for each run of them. It is a function of the log, so every node
-//! has the same: it is evicted by counting entries, never by a clock.
+//! requests that the client may still ask about again, a line for each run of them. It is a function
+//! of the log, so every node has the same: it is evicted by counting entries, never by a clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -60,6 +60,12 @@ pub enum Verdict {
     },
 }
 
+/// The first run that ends behind a request: it has that one, unless it begins behind it, too. There may
+/// be thousands of them, and a repetition asks for each.
+fn first_behind(answers: &VecDeque<Answers>, seq: Seq) -> Option<&Answers> {
+    answers.get(answers.partition_point(|run| run.seqs.next() <= seq))
+}
+
 /// One client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
@@ -115,8 +121,9 @@ impl Table {
         self.sessions.is_empty()
     }
 
-    /// Judges requests of a client, as many of them as one verdict is right for. `overlay` holds the
-    /// answers to the client's requests that are in the log and not yet applied here.
+    /// Judges requests of a client, as many of them as one verdict is right for. `later` holds the
+    /// answers to the client's requests that are not yet applied here: first those in the log, then
+    /// those about to be.
     ///
     /// NB: a repetition may be cut into other runs than what it repeats.
     pub fn look_up(
@@ -124,11 +131,12 @@ impl Table {
         client: ClientId,
         wanted: SeqRange,
         began_at: Index,
-        overlay: &VecDeque<Answers>,
+        later: [&VecDeque<Answers>; 2],
     ) -> Verdict {
-        let session = self.sessions.get(&client);
-        let mut known = session.into_iter().flat_map(|session| &session.answers).chain(overlay);
-        let Some(last) = overlay.back().or_else(|| session?.answers.back()) else {
+        let applied = self.sessions.get(&client).map(|session| &session.answers);
+        let [in_log, folded] = later;
+        let last = folded.back().or_else(|| in_log.back()).or_else(|| applied?.back());
+        let Some(last) = last else {
             return self.look_up_unknown(wanted, began_at);
         };
         let expected = last.seqs.next();
@@ -138,7 +146,8 @@ impl Table {
         if wanted.first > expected {
             return Verdict::Gap { expected };
         }
-        let found = known.find(|answers| wanted.first < answers.seqs.next());
+        let mut known = applied.into_iter().chain(later);
+        let found = known.find_map(|answers| first_behind(answers, wanted.first));
         let found = found.expect("the last run ends behind the first of them");
         if found.seqs.first <= wanted.first {
             Verdict::Known(found.to(wanted))
@@ -226,7 +235,8 @@ mod tests {
     }
 
     fn look_up(table: &Table, client: u128, wanted: SeqRange, began_at: Index) -> Verdict {
-        table.look_up(ClientId::new(client), wanted, began_at, &VecDeque::new())
+        let none = VecDeque::new();
+        table.look_up(ClientId::new(client), wanted, began_at, [&none, &none])
     }
 
     fn known(wanted: SeqRange, index: u64, offset: u64) -> Verdict {
@@ -282,10 +292,15 @@ mod tests {
         let mut table = Table::default();
         apply(&mut table, 1, 1, 1, 5);
         let overlay = VecDeque::from([Answers::of(&run(1, seqs(2, 2), 1), Index::new(6))]);
-        let look_up = |wanted| table.look_up(ClientId::new(1), wanted, BEGAN_AT, &overlay);
-        assert_eq!(look_up(seqs(3, 3)), known(seqs(3, 1), 6, 22));
-        assert_eq!(look_up(seqs(4, 1)), Verdict::New);
-        assert_eq!(look_up(seqs(1, 3)), known(seqs(1, 1), 5, 10));
+        let folded = VecDeque::from([Answers::of(&run(1, seqs(4, 1), 1), Index::new(7))]);
+        let none = VecDeque::new();
+        let look_up =
+            |wanted, folded| table.look_up(ClientId::new(1), wanted, BEGAN_AT, [&overlay, folded]);
+        assert_eq!(look_up(seqs(3, 3), &none), known(seqs(3, 1), 6, 22));
+        assert_eq!(look_up(seqs(4, 1), &none), Verdict::New);
+        assert_eq!(look_up(seqs(4, 1), &folded), known(seqs(4, 1), 7, 40));
+        assert_eq!(look_up(seqs(5, 1), &folded), Verdict::New);
+        assert_eq!(look_up(seqs(1, 3), &folded), known(seqs(1, 1), 5, 10));
     }
 
     #[test]

@@ -76,10 +76,18 @@ impl Tail {
         self.table.len()
     }
 
-    /// What to do with the first of these requests: are they new, known, or out of order?
-    pub(super) fn look_up(&self, client: ClientId, wanted: SeqRange, began_at: Index) -> Verdict {
-        let overlay = self.overlay.get(&client);
-        self.table.look_up(client, wanted, began_at, overlay.unwrap_or(&VecDeque::new()))
+    /// What to do with the first of these requests: are they new, known, or out of order? `folded` holds
+    /// the client's requests that are about to stand behind the tail.
+    pub(super) fn look_up(
+        &self,
+        client: ClientId,
+        wanted: SeqRange,
+        began_at: Index,
+        folded: &VecDeque<Answers>,
+    ) -> Verdict {
+        let none = VecDeque::new();
+        let overlay = self.overlay.get(&client).unwrap_or(&none);
+        self.table.look_up(client, wanted, began_at, [overlay, folded])
     }
 
     /// Adds the runs of the entry behind the last.

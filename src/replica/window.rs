@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::entry::{Chain, SealedEntry, Tip};
 use crate::types::Index;
 
-/// A run of entries up to the last of the log.
+/// Entries without a gap up to the last of the log.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     /// The entry before the first.
