@@ -220,7 +220,10 @@ impl Problem {
             Self::OurCertificate(_) | Self::TheirCertificate(_) => {
                 "check which certificates the two sides use"
             }
-            Self::Protocol => "check that the address is that of a node, or of the registry",
+            Self::Protocol => {
+                "check that the address is that of a node, or of the registry, and that both sides \
+                 are of one version: `annal --version`"
+            }
             Self::Silent
             | Self::Restarted
             | Self::Busy

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::caller::Caller;
+use super::caller::{self, Caller};
 use super::driver;
 use super::inputs::{AppendAnswer, Command};
 use super::onward;
@@ -130,12 +130,13 @@ impl Service {
                 return receiver.stop();
             }
             let is_new = run.seqs.first == Seq::FIRST;
-            let held = held.filter(|_| !is_new || self.new_sessions.allow(&caller.identity));
-            let Some(held) = held else {
-                let AppendRun { client, seqs, .. } = run;
-                let refused = AppendReply { client, seqs, result: Err(AppendRefusal::Busy) };
-                let _ = reply.send(AppendAnswer { reply: refused, held: None });
-                continue;
+            let may_begin = !is_new || self.new_sessions.allow(&caller.identity);
+            let held = match held {
+                Some(held) if may_begin => held,
+                held => {
+                    refuse_as_busy(reply, &run, held);
+                    continue;
+                }
             };
             let command = Command::Append { run, records, reply: reply.clone(), held };
             if self.commands.send(command).await.is_err() {
@@ -175,6 +176,21 @@ impl Service {
             tracing::debug!(%error, "a refusal to crash was not heard");
         }
     }
+}
+
+/// Not now: there is no room, or the session is one too many.
+fn refuse_as_busy(
+    reply: &mpsc::UnboundedSender<AppendAnswer>,
+    run: &AppendRun,
+    mut held: Option<Held>,
+) {
+    let AppendRun { client, seqs, .. } = *run;
+    if let Some(held) = &mut held {
+        held.shrink_to(caller::answers_bytes(run));
+    }
+    let refused = AppendReply { client, seqs, result: Err(AppendRefusal::Busy) };
+    // A client that is gone asks again elsewhere.
+    let _ = reply.send(AppendAnswer { reply: refused, held });
 }
 
 /// Places that requests take among those that are not answered: one each, and no more than there are
