@@ -23,7 +23,7 @@ use crate::types::{Index, NodeId};
 
 /// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
 #[derive(Debug, Parser)]
-#[command(name = "annal", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "annal", version, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done · 1 failed · 2 usage · 3 no leader or no quorum · \
     4 condition not met · 5 outcome unknown · 6 damage found · 124 timed out")]
 pub(super) struct Arguments {
@@ -128,7 +128,17 @@ pub(super) enum Command {
     /// Run a node, or look into a stopped one
     #[command(subcommand)]
     Node(Node),
-    /// Append and read records, ask for the cluster's state
+    /// Append records: each argument one, or each line of the input
+    Append(Short<Append>),
+    /// Read records
+    Read(Short<Read>),
+    /// Show the last records, and with -f those to come
+    Tail(Short<Tail>),
+    /// Show every node's state
+    Status(Connection),
+    /// Crash the leader and wait for the next
+    CrashLeader(Connection),
+    /// The five above, under one word
     Client(Client),
     /// Run the registry, or ask it who led when
     #[command(subcommand)]
@@ -490,6 +500,30 @@ pub(super) struct Client {
     pub(super) verb: Option<ClientVerb>,
 }
 
+/// A verb of the client as a command of its own.
+#[derive(Debug, Args)]
+pub(super) struct Short<T: Args> {
+    #[command(flatten)]
+    connection: Connection,
+
+    #[command(flatten)]
+    flags: T,
+}
+
+impl<T: Args> Short<T> {
+    /// What it is short for.
+    pub(super) fn client(self, verb: impl FnOnce(T) -> ClientVerb) -> Client {
+        self.connection.client(verb(self.flags))
+    }
+}
+
+impl Connection {
+    /// The client's command that this verb is short for.
+    pub(super) fn client(self, verb: ClientVerb) -> Client {
+        Client { connection: self, verb: Some(verb) }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientVerb {
     /// Append records: each argument one, or each line of the input
@@ -615,6 +649,18 @@ mod tests {
             };
             assert_eq!(client.connection.timeout, Duration::from_secs(1));
         }
+    }
+
+    #[test]
+    fn verbs_of_the_client_are_commands_of_their_own() {
+        let long = Arguments::try_parse_from(["annal", "client", "tail", "-f", "--timeout", "1s"]);
+        let short = Arguments::try_parse_from(["annal", "tail", "-f", "--timeout", "1s"]);
+        let (Command::Client(long), Command::Tail(short)) =
+            (long.unwrap().command, short.unwrap().command)
+        else {
+            panic!("not these commands");
+        };
+        assert_eq!(format!("{:?}", short.client(ClientVerb::Tail)), format!("{long:?}"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::args::{Arguments, Command, Node, Registry, Shared};
+use super::args::{Arguments, ClientVerb, Command, Node, Registry, Shared};
 use super::failure::{End, complain};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
@@ -51,6 +51,13 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Sim(args) => sim::run(&args, &mut printer),
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
         Command::Node(Node::SetTerm(args)) => node::set_term(&args, &mut printer),
+        Command::Append(args) => client::run(args.client(ClientVerb::Append), &mut printer),
+        Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
+        Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
+        Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
+        Command::CrashLeader(args) => {
+            client::run(args.client(ClientVerb::CrashLeader), &mut printer)
+        }
         Command::Client(args) => client::run(args, &mut printer),
         Command::Registry(Registry::Leader(args)) => registry::leader(&args, &mut printer),
         Command::Registry(Registry::Terms(args)) => registry::terms(&args, &mut printer),

@@ -298,6 +298,20 @@ fn an_empty_variable_is_as_good_as_none() {
 }
 
 #[test]
+fn the_verbs_of_the_client_and_help_are_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |words: &[&str]| run(folder.path(), words).expect_code(0).text();
+    let help = said(&["help"]);
+    for verb in ["append", "read", "tail", "status", "crash-leader"] {
+        assert!(help.contains(&format!("\n  {verb} ")), "{verb} is not in {help}");
+        assert_eq!(said(&["help", verb]), said(&[verb, "--help"]));
+        let words: &[&str] = if verb == "append" { &["append", "hi"] } else { &[verb] };
+        // Understood, and only then in want of a cluster.
+        run(folder.path(), words).expect_complaint(1, "cluster.toml is missing");
+    }
+}
+
+#[test]
 fn what_is_typed_wins_over_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     for (variable, line) in [
