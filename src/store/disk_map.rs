@@ -80,6 +80,7 @@ impl DiskMap {
     fn open_at(layout: Layout, lock: Option<FolderLock>) -> Result<Self, StoreError> {
         let (disk, place) = (&layout.disk, layout.data.join(FOLDER));
         if !disk.exists(&place)? {
+            check_new(&layout)?;
             make(&layout)?;
         }
         layout.check_mark(&place)?;
@@ -149,6 +150,16 @@ impl DiskMap {
     pub fn scan(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         read(&self.database).map(|pairs| pairs.into_iter().collect())
     }
+}
+
+/// Nothing was ever written here: of a map that had been, the file beside it tells.
+fn check_new(layout: &Layout) -> Result<(), StoreError> {
+    let has_floor = layout.disk.exists(&layout.data.join(FLOOR_FILE))?;
+    if has_floor && read_floor(layout)? > 0 {
+        let fault = Fault::FileGone { name: FOLDER };
+        return Err(StoreError::damage(&layout.data, fault));
+    }
+    Ok(())
 }
 
 fn make(layout: &Layout) -> Result<(), StoreError> {
@@ -276,6 +287,21 @@ mod tests {
             }
         }
         assert!(refused > 20, "{refused} were refused");
+    }
+
+    #[test]
+    fn a_map_that_is_gone_is_damage_and_one_that_never_was_is_made() {
+        let folder = Folder::new();
+        drop(DiskMap::open(folder.path()).unwrap());
+        // Cut off while it was made.
+        fs::remove_dir_all(folder.path().join(FOLDER)).unwrap();
+        let map = DiskMap::open(folder.path()).unwrap();
+        map.put_all(&[pair(1, b"one")]).unwrap();
+        drop(map);
+        fs::rename(folder.path().join(FOLDER), folder.path().join("elsewhere")).unwrap();
+        let error = DiskMap::open(folder.path()).unwrap_err();
+        assert!(error.is_damage() && error.to_string().contains("map is gone"), "{error}");
+        assert!(!folder.path().join(FOLDER).exists(), "it is left as it is");
     }
 
     #[test]
