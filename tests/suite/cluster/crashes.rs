@@ -249,13 +249,10 @@ fn an_unknown_outcome_is_settled_by_the_printed_command() {
 #[test]
 fn an_interrupted_append_says_what_became_of_it() {
     let cluster = Cluster::started(Kind::default());
-    let leader = cluster.leader();
-    let followers: Vec<_> = cluster.nodes().into_iter().filter(|node| *node != leader).collect();
-    let signal = |name| followers.iter().for_each(|node| cluster.signal(node, name));
-    let number: u16 = leader.trim_start_matches('n').parse().unwrap();
     // Told of nobody else it asks the leader first, which without followers leads for a moment only.
-    let address = format!("127.0.0.1:{}", cluster.base_port() + number);
-    let start = |words: &[&str]| {
+    let start = |leader: &str, words: &[&str]| {
+        let number: u16 = leader.trim_start_matches('n').parse().unwrap();
+        let address = format!("127.0.0.1:{}", cluster.base_port() + number);
         let mut command = annal(cluster.folder());
         command.args(["client", "append", "--timeout", "1m", "--nodes", &address]).args(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -263,7 +260,7 @@ fn an_interrupted_append_says_what_became_of_it() {
     };
 
     // Idle: all that was sent is acknowledged, and the input has not ended.
-    let mut child = start(&["-"]);
+    let mut child = start(&cluster.leader(), &["-"]);
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"one\ntwo\n").unwrap();
     let printed = BufReader::new(child.stdout.take().unwrap());
@@ -273,7 +270,7 @@ fn an_interrupted_append_says_what_became_of_it() {
     assert!(stderr.contains("the first 2 lines are acknowledged"), "{stderr}");
 
     // With requests under way, of lines or of arguments.
-    let last_index = || {
+    let last_index_of = |leader: &str| {
         let status = cluster.status();
         let nodes = status["nodes"].as_array().unwrap();
         nodes.iter().find(|node| node["node"] == leader)?["last_index"].as_u64()
@@ -281,9 +278,15 @@ fn an_interrupted_append_says_what_became_of_it() {
     let lines: Vec<String> = (0..9000).map(|number| format!("line {number}")).collect();
     let mut expected = vec!["one".to_owned(), "two".to_owned()];
     for (words, records) in [(&["-"][..], lines), (&["three"], vec!["three".to_owned()])] {
+        // The time before may have cost the leader its term.
+        let leader = cluster.leader();
+        let followers = cluster.nodes().into_iter().filter(|node| *node != leader);
+        let followers: Vec<_> = followers.collect();
+        let signal = |name| followers.iter().for_each(|node| cluster.signal(node, name));
+        let last_index = || last_index_of(&leader);
         let before = wait_for("the leader", last_index);
         signal("STOP");
-        let mut child = start(words);
+        let mut child = start(&leader, words);
         let mut input = child.stdin.take().unwrap();
         if words == ["-"] {
             writeln!(input, "{}", records.join("\n")).unwrap();
