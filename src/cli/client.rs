@@ -2,22 +2,16 @@
 
 use super::append;
 use super::args::{Client as Arguments, ClientVerb, Read, Tail};
-use super::connection::{Target, target};
+use super::connection::{self, Target, target};
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
 use super::rows::{CrashRow, NodeRow, RecordRow, RegistryRow, StatusRow};
 use super::runtime;
 use crate::client::{
-    Client, Consistency, CrashError, Crashed, NodeStatus, ReadFrom, ReadOptions, Settings, Status,
-    Step,
+    Client, Consistency, CrashError, Crashed, NodeStatus, ReadFrom, ReadOptions, Status, Step,
 };
 use crate::outcome::Outcome;
 use crate::types::Offset;
-
-/// The certificate that commands show.
-pub(super) const CLIENT: &str = "client";
-/// The certificate that shows that its holder may break things on purpose.
-pub(super) const ADMIN: &str = "admin";
 
 /// Runs a client's command.
 pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {
@@ -40,9 +34,13 @@ pub(super) fn run(args: Arguments, printer: &mut Printer) -> Result<(), End> {
     {
         check_node(options, &target)?;
     }
-    let name = if matches!(verb, Verb::CrashLeader) { ADMIN } else { CLIENT };
+    let is_crash = matches!(verb, Verb::CrashLeader);
     runtime::wait(async {
-        let client = connect(&target, name)?;
+        let client = if is_crash {
+            connection::connect_as_admin(&target)?
+        } else {
+            connection::connect_as_client(&target)?
+        };
         match verb {
             Verb::Append(settings) => append::run(&client, settings, printer).await,
             Verb::Read(options) => read(&client, options, printer).await,
@@ -58,28 +56,6 @@ enum Verb {
     Read(ReadOptions),
     Status,
     CrashLeader,
-}
-
-/// A client of the target, which shows its usual certificate.
-pub(super) fn connect_as_client(target: &Target) -> Result<Client, Failure> {
-    connect(target, CLIENT)
-}
-
-/// A client of the target, which shows the certificate of an admin.
-pub(super) fn connect_as_admin(target: &Target) -> Result<Client, Failure> {
-    connect(target, ADMIN)
-}
-
-fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
-    let settings = Settings {
-        certs: target.certs.clone(),
-        name: name.to_owned(),
-        cluster: Some(target.cluster),
-        nodes: target.nodes.clone(),
-        registry: target.registry.clone(),
-        timeout: target.timeout,
-    };
-    Client::connect(settings).map_err(|error| Failure::of(error.outcome(), &error, error.hint()))
 }
 
 fn read_options(args: &Read) -> ReadOptions {

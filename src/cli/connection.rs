@@ -7,10 +7,16 @@ use std::time::Duration;
 use super::args::Connection;
 use super::failure::Failure;
 use crate::address::Address;
+use crate::client::{Client, Settings};
 use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::types::{ClusterId, NodeId};
+
+/// The certificate that commands show.
+pub(super) const CLIENT: &str = "client";
+/// The certificate that shows that its holder may break things on purpose.
+pub(super) const ADMIN: &str = "admin";
 
 /// Where a cluster is, and who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,28 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         None => cluster.registry,
     };
     Ok(Target { certs, cluster: cluster.cluster, nodes, registry, timeout: args.timeout })
+}
+
+/// A client of the target, which shows its usual certificate.
+pub(super) fn connect_as_client(target: &Target) -> Result<Client, Failure> {
+    connect(target, CLIENT)
+}
+
+/// A client of the target, which shows the certificate of an admin.
+pub(super) fn connect_as_admin(target: &Target) -> Result<Client, Failure> {
+    connect(target, ADMIN)
+}
+
+fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
+    let settings = Settings {
+        certs: target.certs.clone(),
+        name: name.to_owned(),
+        cluster: Some(target.cluster),
+        nodes: target.nodes.clone(),
+        registry: target.registry.clone(),
+        timeout: target.timeout,
+    };
+    Client::connect(settings).map_err(|error| Failure::of(error.outcome(), &error, error.hint()))
 }
 
 /// The cluster in a directory, as its `cluster.toml` says.

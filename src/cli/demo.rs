@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::args;
 use super::children::{Event, Part};
-use super::client;
 use super::connection::{self, Target};
 use super::failure::{End, Failure};
 use super::local::{LocalCluster, POLL, Place, STEP_TIMEOUT, failed};
@@ -87,8 +86,8 @@ impl<'a> Demo<'a> {
         self.say(format!("{node} was elected and leads term {term}: Leader_Term{term}"))?;
 
         let target = connection::of_directory(self.cluster.directory())?;
-        let client = client::connect_as_client(&target)?;
-        let admin = client::connect_as_admin(&target)?;
+        let client = connection::connect_as_client(&target)?;
+        let admin = connection::connect_as_admin(&target)?;
         let mut kept = append_requests(&client).await?;
         let count = kept.len();
         self.say(format!("{count} records appended: each is on the disks of a majority"))?;

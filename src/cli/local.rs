@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::args::{LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
-use super::client;
 use super::connection;
 use super::escape::escaped;
 use super::failure::{End, Failure};
@@ -217,7 +216,7 @@ impl LocalCluster {
         for node in options.nodes.keys() {
             self.children.start(Part::Node(*node))?;
         }
-        let client = client::connect_as_client(&connection::of_directory(&options.directory)?)?;
+        let client = connection::connect_as_client(&connection::of_directory(&options.directory)?)?;
         Ok(self.all_follow(&client).await?)
     }
 

@@ -3,8 +3,7 @@
 use tokio::task;
 
 use super::args::{Connection, RegistryForget, RegistryStart, Shared};
-use super::client::{ADMIN, CLIENT};
-use super::connection::{Target, target};
+use super::connection::{ADMIN, CLIENT, Target, target};
 use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;

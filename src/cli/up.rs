@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{self, LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
-use super::client;
 use super::connection::{self, Target};
 use super::escape::{escaped, escaped_json};
 use super::failure::{End, Failure};
@@ -185,7 +184,7 @@ impl<'a> Up<'a> {
 
     /// Shows what the children do until a signal says that it is enough.
     async fn watch(&mut self, signals: &mut Signals, printer: &mut Printer) -> Result<(), End> {
-        let client = client::connect_as_client(&self.target)?;
+        let client = connection::connect_as_client(&self.target)?;
         let mut asking = pin!(ask(&client));
         loop {
             let next_restart = self.due.values().min().copied();

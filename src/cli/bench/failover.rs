@@ -17,7 +17,6 @@ use super::rows::FailoverRow;
 use super::{verify, with_cluster};
 use crate::cli::args::BenchFailover;
 use crate::cli::children::{Event, Part};
-use crate::cli::client;
 use crate::cli::connection;
 use crate::cli::failure::{End, Failure};
 use crate::cli::local::{LocalCluster, STEP_TIMEOUT, failed};
@@ -49,7 +48,7 @@ pub(super) fn run(args: &BenchFailover, printer: &mut Printer) -> Result<(), End
     };
     with_cluster(limits::NODES_DEFAULT, async |cluster| {
         let target = connection::of_directory(cluster.directory())?;
-        let client = client::connect_as_client(&target)?;
+        let client = connection::connect_as_client(&target)?;
         let common = Arc::new(Common::default());
         let mut worker = Worker::new(&target, &load, IN_FLIGHT, &common)?;
         let mut latest = worker.watch();

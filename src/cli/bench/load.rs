@@ -13,8 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::record::{self, Label, RunId};
 use crate::cli::args::BenchLoad;
-use crate::cli::client;
-use crate::cli::connection::Target;
+use crate::cli::connection::{self, Target};
 use crate::cli::failure::Failure;
 use crate::client::{AppendError, Appended, Appender, Client};
 use crate::types::Offset;
@@ -182,7 +181,7 @@ impl Worker {
         common: &Arc<Common>,
     ) -> Result<Self, Failure> {
         Ok(Self {
-            client: client::connect_as_client(target)?,
+            client: connection::connect_as_client(target)?,
             load: load.clone(),
             inflight,
             common: common.clone(),

@@ -144,7 +144,7 @@ async fn measure(
 }
 
 async fn verify_all(target: &Target, measured: &Measured) -> Result<bool, End> {
-    let client = super::client::connect_as_client(target)?;
+    let client = connection::connect_as_client(target)?;
     let bar = super::progress::spinner();
     bar.set_message("reading everything back");
     let result = verify::verify(&client, measured).await;
