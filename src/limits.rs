@@ -359,11 +359,21 @@ pub const SERVER_THREADS: usize = 12;
 /// Files and sockets that a node or a registry has open while it starts and serves its first clients.
 pub const SERVER_FILES: usize = 32;
 
-/// Threads of a command besides its workers: for a look-up, and for its input.
+/// Threads of a command besides its workers: for a look-up, and for its input or a word above its prompt.
 pub const COMMAND_THREADS: usize = 2;
 
-/// Files and sockets of a command: those of its runtime, and one for whatever it reads.
-pub const COMMAND_FILES: usize = 12;
+/// Files and sockets of a command: those of its runtime, one for whatever it reads, and a prompt's own:
+/// two clients, the pipes that wake its editor, and its history.
+pub const COMMAND_FILES: usize = 20;
+
+/// How often a prompt asks who leads: soon enough for people, and nothing beside what a client asks.
+pub const SHELL_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Lines of a prompt that are kept for the next time.
+pub const SHELL_HISTORY_LINES_MAX: usize = 1000;
+
+/// A longer line is not kept: that was pasted, and is in the log.
+pub const SHELL_HISTORY_LINE_BYTES_MAX: usize = 4 << 10;
 
 /// The first attempt to connect. A connect to a dead port hangs otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

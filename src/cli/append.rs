@@ -10,7 +10,6 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -18,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Append, Connection};
 use super::connection;
-use super::failure::{End, Failure, complain};
+use super::failure::{End, Failure};
 use super::gather::{Batch, Gatherer, too_long, too_much};
 use super::output::{Closed, Printer};
 use super::quote::command_line;
 use super::rows::AppendRow;
-use super::runtime::Signals;
+use super::runtime::Interruption;
 use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
 use crate::limits;
 use crate::outcome::Outcome;
@@ -33,13 +32,38 @@ use crate::remedy;
 const ARGUMENT_BYTES_MAX: usize = 4 << 10;
 const ARGUMENT_RECORDS_MAX: usize = 64;
 
+/// How an append was typed.
+pub(super) struct Typed {
+    /// The words with which another append to the same cluster begins.
+    words: Vec<OsString>,
+    /// Whether every record is meant as it is, also one that is a dash.
+    is_literal: bool,
+    /// Whether standard input is the append's own.
+    has_input: bool,
+}
+
+impl Typed {
+    /// As a command of the system's shell.
+    pub(super) fn to_the_system(connection: &Connection) -> Self {
+        let mut words: Vec<OsString> = vec!["annal".into(), "client".into(), "append".into()];
+        words.extend(connection::flags(connection));
+        let is_literal = std::env::args_os().any(|word| word == "--");
+        Self { words, is_literal, has_input: true }
+    }
+
+    /// At the prompt of ours.
+    pub(super) fn to_the_prompt(is_literal: bool) -> Self {
+        Self { words: vec!["append".into()], is_literal, has_input: false }
+    }
+}
+
 /// What to append.
 pub(super) struct Settings {
     source: Source,
     /// The append that is repeated.
     token: Option<Token>,
-    /// The flags that lead a repetition to the same cluster.
-    flags: Vec<OsString>,
+    /// The words with which its repetition begins.
+    words: Vec<OsString>,
 }
 
 /// Where records come from.
@@ -51,30 +75,31 @@ enum Source {
 }
 
 /// Understands what was typed, and opens the file.
-pub(super) fn settings(args: Append, connection: &Connection) -> Result<Settings, Failure> {
+pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> {
     let token = args.token.map(|word| word.parse::<Token>()).transpose().map_err(|error| {
         let hint = "the token stands behind --as in the last line of the append that failed";
         Failure::new(Outcome::Usage, error, hint)
     })?;
     let source = match (args.file, args.records) {
         (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
-        (None, records) if !is_separated() && records.iter().any(|record| record == "-") => {
-            standard_input(&records)?
+        (None, records) if !typed.is_literal && records.iter().any(|record| record == "-") => {
+            standard_input(&records, typed.has_input)?
         }
         (None, records) => Source::Arguments(check(
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
         )?),
     };
-    Ok(Settings { source, token, flags: connection::flags(connection) })
-}
-
-/// Whether `--` was typed: what follows it is meant as it is.
-fn is_separated() -> bool {
-    std::env::args_os().any(|word| word == "--")
+    Ok(Settings { source, token, words: typed.words })
 }
 
 /// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.
-fn standard_input(records: &[OsString]) -> Result<Source, Failure> {
+fn standard_input(records: &[OsString], is_ours: bool) -> Result<Source, Failure> {
+    if !is_ours {
+        let sentence = "`-` stands for standard input, which is this prompt";
+        let hint =
+            "`append --file F` takes the lines of a file; lines that are pasted are asked about";
+        return Err(Failure::new(Outcome::Usage, sentence, hint));
+    }
     if records.len() == 1 {
         return Ok(Source::Lines(Box::new(io::stdin())));
     }
@@ -108,12 +133,15 @@ pub(super) async fn run(
     settings: Settings,
     printer: &mut Printer,
 ) -> Result<(), End> {
-    let Settings { source, token, flags } = settings;
-    let interrupted = give_up_at_signal(client)?;
+    let Settings { source, token, words } = settings;
+    // Everything under way is given up, so that it can be said what became of it.
+    let given_up = client.clone();
+    let interruption = Interruption::listen(move || given_up.give_up(), ended_at_once())?;
+    let interrupted = interruption.notice();
     let printer = Unheard { printer, closed: None };
     let (answer, records) = match (source, token) {
         (Source::Lines(input), None) => {
-            let pipeline = Pipeline { flags: &flags, interrupted };
+            let pipeline = Pipeline { words: &words, interrupted: interrupted.clone() };
             return pipeline.run(client, Gatherer::new(input), printer).await;
         }
         (Source::Arguments(records), None) => (client.append(records.clone()).await, records),
@@ -121,37 +149,24 @@ pub(super) async fn run(
             (repeat(client, token, records.clone()).await, records)
         }
         (Source::Lines(input), Some(token)) => {
-            let records = all_lines(Gatherer::new(input), &interrupted).await?;
+            let records = all_lines(Gatherer::new(input), interrupted).await?;
             (repeat(client, token, records.clone()).await, records)
         }
     };
     match answer {
         Ok(appended) => printer.print_only(appended),
         Err(error) => {
-            let error = named(error, token, &interrupted);
-            Err(failure_of_one(&error, &records, &flags, &interrupted).into())
+            let error = named(error, token, interrupted);
+            Err(failure_of_one(&error, &records, &words, interrupted).into())
         }
     }
 }
 
-/// At a signal everything under way is given up, so that it can be said what became of it. At
-/// another the process ends at once, as it may hang in a write that nobody reads.
-fn give_up_at_signal(client: &Client) -> Result<CancellationToken, Failure> {
-    let mut signals = Signals::new()?;
-    let interrupted = CancellationToken::new();
-    let (client, notice) = (client.clone(), interrupted.clone());
-    tokio::spawn(async move {
-        signals.next().await;
-        // In this order: whoever sees the failure knows why it came.
-        notice.cancel();
-        client.give_up();
-        signals.next().await;
-        let sentence = "interrupted again: the records may be in the log, or may still get there";
-        let hint = "read the end of the log to see which of them are in it";
-        complain(&Failure::new(Outcome::Unknown, sentence, hint));
-        process::exit(Outcome::Unknown.exit_code().into());
-    });
-    Ok(interrupted)
+/// The last words where what became of the records cannot be waited for.
+fn ended_at_once() -> Failure {
+    let sentence = "interrupted again: the records may be in the log, or may still get there";
+    let hint = "read the end of the log to see which of them are in it";
+    Failure::new(Outcome::Unknown, sentence, hint)
 }
 
 /// A printer that goes on when nothing can be printed any more: what is to be appended is appended.
@@ -223,12 +238,12 @@ fn named(error: AppendError, token: Option<Token>, interrupted: &CancellationTok
 fn failure_of_one(
     error: &AppendError,
     records: &[Bytes],
-    flags: &[OsString],
+    words: &[OsString],
     interrupted: &CancellationToken,
 ) -> Failure {
     let mut failure = failure_of(error, said(error, interrupted));
     if let AppendError::Unknown { token } = error {
-        failure.commands.push(settling_command(*token, records, flags));
+        failure.commands.push(settling_command(*token, records, words));
     }
     failure
 }
@@ -250,7 +265,7 @@ fn failure_of(error: &AppendError, sentence: String) -> Failure {
 
 /// An append of lines.
 struct Pipeline<'a> {
-    flags: &'a [OsString],
+    words: &'a [OsString],
     interrupted: CancellationToken,
 }
 
@@ -315,7 +330,7 @@ impl Pipeline<'_> {
         let later = receiver.later_unknown().await;
         for token in [*token].into_iter().chain(later) {
             let Some(batch) = sent.recv().await else { break };
-            failure.commands.push(settling_command(token, &batch.records, self.flags));
+            failure.commands.push(settling_command(token, &batch.records, self.words));
         }
         let settled = failure.commands.len();
         if settled > 1 {
@@ -371,9 +386,8 @@ fn acknowledged(count: u64) -> String {
 }
 
 /// The command that repeats an append.
-fn settling_command(token: Token, records: &[Bytes], flags: &[OsString]) -> String {
-    let mut words: Vec<OsString> = vec!["annal".into(), "client".into(), "append".into()];
-    words.extend(flags.iter().cloned());
+fn settling_command(token: Token, records: &[Bytes], words: &[OsString]) -> String {
+    let mut words = words.to_vec();
     words.extend(["--as".into(), token.to_string().into()]);
     if let Some(path) = saved(token, records) {
         words.extend(["--file".into(), path.into_os_string()]);
@@ -420,8 +434,8 @@ mod tests {
             records.iter().map(|record| Bytes::copy_from_slice(record)).collect();
         let place = (Seq::new(1), Seq::new(2));
         let token = Token::new(ClientId::new(7), place, Index::new(3), &records);
-        let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
-        (settling_command(token, &records, &flags), token)
+        let words = ["annal", "client", "append"].iter().chain(flags).map(OsString::from);
+        (settling_command(token, &records, &words.collect::<Vec<_>>()), token)
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn is_empty(flag: &Arg) -> bool {
 }
 
 /// The command with some flags' variables not looked at.
-fn without_env(command: clap::Command, ignored: &dyn Fn(&Arg) -> bool) -> clap::Command {
+pub(super) fn without_env(command: clap::Command, ignored: &dyn Fn(&Arg) -> bool) -> clap::Command {
     let ignore = |flag: Arg| if ignored(&flag) { flag.env(Resettable::Reset) } else { flag };
     command.mut_args(ignore).mut_subcommands(|inner| without_env(inner, ignored))
 }
@@ -136,9 +136,15 @@ pub(super) enum Command {
     Tail(Short<Tail>),
     /// Show every node's state
     Status(Connection),
+    /// Show who leads
+    Leader(Connection),
+    /// Show who led each term, oldest first, as the registry knows
+    Terms(Connection),
     /// Crash the leader and wait for the next
     CrashLeader(Connection),
-    /// The five above, under one word
+    /// A prompt for the seven above
+    Shell(Connection),
+    /// The same seven under one word, and without any of them the prompt
     Client(Client),
     /// Run the registry, or ask it who led when
     #[command(subcommand)]
@@ -534,6 +540,10 @@ pub(super) enum ClientVerb {
     Tail(Tail),
     /// Show every node's state
     Status,
+    /// Show who leads
+    Leader,
+    /// Show who led each term, oldest first, as the registry knows
+    Terms,
     /// Crash the leader and wait for the next
     CrashLeader,
 }
@@ -552,6 +562,13 @@ pub(super) struct Append {
     /// Repeat an append whose outcome is unknown; its records must be given again
     #[arg(long = "as", env = "ANNAL_AS", value_name = "TOKEN")]
     pub(super) token: Option<String>,
+}
+
+impl Append {
+    /// These records, as one request.
+    pub(super) fn of(records: impl IntoIterator<Item = OsString>) -> Self {
+        Self { records: records.into_iter().collect(), file: None, token: None }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -133,6 +133,11 @@ fn usage(sentence: impl ToString, hint: &str) -> Failure {
     Failure::new(Outcome::Usage, sentence, hint)
 }
 
+/// Whether nodes are named that the cluster's file need not know.
+pub(super) fn names_nodes(args: &Connection) -> bool {
+    !args.nodes.is_empty()
+}
+
 /// Whether a cluster is named, and not only where one usually is.
 pub(super) fn is_named(args: &Connection) -> bool {
     args.dir.as_os_str() != "." || args.registry.is_some() || !args.nodes.is_empty()

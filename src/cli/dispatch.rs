@@ -6,7 +6,7 @@ use super::args::{Arguments, ClientVerb, Command, Node, Registry, Shared};
 use super::failure::{End, complain};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
-use super::{bench, client, demo, init, node, parent, registry, sim, up};
+use super::{bench, client, demo, init, node, parent, registry, shell, sim, up};
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
 
@@ -55,6 +55,9 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
+        Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),
+        Command::Terms(args) => client::run(args.client(ClientVerb::Terms), &mut printer),
+        Command::Shell(args) => shell::run(&args, "annal shell", &mut printer),
         Command::CrashLeader(args) => {
             client::run(args.client(ClientVerb::CrashLeader), &mut printer)
         }

@@ -3,7 +3,8 @@
 //! Four layers, in the order in which they are passed. `args` is the grammar: what was typed. Each
 //! noun's file turns that into settings, runs the command, which calls the floors below, and makes
 //! rows of what they give back. `rows` has each result in its two forms, for people and as JSON
-//! with fixed field names, and `output` alone prints them: data to stdout, talk to stderr.
+//! with fixed field names, and `output` alone prints them: data to stdout, talk to stderr. `verb` has
+//! what a client can do, once for commands and for the prompt of `shell`.
 //!
 //! Whatever goes wrong becomes a `failure`: one sentence, a hint, an exit code that never changes
 //! its meaning. Logs of long-running commands go through `logs`.
@@ -30,10 +31,15 @@ mod output;
 mod parent;
 mod progress;
 mod quote;
+mod reach;
+mod reading;
 mod registry;
 mod rows;
 mod runtime;
+mod shell;
 mod sim;
+mod state;
 mod up;
+mod verb;
 
 pub use dispatch::main;

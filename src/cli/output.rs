@@ -96,6 +96,11 @@ impl Printer {
         self.form.json
     }
 
+    /// Prints JSON from now on, or not. Returns whether it did.
+    pub(super) fn set_json(&mut self, json: bool) -> bool {
+        std::mem::replace(&mut self.form.json, json)
+    }
+
     /// Prints one result; it may stay in the buffer until [`Self::flush`].
     pub(super) fn print(&mut self, row: &impl Row) -> Result<(), Closed> {
         Ok(self.form.write(&mut self.out, row)?)
@@ -113,7 +118,7 @@ impl Printer {
     }
 }
 
-/// A style that is shown only where stderr is a terminal that shows colour.
+/// A style that is shown only where there is a terminal that shows colour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint {
     enabled: bool,
@@ -122,7 +127,15 @@ pub(super) struct Paint {
 impl Paint {
     /// Finds out whether stderr shows colour.
     pub(super) fn of_stderr() -> Self {
-        let choice = anstream::AutoStream::choice(&io::stderr());
+        Self::chosen(anstream::AutoStream::choice(&io::stderr()))
+    }
+
+    /// Finds out whether stdout does.
+    pub(super) fn of_stdout() -> Self {
+        Self::chosen(anstream::AutoStream::choice(&io::stdout()))
+    }
+
+    fn chosen(choice: anstream::ColorChoice) -> Self {
         Self { enabled: choice != anstream::ColorChoice::Never }
     }
 
@@ -141,6 +154,16 @@ pub(super) fn colour(colour: AnsiColor) -> Style {
 pub(super) fn talk(text: impl fmt::Display) {
     let mut err: StderrLock<'_> = io::stderr().lock();
     let _ = writeln!(err, "{text}");
+}
+
+/// Prints a text of ours to stdout.
+///
+/// # Errors
+/// It could not be written.
+pub(super) fn print_help(text: &str) -> Result<(), Closed> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }
 
 /// Prints what clap has to say: help to stdout, errors to stderr with their last line as a hint.

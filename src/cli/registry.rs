@@ -110,7 +110,12 @@ pub(super) fn leader(args: &Connection, printer: &mut Printer) -> Result<(), End
 /// Prints who led each term.
 pub(super) fn terms(args: &Connection, printer: &mut Printer) -> Result<(), End> {
     let target = target(args)?;
-    let terms = runtime::wait(async { Ok(known_terms(&target).await?) })?;
+    runtime::wait(print_terms(&target, printer))
+}
+
+/// The same, for whoever has a runtime.
+pub(super) async fn print_terms(target: &Target, printer: &mut Printer) -> Result<(), End> {
+    let terms = known_terms(target).await?;
     terms.into_iter().try_for_each(|term| printer.print(&row(term)))?;
     Ok(printer.flush()?)
 }

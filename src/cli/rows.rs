@@ -205,6 +205,23 @@ fn role_name(role: Role) -> &'static str {
     }
 }
 
+/// Who leads, by its own word.
+#[derive(Serialize)]
+pub(super) struct LeaderRow {
+    /// Who.
+    pub(super) leader: NodeId,
+    /// Which term.
+    pub(super) term: Term,
+    /// Where it listens.
+    pub(super) address: String,
+}
+
+impl Row for LeaderRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{} leads term {}, at {}", self.leader, self.term, self.address)
+    }
+}
+
 /// Who led a term, as the registry knows.
 #[derive(Serialize)]
 pub(super) struct TermRow {

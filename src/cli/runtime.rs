@@ -11,6 +11,7 @@ use std::{io, process};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -115,6 +116,14 @@ where
     process::exit(Outcome::Failed.exit_code().into())
 }
 
+/// From now on this signal only wakes whoever waits for it.
+pub(super) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| {
+        let sentence = format!("signals cannot be listened to: {error}");
+        Failure::new(Outcome::Failed, sentence, remedy::of(&error, "try again in a moment"))
+    })
+}
+
 /// The signals that ask a process to stop.
 pub(super) struct Signals {
     interrupt: Signal,
@@ -127,12 +136,6 @@ pub(super) struct Signals {
 impl Signals {
     /// From now on these signals only wake [`Self::next`].
     pub(super) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                let sentence = format!("signals cannot be listened to: {error}");
-                Failure::new(Outcome::Failed, sentence, remedy::of(&error, "try again in a moment"))
-            })
-        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -160,6 +163,45 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.hang_up.recv() => {}
         }
+    }
+}
+
+/// Makes a notice of the first signal. At another the process ends at once, as it may hang in a write
+/// that nobody reads. Dropped, it listens no more.
+pub(super) struct Interruption {
+    notice: CancellationToken,
+    listening: JoinHandle<()>,
+}
+
+impl Interruption {
+    /// Listens from now on. `then` is called after the notice: whoever sees what it does knows why.
+    pub(super) fn listen(
+        then: impl FnOnce() + Send + 'static,
+        last_words: Failure,
+    ) -> Result<Self, Failure> {
+        let mut signals = Signals::new()?;
+        let notice = CancellationToken::new();
+        let noticed = notice.clone();
+        let listening = tokio::spawn(async move {
+            signals.next().await;
+            noticed.cancel();
+            then();
+            signals.next().await;
+            complain(&last_words);
+            process::exit(last_words.outcome.exit_code().into());
+        });
+        Ok(Self { notice, listening })
+    }
+
+    /// Cancelled by the first signal.
+    pub(super) fn notice(&self) -> &CancellationToken {
+        &self.notice
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        self.listening.abort();
     }
 }
 

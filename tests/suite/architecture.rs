@@ -48,6 +48,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("x509_parser", &["net/tls.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/"]),
+    ("rustyline", &["cli/shell/editor.rs"]),
     ("hdrhistogram", &["cli/bench/"]),
     ("rand_chacha", &["sim/random.rs"]),
 ];

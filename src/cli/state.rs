@@ -1,0 +1,103 @@
+//! `annal status`, `annal leader` and `annal crash-leader`.
+
+use super::failure::{End, Failure};
+use super::output::Printer;
+use super::rows::{CrashRow, LeaderRow, NodeRow, RegistryRow, StatusRow};
+use crate::client::{Client, CrashError, Crashed, Leading, NodeStatus, Status};
+
+/// Prints what every part of the cluster says of itself. Returns who leads.
+pub(super) async fn status(client: &Client, printer: &mut Printer) -> Result<Option<Leading>, End> {
+    let status = client.status().await;
+    printer.print_now(&status_row(&status))?;
+    led(&status)?;
+    Ok(status.leader)
+}
+
+/// Prints who leads. Returns that.
+pub(super) async fn leader(client: &Client, printer: &mut Printer) -> Result<Option<Leading>, End> {
+    let status = client.status().await;
+    led(&status)?;
+    let is_leader = |node: &&NodeStatus| Some(node.node) == status.leader.map(|found| found.node);
+    if let (Some(leading), Some(node)) = (status.leader, status.nodes.iter().find(is_leader)) {
+        let address = node.address.to_string();
+        printer.print_now(&LeaderRow { leader: leading.node, term: leading.term, address })?;
+    }
+    Ok(status.leader)
+}
+
+/// Whatever the reason: without a leader there is nothing to work with.
+fn led(status: &Status) -> Result<(), Failure> {
+    match &status.unavailable {
+        Some(reason) => Err(Failure::of(status.outcome(), reason, reason.hint())),
+        None => Ok(()),
+    }
+}
+
+fn status_row(status: &Status) -> StatusRow {
+    let announced = status.registry.as_ref().and_then(|registry| registry.said.as_ref().ok());
+    let last = announced.and_then(Option::as_ref);
+    StatusRow {
+        cluster: status.cluster,
+        leader: status.leader.map(|leading| leading.node),
+        term: status.leader.map(|leading| leading.term),
+        nodes: status.nodes.iter().map(|node| node_row(status, node)).collect(),
+        registry: RegistryRow {
+            reachable: announced.is_some(),
+            leader: last.map(|announcement| announcement.node),
+            term: last.map(|announcement| announcement.term),
+        },
+    }
+}
+
+fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
+    let said = node.said.as_ref().ok();
+    NodeRow {
+        node: node.node,
+        address: node.address.to_string(),
+        role: said.map(|welcome| welcome.role),
+        term: said.map(|welcome| welcome.term),
+        last_index: said.map(|welcome| welcome.last_index),
+        commit_index: said.map(|welcome| welcome.commit_index),
+        next_offset: said.map(|welcome| welcome.next_offset),
+        lag: status.lag(node),
+        reachable: said.is_some(),
+        disk_full: said.and_then(|welcome| welcome.disk_full),
+        log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),
+    }
+}
+
+/// Crashes the leader, and prints who leads next. Returns that.
+pub(super) async fn crash_leader(
+    client: &Client,
+    printer: &mut Printer,
+) -> Result<Option<Leading>, End> {
+    let crashed = client.crash_leader().await;
+    match &crashed {
+        Ok(crashed) => {
+            printer.print_now(&crash_row(crashed))?;
+            let Crashed { new_term: term, new_leader: node, .. } = *crashed;
+            return Ok(Some(Leading { term, node }));
+        }
+        Err(CrashError::NoSuccessor { node, term, .. }) => printer.print_now(&CrashRow {
+            crashed: *node,
+            term: *term,
+            new_leader: None,
+            new_term: None,
+            failover_ms: None,
+        })?,
+        Err(_) => {}
+    }
+    let error = crashed.expect_err("success has returned");
+    Err(Failure::of(error.outcome(), &error, error.hint()).into())
+}
+
+/// A crash as it is shown.
+fn crash_row(crashed: &Crashed) -> CrashRow {
+    CrashRow {
+        crashed: crashed.node,
+        term: crashed.term,
+        new_leader: Some(crashed.new_leader),
+        new_term: Some(crashed.new_term),
+        failover_ms: u64::try_from(crashed.failover.as_millis()).ok(),
+    }
+}

@@ -1,0 +1,68 @@
+//! The verbs of the client: what each comes to, once its words are understood.
+
+use super::append::{self, Typed};
+use super::args::ClientVerb;
+use super::connection::Target;
+use super::failure::{End, Failure};
+use super::output::Printer;
+use super::reach::Reach;
+use super::{reading, registry, state};
+use crate::client::{Leading, ReadOptions};
+
+/// What is to be done.
+pub(super) enum Verb {
+    Append(append::Settings),
+    Read(ReadOptions),
+    Status,
+    Leader,
+    Terms,
+    CrashLeader,
+}
+
+impl Verb {
+    /// Understands what was typed.
+    pub(super) fn of(verb: ClientVerb, typed: Typed) -> Result<Self, Failure> {
+        Ok(match verb {
+            ClientVerb::Append(append) => Self::Append(append::settings(append, typed)?),
+            ClientVerb::Read(read) => Self::Read(reading::read_options(&read)),
+            ClientVerb::Tail(tail) => Self::Read(reading::tail_options(&tail)),
+            ClientVerb::Status => Self::Status,
+            ClientVerb::Leader => Self::Leader,
+            ClientVerb::Terms => Self::Terms,
+            ClientVerb::CrashLeader => Self::CrashLeader,
+        })
+    }
+
+    /// Whether the cluster, as its file describes it, has what is asked for.
+    pub(super) fn check(&self, target: &Target) -> Result<(), Failure> {
+        match self {
+            Self::Read(options) => reading::check_node(options, target),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it ends by itself at a signal, with a word about what became of it.
+    pub(super) fn hears_signals(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Read(_))
+    }
+
+    /// Does it, and prints what comes of it. Returns who was found to lead, if that was asked for.
+    pub(super) async fn perform(
+        self,
+        reach: &Reach,
+        printer: &mut Printer,
+    ) -> Result<Option<Leading>, End> {
+        match self {
+            Self::Append(settings) => append::run(reach.client()?, settings, printer).await?,
+            Self::Read(options) => reading::run(reach.client()?, options, printer).await?,
+            Self::Status => return state::status(reach.client()?, printer).await,
+            Self::Leader => return state::leader(reach.client()?, printer).await,
+            Self::Terms => registry::print_terms(reach.target(), printer).await?,
+            Self::CrashLeader => {
+                let admin = reach.admin()?;
+                return state::crash_leader(&admin, printer).await;
+            }
+        }
+        Ok(None)
+    }
+}
