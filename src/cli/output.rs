@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-use super::escape::{escaped_json, escaped_lines, write_escaped};
+use super::escape::{escaped_json, escaped_lines};
 
 /// Bytes gathered before they go out, unless flushed.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -22,11 +22,6 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) trait Row: Serialize {
     /// Writes the lines for people, the last with its newline.
     fn human(&self, out: &mut dyn Write) -> io::Result<()>;
-
-    /// Whether all that it writes is one thing that somebody else chose, and not lines of ours.
-    fn is_foreign(&self) -> bool {
-        false
-    }
 }
 
 /// Stdout has no reader any more, or cannot be written.
@@ -57,23 +52,24 @@ struct Form {
 
 impl Form {
     fn write(self, out: &mut dyn Write, row: &impl Row) -> io::Result<()> {
-        match (self.json, self.terminal) {
-            (true, false) => serde_json::to_writer(&mut *out, row)?,
-            (true, true) => out.write_all(escaped_json(&serde_json::to_string(row)?).as_bytes())?,
-            (false, false) => return row.human(out),
-            (false, true) => return Self::write_for_terminal(out, row),
+        if self.json {
+            return self.write_json(out, row);
         }
-        out.write_all(b"\n")
-    }
-
-    fn write_for_terminal(out: &mut dyn Write, row: &impl Row) -> io::Result<()> {
+        if !self.terminal {
+            return row.human(out);
+        }
         let mut lines = Vec::new();
         row.human(&mut lines)?;
-        if row.is_foreign() {
-            write_escaped(out, lines.strip_suffix(b"\n").unwrap_or(&lines))?;
-            return out.write_all(b"\n");
-        }
         out.write_all(escaped_lines(&String::from_utf8_lossy(&lines)).as_bytes())
+    }
+
+    fn write_json(self, out: &mut dyn Write, row: &impl Serialize) -> io::Result<()> {
+        if self.terminal {
+            out.write_all(escaped_json(&serde_json::to_string(row)?).as_bytes())?;
+        } else {
+            serde_json::to_writer(&mut *out, row)?;
+        }
+        out.write_all(b"\n")
     }
 }
 
@@ -104,6 +100,24 @@ impl Printer {
     /// Prints one result; it may stay in the buffer until [`Self::flush`].
     pub(super) fn print(&mut self, row: &impl Row) -> Result<(), Closed> {
         Ok(self.form.write(&mut self.out, row)?)
+    }
+
+    /// Prints what somebody else chose: as JSON, or as `write` does it, which is told whether something
+    /// may act upon it. It may stay in the buffer.
+    pub(super) fn print_foreign(
+        &mut self,
+        row: &impl Serialize,
+        write: impl FnOnce(&mut dyn Write, bool) -> io::Result<()>,
+    ) -> Result<(), Closed> {
+        if self.form.json {
+            return Ok(self.form.write_json(&mut self.out, row)?);
+        }
+        Ok(write(&mut self.out, self.form.terminal)?)
+    }
+
+    /// Whether people see what it prints, on something that acts upon controls.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.form.terminal
     }
 
     /// Prints one result, now.
@@ -192,38 +206,31 @@ pub(super) fn print_usage(error: &clap::Error) -> Result<(), Closed> {
 mod tests {
     use super::*;
 
-    /// A row of which somebody else wrote a part, or all.
+    /// A row of which somebody else wrote a part.
     #[derive(Serialize)]
     struct Said {
         text: String,
-        #[serde(skip)]
-        is_all: bool,
     }
 
     impl Row for Said {
         fn human(&self, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "{}", self.text)
         }
-
-        fn is_foreign(&self) -> bool {
-            self.is_all
-        }
     }
 
-    fn printed(json: bool, terminal: bool, is_all: bool) -> String {
+    fn printed(json: bool, terminal: bool) -> String {
         let mut out = Vec::new();
-        let row = Said { text: "a\n\u{1b}[2J\u{9b}".to_owned(), is_all };
+        let row = Said { text: "a\n\u{1b}[2J\u{9b}".to_owned() };
         Form { json, terminal }.write(&mut out, &row).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn a_pipe_gets_the_bytes_and_a_terminal_nothing_to_act_upon() {
-        assert_eq!(printed(false, false, true), "a\n\u{1b}[2J\u{9b}\n");
-        assert_eq!(printed(false, true, true), "a\\n\\x1b[2J\\u{9b}\n");
-        assert_eq!(printed(false, true, false), "a\n\\x1b[2J\\u{9b}\n");
-        assert_eq!(printed(true, false, true), "{\"text\":\"a\\n\\u001b[2J\u{9b}\"}\n");
-        assert_eq!(printed(true, true, true), "{\"text\":\"a\\n\\u001b[2J\\u009b\"}\n");
+        assert_eq!(printed(false, false), "a\n\u{1b}[2J\u{9b}\n");
+        assert_eq!(printed(false, true), "a\n\\x1b[2J\\u{9b}\n");
+        assert_eq!(printed(true, false), "{\"text\":\"a\\n\\u001b[2J\u{9b}\"}\n");
+        assert_eq!(printed(true, true), "{\"text\":\"a\\n\\u001b[2J\\u009b\"}\n");
     }
 
     #[test]

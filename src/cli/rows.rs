@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::output::Row;
+use crate::client::Record;
 use crate::limits;
 use crate::types::{ByteCount, ClusterId, DiskFull, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::{Appended, Role};
@@ -56,6 +57,12 @@ pub(super) struct RecordRow {
     pub(super) record: Bytes,
 }
 
+impl From<Record> for RecordRow {
+    fn from(Record { offset, term, index, time, bytes: record }: Record) -> Self {
+        Self { offset, term, index, time, record }
+    }
+}
+
 impl Serialize for RecordRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("record", 5)?;
@@ -68,17 +75,6 @@ impl Serialize for RecordRow {
             Err(_) => object.serialize_field("record_base64", &base64(&self.record))?,
         }
         object.end()
-    }
-}
-
-impl Row for RecordRow {
-    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(&self.record)?;
-        out.write_all(b"\n")
-    }
-
-    fn is_foreign(&self) -> bool {
-        true
     }
 }
 
@@ -438,7 +434,7 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn json(row: &impl Row) -> String {
+    fn json(row: &impl Serialize) -> String {
         serde_json::to_string(row).unwrap()
     }
 
@@ -530,9 +526,6 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_kept() {
         assert!(json(&record(b"\xff\x00")).ends_with(r#""record_base64":"/wA="}"#));
-        let mut out = Vec::new();
-        record(b"\xff\x00").human(&mut out).unwrap();
-        assert_eq!(out, b"\xff\x00\n");
     }
 
     #[test]

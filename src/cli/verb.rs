@@ -6,13 +6,14 @@ use super::connection::Target;
 use super::failure::{End, Failure};
 use super::output::Printer;
 use super::reach::Reach;
-use super::{reading, registry, state};
-use crate::client::{Leading, ReadOptions};
+use super::reading::Reading;
+use super::{registry, state};
+use crate::client::Leading;
 
 /// What is to be done.
 pub(super) enum Verb {
     Append(append::Settings),
-    Read(ReadOptions),
+    Read(Reading),
     Status,
     Leader,
     Terms,
@@ -24,8 +25,8 @@ impl Verb {
     pub(super) fn of(verb: ClientVerb, typed: Typed) -> Result<Self, Failure> {
         Ok(match verb {
             ClientVerb::Append(append) => Self::Append(append::settings(append, typed)?),
-            ClientVerb::Read(read) => Self::Read(reading::read_options(&read)),
-            ClientVerb::Tail(tail) => Self::Read(reading::tail_options(&tail)),
+            ClientVerb::Read(read) => Self::Read(Reading::of_read(read)),
+            ClientVerb::Tail(tail) => Self::Read(Reading::of_tail(tail)),
             ClientVerb::Status => Self::Status,
             ClientVerb::Leader => Self::Leader,
             ClientVerb::Terms => Self::Terms,
@@ -36,7 +37,7 @@ impl Verb {
     /// Whether the cluster, as its file describes it, has what is asked for.
     pub(super) fn check(&self, target: &Target) -> Result<(), Failure> {
         match self {
-            Self::Read(options) => reading::check_node(options, target),
+            Self::Read(reading) => reading.check_node(target),
             _ => Ok(()),
         }
     }
@@ -54,7 +55,7 @@ impl Verb {
     ) -> Result<Option<Leading>, End> {
         match self {
             Self::Append(settings) => append::run(reach.client()?, settings, printer).await?,
-            Self::Read(options) => reading::run(reach.client()?, options, printer).await?,
+            Self::Read(reading) => reading.run(reach.client()?, printer).await?,
             Self::Status => return state::status(reach.client()?, printer).await,
             Self::Leader => return state::leader(reach.client()?, printer).await,
             Self::Terms => registry::print_terms(reach.target(), printer).await?,

@@ -40,8 +40,8 @@ Tab completes, the right arrow takes the hint, Ctrl-R finds earlier lines.
 pub(super) fn usage(line: &str) -> Option<&'static str> {
     Some(match line {
         "append " => "TEXT…   'two words' in quotes   --file F",
-        "read " => "--from N  --limit N  --json",
-        "tail " => "-n N  -f",
+        "read " => "--from N  --last N  --since 10m  --limit N  --json",
+        "tail " => "-n N  -f  --from N  --since 10m",
         "help " => "VERB",
         _ => return None,
     })

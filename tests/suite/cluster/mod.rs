@@ -4,6 +4,7 @@ mod attacks;
 mod bench;
 mod crashes;
 mod crowd;
+mod follow;
 mod full_disk;
 pub(crate) mod harness;
 mod identity;

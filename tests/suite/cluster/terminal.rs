@@ -24,10 +24,15 @@ fn a_record_is_escaped_on_a_terminal_and_raw_on_a_pipe() {
         // The terminal itself ends its lines with a return as well.
         program::finish(command, b"").expect_code(0).text().replace("\r\n", "\n")
     };
-    assert_eq!(on_terminal("read"), format!("{shown}\nplain\n"));
+    let end = "2 records; --from 2 goes on from here\n";
+    assert_eq!(on_terminal("read"), format!("{shown}\nplain\n{end}"));
+    let format = on_terminal("read --last 2 --format '%o %r|\\n'");
+    assert_eq!(format, format!("0 {shown}|\n1 plain|\n{end}"));
     let json = on_terminal("read --json --limit 1");
-    assert!(!json.trim_end().contains(char::is_control) && !json.contains('\u{202e}'), "{json:?}");
-    let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let (json, end) = json.split_once('\n').unwrap();
+    assert_eq!(end, "1 record; --from 1 goes on from here\n");
+    assert!(!json.contains(char::is_control) && !json.contains('\u{202e}'), "{json:?}");
+    let object: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!(object["record"], record, "it says what it said");
     cluster.stop_all();
 }

@@ -1,0 +1,75 @@
+//! Finds a place in the log by its time.
+//!
+//! The times of entries never go back, so a search by halves finds the first record of a time, with
+//! reads of one record each: thirty for a thousand million records.
+
+use crate::client::{Client, Consistency, ReadError, ReadFrom, ReadOptions, Record};
+use crate::types::{Offset, Timestamp};
+
+/// The offset of the first record of this time or later; the end of the log if there is none yet.
+pub(super) async fn first_since(
+    client: &Client,
+    consistency: Consistency,
+    time: Timestamp,
+) -> Result<Offset, ReadError> {
+    let one = async |from| one(client, consistency, from).await;
+    let Some(last) = one(ReadFrom::Last(1)).await? else { return Ok(Offset::ZERO) };
+    let end = last.offset.plus(1);
+    if last.time < time {
+        return Ok(end);
+    }
+    let found = first(last.offset.get(), async |offset| {
+        let record = one(ReadFrom::Offset(Offset::new(offset))).await?;
+        // What a node that lags does not have yet comes later than what it has.
+        Ok(record.is_none_or(|record| record.time >= time))
+    });
+    Ok(Offset::new(found.await?))
+}
+
+async fn one(
+    client: &Client,
+    consistency: Consistency,
+    from: ReadFrom,
+) -> Result<Option<Record>, ReadError> {
+    let options = ReadOptions { from, limit: Some(1), consistency, follow: false };
+    let records = client.read(options).next().await?;
+    Ok(records.and_then(|records| records.into_iter().next()))
+}
+
+/// The first number up to `last` of which something holds, as it does of `last` and, once it holds, of
+/// all that follow.
+async fn first<E>(last: u64, holds: impl AsyncFn(u64) -> Result<bool, E>) -> Result<u64, E> {
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle).await? {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn the_first_is_found_in_few_steps() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for last in [0, 1, 2, 7, 1_000_000_000] {
+            for expected in [0, 1, last / 3, last] {
+                let steps = Cell::new(0);
+                let found = runtime.block_on(first(last, async |number| {
+                    steps.set(steps.get() + 1);
+                    Ok::<_, ()>(number >= expected.min(last))
+                }));
+                assert_eq!(found, Ok(expected.min(last)));
+                assert!(steps.get() <= 30, "{} steps", steps.get());
+            }
+        }
+    }
+}
