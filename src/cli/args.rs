@@ -17,7 +17,9 @@ use clap::error::ErrorKind;
 use clap::{
     Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
 };
+use clap_complete::Shell;
 
+use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::limits;
@@ -43,7 +45,7 @@ impl Arguments {
     /// What was typed, and what the environment adds to it.
     pub(super) fn of_process() -> Result<Self, clap::Error> {
         let words = || env::args_os();
-        let command = without_env(Self::command(), &is_empty);
+        let command = without_env(Self::grammar(), &is_empty);
         match Self::parsed(command.clone(), words()) {
             Err(error) if is_contradiction(&error) => {
                 let depends = |flag: &Arg| DEPENDENT.contains(&flag.get_id().as_str());
@@ -53,6 +55,11 @@ impl Arguments {
         }
     }
 
+    /// The grammar, with examples.
+    pub(super) fn grammar() -> clap::Command {
+        examples::added(plain(Self::command()))
+    }
+
     fn parsed(
         mut command: clap::Command,
         words: impl Iterator<Item = OsString>,
@@ -60,6 +67,11 @@ impl Arguments {
         let matches = command.try_get_matches_from_mut(words)?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
+}
+
+/// The command, whose help names variables and not what is in them.
+fn plain(command: clap::Command) -> clap::Command {
+    command.mut_args(|flag| flag.hide_env_values(true)).mut_subcommands(plain)
 }
 
 /// Whether flags do not go together, which may be the environment's fault.
@@ -78,6 +90,10 @@ pub(super) fn without_env(command: clap::Command, ignored: &dyn Fn(&Arg) -> bool
     command.mut_args(ignore).mut_subcommands(|inner| without_env(inner, ignored))
 }
 
+/// The groups of flags that are not a command's own, below those that are.
+const CONNECTION: &str = "Connection";
+const LOGGING: &str = "Logging";
+
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Shared {
@@ -86,18 +102,21 @@ pub(super) struct Shared {
     #[arg(value_parser = BoolishValueParser::new())]
     pub(super) json: bool,
 
-    /// How log lines look on stderr
+    /// How log lines look on stderr: human or json
     #[arg(
         long,
         global = true,
         env = "ANNAL_LOG_FORMAT",
         value_name = "FORMAT",
+        hide_possible_values = true,
+        help_heading = LOGGING,
         default_value = "human"
     )]
     pub(super) log_format: LogFormat,
 
     /// Which log lines to show besides the usual ones, as `debug` or `annal::raft=debug`
     #[arg(long, global = true, env = "ANNAL_LOG", value_name = "FILTER")]
+    #[arg(help_heading = LOGGING)]
     pub(super) log: Option<String>,
 }
 
@@ -156,6 +175,26 @@ pub(super) enum Command {
     Sim(Sim),
     /// Measure appends, beside the floors of this machine, and that none is lost
     Bench(Bench),
+    /// Print what a shell needs to complete all this
+    Completions(Completions),
+    /// Write a manual page for each command
+    Man(Manual),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Manual {
+    /// The folder to write them to
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
 }
 
 /// Without a command: appends of a fixed number of requests in flight.
@@ -467,21 +506,24 @@ pub(super) struct RegistryStart {
 /// How to reach a cluster.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Connection {
-    /// Where certs/ is
-    #[arg(long, global = true, env = "ANNAL_DIR", default_value = ".")]
+    /// Where certs/ is [default: here, or the next folder above that has it]
+    #[arg(long, global = true, env = "ANNAL_DIR", default_value = ".", hide_default_value = true)]
+    #[arg(help_heading = CONNECTION)]
     pub(super) dir: PathBuf,
 
     /// The registry's address [default: as certs/cluster.toml says]
     #[arg(long, global = true, env = "ANNAL_REGISTRY", value_name = "ADDR")]
+    #[arg(help_heading = CONNECTION)]
     pub(super) registry: Option<String>,
 
     /// The nodes' addresses [default: as certs/cluster.toml says]
     #[arg(long, global = true, env = "ANNAL_NODES", value_name = "ADDR,…", value_delimiter = ',')]
+    #[arg(help_heading = CONNECTION)]
     pub(super) nodes: Vec<String>,
 
     /// How long to try
     #[arg(long, global = true, env = "ANNAL_TIMEOUT", value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = duration)]
+    #[arg(value_parser = duration, help_heading = CONNECTION)]
     pub(super) timeout: Duration,
 }
 
@@ -667,7 +709,34 @@ mod tests {
 
     #[test]
     fn the_grammar_is_sound() {
-        Arguments::command().debug_assert();
+        Arguments::grammar().debug_assert();
+    }
+
+    /// Every command, with its words.
+    fn commands(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let inner = command
+            .get_subcommands()
+            .flat_map(|inner| commands(inner, format!("{path} {}", inner.get_name()).trim_start()));
+        [(path.to_owned(), command.clone())].into_iter().chain(inner).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_and_each_is_understood() {
+        for (path, command) in commands(&Arguments::grammar(), "") {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if command.has_subcommands() && text.is_empty() {
+                continue;
+            }
+            let lines: Vec<_> = text.lines().filter(|line| line.contains("annal ")).collect();
+            assert!(!lines.is_empty(), "{path} has no example");
+            for line in lines {
+                let typed = &line[line.find("annal ").unwrap()..];
+                let typed = typed.split("  ").next().unwrap().split(" > ").next().unwrap();
+                let words = crate::cli::quote::words(typed).unwrap();
+                let understood = Arguments::try_parse_from(words);
+                assert!(understood.is_ok(), "{path}: {typed}: {}", understood.unwrap_err());
+            }
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! How a client command reaches its cluster: `cluster.toml`, and what the flags say instead.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Connection;
 use super::failure::Failure;
+use super::quote::command_line;
 use crate::address::Address;
 use crate::client::{Client, Settings};
-use crate::config::{CERTS_FOLDER, ClusterConfig};
+use crate::config::{CERTS_FOLDER, CLUSTER_FILE, ClusterConfig};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::types::{ClusterId, NodeId};
@@ -17,6 +20,9 @@ use crate::types::{ClusterId, NodeId};
 pub(super) const CLIENT: &str = "client";
 /// The certificate that shows that its holder may break things on purpose.
 pub(super) const ADMIN: &str = "admin";
+
+/// Where a cluster is looked for unless told.
+const HERE: &str = ".";
 
 /// Where a cluster is, and who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub(super) struct Target {
 
 /// Finds out where the cluster is.
 pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
-    let certs = args.dir.join(CERTS_FOLDER);
+    let certs = certs_of(args)?;
     let cluster = ClusterConfig::load(&certs).map_err(|error| {
         let hint = if error.is_missing() {
             "`annal up` makes a cluster; --dir says where one is".to_owned()
@@ -75,6 +81,39 @@ fn connect(target: &Target, name: &str) -> Result<Client, Failure> {
         timeout: target.timeout,
     };
     Client::connect(settings).map_err(|error| Failure::of(error.outcome(), &error, error.hint()))
+}
+
+/// The folder of certificates. Unless one is named, it is looked for here and then upwards, as git does
+/// for its own: below the folder of a cluster one need not name it.
+fn certs_of(args: &Connection) -> Result<PathBuf, Failure> {
+    let here = args.dir.join(CERTS_FOLDER);
+    let is_there = |certs: &Path| certs.join(CLUSTER_FILE).exists();
+    if args.dir != Path::new(HERE) || is_there(&here) {
+        return Ok(here);
+    }
+    // A folder that cannot be found out has no others above it.
+    let current = std::env::current_dir().unwrap_or_default();
+    let above = current.ancestors().skip(1).map(|folder| folder.join(CERTS_FOLDER));
+    match above.into_iter().find(|certs| is_there(certs)) {
+        Some(certs) if is_trusted(&certs) => Ok(certs),
+        Some(certs) => {
+            let folder = certs.parent().unwrap_or(&certs).display().to_string();
+            let sentence = format!("the cluster of {folder} is another user's");
+            let hint = format!("if that one is meant: --dir {}", command_line([&folder]));
+            Err(Failure::new(Outcome::Failed, sentence, hint))
+        }
+        None => Ok(here),
+    }
+}
+
+/// Whether what is found above was put there by this user or by root. In a folder for all anybody could
+/// put a cluster of his own, and be sent what is appended.
+fn is_trusted(certs: &Path) -> bool {
+    let is_ours = |path: &Path| {
+        let owner = fs::metadata(path).map(|found| found.uid());
+        owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw() || owner == 0)
+    };
+    is_ours(certs) && is_ours(&certs.join(CLUSTER_FILE))
 }
 
 /// The cluster in a directory, as its `cluster.toml` says.
@@ -140,13 +179,13 @@ pub(super) fn names_nodes(args: &Connection) -> bool {
 
 /// Whether a cluster is named, and not only where one usually is.
 pub(super) fn is_named(args: &Connection) -> bool {
-    args.dir.as_os_str() != "." || args.registry.is_some() || !args.nodes.is_empty()
+    args.dir != Path::new(HERE) || args.registry.is_some() || !args.nodes.is_empty()
 }
 
 /// The flags that lead another command to the same cluster.
 pub(super) fn flags(args: &Connection) -> Vec<OsString> {
     let mut flags: Vec<OsString> = Vec::new();
-    if args.dir.as_os_str() != "." {
+    if args.dir != Path::new(HERE) {
         flags.extend(["--dir".into(), args.dir.clone().into_os_string()]);
     }
     if let Some(registry) = &args.registry {

@@ -1,12 +1,14 @@
 //! From the arguments to the exit code.
 
+use std::env;
 use std::process::ExitCode;
 
 use super::args::{Arguments, ClientVerb, Command, Node, Registry, Shared};
 use super::failure::{End, complain};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
-use super::{bench, client, demo, init, node, parent, registry, shell, sim, up};
+use super::rows::VersionRow;
+use super::{bench, client, demo, init, node, paper, parent, registry, shell, sim, suggest, up};
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
 
@@ -16,6 +18,11 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(usage) => {
+            let words = env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+            let unknown = suggest::unknown_in(&usage, words, &Arguments::grammar());
+            if let Some(failure) = unknown {
+                return ended(Err(failure.into()), 0);
+            }
             let code = if usage.use_stderr() { Outcome::Usage.exit_code() } else { 0 };
             return ended(print_usage(&usage).map_err(End::from), code);
         }
@@ -47,6 +54,11 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Demo(args) => demo::run(&args, &mut printer),
         Command::Up(args) => up::run(&args, &shared, &mut printer),
         Command::Init(args) => init::run(&args, &mut printer),
+        Command::Completions(args) => paper::completions(args.shell, Arguments::grammar()),
+        Command::Man(args) => paper::man(&args.out, Arguments::grammar(), &mut printer),
+        Command::Version => {
+            Ok(printer.print_now(&VersionRow { version: env!("CARGO_PKG_VERSION") })?)
+        }
         Command::Bench(args) => bench::run(&args, &mut printer),
         Command::Sim(args) => sim::run(&args, &mut printer),
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),

@@ -201,6 +201,34 @@ fn role_name(role: Role) -> &'static str {
     }
 }
 
+/// The version of this program.
+#[derive(Serialize)]
+pub(super) struct VersionRow {
+    /// Its three numbers.
+    pub(super) version: &'static str,
+}
+
+impl Row for VersionRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "annal {}", self.version)
+    }
+}
+
+/// Pages of the manual that were written.
+#[derive(Serialize)]
+pub(super) struct ManRow {
+    /// How many.
+    pub(super) pages: usize,
+    /// Where.
+    pub(super) dir: String,
+}
+
+impl Row for ManRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{} pages in {}", self.pages, self.dir)
+    }
+}
+
 /// Who leads, by its own word.
 #[derive(Serialize)]
 pub(super) struct LeaderRow {

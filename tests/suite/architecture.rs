@@ -47,6 +47,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rcgen", &["net/issue.rs"]),
     ("x509_parser", &["net/tls.rs"]),
     ("clap", &["cli/"]),
+    ("clap_complete", &["cli/paper.rs", "cli/args.rs"]),
+    ("clap_mangen", &["cli/paper.rs"]),
     ("indicatif", &["cli/"]),
     ("rustyline", &["cli/shell/editor.rs"]),
     ("hdrhistogram", &["cli/bench/"]),

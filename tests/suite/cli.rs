@@ -33,6 +33,9 @@ fn help_goes_to_stdout_and_names_every_command() {
     assert!(help.text().contains("Exit codes: 0 done"));
     let version = run(folder.path(), ["--version"]).expect_code(0);
     assert_eq!(version.text(), format!("annal {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(run(folder.path(), ["version"]).expect_code(0).text(), version.text());
+    let json = run(folder.path(), ["version", "--json"]).expect_code(0).json();
+    assert_eq!(json[0]["version"], env!("CARGO_PKG_VERSION"));
     assert!(names(folder.path()).is_empty(), "help writes nothing");
 }
 
@@ -72,6 +75,87 @@ fn usage_errors_end_with_2_and_a_hint() {
         assert!(!output.stderr.contains(is_foul), "{line:?}: {:?}", output.stderr);
     }
     assert!(names(folder.path()).is_empty(), "a usage error writes nothing");
+}
+
+#[test]
+fn a_word_of_another_program_leads_to_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(folder.path(), ["pub", "x"]).expect_complaint(2, "there is no command `pub`");
+    assert!(said.stderr.contains("hint: `annal append` does that"), "{}", said.stderr);
+    let said = run(folder.path(), ["reed"]).expect_complaint(2, "there is no command `reed`");
+    assert!(said.stderr.contains("hint: did you mean `annal read`?"), "{}", said.stderr);
+}
+
+#[test]
+fn help_has_a_commands_own_flags_first_and_examples_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = run(folder.path(), ["tail", "--help"]).expect_code(0).text();
+    let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text} in {help}"));
+    let order = [
+        "\nOptions:\n",
+        "--follow",
+        "\nConnection:\n",
+        "--timeout",
+        "\nLogging:\n",
+        "\nExamples:\n",
+    ];
+    assert!(order.iter().map(|text| place(text)).is_sorted(), "{help}");
+    assert!(!help[..place("\nConnection:")].contains("--dir"), "{help}");
+}
+
+#[test]
+fn shells_learn_to_complete_and_each_command_has_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = run(folder.path(), ["completions", shell]).expect_code(0).text();
+        assert!(script.contains("crash-leader"), "{shell}");
+        fs::write(folder.path().join(shell), script).unwrap();
+    }
+    let script = "source ./bash; COMP_WORDS=(annal app); COMP_CWORD=1; _annal annal app annal; \
+        echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script]).current_dir(folder.path());
+    assert_eq!(finish(bash, b"").expect_code(0).text(), "append\n");
+
+    let man = ["man", "--out", "pages/man1", "--json"];
+    let written = run(folder.path(), man).expect_code(0).json().swap_remove(0);
+    let pages = names(&folder.path().join("pages/man1"));
+    assert_eq!(written["pages"], pages.len());
+    for page in ["annal.1", "annal-append.1", "annal-client-tail.1", "annal-node-start.1"] {
+        assert!(pages.iter().any(|found| found == page), "{page}: {pages:?}");
+    }
+    let page = folder.path().join("pages/man1/annal-append.1");
+    assert!(fs::read_to_string(&page).unwrap().contains("annal append hello"));
+    assert_eq!(fs::metadata(page).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn a_cluster_is_found_from_the_folders_below_it() {
+    let folder = initialized();
+    let below = folder.path().join("some/where");
+    fs::create_dir_all(&below).unwrap();
+    // Found, and of no use without nodes.
+    run(&below, ["read", "--timeout", "100ms"]).expect_complaint(3, "none of the 3 known nodes");
+    run(&below, ["read", "--dir", "elsewhere"]).expect_complaint(1, "cluster.toml is missing");
+    // The next one above wins, and `init` and `up` look at nothing but where they are.
+    run(&below, ["init", "--nodes", "1"]).expect_code(0);
+    run(&below, ["read", "--timeout", "100ms"]).expect_complaint(3, "none of the 1 known nodes");
+}
+
+#[test]
+#[ignore = "needs root: gives a folder to somebody else"]
+fn a_strangers_cluster_above_is_not_taken() {
+    let folder = initialized();
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let certs = folder.path().join("certs");
+    assert!(Command::new("chown").arg("65534").arg(&certs).status().unwrap().success());
+    let read = ["read", "--timeout", "100ms"];
+    run(&below, read).expect_complaint(1, "is another user's");
+    // Named, or where one is, it is meant.
+    let named = read.into_iter().chain(["--dir", ".."]);
+    run(&below, named).expect_complaint(3, "none of the 3 known nodes");
+    run(folder.path(), read).expect_complaint(3, "none of the 3 known nodes");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use super::python;
 use crate::cli::args::{Append, ClientVerb, without_env};
 use crate::cli::failure::Failure;
-use crate::cli::quote;
+use crate::cli::{examples, quote, suggest};
 use crate::outcome::Outcome;
 
 /// The grammar of a line: the client's verbs, without the flags that say where the cluster is.
@@ -63,7 +63,7 @@ pub(super) enum Refusal {
 
 /// The grammar, in which variables of the environment play no part.
 pub(super) fn grammar() -> clap::Command {
-    without_env(Grammar::command(), &|_| true)
+    examples::added_for_prompt(without_env(Grammar::command(), &|_| true))
 }
 
 /// Understands what was typed or pasted.
@@ -124,6 +124,10 @@ fn refused(error: clap::Error, words: &[OsString]) -> Refusal {
     if !error.use_stderr() {
         return Refusal::Help(error);
     }
+    let is_verb = |word: &str| grammar().find_subcommand(word).is_some();
+    if let Some(failure) = suggest::unknown_command(&error, "", is_verb) {
+        return Refusal::Failure(failure);
+    }
     let said = error.render().to_string();
     let mut parts =
         said.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -132,7 +136,7 @@ fn refused(error: clap::Error, words: &[OsString]) -> Refusal {
     let hint =
         match (parts.find_map(|part| part.strip_prefix("tip: ").map(ToOwned::to_owned)), verb) {
             (Some(tip), _) => tip,
-            (None, Some(verb)) if grammar().find_subcommand(verb).is_some() => {
+            (None, Some(verb)) if is_verb(verb) => {
                 format!("`help {verb}` says more")
             }
             (None, _) => "`help` shows what there is".to_owned(),
@@ -208,9 +212,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let (sentence, hint) = refusal("nonsense");
-        assert_eq!(sentence, "unrecognized subcommand 'nonsense'");
-        assert_eq!(hint, "`help` shows what there is");
-        assert_eq!(refusal("appendd x").1, "a similar subcommand exists: 'append'");
+        assert_eq!(sentence, "there is no command `nonsense`");
+        assert_eq!(hint, "`help` names all there are");
+        assert_eq!(refusal("appendd x").1, "did you mean `append`?");
+        assert_eq!(refusal("put x").1, "`append` does that; `help append` says more");
+        assert_eq!(refusal("bootstrap").1, "`help` names all there are", "no verb of the prompt");
         assert_eq!(
             refusal("read 7"),
             ("unexpected argument '7' found".into(), "`help read` says more".into())

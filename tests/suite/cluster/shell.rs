@@ -59,7 +59,7 @@ fn the_prompt_obeys_shows_who_leads_and_outlives_what_it_runs() {
 
     // What is wrong is said, and the next line is read.
     shell.type_line("appendd x");
-    shell.expect("error: unrecognized subcommand 'appendd'");
+    shell.expect("error: there is no command `appendd`");
     shell.type_line("append 'open");
     shell.expect("error: a quote is open");
     shell.type_line("append -");
