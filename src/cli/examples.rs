@@ -42,7 +42,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     (
         "node set-term",
-        &[("annal node set-term --data ./data/n1 all-nodes-are-stopped", "the lowest safe one")],
+        &[("annal node set-term --data ./data/n1 all-nodes-are-stopped", "the lowest safe")],
     ),
     (
         "append",
