@@ -608,6 +608,9 @@ pub const CRASH_SILENCE: Duration = Duration::from_millis(150);
 /// A followed read that gets no records this long makes sure that its node still leads.
 pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
 
+/// How often `status --watch` looks: as often as people do.
+pub const STATUS_WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a node has to answer for its line in a status.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 

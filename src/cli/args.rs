@@ -157,7 +157,7 @@ pub(super) enum Command {
     /// Show the last records, and with -f those to come
     Tail(Short<Tail>),
     /// Show every node's state
-    Status(Connection),
+    Status(Short<Look>),
     /// Show who leads
     Leader(Connection),
     /// Show who led each term, oldest first, as the registry knows
@@ -570,7 +570,7 @@ pub(super) enum ClientVerb {
     /// Show the last records, and with -f those to come
     Tail(Tail),
     /// Show every node's state
-    Status,
+    Status(Look),
     /// Show who leads
     Leader,
     /// Show who led each term, oldest first, as the registry knows
@@ -608,7 +608,7 @@ pub(super) struct Read {
     pub(super) range: Range,
 
     #[command(flatten)]
-    pub(super) look: Look,
+    pub(super) form: Form,
 
     /// Read what a node knows to be committed, though newer records may be acknowledged
     #[arg(long)]
@@ -625,7 +625,15 @@ pub(super) struct Tail {
     pub(super) range: Range,
 
     #[command(flatten)]
-    pub(super) look: Look,
+    pub(super) form: Form,
+}
+
+/// How often the state is shown.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Look {
+    /// Show it again each second, until interrupted
+    #[arg(short = 'w', long)]
+    pub(super) watch: bool,
 }
 
 /// Which records.
@@ -658,22 +666,22 @@ pub(super) struct Range {
 
 /// How records look.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Look {
+pub(super) struct Form {
     /// Print the bytes of one record, and nothing else
-    #[arg(long, group = "look", conflicts_with_all = ["limit", "follow", "json"])]
+    #[arg(long, group = "form", conflicts_with_all = ["limit", "follow", "json"])]
     pub(super) raw: bool,
 
     /// End each record with a NUL instead of a newline, as `xargs -0` takes it
-    #[arg(short = '0', long, group = "look", conflicts_with = "json")]
+    #[arg(short = '0', long, group = "form", conflicts_with = "json")]
     pub(super) null: bool,
 
     /// Print this for each record: %o offset, %t time, %T term, %i entry, %r record; \n ends a line
-    #[arg(long, value_name = "TEXT", group = "look", conflicts_with = "json")]
+    #[arg(long, value_name = "TEXT", group = "form", conflicts_with = "json")]
     #[arg(value_parser = Template::parse)]
     pub(super) format: Option<Template>,
 }
 
-impl Look {
+impl Form {
     /// The shape that is asked for.
     pub(super) fn shape(self) -> Shape {
         match self {

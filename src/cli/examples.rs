@@ -77,6 +77,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "status",
         &[
             ("annal status", "who leads, who follows, who does not answer"),
+            ("annal status --watch", "again each second; Ctrl-C ends it"),
             ("annal status --json", ""),
         ],
     ),

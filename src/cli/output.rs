@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-use super::escape::{escaped_json, escaped_lines};
+use super::escape::{escaped, escaped_json, escaped_lines};
 
 /// Bytes gathered before they go out, unless flushed.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -22,6 +22,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) trait Row: Serialize {
     /// Writes the lines for people, the last with its newline.
     fn human(&self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// How one of these lines looks on a terminal that shows colour.
+    fn style(&self, _line: &str) -> Style {
+        Style::new()
+    }
 }
 
 /// Stdout has no reader any more, or cannot be written.
@@ -43,11 +48,13 @@ impl From<io::Error> for Closed {
 }
 
 /// How results look, and to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Form {
     json: bool,
     /// What is printed is seen by people, on something that acts upon controls.
     terminal: bool,
+    /// And that shows colour.
+    paint: Paint,
 }
 
 impl Form {
@@ -58,9 +65,16 @@ impl Form {
         if !self.terminal {
             return row.human(out);
         }
+        self.lines(row)?.iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+
+    /// The lines for people, fit for a terminal.
+    fn lines(self, row: &impl Row) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         row.human(&mut lines)?;
-        out.write_all(escaped_lines(&String::from_utf8_lossy(&lines)).as_bytes())
+        let lines = String::from_utf8_lossy(&lines);
+        let shown = |line| self.paint.paint(row.style(line), escaped(line));
+        Ok(lines.lines().map(shown).collect())
     }
 
     fn write_json(self, out: &mut dyn Write, row: &impl Serialize) -> io::Result<()> {
@@ -83,7 +97,7 @@ impl Printer {
     /// A printer of JSON, or of lines for people.
     pub(super) fn new(json: bool) -> Self {
         let out = io::stdout().lock();
-        let form = Form { json, terminal: out.is_terminal() };
+        let form = Form { json, terminal: out.is_terminal(), paint: Paint::of_stdout() };
         Self { form, out: BufWriter::with_capacity(BUFFER_BYTES, out) }
     }
 
@@ -118,6 +132,28 @@ impl Printer {
     /// Whether people see what it prints, on something that acts upon controls.
     pub(super) fn is_terminal(&self) -> bool {
         self.form.terminal
+    }
+
+    /// Makes room for what is printed in place, where that is a screen.
+    pub(super) fn clear_screen(&mut self) -> Result<(), Closed> {
+        if self.form.terminal && !self.form.json {
+            self.out.write_all(b"\x1b[2J")?;
+        }
+        Ok(())
+    }
+
+    /// Prints one result, now, over the one before; where that is no screen, behind it.
+    pub(super) fn print_in_place(&mut self, row: &impl Row) -> Result<(), Closed> {
+        if !self.form.terminal || self.form.json {
+            return self.print_now(row);
+        }
+        self.out.write_all(b"\x1b[H")?;
+        for line in self.form.lines(row)? {
+            // What stood there before is longer, it may be.
+            write!(self.out, "{line}\x1b[K\r\n")?;
+        }
+        self.out.write_all(b"\x1b[J")?;
+        self.flush()
     }
 
     /// Prints one result, now.
@@ -155,7 +191,11 @@ impl Paint {
 
     /// The text in that style, or as it is.
     pub(super) fn paint<T: fmt::Display>(self, style: Style, text: T) -> String {
-        if self.enabled { format!("{style}{text}{style:#}") } else { text.to_string() }
+        if self.enabled && !style.is_plain() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
     }
 }
 
@@ -221,7 +261,8 @@ mod tests {
     fn printed(json: bool, terminal: bool) -> String {
         let mut out = Vec::new();
         let row = Said { text: "a\n\u{1b}[2J\u{9b}".to_owned() };
-        Form { json, terminal }.write(&mut out, &row).unwrap();
+        let paint = Paint { enabled: false };
+        Form { json, terminal, paint }.write(&mut out, &row).unwrap();
         String::from_utf8(out).unwrap()
     }
 

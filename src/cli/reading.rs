@@ -43,12 +43,12 @@ impl Reading {
             Consistency::Linearizable
         };
         let all = ReadFrom::Offset(Offset::ZERO);
-        Self::new(&args.range, all, consistency, args.look.shape())
+        Self::new(&args.range, all, consistency, args.form.shape())
     }
 
     /// What `tail` asks for: the end of the log, unless told.
     pub(super) fn of_tail(args: Tail) -> Self {
-        let shape = args.look.shape();
+        let shape = args.form.shape();
         let usual = if shape == Shape::Raw { 1 } else { TAIL_RECORDS };
         Self::new(&args.range, ReadFrom::Last(usual), Consistency::Linearizable, shape)
     }

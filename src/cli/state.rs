@@ -1,9 +1,14 @@
 //! `annal status`, `annal leader` and `annal crash-leader`.
 
+use tokio::time::sleep;
+
 use super::failure::{End, Failure};
 use super::output::Printer;
 use super::rows::{CrashRow, LeaderRow, NodeRow, RegistryRow, StatusRow};
+use super::runtime::Interruption;
 use crate::client::{Client, CrashError, Crashed, Leading, NodeStatus, Status};
+use crate::limits::STATUS_WATCH_EVERY;
+use crate::outcome::Outcome;
 
 /// Prints what every part of the cluster says of itself. Returns who leads.
 pub(super) async fn status(client: &Client, printer: &mut Printer) -> Result<Option<Leading>, End> {
@@ -11,6 +16,31 @@ pub(super) async fn status(client: &Client, printer: &mut Printer) -> Result<Opt
     printer.print_now(&status_row(&status))?;
     led(&status)?;
     Ok(status.leader)
+}
+
+/// Prints it again and again, until a signal. On a terminal each takes the place of the one before.
+pub(super) async fn watch(client: &Client, printer: &mut Printer) -> Result<(), End> {
+    let interruption = Interruption::listen(|| {}, ended_at_once())?;
+    printer.clear_screen()?;
+    let looking = async {
+        loop {
+            let status = client.status().await;
+            let reason = status.unavailable.as_ref().map(ToString::to_string);
+            printer.print_in_place(&StatusRow { reason, ..status_row(&status) })?;
+            sleep(STATUS_WATCH_EVERY).await;
+        }
+    };
+    tokio::select! {
+        ended = looking => ended,
+        // There is no other end.
+        () = interruption.notice().cancelled() => Ok(()),
+    }
+}
+
+/// The last words where nobody reads what is printed.
+fn ended_at_once() -> Failure {
+    let hint = "whoever was to read it did not take it";
+    Failure::new(Outcome::Failed, "interrupted again: it was ended at once", hint)
 }
 
 /// Prints who leads. Returns that.
@@ -40,6 +70,8 @@ fn status_row(status: &Status) -> StatusRow {
         cluster: status.cluster,
         leader: status.leader.map(|leading| leading.node),
         term: status.leader.map(|leading| leading.term),
+        next_offset: status.next_offset(),
+        reason: None,
         nodes: status.nodes.iter().map(|node| node_row(status, node)).collect(),
         registry: RegistryRow {
             reachable: announced.is_some(),

@@ -14,7 +14,7 @@ use crate::client::Leading;
 pub(super) enum Verb {
     Append(append::Settings),
     Read(Reading),
-    Status,
+    Status { watch: bool },
     Leader,
     Terms,
     CrashLeader,
@@ -27,7 +27,7 @@ impl Verb {
             ClientVerb::Append(append) => Self::Append(append::settings(append, typed)?),
             ClientVerb::Read(read) => Self::Read(Reading::of_read(read)),
             ClientVerb::Tail(tail) => Self::Read(Reading::of_tail(tail)),
-            ClientVerb::Status => Self::Status,
+            ClientVerb::Status(look) => Self::Status { watch: look.watch },
             ClientVerb::Leader => Self::Leader,
             ClientVerb::Terms => Self::Terms,
             ClientVerb::CrashLeader => Self::CrashLeader,
@@ -44,7 +44,7 @@ impl Verb {
 
     /// Whether it ends by itself at a signal, with a word about what became of it.
     pub(super) fn hears_signals(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Read(_))
+        matches!(self, Self::Append(_) | Self::Read(_) | Self::Status { watch: true })
     }
 
     /// Does it, and prints what comes of it. Returns who was found to lead, if that was asked for.
@@ -56,7 +56,8 @@ impl Verb {
         match self {
             Self::Append(settings) => append::run(reach.client()?, settings, printer).await?,
             Self::Read(reading) => reading.run(reach.client()?, printer).await?,
-            Self::Status => return state::status(reach.client()?, printer).await,
+            Self::Status { watch: true } => state::watch(reach.client()?, printer).await?,
+            Self::Status { watch: false } => return state::status(reach.client()?, printer).await,
             Self::Leader => return state::leader(reach.client()?, printer).await,
             Self::Terms => registry::print_terms(reach.target(), printer).await?,
             Self::CrashLeader => {

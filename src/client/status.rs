@@ -12,7 +12,7 @@ use super::unavailable::Unavailable;
 use crate::address::Address;
 use crate::limits::STATUS_TIMEOUT;
 use crate::outcome::Outcome;
-use crate::types::{ClusterId, NodeId};
+use crate::types::{ClusterId, NodeId, Offset};
 use crate::wire::api::{Role, Welcome};
 use crate::wire::registry::Announcement;
 
@@ -60,12 +60,25 @@ impl Status {
         if self.leader.is_some() { Outcome::Done } else { Outcome::NoLeader }
     }
 
-    /// How many entries a node's commit index is behind the leader's; `None` if one is not known.
+    /// How many committed entries a node does not have on its disk; `None` if that is not known.
+    ///
+    /// What it has, and not what it knows to be committed, which the next heartbeat tells it. Until it
+    /// is in the leader's term, the end of its log may be entries that are not the leader's: then only
+    /// what it knows to be committed counts.
     pub fn lag(&self, node: &NodeStatus) -> Option<u64> {
+        let leader = self.leader?;
+        let leads = self.nodes.iter().find(|other| other.node == leader.node)?;
+        let committed = leads.said.as_ref().ok()?.commit_index;
+        let said = node.said.as_ref().ok()?;
+        let has = if said.term == leader.term { said.last_index } else { said.commit_index };
+        Some(committed.since(has))
+    }
+
+    /// The offset after the last committed record, as the leader says.
+    pub fn next_offset(&self) -> Option<Offset> {
         let leader = self.leader?.node;
-        let leader = self.nodes.iter().find(|other| other.node == leader)?;
-        let leader = leader.said.as_ref().ok()?;
-        Some(leader.commit_index.since(node.said.as_ref().ok()?.commit_index))
+        let leader = self.nodes.iter().find(|node| node.node == leader)?;
+        Some(leader.said.as_ref().ok()?.next_offset)
     }
 }
 
@@ -119,4 +132,48 @@ async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
     let limit = STATUS_TIMEOUT.min(shared.timeout);
     let said = shared.connections.announced(limit).await;
     Some(RegistryStatus { address: address.clone(), said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Incarnation, Index, Term};
+
+    fn node(number: u16, (term, role): (u64, Role), last: u64, commit: u64) -> NodeStatus {
+        let node = NodeId::new(number).unwrap();
+        let said = Welcome {
+            cluster: ClusterId::new(1),
+            node,
+            incarnation: Incarnation::new(1),
+            role,
+            term: Term::new(term),
+            leader: None,
+            ready: true,
+            last_index: Index::new(last),
+            commit_index: Index::new(commit),
+            next_offset: Offset::new(commit * 2),
+            disk_full: None,
+            log_ahead_ms: 0,
+            nodes: vec![],
+        };
+        NodeStatus { node, address: "127.0.0.1:1".parse().unwrap(), said: Ok(said) }
+    }
+
+    #[test]
+    fn what_a_node_has_on_its_disk_it_does_not_lack() {
+        let leader = Leading { term: Term::new(3), node: NodeId::new(1).unwrap() };
+        let nodes = vec![
+            node(1, (3, Role::Leader), 12, 10),
+            // It has them all, and has not been told yet what of them is committed.
+            node(2, (3, Role::Follower), 12, 7),
+            node(3, (3, Role::Follower), 8, 7),
+            // Its last entries may be of a leader that lost them.
+            node(4, (2, Role::Follower), 15, 7),
+        ];
+        let (leader, registry, unavailable) = (Some(leader), None, None);
+        let status = Status { cluster: ClusterId::new(1), leader, nodes, registry, unavailable };
+        let lags: Vec<_> = status.nodes.iter().map(|node| status.lag(node)).collect();
+        assert_eq!(lags, [Some(0), Some(0), Some(2), Some(3)]);
+        assert_eq!(status.next_offset(), Some(Offset::new(20)));
+    }
 }

@@ -353,14 +353,16 @@ impl Cluster {
         wait_for("a leader", || self.status()["leader"].as_str().map(ToOwned::to_owned))
     }
 
-    /// Waits until every running node has all that is committed.
+    /// Waits until every running node knows all that is committed.
     #[track_caller]
     pub(crate) fn wait_until_caught_up(&mut self) {
         let running = self.nodes().iter().filter(|node| self.is_running(node)).count();
         wait_for("all nodes to catch up", || {
             let status = self.status();
             let nodes = status["nodes"].as_array()?;
-            (nodes.iter().filter(|node| node["lag"] == 0).count() == running).then_some(())
+            let leader = nodes.iter().find(|node| node["node"] == status["leader"])?;
+            let knows_all = |node: &&Value| node["commit_index"] == leader["commit_index"];
+            (nodes.iter().filter(knows_all).count() == running).then_some(())
         });
     }
 

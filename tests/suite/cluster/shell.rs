@@ -43,11 +43,18 @@ fn the_prompt_obeys_shows_who_leads_and_outlives_what_it_runs() {
     shell.type_line("terms");
     shell.expect(&format!("Leader_Term{term}  {leader}"));
     shell.type_line("status");
+    shell.expect(&format!("{leader} leads term {term}, 3 records\n"));
     shell.expect("registry: Leader_Term");
+    shell.type_line("status --watch");
+    shell.expect(", 3 records\n");
+    cluster.append(&["seen"]);
+    shell.expect(", 4 records\n");
+    shell.press(CTRL_C);
+    shell.expect(&prompt);
 
     // Ctrl-C ends what runs, and what was typed, and not the shell.
     shell.type_line("tail -f -n 1");
-    shell.expect("three\n");
+    shell.expect("seen\n");
     cluster.append(&["from elsewhere"]);
     shell.expect("from elsewhere\n");
     shell.press(CTRL_C);
@@ -101,7 +108,7 @@ fn the_prompt_obeys_shows_who_leads_and_outlives_what_it_runs() {
     cluster.start(&others[0]);
     cluster.start(&others[1]);
 
-    let records = ["hello, log", "two words", "three", "from elsewhere", "half", "typed"];
+    let records = ["hello, log", "two words", "three", "seen", "from elsewhere", "half", "typed"];
     let mut found = cluster.records();
     found.pop_if(|last| last == "perhaps");
     assert_eq!(found, records);
