@@ -315,6 +315,8 @@ impl<'a> Up<'a> {
             command_line(words.chain(dir.into_iter().flatten()))
         };
         vec![
+            // The prompt.
+            client(&[]),
             client(&["append", "hello"]),
             client(&["tail", "-f"]),
             client(&["status"]),

@@ -234,8 +234,14 @@ impl Completer for Assistant {
         }
         let fitting =
             candidates(&earlier).into_iter().filter(|it| it.starts_with(&before[start..]));
-        Ok((start, fitting.map(|it| Pair { display: it.clone(), replacement: it }).collect()))
+        Ok((start, fitting.map(offered).collect()))
     }
+}
+
+/// A word that is whole has a space behind it.
+fn offered(word: String) -> Pair {
+    let end = if word.ends_with(['"', ')']) { "" } else { " " };
+    Pair { replacement: format!("{word}{end}"), display: word }
 }
 
 /// What may stand behind these words.

@@ -10,6 +10,7 @@ use crate::program::run;
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
+const RIGHT: &str = "\x1b[C";
 
 /// Who leads, and in which term.
 fn leading(cluster: &Cluster) -> (String, u64) {
@@ -152,11 +153,19 @@ fn lines_are_kept_between_conversations_and_pasted_ones_are_asked_about() {
     shell.expect("offset 7 in entry");
     shell.expect("five\n");
 
+    // Tab completes verbs and flags, and the right arrow takes what was typed before.
+    shell.expect("annal n1@1> ");
+    shell.press("rea\t--lim\t1\r");
+    shell.expect("kept\n");
+    shell.expect("annal n1@1> ");
+    shell.press(&format!("append k{RIGHT}\r"));
+    shell.expect("offset 8 in entry");
+
     // A signal leaves the terminal as it was, and is an orderly end.
     shell.expect("annal n1@1> ");
     shell.signal("TERM");
     assert_eq!(shell.expect_end(), Some(0), "{}", shell.text());
-    let records = ["kept", "secret", "kept", "one", "two 'quoted", "", "four", "five"];
+    let records = ["kept", "secret", "kept", "one", "two 'quoted", "", "four", "five", "kept"];
     assert_eq!(cluster.records(), records);
     cluster.stop_all();
 }
