@@ -99,6 +99,8 @@ const LOGGING: &str = "Logging";
 pub(super) struct Shared {
     /// Print JSON, one object per line
     #[arg(long, global = true, env = "ANNAL_JSON", action = ArgAction::SetTrue)]
+    // Below a command's own flags.
+    #[arg(display_order = 900)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(super) json: bool,
 
@@ -164,9 +166,9 @@ pub(super) enum Command {
     Terms(Connection),
     /// Crash the leader and wait for the next
     CrashLeader(Connection),
-    /// A prompt for the seven above
+    /// Open a prompt for these verbs, which shows who leads
     Shell(Connection),
-    /// The same seven under one word, and without any of them the prompt
+    /// Run one of these verbs, or without any open the prompt
     Client(Client),
     /// Run the registry, or ask it who led when
     #[command(subcommand)]

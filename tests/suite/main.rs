@@ -7,6 +7,7 @@ mod cluster;
 mod dependencies;
 mod documents;
 mod examples;
+mod help;
 mod node;
 mod one_node;
 mod power_cut;

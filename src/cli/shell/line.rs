@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 #[command(name = "annal", no_binary_name = true, disable_help_subcommand = true)]
 struct Grammar {
     /// Print JSON, one object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
 
     #[command(subcommand)]
