@@ -8,7 +8,7 @@
 //! # How it works
 //!
 //! 1. [`editor`] reads a line, by the crate `rustyline`: history, completion, hints.
-//! 2. [`line`] says what it means. What the Python project has at its prompt means the same here
+//! 2. [`mod@line`] says what it means. What the Python project has at its prompt means the same here
 //!    ([`python`]). Several lines come only by being pasted, and are asked about before anything is done.
 //! 3. The verb runs as ever. Ctrl-C ends it and not the shell; whatever goes wrong is said, and the
 //!    next line is read.
