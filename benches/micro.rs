@@ -211,7 +211,7 @@ impl Log {
             commit_index: Index::ZERO,
             truncate_from: None,
             entries,
-            roll: None,
+            heads: vec![],
         });
         while self.persisted.recv().expect("the writer runs") < ticket {}
     }
@@ -219,7 +219,7 @@ impl Log {
 
 fn store_options() -> StoreOptions {
     StoreOptions {
-        segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+        journal_file_bytes: limits::JOURNAL_FILE_BYTES_DEFAULT,
         sled_cache_bytes: limits::SLED_CACHE_BYTES_DEFAULT,
         start: Incarnation::new(5),
     }

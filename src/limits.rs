@@ -27,16 +27,21 @@ pub const ENTRY_RUNS_MAX: usize = 8192;
 /// flight 256 KiB gave a seventh less.
 pub const RUN_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes that one group commit may gather before its barrier.
-///
-/// sled moves pages and re-uses what they left, but no sooner than two of its segments (32 MiB)
-/// later, or after a flush. So many bytes of entries make it write at most 20 MiB (measured), so a
-/// barrier always lies between a copy and the overwrite of what was copied.
-pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a block of the journal. A group takes whole ones, and no block that was written is written
+/// again as long as it is needed: so a write that is torn harms no older one. Disks write so much at
+/// once, or an eighth of it.
+pub const JOURNAL_BLOCK_BYTES: usize = 4 << 10;
 
-/// Entries that one group commit may gather, or remove, before its barrier: sled rewrites a whole
-/// page for every few keys that change, so that many small entries cost far more than their bytes.
-pub const GROUP_COMMIT_ENTRIES_MAX: usize = 1024;
+/// Bytes of a file of the journal, unless a group needs a larger one. They are used again and again;
+/// a node has at least one that is written to and one that is ready.
+pub const JOURNAL_FILE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// Bytes of a journal's first file at most: larger ones are made when a node runs.
+pub const JOURNAL_FIRST_FILE_BYTES: u64 = 1 << 20;
+
+/// Bytes of entries that one group commit may gather: in so many a disk can be kept busy, and nobody waits
+/// long for those of others.
+pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
@@ -64,15 +69,32 @@ pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
 /// file for some milliseconds more.
 pub const SLED_REOPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// From an offset to its entry: a log gets a key at least every so many bytes of entries …
+/// From an offset to its entry, as long as that is in the journal: a log gets a key at least every so
+/// many bytes of entries …
 pub const OFFSET_KEY_BYTES: u64 = 64 << 10;
 
 /// … and every so many entries, so that a look-up scans no more than that.
 pub const OFFSET_KEY_ENTRIES: u64 = 64;
 
-/// So many entries ahead of the log their keys are made, with nothing in them. sled puts at most 16
-/// keys on a page and splits it at the 17th: twice that, and no entry is on a page yet to be split.
-pub const PLACES_AHEAD: usize = 32;
+/// Bytes of entries that are read at once when a record is looked for in them.
+pub const LOCATE_BYTES: usize = 128 << 10;
+
+/// Files of the journal that are kept although nobody needs them: the next ones.
+pub const JOURNAL_SPARES_MAX: usize = 3;
+
+/// Bytes of entries that are copied from the journal into a segment before whoever does it rests.
+pub const SETTLE_BYTES: usize = 1 << 20;
+
+/// How often a segment is made whose entries, read back, are not those that were written.
+pub const SETTLE_ATTEMPTS_MAX: usize = 2;
+
+/// Full segments, all of whose entries are committed, that may stand in the journal alone. The writer
+/// waits while there are more: a start reads the whole journal.
+pub const UNSEALED_SEGMENTS_MAX: usize = 3;
+
+/// At least so many bytes an entry counts as towards the size of a segment. In the journal the
+/// smallest may take a block for itself: so the journal of a segment is at most four times as long.
+pub const ENTRY_WEIGHT_BYTES_MIN: u64 = 1 << 10;
 
 /// Bytes that a node keeps free on its disk, besides twice the size of a segment: below them no
 /// records are taken, below half of them no entries but the first of each term. What a follower has accepted by then (messages
@@ -80,27 +102,17 @@ pub const PLACES_AHEAD: usize = 32;
 /// copies a segment of about its size and a half, into the second segment.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 
-/// How often the floor is raised to what has been synced. A promise to be at most 1 s late leaves
-/// half of it for a slow disk.
-pub const FLOOR_RAISE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a node writes down what it remembers of its peers; and after so long without a write the
+/// last group of the journal is confirmed by one behind it.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A segment that is full while the one before it cannot be sealed yet grows on, up to this many
-/// times its size; then the writer waits for a sealing that is under way.
-pub const SEGMENT_GROWTH_MAX: u64 = 4;
+/// Bytes that are free where `meta` is told of a file of the journal that was begun: sled takes two of
+/// its segments there at most.
+pub const NOTE_ROOM_BYTES: u64 = 2 * SLED_SEGMENT_BYTES_SMALL as u64;
 
 /// Sealed segments that are open at once: readers of the distant past are few, and each costs a
 /// file and a cache.
 pub const SEALED_OPEN_MAX: usize = 4;
-
-/// How long a segment that is to be closed waits for those who still read from it: a disk may stall
-/// a read, and that is no reason to end the node. New readers wait meanwhile.
-pub const READERS_WAIT: Duration = Duration::from_mins(1);
-
-/// How long a reader waits for a segment that is just being sealed, or for sled to let go of one.
-pub const SEGMENT_WAIT: Duration = Duration::from_secs(5);
-
-/// How often a reader starts over when a truncation changes the entries under its eyes.
-pub const READ_ATTEMPTS_MAX: usize = 8;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -747,14 +759,13 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < PEER_QUEUE_BYTES_MAX && FRAME_BYTES_MAX < INBOUND_BYTES_MAX);
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);
     assert!(STORE_VALUE_BYTES_MAX * 4 < SLED_SEGMENT_BYTES);
-    assert!(GROUP_COMMIT_BYTES_MAX * 2 < SLED_SEGMENT_BYTES);
+    assert!(GROUP_COMMIT_BYTES_MAX as u64 * 2 < JOURNAL_FILE_BYTES_DEFAULT);
     // A page holds at most 16 values and 10 changes to them.
     assert!(DISK_MAP_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES_SMALL / 4);
     assert!(STORE_VALUE_BYTES_MAX * 26 < SLED_SEGMENT_BYTES / 4);
     assert!(DISK_MAP_BATCH_BYTES_MAX * 2 < SLED_SEGMENT_BYTES_SMALL);
     // The default segment is a few group commits long, and the smallest is none: it rolls each time.
     assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT);
-    assert!(FLOOR_RAISE_INTERVAL.as_millis() * 2 <= 1000);
     assert!(CLIENT_IN_FLIGHT_MAX <= SESSION_RUNS_MAX);
     // The requests of the longest run, which has as many records, have their places under way.
     assert!(REQUEST_RECORDS_MAX <= CLIENT_IN_FLIGHT_MAX);
@@ -792,7 +803,6 @@ const _: () = {
         STREAMS_PER_CONNECTION_MAX * CLIENT_STREAM_WINDOW_BYTES
             < CLIENT_CONNECTION_WINDOW_BYTES / 8 * 7
     );
-    assert!(READ_STALL.as_millis() >= 5 * SEGMENT_WAIT.as_millis());
     assert!(TWIN_PATIENCE.as_millis() >= 2 * PEER_IDLE_TIMEOUT.as_millis());
     assert!(PEER_COUNTS_AFTER.as_millis() > TWIN_PATIENCE.as_millis());
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());

@@ -27,7 +27,7 @@ marks! {
     /// a conflict was truncated below what this node had on disk
     TruncatedPersisted,
     /// a truncation reached into the segment before
-    TruncatedIntoClosing,
+    SegmentEndTruncated,
     /// a follower lacked the entry before those sent
     Rejected,
     /// a leader went back past more than one entry at once
@@ -114,28 +114,18 @@ marks! {
     TailRolledBack,
     /// several requests went into one entry
     Folded,
-    /// a segment was full and a new one was taken
+    /// an entry filled a segment
     Rolled,
-    /// a full segment had to wait for the one before it to be sealed
-    RollWaited,
+    /// the journal went on in another file
+    JournalFileFull,
     /// a segment was sealed
     Sealed,
-    /// somebody wanted to read a segment that was being sealed
-    SegmentBusy,
-    /// a floor was raised late: more than a second after it could have been
-    FloorLate,
-    /// the floor was lowered for a truncation
-    FloorLowered,
-    /// a write went to disk in several batches
-    SeveralBatches,
     /// several writes shared a barrier
     GroupCommit,
     /// a start cut a torn end
     TornEnd,
     /// a start took term and vote from the place that had them higher
     HardStateRepaired,
-    /// a start found a segment that was begun and not made
-    UnfinishedSegment,
     /// a start found damage and was refused
     DamageFound,
     /// a start followed a stop in order

@@ -47,7 +47,7 @@ mutants! {
     20 StuckDiskLeads "a leader whose disk is stuck goes on leading";
     22 HeadLacksClients "a new segment's head lacks the table of clients";
     23 RetryFailedSync "a sync that failed is tried again";
-    24 CutDamage "damage below the floor is cut like a torn end";
+    24 CutDamage "damage to the journal is cut like a torn end";
     25 BelieveForgetful "a node that has forgotten what it promised is believed";
     27 CompareLengthsFirst "an election compares lengths before terms";
     28 SegmentNameUnsynced "the name of a new segment is not synced";
@@ -59,7 +59,7 @@ mutants! {
     36 ShowUncommitted "readers are shown all that the log has, committed or not";
     37 WrongClockLeads "a node whose clock is years ahead leads like any other";
     40 BelievePageCache "a start believes the page cache after a sync that failed";
-    41 SealingIsTheEnd "a segment that is being sealed is taken for the end of the log";
+    41 FillForgotten "a restart forgets how full the newest segment is";
     42 RegistryBeforeDisk "the registry answers before its disk has what it was told";
     43 JudgeRunByFirst "a run of requests is judged by its first";
     50 KeepPatience "a client's patience is kept for the next leader";

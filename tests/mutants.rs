@@ -86,7 +86,7 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ShowUncommitted, &[LawName::Subscriptions], 100),
     hunt(Mutant::WrongClockLeads, &[LawName::Liveness], 100),
     hunt(Mutant::BelievePageCache, &[LawName::DurableBeforeVisible], 50),
-    hunt(Mutant::SealingIsTheEnd, &[LawName::Reads], 50),
+    hunt(Mutant::FillForgotten, &[LawName::SegmentsEqual], 50),
     hunt(Mutant::RegistryBeforeDisk, &[LawName::RegistryMonotonic, LawName::NoSilentRepair], 100),
     hunt(Mutant::JudgeRunByFirst, &[LawName::ExactlyOnce], 50),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),

@@ -305,8 +305,7 @@ fn open_store(
     lock: store::FolderLock,
 ) -> Result<(Store, Recovered), RunError> {
     let identity = Identity { cluster: config.cluster, node: config.node };
-    let segment_bytes = config.segment_bytes;
-    let options = store::Options { segment_bytes, start, ..Default::default() };
+    let options = store::Options { start, ..Default::default() };
     let new = data.join(NEW_FILE);
     let is_new =
         new.try_exists().map_err(|error| RunError::NewFile { file: new.clone(), error })?;

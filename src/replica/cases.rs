@@ -36,7 +36,6 @@ fn new_replica(voters: u16) -> Replica {
     let head = Head {
         tip: Tip::default(),
         next_offsets: vec![],
-        hard_state: HardState::default(),
         configuration: Configuration::of((1..=voters).map(node)),
         terms: vec![],
         sessions: Bytes::new(),
@@ -46,8 +45,6 @@ fn new_replica(voters: u16) -> Replica {
         commit_index: Index::ZERO,
         head,
         entries: vec![],
-        active_first: Index::new(1),
-        active_bytes: 0,
         report: RecoveryReport::default(),
     };
     let options = Options {
@@ -125,7 +122,7 @@ fn write_of(entry: SealedEntry, before: Ticket, commit_index: u64) -> Action {
         commit_index: Index::new(commit_index),
         truncate_from: None,
         entries: vec![entry],
-        roll: None,
+        heads: vec![],
     })
 }
 

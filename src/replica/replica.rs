@@ -70,6 +70,8 @@ pub struct Replica {
     /// Where each term in the log begins, oldest first.
     terms: Vec<TermStart>,
     rolling: Rolling,
+    /// Those of the segments that begin behind entries which the store was not told of yet.
+    heads: Vec<Head>,
     /// The wall clock, as of the newest event.
     now: Timestamp,
     clocks: Clocks,
@@ -107,6 +109,7 @@ impl Replica {
         let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
         let tail = Tail::new((head.tip.id.index, table), offsets, options.sessions_max);
         let clocks = Clocks::new(options.raft.id, options.raft.election_timeout_ticks_max);
+        let segment_bytes = options.segment_bytes;
         let mut replica = Self {
             options,
             raft,
@@ -114,7 +117,8 @@ impl Replica {
             tail,
             proposals: Proposals::default(),
             terms: head.terms.clone(),
-            rolling: Rolling::recover(head.tip.id.index.next(), recovered),
+            rolling: Rolling::new(head.tip.id.index, segment_bytes),
+            heads: vec![],
             now: Timestamp::default(),
             clocks,
             actions: vec![],
@@ -124,7 +128,11 @@ impl Replica {
             let contents = contents.map_err(|_| RecoverError::Entry { id: entry.id() })?;
             replica.take_entry(entry.clone(), contents);
         }
+        if mutants::is_on(Mutant::FillForgotten) {
+            replica.rolling = Rolling::new(last, segment_bytes);
+        }
         replica.tail.commit(commit_index);
+        replica.rolling.commit(commit_index);
         replica.window.evict_before(replica.raft.log().window_first());
         replica.check();
         Ok(replica)
@@ -383,6 +391,7 @@ impl Replica {
             }
             Effect::Commit { through } => {
                 self.tail.commit(through);
+                self.rolling.commit(through);
                 self.answer_committed();
                 // The store is told of no more than is on its disk: beyond, it may have entries that
                 // a write under way is about to replace.
@@ -426,7 +435,6 @@ impl Replica {
         let entries = persist.range.map_or_else(Vec::new, |(first, last)| {
             self.window.range(first, last).cloned().collect()
         });
-        self.rolling.wrote(entries.iter().map(|entry| entry.bytes().len() as u64).sum());
         let is_whole = persist.range.is_none_or(|(_, last)| last == self.window.tip().id.index);
         assert!(is_whole, "a write ends where the log does: {:?}", persist.range);
         let write = Write {
@@ -435,7 +443,7 @@ impl Replica {
             commit_index: self.raft.log().commit_index(),
             truncate_from: persist.truncate_from,
             entries,
-            roll: self.roll(),
+            heads: std::mem::take(&mut self.heads),
         };
         self.actions.push(Action::Write(write));
     }
@@ -467,8 +475,12 @@ impl Replica {
                 time: entry.time(),
             });
         }
+        let bytes = entry.bytes().len();
         self.tail.push(id.index, contents.runs);
         self.window.push(entry);
+        if self.rolling.push(bytes) {
+            self.heads.push(self.head());
+        }
     }
 
     fn truncate(&mut self, from: Index) {
@@ -481,18 +493,14 @@ impl Replica {
         self.tail.truncate(from);
         self.terms.retain(|start| start.first_index < from);
         self.rolling.truncate(from);
+        self.heads.retain(|head| head.tip.id.index < from);
     }
 
-    /// The head of the next segment, if this one is full and the one before it can be sealed.
-    fn roll(&mut self) -> Option<Box<Head>> {
-        let (last, commit_index) = (self.window.tip().id.index, self.raft.log().commit_index());
-        if !self.rolling.roll(last, commit_index, self.options.segment_bytes) {
-            return None;
-        }
-        Some(Box::new(Head {
+    /// The head of a segment that begins behind the last entry: a function of the log up to there.
+    fn head(&self) -> Head {
+        Head {
             tip: self.window.tip(),
             next_offsets: self.tail.offsets(),
-            hard_state: self.raft.hard_state(),
             configuration: self.raft.log().configuration().clone(),
             terms: self.terms.clone(),
             sessions: if mutants::is_on(Mutant::HeadLacksClients) {
@@ -500,7 +508,7 @@ impl Replica {
             } else {
                 self.tail.table_with_tail().encode().into()
             },
-        }))
+        }
     }
 
     /// The message with this node's clock and the sealed entries that it speaks of.

@@ -1,58 +1,68 @@
-//! When the log takes a new segment.
-//!
-//! Two segments at most are not sealed: the one that is written to, and the one before it until all of
-//! it is committed. Only these may be truncated into.
+//! Where segments end: with the entry with which the bytes since the segment's first reach its size,
+//! wherever writes begin and end. So every node cuts the log at the same places.
 
+use std::collections::VecDeque;
+
+use crate::limits::ENTRY_WEIGHT_BYTES_MIN;
 use crate::marks::{Mark, hit};
-use crate::store::Recovered;
 use crate::types::Index;
 
-/// The segments that are not sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How full the newest segment is, and was behind each entry that may still be truncated.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rolling {
-    /// The first index of the one that is written to.
-    first: Index,
-    /// At least the bytes of its entries.
+    segment_bytes: u64,
+    /// Behind the last entry that is committed.
+    base: Fill,
+    /// Behind each entry since.
+    tail: VecDeque<Fill>,
+}
+
+/// How full the newest segment is behind an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fill {
+    index: Index,
+    /// What its entries count for.
     bytes: u64,
-    /// The first index and the bytes of the segment before it, if that may still be truncated into.
-    closing: Option<(Index, u64)>,
 }
 
 impl Rolling {
-    /// As a start found them: the oldest one begins at `oldest_first`.
-    pub(super) fn recover(oldest_first: Index, recovered: &Recovered) -> Self {
-        let Recovered { active_first: first, active_bytes: bytes, .. } = *recovered;
-        assert!(oldest_first <= first, "the segment that is written to is the newest");
-        Self { first, bytes, closing: (oldest_first < first).then_some((oldest_first, 0)) }
+    /// A new segment begins behind `last`.
+    pub(super) fn new(last: Index, segment_bytes: u64) -> Self {
+        let base = Fill { index: last, bytes: 0 };
+        Self { segment_bytes, base, tail: VecDeque::new() }
     }
 
-    /// So many bytes of entries go into the newest one.
-    pub(super) fn wrote(&mut self, bytes: u64) {
-        self.bytes += bytes;
+    /// Adds the next entry. Says whether it is the last of its segment.
+    pub(super) fn push(&mut self, bytes: usize) -> bool {
+        let Fill { index, bytes: so_far } = *self.newest();
+        let bytes = so_far + (bytes as u64).max(ENTRY_WEIGHT_BYTES_MIN);
+        let is_full = bytes >= self.segment_bytes;
+        self.tail.push_back(Fill { index: index.next(), bytes: if is_full { 0 } else { bytes } });
+        if is_full {
+            hit(Mark::Rolled);
+        }
+        is_full
     }
 
     /// Entries from this index on are gone.
     pub(super) fn truncate(&mut self, from: Index) {
-        if from >= self.first {
-            return;
+        assert!(from > self.base.index, "broken law: {from} is committed");
+        while let Some(gone) = self.tail.pop_back_if(|fill| fill.index >= from) {
+            if gone.bytes == 0 {
+                hit(Mark::SegmentEndTruncated);
+            }
         }
-        let (first, bytes) = self.closing.expect("broken law: sealed entries cut");
-        assert!(from >= first, "broken law: sealed entries cut from {from}");
-        hit(Mark::TruncatedIntoClosing);
-        *self = Self { first, bytes, closing: None };
     }
 
-    /// Takes a new segment behind `last`, if the newest one is full and the one before it can be
-    /// sealed. Says whether it does.
-    pub(super) fn roll(&mut self, last: Index, commit_index: Index, bytes_max: u64) -> bool {
-        let Self { first, bytes, .. } = *self;
-        let is_full = bytes >= bytes_max && last >= first;
-        let before_is_committed = commit_index >= first.previous();
-        let rolls = is_full && before_is_committed;
-        if rolls {
-            *self = Self { first: last.next(), bytes: 0, closing: Some((first, bytes)) };
+    /// Entries up to this index are committed.
+    pub(super) fn commit(&mut self, index: Index) {
+        while let Some(fill) = self.tail.pop_front_if(|fill| fill.index <= index) {
+            self.base = fill;
         }
-        rolls
+    }
+
+    fn newest(&self) -> &Fill {
+        self.tail.back().unwrap_or(&self.base)
     }
 }
 
@@ -60,43 +70,40 @@ impl Rolling {
 mod tests {
     use super::*;
 
-    fn index(number: u64) -> Index {
-        Index::new(number)
-    }
+    const SIZE: u64 = 4 * ENTRY_WEIGHT_BYTES_MIN;
 
-    /// Written to from entry 11 on, with 100 bytes; the one before begins at 5.
-    fn rolling() -> Rolling {
-        Rolling { first: index(11), bytes: 100, closing: Some((index(5), 70)) }
+    fn ends(rolling: &mut Rolling, sizes: &[usize]) -> Vec<bool> {
+        sizes.iter().map(|bytes| rolling.push(*bytes)).collect()
     }
 
     #[test]
-    fn a_full_segment_is_followed_by_another_once_the_one_before_is_committed() {
-        for (last, commit_index, bytes_max) in [(20, 20, 101), (10, 20, 100), (20, 9, 100)] {
-            let mut kept = rolling();
-            assert!(!kept.roll(index(last), index(commit_index), bytes_max));
-            assert_eq!(kept, rolling());
-        }
-        let mut rolled = rolling();
-        assert!(rolled.roll(index(20), index(10), 100));
-        let expected = Rolling { first: index(21), bytes: 0, closing: Some((index(11), 100)) };
-        assert_eq!(rolled, expected);
+    fn a_segment_ends_with_the_entry_that_fills_it() {
+        let mut rolling = Rolling::new(Index::new(7), SIZE);
+        let sizes = [1, 1, 1, 1, 1, 5000, 5000, 1];
+        let expected = [false, false, false, true, false, true, true, false];
+        assert_eq!(ends(&mut rolling, &sizes), expected);
     }
 
     #[test]
-    fn a_truncation_may_reach_into_the_segment_before_and_no_further() {
-        let mut kept = rolling();
-        kept.truncate(index(11));
-        assert_eq!(kept, rolling());
-        let mut cut = rolling();
-        cut.truncate(index(5));
-        assert_eq!(cut, Rolling { first: index(5), bytes: 70, closing: None });
-        cut.truncate(index(5));
-        assert_eq!(cut, Rolling { first: index(5), bytes: 70, closing: None });
+    fn what_is_cut_counts_no_more_and_what_is_committed_goes_on_counting() {
+        let mut rolling = Rolling::new(Index::ZERO, SIZE);
+        ends(&mut rolling, &[1, 1, 1]);
+        let before = rolling.clone();
+        assert!(rolling.push(1));
+        rolling.truncate(Index::new(4));
+        assert_eq!(rolling, before);
+        rolling.commit(Index::new(2));
+        rolling.truncate(Index::new(3));
+        // Two are left, and two more fill it.
+        assert_eq!(ends(&mut rolling, &[1, 1]), [false, true]);
     }
 
     #[test]
-    #[should_panic(expected = "sealed entries cut")]
-    fn what_is_sealed_is_never_cut() {
-        rolling().truncate(index(4));
+    #[should_panic(expected = "is committed")]
+    fn what_is_committed_is_never_cut() {
+        let mut rolling = Rolling::new(Index::ZERO, SIZE);
+        ends(&mut rolling, &[1, 1, 1]);
+        rolling.commit(Index::new(2));
+        rolling.truncate(Index::new(2));
     }
 }

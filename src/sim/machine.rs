@@ -14,7 +14,7 @@ use crate::limits;
 use crate::raft::{self, HardState, Memory, ReadToken, Standing};
 use crate::replica::{self, AppendToken, Replica};
 use crate::sim::laws::Platter;
-use crate::store::{MemoryDisk, Reader, SteppedWriter};
+use crate::store::{MemoryDisk, Reader, SealedSegment, SteppedWriter};
 use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Timestamp};
 
 /// When the story of a run begins, for those who read wall clocks.
@@ -106,6 +106,10 @@ impl Platter for Disk {
     fn last(&self) -> Index {
         self.memory.durable_last()
     }
+
+    fn sealed_after(&self, index: Index) -> Vec<SealedSegment> {
+        self.memory.sealed_after(index)
+    }
 }
 
 /// A process: what is gone when it is killed.
@@ -145,19 +149,18 @@ pub(super) struct Process {
 /// What the upkeep of a process's store is about.
 #[derive(Debug, Default)]
 pub(super) struct UpkeepState {
-    /// It seals, deletes, or raises the floor.
+    /// It seals, makes files, or writes down what is to be remembered.
     pub(super) is_busy: bool,
     /// Things that it has begun.
     pub(super) chores: u64,
-    /// Since when the floor is to be raised.
-    pub(super) floor_due: Option<Time>,
+    /// What is done twice a second is to be done.
+    pub(super) is_due: bool,
 }
 
 impl Machine {
     pub(super) fn new(seed: u64, id: NodeId, disk: MemoryDisk, options: &Options) -> Self {
         let mut random = Random::new(seed, Purpose::Node(id.get()));
         let off = random.below(2 * options.faults.drift + 1);
-        disk.set_batch_bytes_max(options.disks.batch_bytes_max);
         let tick = options.cluster.tick.micros() * (1000 - options.faults.drift + off) / 1000;
         Self {
             id,

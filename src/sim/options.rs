@@ -55,8 +55,8 @@ pub struct DiskOptions {
     pub(super) latency: Time,
     /// How long a segment takes to be sealed, about.
     pub(super) sealing: Time,
-    /// Bytes that one batch of a disk may hold.
-    pub(super) batch_bytes_max: usize,
+    /// Bytes of a file of the journal.
+    pub(super) journal_file_bytes: u64,
     /// Which disks are slow.
     pub(super) slowness: Option<Slowness>,
 }
@@ -127,7 +127,7 @@ impl Options {
             disks: DiskOptions {
                 latency: Time::from_micros(500),
                 sealing: Time::from_millis(1),
-                batch_bytes_max: limits::GROUP_COMMIT_BYTES_MAX,
+                journal_file_bytes: 256 << 10,
                 slowness: None,
             },
             network: NetworkOptions::quiet(),

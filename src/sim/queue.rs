@@ -37,8 +37,8 @@ pub(super) enum Event {
     Wake { node: NodeId, incarnation: Incarnation },
     /// A node's disk is done with a group of writes.
     DiskDone { node: NodeId, incarnation: Incarnation, write: u64 },
-    /// The floor of a node is due to be raised, when the upkeep comes to it.
-    RaiseFloor { node: NodeId, incarnation: Incarnation },
+    /// What a node does twice a second is due, when the upkeep comes to it.
+    KeepUp { node: NodeId, incarnation: Incarnation },
     /// A node's upkeep has done the chore that it had begun.
     UpkeepDone { node: NodeId, incarnation: Incarnation, chore: u64 },
     /// A node's disk has read entries for a follower.

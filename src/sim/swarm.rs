@@ -128,7 +128,7 @@ impl Options {
         let Self { cluster, disks, .. } = self;
         cluster.segment_bytes = random.spread(4 << 10, 256 << 10);
         cluster.proposals_bytes_max = random.one_of(&[16 << 10, 32 << 20]);
-        disks.batch_bytes_max = random.one_of(&[1, 1 << 10, 4 << 20]);
+        disks.journal_file_bytes = random.one_of(&[8 << 10, 64 << 10, 256 << 10]);
         cluster.reserve_bytes = random.spread(16 << 10, 512 << 10);
         cluster.sessions_max = random.one_of(&[2, 8, 10_000, 10_000]);
         cluster.window_bytes_max = random.spread(1 << 10, 4 << 20);

@@ -42,7 +42,7 @@ impl Trace {
             Event::Tick { node, .. } => self.mark(1, *node),
             Event::Wake { node, .. } => self.mark(2, *node),
             Event::DiskDone { node, .. } => self.mark(3, *node),
-            Event::RaiseFloor { node, .. } => self.mark(4, *node),
+            Event::KeepUp { node, .. } => self.mark(4, *node),
             Event::UpkeepDone { node, .. } => self.mark(11, *node),
             Event::Fetched { node, last, .. } => {
                 self.mark(5, *node);

@@ -40,26 +40,43 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<bool> {
         // Not before all is copied: Linux tells a read past the cache of an old error, once, if
         // the cache has pages of the file again.
         Ok(()) => are_equal(&File::open(from)?, &File::open(to)?),
-        // Not every file system can (tmpfs, FUSE). What was dropped from the cache must do.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-            fs::copy(from, to).map(|_bytes| true)
-        }
+        Err(error) if is_not_for_us(&error) => fs::copy(from, to).map(|_bytes| true),
         Err(error) => Err(error),
     }
 }
 
-fn copy_from_disk(from: &Path, to: &Path) -> io::Result<()> {
+/// All that is on the disk of a file that was [forgotten](forget).
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    match read_from_disk(path, |found| bytes.write_all(found)) {
+        Ok(()) => Ok(bytes),
+        Err(error) if is_not_for_us(&error) => fs::read(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Not every file system can be read past the cache (tmpfs, FUSE). What was dropped from the cache
+/// must do.
+fn is_not_for_us(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+}
+
+fn read_from_disk(path: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let direct = OFlags::DIRECT.bits().cast_signed();
-    let mut file = File::options().read(true).custom_flags(direct).open(from)?;
-    let mut copy = File::create(to)?;
+    let mut file = File::options().read(true).custom_flags(direct).open(path)?;
     let mut chunk = Chunk::new();
     let mut left = file.metadata()?.len();
     while left > 0 {
         let found = chunk.read(&mut file)?;
-        copy.write_all(found)?;
+        take(found)?;
         left = left.saturating_sub(found.len() as u64);
     }
     Ok(())
+}
+
+fn copy_from_disk(from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = File::create(to)?;
+    read_from_disk(from, |found| copy.write_all(found))
 }
 
 fn are_equal(mut one: &File, mut other: &File) -> io::Result<bool> {

@@ -88,17 +88,11 @@ impl Database {
         self.engine.apply(batch).map_err(|error| self.error("write to", error))
     }
 
-    /// Writes the pairs of a batch, which removes nothing, one after the other: all of them survive a
-    /// crash once this returns, and before that the first ones may, without the rest.
-    ///
-    /// sled begins a batch with a record of its own, for which it writes and waits once more. Pairs
-    /// need none.
-    pub(super) fn write_in_order(&self, batch: Batch) -> Result<(), StoreError> {
-        for (key, value) in batch.into_pairs() {
-            let written = self.engine.insert(key, value);
-            written.map_err(|error| self.error("write to", error))?;
-        }
-        self.pass_barrier()
+    /// Writes one pair, which a crash may lose until [`Self::pass_barrier`]: so pairs are written in
+    /// the order given, which those of a batch are not.
+    pub(super) fn insert(&self, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
+        let written = self.engine.insert(key.into(), value.into());
+        written.map_err(|error| self.error("write to", error))
     }
 
     /// Returns when everything written so far is on the disk. An error is final.
@@ -111,12 +105,6 @@ impl Database {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.engine.sync()
-    }
-
-    /// Bytes that one batch may hold: beyond them sled could re-use a segment of its own while what
-    /// stood there has no copy behind a barrier.
-    pub(super) fn batch_bytes_max(&self) -> usize {
-        self.engine.batch_bytes_max()
     }
 
     /// The value of a key.

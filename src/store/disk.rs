@@ -14,6 +14,19 @@ use super::error::StoreError;
 use super::fatal::{Opened, OpeningGuard, opening};
 use crate::mutants::{self, Mutant};
 
+/// A file that is written in blocks and read at any place, by any number of threads. Dropping it
+/// closes it.
+pub(super) trait Blocks: Debug + Send + Sync {
+    /// Writes whole blocks, which a crash may lose, each for itself. Behind the end the file grows.
+    fn write_at(&self, at: u64, blocks: &[u8]) -> io::Result<()>;
+
+    /// So many bytes from a place on, as the page cache has them.
+    fn read_at(&self, at: u64, length: usize) -> io::Result<Vec<u8>>;
+
+    /// Returns when everything that was written is on the disk. An error is final.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// What a disk can do. What each question means is said where [`Disk`] asks it.
 pub(super) trait Files: Debug + Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
@@ -33,6 +46,10 @@ pub(super) trait Files: Debug + Send + Sync {
     fn sync(&self, path: &Path) -> io::Result<()>;
     fn forget_cached(&self, path: &Path) -> io::Result<()>;
 
+    fn create_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>>;
+    fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>>;
+    fn read_past_cache(&self, path: &Path) -> io::Result<Vec<u8>>;
+
     /// Makes the folder that the files of a database are copied to.
     fn create_folder_of_copy(&self, folder: &Path) -> io::Result<()>;
     /// Copies a file; says whether the page cache shows what was copied.
@@ -42,7 +59,6 @@ pub(super) trait Files: Debug + Send + Sync {
     /// Whether opening a database may panic over what is in its files, as sled does.
     fn may_panic(&self) -> bool;
     fn check_no_blobs(&self, folder: &Path) -> Result<(), StoreError>;
-    fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64>;
     fn wait_until_released(&self, file: &Path) -> io::Result<()>;
 }
 
@@ -99,6 +115,21 @@ impl Disk {
     /// Makes a small file, or writes it anew. Neither its name nor what it holds is synced.
     pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.0.write_file(path, bytes).map_err(StoreError::io("write", path))
+    }
+
+    /// Makes a file to write in blocks; one that is there already is emptied first.
+    pub(super) fn create_blocks(&self, path: &Path) -> Result<Box<dyn Blocks>, StoreError> {
+        self.0.create_blocks(path).map_err(StoreError::io("create", path))
+    }
+
+    /// Opens a file to write in blocks and to read.
+    pub(super) fn open_blocks(&self, path: &Path) -> Result<Box<dyn Blocks>, StoreError> {
+        self.0.open_blocks(path).map_err(StoreError::io("open", path))
+    }
+
+    /// All that is on the disk of a file, if it was [forgotten](Self::forget_cached) before.
+    pub(super) fn read_past_cache(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        self.0.read_past_cache(path).map_err(StoreError::io("read", path))
     }
 
     /// Gives a file or folder another name in the same folder; a file takes the place of another.
@@ -177,12 +208,6 @@ impl Disk {
         hasher: &mut blake3::Hasher,
     ) -> Result<(), StoreError> {
         self.0.hash_file(path, hasher).map_err(StoreError::io("read", path))
-    }
-
-    /// How many bytes of the file `original` the open of its copy has cut: the remains of a write
-    /// that never ended.
-    pub(super) fn bytes_torn(&self, original: &Path, copy: &Path) -> Result<u64, StoreError> {
-        self.0.bytes_torn(original, copy).map_err(StoreError::io("read", original))
     }
 
     /// Waits until whoever had this database file open has let go of it.

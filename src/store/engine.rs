@@ -18,9 +18,6 @@ pub(super) trait Engine: Debug + Send + Sync {
     /// Returns when everything written so far is on the disk. An error is final.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Bytes that one batch may hold.
-    fn batch_bytes_max(&self) -> usize;
-
     /// The value of a key.
     fn get(&self, key: &[u8]) -> sled::Result<Option<IVec>>;
 
@@ -48,19 +45,6 @@ impl Batch {
 
     pub(super) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.changes.push((key.into(), Some(value.into())));
-    }
-
-    pub(super) fn remove(&mut self, key: impl Into<IVec>) {
-        self.changes.push((key.into(), None));
-    }
-
-    /// The pairs in order, of a batch that removes nothing.
-    ///
-    /// # Panics
-    /// It removes something.
-    pub(super) fn into_pairs(self) -> impl Iterator<Item = (IVec, IVec)> {
-        let changes = self.changes.into_iter();
-        changes.map(|(key, value)| (key, value.expect("a batch that removes nothing")))
     }
 
     /// The changes in order: a key, and its new value unless it is removed.

@@ -153,20 +153,21 @@ pub enum Fault {
         /// Which.
         expected: Index,
     },
-    /// Less than what is known to have been synced.
-    #[error("the log ends with {last}, but entries up to {floor} were synced")]
-    BelowFloor {
-        /// The last entry found.
+    /// Groups of the journal are missing or broken, though they, or later ones, were synced.
+    #[error("what was written behind entry {last} is not what is there, though it was synced")]
+    Hole {
+        /// The last entry that is intact.
         last: LogId,
-        /// What was synced.
-        floor: LogId,
     },
-    /// Another entry than the one that was synced.
-    #[error("entry {floor} is not the one that was synced")]
-    OtherFloor {
-        /// What was synced.
-        floor: LogId,
+    /// A file of the journal is not there.
+    #[error("file {number} of the journal is gone")]
+    JournalGone {
+        /// Its number.
+        number: u64,
     },
+    /// What was read back of a new segment is not what was written, twice.
+    #[error("what is read back of it is not what was written")]
+    ReadBack,
     /// Two segments that do not fit together.
     #[error("the segment that begins at {first} does not follow on the one before it")]
     Border {
@@ -179,15 +180,15 @@ pub enum Fault {
         /// Its first index.
         first: Index,
     },
-    /// A segment with entries that `meta` does not know.
-    #[error("it holds entries, but meta does not know it: meta is older than the log")]
-    SegmentUnknown,
+    /// Entries without the `meta` that names them.
+    #[error("it holds entries, but there is no meta")]
+    MetaGone,
     /// `meta` is older than what a segment has seen of it.
     #[error("it is in its state {found}, but the log has seen state {seen}: it is an older copy")]
     OlderMeta {
         /// The generation of `meta`.
         found: u64,
-        /// The generation that the active segment has seen.
+        /// The generation that the journal has seen.
         seen: u64,
     },
     /// The files of a segment are not those that were closed.
@@ -290,13 +291,17 @@ pub enum ReadError {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
-    /// A segment was busy, being sealed or truncated, for longer than a reader waits.
-    #[error("the segment that begins at {first} is busy")]
-    Busy {
-        /// Its first index.
-        first: Index,
-    },
     /// The store is in trouble.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// For whoever has the store open, and so cannot find it closed.
+    pub(super) fn into_store_error(self, folder: &Path) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Closed => StoreError::Missing { folder: folder.to_owned() },
+        }
+    }
 }

@@ -65,10 +65,13 @@ fn openings() -> MutexGuard<'static, Vec<Opening>> {
     OPENING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How the name of a mark ends.
+pub(super) const MARK: &str = ".damaged";
+
 /// Where the mark of a damaged folder stands: beside it, so that the folder stays as it was.
 pub(super) fn mark_of(folder: &Path) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
-    name.push(".damaged");
+    name.push(MARK);
     name.into()
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Head, Write};
 use crate::entry::SealedEntry;
-use crate::limits::{GROUP_COMMIT_BYTES_MAX, GROUP_COMMIT_ENTRIES_MAX};
+use crate::limits::GROUP_COMMIT_BYTES_MAX;
 use crate::marks::{Mark, hit};
 use crate::raft::HardState;
 use crate::types::{Index, Ticket};
@@ -19,7 +19,7 @@ pub(super) struct Group {
     bytes: usize,
     /// As known with the newest of the writes: it speaks of the log behind them.
     pub(super) commit_index: Index,
-    pub(super) roll: Option<Box<Head>>,
+    pub(super) heads: Vec<Head>,
 }
 
 impl Group {
@@ -34,16 +34,13 @@ impl Group {
 
     fn of(write: Write) -> Self {
         let bytes = bytes_of(&write);
-        let Write { ticket, hard_state, commit_index, truncate_from, entries, roll } = write;
-        Self { ticket, hard_state, truncate_from, entries, bytes, commit_index, roll }
+        let Write { ticket, hard_state, commit_index, truncate_from, entries, heads } = write;
+        Self { ticket, hard_state, truncate_from, entries, bytes, commit_index, heads }
     }
 
-    /// A truncation begins a group, a new segment ends one.
+    /// A truncation begins a group.
     fn takes(&self, write: &Write) -> bool {
-        write.truncate_from.is_none()
-            && self.roll.is_none()
-            && self.entries.len() + write.entries.len() <= GROUP_COMMIT_ENTRIES_MAX
-            && self.bytes + bytes_of(write) <= GROUP_COMMIT_BYTES_MAX
+        write.truncate_from.is_none() && self.bytes + bytes_of(write) <= GROUP_COMMIT_BYTES_MAX
     }
 
     fn add(&mut self, write: Write) {
@@ -54,7 +51,7 @@ impl Group {
         self.hard_state = write.hard_state.or(self.hard_state);
         self.entries.extend(write.entries);
         self.commit_index = self.commit_index.max(write.commit_index);
-        self.roll = write.roll;
+        self.heads.extend(write.heads);
     }
 }
 

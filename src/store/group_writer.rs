@@ -4,15 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Head;
 use super::error::StoreError;
 use super::group::Group;
-use super::meta::Floor;
+use super::journal::{GroupHeader, GroupMark, Journal, Written};
 use super::opened::{Done, Store};
-use super::segment::{Appender, State};
-use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
-use crate::limits::SEGMENT_GROWTH_MAX;
-use crate::marks::{Mark, hit};
+use super::upkeep::{Chore, Parts, Shared, Synced, Upkeep};
+use crate::entry::{SealedEntry, Tip};
 use crate::mutants;
 use crate::raft::HardState;
 use crate::types::Index;
@@ -21,20 +18,28 @@ use crate::types::Index;
 #[derive(Debug)]
 pub(super) struct GroupWriter {
     shared: Arc<Shared>,
-    appender: Appender,
+    journal: Journal,
     hard_state: HardState,
-    segment_bytes: u64,
+    /// The last entry.
+    tip: Tip,
+    /// The last group says something that was promised, and nothing behind it proves that it was whole.
+    is_unconfirmed: bool,
     upkeep: Upkeep,
 }
 
 impl GroupWriter {
     /// That of a store that was opened, with the upkeep that it hands its chores to.
     pub(super) fn new(store: Store, upkeep: Upkeep) -> Self {
-        let Store { layout, segments, meta, appender, hard_state, commit_index, options, .. } =
-            store;
-        let synced = Floor::from(&appender.tip());
-        let shared = Arc::new(Shared::new(layout, segments, meta, synced, commit_index));
-        Self { shared, appender, hard_state, segment_bytes: options.segment_bytes, upkeep }
+        let Store { layout, segments, meta, journal, tip, hard_state, commit_index, .. } = store;
+        let synced = Synced { mark: journal.last(), hard_state };
+        let rests = matches!(upkeep, Upkeep::Thread(_));
+        let spares = journal.spares().clone();
+        let parts = Parts { layout, segments, spares, meta };
+        let shared = Arc::new(Shared::new(parts, synced, commit_index, rests));
+        let is_unconfirmed = true;
+        let mut writer = Self { shared, journal, hard_state, tip, is_unconfirmed, upkeep };
+        writer.prepare();
+        writer
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -45,160 +50,112 @@ impl GroupWriter {
         &self.upkeep
     }
 
-    /// The end of the work: the segment that was written to can be closed.
+    /// The end of the work: the store can be closed.
     pub(super) fn into_shared(self) -> Arc<Shared> {
         self.shared
     }
 
-    /// How many barriers a group needs: one for its batch, one for `meta` if term or vote change, and
-    /// one for `meta` before anything is removed.
-    pub(super) fn barriers(&self, group: &Group) -> u64 {
-        let changes = group.hard_state.is_some_and(|new| new != self.hard_state);
-        1 + u64::from(changes) + u64::from(group.truncate_from.is_some())
-    }
-
-    /// Performs a group: `on_done` is called once it is on the disk, and before a new segment is
-    /// taken, which is nobody's wait but the next group's.
+    /// Performs a group: `on_done` is called once it is on the disk.
     pub(super) fn perform(
         &mut self,
         group: Group,
         on_done: impl FnOnce(Done),
     ) -> Result<(), StoreError> {
         self.shared.look_for_space();
-        let changed = group.hard_state.filter(|new| *new != self.hard_state);
-        if let Some(new) = changed {
+        if let Some(new) = group.hard_state {
             check_hard_state(self.hard_state, new);
             self.hard_state = new;
         }
-        let from = self.begin_truncation(group.truncate_from)?;
+        let from = group.truncate_from.filter(|from| *from <= self.tip.id.index);
+        if let Some(from) = from {
+            self.truncate(from)?;
+        }
         self.shared.note_committed(group.commit_index);
-        let state = self.state();
-        self.appender.write(from, &group.entries, &state)?;
+        let written = self.append(from, &group.entries)?;
+        self.shared.segments.note_written(from, &group.entries, &written);
         if let Some(last) = group.entries.last() {
-            assert_eq!(self.appender.tip(), last.tip(), "the log ends with what was written last");
+            self.tip = last.tip();
         }
-        if changed.is_some() {
-            self.write_to_meta()?;
-        }
-        *self.shared.synced.lock().expect(UNPOISONED) = Floor::from(&self.appender.tip());
-        self.check_told();
+        self.is_unconfirmed = true;
         on_done(Done::Persisted(group.ticket));
-        if let Some(head) = group.roll {
-            self.maybe_roll(&head)?;
-        }
-        Ok(())
+        self.shared.segments.note_heads(group.heads);
+        self.find_chores()
     }
 
-    /// What is so whenever something is told to be on the disk: `meta` has term and vote too.
-    fn check_told(&self) {
-        debug_assert_eq!(
-            self.shared.meta.lock().expect(UNPOISONED).record().hard_state,
-            self.hard_state,
-            "term and vote are in both places"
-        );
-    }
-
-    fn state(&self) -> State {
-        State {
-            hard_state: self.hard_state,
-            commit_index: self.shared.commit_index(),
-            meta_generation: self.shared.generation.load(Ordering::Acquire),
-        }
-    }
-
-    /// A changed term or vote counts only when `meta` has it too.
-    fn write_to_meta(&self) -> Result<(), StoreError> {
-        let hard_state = self.hard_state;
-        let mut meta = self.shared.meta.lock().expect(UNPOISONED);
-        check_hard_state(meta.record().hard_state, hard_state);
-        meta.update(|record| record.hard_state = hard_state)
-    }
-
-    /// Makes everything ready for the removal of entries: the floor is lowered, behind a barrier,
-    /// before anything at or below it goes, and the segment to remove from is the active one.
-    ///
-    /// Returns from where on to remove, if there is anything to remove.
-    fn begin_truncation(&mut self, from: Option<Index>) -> Result<Option<Index>, StoreError> {
-        let Some(from) = from.filter(|from| *from <= self.appender.tip().id.index) else {
-            return Ok(None);
-        };
+    fn truncate(&mut self, from: Index) -> Result<(), StoreError> {
         let committed = self.shared.commit_index();
         assert!(from > committed, "{from} is committed: the commit index is {committed}");
-        assert!(from > Index::ZERO, "the first entry has index 1");
-        let crosses = from < self.appender.segment().first();
-        if crosses {
-            self.truncate_into_closing(from)?;
-        } else {
-            let below = Floor::from(&self.appender.tip_before(from)?);
-            self.lower_floor(below)?;
-        }
-        Ok(Some(from))
-    }
-
-    fn lower_floor(&self, below: Floor) -> Result<(), StoreError> {
-        let mut meta = self.shared.meta.lock().expect(UNPOISONED);
-        *self.shared.synced.lock().expect(UNPOISONED) = below;
-        if meta.record().floor.id.index <= below.id.index {
-            return Ok(());
-        }
-        hit(Mark::FloorLowered);
-        meta.update(|record| record.floor = below)
-    }
-
-    fn truncate_into_closing(&mut self, from: Index) -> Result<(), StoreError> {
-        let segments = &self.shared.segments;
-        let (closing, tip, bytes) =
-            segments.closing().expect("a sealed segment is never truncated");
-        assert!(from >= closing.first(), "{from} is sealed");
-        let appender = Appender::new(closing, tip, bytes)?;
-        let below = Floor::from(&appender.tip_before(from)?);
-        let floor = {
-            let meta = self.shared.meta.lock().expect(UNPOISONED);
-            *self.shared.synced.lock().expect(UNPOISONED) = below;
-            (meta.record().floor.id.index > below.id.index).then_some(below)
-        };
-        let trash = segments.give_up_active(floor, &self.shared.meta)?;
-        self.appender = appender;
-        assert_eq!(segments.closing_last(), None, "the closing segment is the active one again");
-        self.upkeep.run(Chore::Delete(trash));
+        let tip = self.shared.segments.tip_before(from);
+        self.tip = tip.map_err(|error| error.into_store_error(&self.shared.layout.journal()))?;
         Ok(())
     }
 
-    /// Takes a new segment, unless another is still closing: then this one grows on, and the next
-    /// call may find it sealed.
-    fn maybe_roll(&mut self, head: &Head) -> Result<(), StoreError> {
-        assert_eq!(head.tip, self.appender.tip(), "a head is the end of the segment before it");
-        let segments = &self.shared.segments;
-        if let Some(last) = segments.closing_last() {
-            let is_committed = last <= self.shared.commit_index();
-            let is_huge = self.appender.bytes() >= self.segment_bytes * SEGMENT_GROWTH_MAX;
-            if !(is_committed && is_huge) {
-                hit(Mark::RollWaited);
-                return Ok(());
-            }
-            self.upkeep.seal_now(&self.shared)?;
+    /// Writes a group to the journal: it is on the disk when this returns.
+    fn append(
+        &mut self,
+        truncate_from: Option<Index>,
+        entries: &[SealedEntry],
+    ) -> Result<Written, StoreError> {
+        self.check_entries(entries);
+        let header = GroupHeader {
+            previous: GroupMark::default(),
+            hard_state: self.hard_state,
+            truncate_from,
+            commit_index: self.shared.commit_index(),
+            meta_generation: self.shared.generation.load(Ordering::Acquire),
+            tip: self.tip,
+        };
+        let written = self.journal.append(header, entries)?;
+        self.shared.note_synced(Synced { mark: written.mark, hard_state: self.hard_state });
+        Ok(written)
+    }
+
+    fn check_entries(&self, entries: &[SealedEntry]) {
+        let mut tip = self.tip;
+        for entry in entries {
+            assert_eq!(entry.id().index, tip.id.index.next(), "entries leave no gap");
+            assert!(entry.id().term >= tip.id.term, "{} after {}", entry.id(), tip.id);
+            debug_assert_eq!(entry.check_follows(&tip), Ok(()));
+            tip = entry.tip();
         }
-        if self.appender.bytes() == 0 {
-            return Ok(());
+    }
+
+    /// Proves that the last group was whole, by one behind it: only the last may be torn, and rot in it
+    /// looks like that. To be called when nothing else was written for a while; most often there is
+    /// nothing to do.
+    pub(super) fn confirm(&mut self) -> Result<(), StoreError> {
+        // It may need no space: there may be none.
+        if self.is_unconfirmed && self.journal.has_block() {
+            let written = self.append(None, &[])?;
+            self.shared.segments.note_written(None, &[], &written);
+            self.is_unconfirmed = false;
         }
-        let state = self.state();
-        hit(Mark::Rolled);
-        let segment = segments.roll(head, &state, self.appender.bytes(), &self.shared.meta)?;
-        let first = segment.first();
-        assert_eq!(first, head.tip.id.index.next(), "a segment begins behind the one before it");
-        self.appender = Appender::new(segment, head.tip, 0)?;
-        assert_eq!(self.appender.tip(), head.tip, "a new segment is empty");
-        if segments.is_due(self.shared.commit_index()) {
+        Ok(())
+    }
+
+    fn find_chores(&mut self) -> Result<(), StoreError> {
+        self.prepare();
+        let committed = self.shared.commit_index();
+        if self.shared.segments.is_due(committed) {
             self.upkeep.run(Chore::Seal);
         }
+        if self.shared.segments.is_behind(committed) {
+            self.upkeep.seal_now(&self.shared)?;
+        }
         Ok(())
+    }
+
+    fn prepare(&mut self) {
+        if self.journal.asks_for_file() {
+            self.upkeep.run(Chore::Prepare);
+        }
     }
 }
 
 /// Invariant: a term never goes down, and a vote in a term never changes.
 fn check_hard_state(old: HardState, new: HardState) {
     assert!(new.current_term >= old.current_term, "the term went down: {old:?} {new:?}");
-    if new.current_term == old.current_term {
+    if new.current_term == old.current_term && new != old {
         let is_first = old.voted_for.is_none() || mutants::any();
         assert!(is_first, "a second vote in a term: {old:?} {new:?}");
     }

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Head;
 use super::Identity;
 use super::database::{hash_of, on_copy};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::lock_to_look;
-use super::meta::{Contents, Floor, META_SHAPE};
-use super::recovery::higher;
+use super::meta::{Contents, META_SHAPE, SealedRow};
+use super::recovery::Examined;
 use super::segment::{Loaded, load, segment_shape};
-use crate::entry::{Chain, Tip};
+use crate::entry::{Chain, SealedEntry, Tip};
 use crate::limits::SLED_CACHE_BYTES_DEFAULT;
 use crate::raft::HardState;
 use crate::types::{Index, LogNumber, Offset};
@@ -63,9 +64,10 @@ pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError>
     let contents = on_copy(&Disk::real(), &layout.meta(), &copy, META_SHAPE, Contents::read)?;
     let mut inspector = Inspector::new(&layout, &contents, at);
     inspector.note(layout.check_marks());
-    for first in contents.segments() {
-        inspector.look_at(first, &copy);
+    for row in contents.sealed.values() {
+        inspector.look_at_sealed(row, &copy);
     }
+    inspector.look_at_journal();
     Ok(inspector.finish())
 }
 
@@ -91,33 +93,30 @@ impl Drop for Scratch {
     }
 }
 
-/// Goes through the segments from the first to the last.
+/// Goes through the log from the first entry to the last.
 struct Inspector<'a> {
     layout: &'a Layout,
     contents: &'a Contents,
     at: Option<Index>,
     /// The end of what was found intact so far; `None` behind something that was not.
     intact: Option<Tip>,
-    floor_seen: bool,
     found: Inspection,
 }
 
 impl<'a> Inspector<'a> {
     fn new(layout: &'a Layout, contents: &'a Contents, at: Option<Index>) -> Self {
-        let segments = contents.segments();
         let found = Inspection {
             identity: contents.identity,
             hard_state: contents.record.hard_state,
-            segments: segments.len(),
-            first_index: segments.first().copied().unwrap_or_default(),
+            segments: contents.sealed.len() + 1,
+            first_index: Index::new(1),
             last: Tip::default(),
             commit_index: contents.record.commit_index,
             next_offset: Offset::ZERO,
             chain: None,
             damage: vec![],
         };
-        let floor_seen = contents.record.floor == Floor::default();
-        Self { layout, contents, at, intact: Some(Tip::default()), floor_seen, found }
+        Self { layout, contents, at, intact: Some(Tip::default()), found }
     }
 
     /// Keeps what went wrong.
@@ -127,100 +126,75 @@ impl<'a> Inspector<'a> {
         }
     }
 
-    fn look_at(&mut self, first: Index, copy: &Path) {
+    /// As [`Self::note`]; nothing behind this is known to be intact.
+    fn note_break(&mut self, error: StoreError) {
+        self.intact = None;
+        self.note(Err(error));
+    }
+
+    fn look_at_sealed(&mut self, row: &SealedRow, copy: &Path) {
+        let first = row.first;
         let folder = self.layout.segment(first);
-        let gone = || Err(StoreError::damage(&folder, Fault::SegmentGone { first }));
-        let is_there = self.layout.disk.exists(&folder);
-        if let Err(error) = is_there.and_then(|is_there| if is_there { Ok(()) } else { gone() }) {
-            self.intact = None;
-            self.note(Err(error));
-            return;
+        match self.layout.disk.exists(&folder) {
+            Ok(true) => (),
+            Ok(false) => {
+                let fault = Fault::SegmentGone { first };
+                return self.note_break(StoreError::damage(&folder, fault));
+            }
+            Err(error) => return self.note_break(error),
         }
-        let hash = self.check_hash(first, &folder);
-        self.note(hash);
+        let is_as_closed = hash_of(&Disk::real(), &folder).and_then(|files| {
+            let differs = || StoreError::damage(&folder, Fault::Hash);
+            (files == row.files).then_some(()).ok_or_else(differs)
+        });
+        self.note(is_as_closed);
         let shape = segment_shape(SLED_CACHE_BYTES_DEFAULT);
         match on_copy(&Disk::real(), &folder, copy, shape, |database| load(database, first)) {
-            Ok(loaded) => self.take(&folder, &loaded),
-            Err(error) => {
-                self.intact = None;
-                self.note(Err(error));
-            }
+            Ok(Loaded { head, entries }) => self.take(&folder, &head, &entries),
+            Err(error) => self.note_break(error),
         }
     }
 
-    /// The files are those that were closed, if they were.
-    fn check_hash(&self, first: Index, folder: &Path) -> Result<(), StoreError> {
-        let Contents { record, sealed, .. } = self.contents;
-        let of_stop = record
-            .clean
-            .and_then(|mark| if first == record.active { Some(mark.active) } else { mark.closing });
-        match sealed.get(&first).map(|row| row.files).or(of_stop) {
-            Some(files) if hash_of(&Disk::real(), folder)? != files => {
-                Err(StoreError::damage(folder, Fault::Hash))
-            }
-            _ => Ok(()),
-        }
+    fn look_at_journal(&mut self) {
+        let Examined { head, scan, hard_state, .. } =
+            match Examined::of(self.layout, self.contents.clone()) {
+                Ok(examined) => examined,
+                Err(error) => return self.note_break(error),
+            };
+        self.found.hard_state = hard_state;
+        self.found.commit_index = self.found.commit_index.max(scan.commit_index);
+        let entries: Vec<_> = scan.entries.into_iter().map(|(entry, _)| entry).collect();
+        self.take(&self.layout.journal(), &head, &entries);
     }
 
-    fn take(&mut self, folder: &Path, loaded: &Loaded) {
-        let first = loaded.head.tip.id.index.next();
-        if self.intact.is_some_and(|tip| tip != loaded.head.tip) {
-            self.intact = None;
-            self.note(Err(StoreError::damage(folder, Fault::Border { first })));
+    fn take(&mut self, place: &Path, head: &Head, entries: &[SealedEntry]) {
+        let first = head.tip.id.index.next();
+        if self.intact.is_some_and(|tip| tip != head.tip) {
+            self.note_break(StoreError::damage(place, Fault::Border { first }));
         }
-        self.take_state(loaded);
-        let of_main = |offsets: &[(LogNumber, Offset)]| {
-            offsets.iter().find(|(log, _)| *log == LogNumber::MAIN).map(|(_, next)| *next)
-        };
-        self.found.next_offset = of_main(&loaded.head.next_offsets).unwrap_or_default();
-        self.pass(folder, &loaded.head.tip);
-        for entry in &loaded.entries {
-            self.pass(folder, &entry.tip());
+        let mut of_main = head.next_offsets.iter().filter(|(log, _)| *log == LogNumber::MAIN);
+        self.found.next_offset = of_main.next().map(|(_, next)| *next).unwrap_or_default();
+        self.pass(&head.tip);
+        for entry in entries {
+            self.pass(&entry.tip());
             let runs = entry.runs().unwrap_or_default();
             if let Some(run) = runs.iter().rev().find(|run| run.log == LogNumber::MAIN) {
                 self.found.next_offset = run.next_offset();
             }
         }
-        self.found.last = loaded.tip();
-        if self.intact.is_some() {
-            self.intact = Some(loaded.tip());
-        }
-    }
-
-    fn take_state(&mut self, loaded: &Loaded) {
-        match higher(&self.layout.data, self.found.hard_state, loaded.state.hard_state) {
-            Ok(hard_state) => self.found.hard_state = hard_state,
-            Err(error) => self.note(Err(error)),
-        }
-        let (found, seen) = (self.contents.record.generation, loaded.state.meta_generation);
-        if seen > found {
-            let fault = Fault::OlderMeta { found, seen };
-            self.note(Err(StoreError::damage(&self.layout.meta(), fault)));
-        }
-        self.found.commit_index = self.found.commit_index.max(loaded.state.commit_index);
+        let last = entries.last().map_or(head.tip, SealedEntry::tip);
+        self.found.last = last;
+        self.intact = self.intact.map(|_| last);
     }
 
     /// One entry, or the end of the segment before.
-    fn pass(&mut self, folder: &Path, tip: &Tip) {
-        let floor = self.contents.record.floor;
-        if tip.id.index == floor.id.index && !self.floor_seen {
-            self.floor_seen = true;
-            if Floor::from(tip) != floor {
-                let fault = Fault::OtherFloor { floor: floor.id };
-                self.note(Err(StoreError::damage(folder, fault)));
-            }
-        }
+    fn pass(&mut self, tip: &Tip) {
         if self.intact.is_some() && self.at == Some(tip.id.index) {
             self.found.chain = Some(tip.chain);
         }
     }
 
     fn finish(mut self) -> Inspection {
-        if !self.floor_seen {
-            let (last, floor) = (self.found.last.id, self.contents.record.floor.id);
-            let fault = Fault::BelowFloor { last, floor };
-            self.note(Err(StoreError::damage(&self.layout.log(), fault)));
-        }
         if self.at.is_none() {
             self.found.chain = self.intact.map(|tip| tip.chain);
         }
@@ -235,17 +209,19 @@ mod tests {
     use super::super::*;
     use super::*;
 
-    /// A sealed, a closing and an active segment, stopped cleanly or not.
-    fn three_segments(clean: bool) -> (Folder, Log) {
+    /// Two sealed segments, a full one that is not committed, and one behind it; stopped cleanly or
+    /// not.
+    fn four_segments(clean: bool) -> (Folder, Log) {
         let folder = Folder::with_store();
         let (mut running, _) = folder.open();
-        running.append(&[10, 20]);
-        running.roll();
-        running.writer.committed(Index::new(2));
-        eventually("sealing", || running.writer.is_sealed());
-        running.append(&[30]);
-        running.roll();
+        for sizes in [&[10, 20][..], &[30]] {
+            running.append(sizes);
+            running.roll();
+        }
+        running.seal();
         running.append(&[40]);
+        running.roll();
+        running.append(&[50]);
         running.write(Write { hard_state: Some(hard_state(4, Some(2))), ..nothing() });
         let log = if clean { running.close() } else { running.crash() };
         (folder, log)
@@ -254,7 +230,7 @@ mod tests {
     #[test]
     fn an_inspection_tells_what_is_there_and_changes_nothing() {
         for clean in [false, true] {
-            let (folder, log) = three_segments(clean);
+            let (folder, log) = four_segments(clean);
             let before = folder.contents();
             let found = inspect(folder.path(), None).unwrap();
             assert_eq!(found.damage, [""; 0]);
@@ -262,20 +238,20 @@ mod tests {
             assert_eq!(found.hard_state, hard_state(4, Some(2)));
             assert_eq!((found.segments, found.first_index), (3, Index::new(1)));
             assert_eq!((found.last, found.chain), (log.tip(), Some(log.tip().chain)));
-            assert_eq!(found.commit_index, Index::new(2));
-            assert_eq!(found.next_offset, Offset::new(4));
+            assert_eq!(found.commit_index, Index::new(3));
+            assert_eq!(found.next_offset, Offset::new(5));
             for entry in &log.entries {
                 let found = inspect(folder.path(), Some(entry.id().index)).unwrap();
                 assert_eq!(found.chain, Some(entry.chain()));
             }
-            assert_eq!(inspect(folder.path(), Some(Index::new(5))).unwrap().chain, None);
+            assert_eq!(inspect(folder.path(), Some(Index::new(6))).unwrap().chain, None);
             assert!(folder.contents() == before);
         }
     }
 
     #[test]
     fn damage_is_listed_and_everything_else_told() {
-        let (folder, log) = three_segments(false);
+        let (folder, log) = four_segments(false);
         let file = folder.segment(1).join("db");
         let mut bytes = fs::read(&file).unwrap();
         let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
@@ -290,13 +266,20 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_end_is_damage() {
-        let (folder, _) = three_segments(false);
-        fs::remove_dir_all(folder.segment(4)).unwrap();
+    fn a_journal_that_is_gone_is_damage_and_so_is_a_segment() {
+        let (folder, log) = four_segments(false);
+        let saved = Folder::new();
+        copy_folder(folder.path(), saved.path());
+        folder.journal().iter().for_each(|file| fs::remove_file(file).unwrap());
         let found = inspect(folder.path(), None).unwrap();
         assert_eq!(found.last.id.index, Index::new(3));
-        assert_eq!(found.chain, None);
-        assert!(!found.damage.is_empty());
+        assert_eq!((found.chain, found.damage.len()), (None, 1), "{:?}", found.damage);
+
+        put_back(&saved.path().join("journal"), &folder.path().join("journal"));
+        fs::remove_dir_all(folder.segment(3)).unwrap();
+        let found = inspect(folder.path(), None).unwrap();
+        assert_eq!(found.last, log.tip());
+        assert_eq!((found.chain, found.damage.len()), (None, 1), "{:?}", found.damage);
     }
 
     #[test]

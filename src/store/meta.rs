@@ -30,13 +30,15 @@ use super::database::{Database, FilesHash};
 use super::disk::Disk;
 use super::engine::{Batch, Shape};
 use super::error::{Fault, StoreError};
+use super::journal::GroupMark;
+use super::segment::ContentHash;
 use crate::entry::{Chain, Tip};
 use crate::limits::{DISK_MAP_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
 use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, LogId, LogNumber, NodeId, Offset};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];
@@ -53,16 +55,16 @@ const ENDS_PER_PART: usize = 256;
 pub(super) const META_SHAPE: Shape =
     Shape { sled_segment_bytes: SLED_SEGMENT_BYTES_SMALL, cache_bytes: 1 << 20 };
 
-/// An entry that is known to have been synced, and so everything before it.
+/// An entry with its chain, which stand for everything before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Floor {
+pub(super) struct LastEntry {
     /// The entry.
     pub(super) id: LogId,
     /// Its chain.
     pub(super) chain: Chain,
 }
 
-impl From<&Tip> for Floor {
+impl From<&Tip> for LastEntry {
     fn from(tip: &Tip) -> Self {
         Self { id: tip.id, chain: tip.chain }
     }
@@ -71,50 +73,30 @@ impl From<&Tip> for Floor {
 /// What changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Counts the changes of this record. The active segment remembers what it has seen, so that an
-    /// older copy of `meta` is noticed.
+    /// Counts the changes of this record. Each group of the journal says which it has seen, so that
+    /// an older copy of `meta` is noticed.
     pub(super) generation: u64,
-    /// Term and vote. The active segment has them too, and the higher counts.
+    /// Term and vote as they were then. The journal is ahead of this, and the higher counts.
     pub(super) hard_state: HardState,
     /// The commit index as known then: a hint.
     pub(super) commit_index: Index,
-    /// What has been synced for certain.
-    pub(super) floor: Floor,
-    /// The first index of the segment that is written to.
-    pub(super) active: Index,
-    /// The first index of the full segment before it that is not sealed yet.
-    pub(super) closing: Option<Index>,
-    /// The first index of a segment that a truncation gave up and whose folder may still be there.
-    pub(super) discarded: Option<Index>,
-    /// Set at a clean stop, cleared at the start.
-    pub(super) clean: Option<CleanMark>,
-}
-
-impl Record {
-    /// What is so before it is written.
-    fn check(&self) {
-        let Self { active, closing, discarded, .. } = self;
-        assert!(closing.is_none_or(|closing| closing < *active), "{closing:?} before {active}");
-        assert!(discarded.is_none_or(|given_up| given_up > *active), "{discarded:?} is in use");
-    }
-}
-
-/// What a clean stop left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct CleanMark {
-    /// The files of the active segment.
-    pub(super) active: FilesHash,
-    /// The files of the closing one.
-    pub(super) closing: Option<FilesHash>,
+    /// A group of the journal that is on the disk: so an older copy of that is noticed.
+    pub(super) synced: GroupMark,
+    /// The number of the oldest file of the journal that is needed.
+    pub(super) journal_from: u64,
+    /// Set at a clean stop, cleared at the start: `synced` was the last group.
+    pub(super) is_clean: bool,
 }
 
 /// A sealed segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SealedRow {
-    /// Its first entry.
-    pub(super) first: LogId,
+    /// The index of its first entry.
+    pub(super) first: Index,
     /// Its last entry.
-    pub(super) last: Floor,
+    pub(super) last: LastEntry,
+    /// What it holds: the same on every node.
+    pub(super) content: ContentHash,
     /// Its files.
     pub(super) files: FilesHash,
     /// How many parts the list of its logs has.
@@ -163,10 +145,9 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// The first index of every segment, oldest first.
-    pub(super) fn segments(&self) -> Vec<Index> {
-        let Record { closing, active, .. } = self.record;
-        self.sealed.keys().copied().chain(closing).chain([active]).collect()
+    /// The last entry that is in a sealed segment, with its chain.
+    pub(super) fn last_sealed(&self) -> LastEntry {
+        self.sealed.values().last().map_or(LastEntry::default(), |row| row.last)
     }
 
     /// Reads and checks everything.
@@ -176,13 +157,13 @@ impl Contents {
         for item in database.of_kind(SEALED_KIND) {
             let (key, value) = item?;
             let row: SealedRow = decode(&value)
-                .filter(|row: &SealedRow| *key == *sealed_key(row.first.index))
+                .filter(|row: &SealedRow| *key == *sealed_key(row.first))
                 .ok_or_else(|| missing(database, "table of sealed segments"))?;
-            sealed.insert(row.first.index, row);
+            sealed.insert(row.first, row);
         }
         let mut offsets = OffsetIndex::default();
         for row in sealed.values() {
-            offsets.add(row.first.index, &read_ends(database, row)?);
+            offsets.add(row.first, &read_ends(database, row)?);
         }
         Ok(Self {
             identity: read_value(database, IDENTITY_KEY, "identity")?,
@@ -274,7 +255,7 @@ impl Meta {
         ends: &Ends,
         change: impl FnOnce(&mut Record),
     ) -> Result<(), StoreError> {
-        let (first, mut bytes) = (row.first.index, 0);
+        let (first, mut bytes) = (row.first, 0);
         let mut batch = Batch::default();
         row.ends_parts = 0;
         for part in ends.chunks(ENDS_PER_PART) {
@@ -327,7 +308,6 @@ impl Meta {
         let mut record = self.record.clone();
         change(&mut record);
         assert_eq!(record.generation, self.record.generation, "counted here alone");
-        record.check();
         record.generation += 1;
         batch.insert(RECORD_KEY, encode(&record));
         self.database().write(batch)?;
@@ -360,7 +340,7 @@ fn read_value<T: DeserializeOwned>(
 fn read_ends(database: &Database, row: &SealedRow) -> Result<Ends, StoreError> {
     let mut ends = vec![];
     for part in 0..row.ends_parts {
-        let key = ends_key(row.first.index, part);
+        let key = ends_key(row.first, part);
         let part: Ends = read_value(database, &key, "table of sealed segments")?;
         ends.extend(part);
     }
@@ -414,28 +394,23 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let id = LogId::new(Index::new(300), Term::new(2));
-        let floor = Floor { id, chain: Chain::new([0xcc; 32]) };
-        let files = FilesHash::of_test(0xdd);
+        let last = LastEntry { id, chain: Chain::new([0xcc; 32]) };
+        let (content, files) = (ContentHash::of_test(0xee), FilesHash::of_test(0xdd));
         let record = Record {
             generation: 5,
             hard_state: hard_state(3, Some(2)),
             commit_index: Index::new(299),
-            floor,
-            active: Index::new(200),
-            closing: Some(Index::new(100)),
-            discarded: None,
-            clean: Some(CleanMark { active: files, closing: None }),
+            synced: GroupMark { number: 200, crc: 0xabcd },
+            journal_from: 7,
+            is_clean: true,
         };
-        let row = SealedRow { first: id, last: floor, files, ends_parts: 1 };
+        let row = SealedRow { first: id.index, last, content, files, ends_parts: 1 };
         let hash = |letters: &str| letters.repeat(32);
         assert_eq!(hex(&encode(&IDENTITY)), "07000000000000000000000000000000018643d4b2");
-        assert_eq!(
-            hex(&encode(&record)),
-            format!("05030102ab02ac0202{}c80101640001{}009b016f01", hash("cc"), hash("dd"))
-        );
+        assert_eq!(hex(&encode(&record)), "05030102ab02c801cdd7020701452db6c3");
         assert_eq!(
             hex(&encode(&row)),
-            format!("ac0202ac0202{}{}01b8c39df9", hash("cc"), hash("dd"))
+            format!("ac02ac0202{}{}{}01c9c52c8c", hash("cc"), hash("ee"), hash("dd"))
         );
         let ends: Ends = vec![(LogNumber::MAIN, Offset::new(7))];
         assert_eq!(hex(&encode(&ends)), "010007ef55ef11");
@@ -472,22 +447,20 @@ mod tests {
             generation: 0,
             hard_state: hard_state(1, None),
             commit_index: Index::ZERO,
-            floor: Floor::default(),
-            active: Index::new(2),
-            closing: Some(Index::new(1)),
-            discarded: None,
-            clean: None,
+            synced: GroupMark::default(),
+            journal_from: 1,
+            is_clean: false,
         };
         let mut meta = Meta::create(&Disk::real(), &folder, IDENTITY, record, &lineage()).unwrap();
         let mut offsets = OffsetIndex::default();
         for first in 1..4 {
             let id = LogId::new(Index::new(first), Term::new(1));
-            let last = Floor { id, chain: Chain::new([0xcc; 32]) };
-            let files = FilesHash::of_test(0xdd);
-            let row = SealedRow { first: id, last, files, ends_parts: 0 };
+            let last = LastEntry { id, chain: Chain::new([0xcc; 32]) };
+            let (content, files) = (ContentHash::of_test(0xee), FilesHash::of_test(0xdd));
+            let row = SealedRow { first: id.index, last, content, files, ends_parts: 0 };
             let end = |log| (LogNumber::new(log), Offset::new(u64::MAX / 4 * first));
             let ends: Ends = (0..LOGS / u32::try_from(first).unwrap()).map(end).collect();
-            meta.seal(row, &ends, |record| record.closing = None).unwrap();
+            meta.seal(row, &ends, |record| record.journal_from += 1).unwrap();
             offsets.add(id.index, &ends);
         }
         meta.close();

@@ -22,33 +22,36 @@
 //! # The write path
 //!
 //! ```text
-//!   replica        writer (a thread)              sled: the active segment         disk
-//!      │ write(7)      │                                   │                        │
-//!      ├──────────────>│ take all that waits, ≤ 4 MiB      │                        │
-//!      │ write(8)      │ entries, offset keys, state; with │                        │
-//!      ├──────────────>│ removals first, as one batch ────>│                        │
-//!      │               │ flush ───────────────────────────>│ sync_file_range ──────>│ (may be lost)
-//!      │               │ fdatasync ────────────────────────────────────────────────>│ (lasts)
-//!      │               │ term or vote changed? the same to `meta`, with its barrier │
-//!      │ Persisted(8)  │                                   │                        │
-//!      │<──────────────┤ segment full? the next one, with its head, with a barrier  │
+//!   replica        writer (a thread)              journal                     disk
+//!      │ write(7)      │                             │                          │
+//!      ├──────────────>│ take all that waits,        │                          │
+//!      │ write(8)      │ ≤ 4 MiB, as one group ─────>│ one write ──────────────>│ (may be lost)
+//!      ├──────────────>│                             │ one fdatasync ──────────>│ (lasts)
+//!      │ Persisted(8)  │                             │                          │
+//!      │<──────────────┤
+//!      │ committed(8)  │ upkeep (a thread)             sled: a new segment
+//!      ├────────────────>│ a segment's worth is committed? copy it ──> seal it, tell `meta`
 //! ```
+//!
+//! A promise is kept by the `journal`: a few files of fixed size, written from front to back, in which
+//! each group says term and vote as well. So an append, a vote, a truncation cost one sync each. What is
+//! committed goes from there into sled, a segment at a time and behind everybody's back (`settling`);
+//! after an orderly stop all of it is there, with term and vote.
 //!
 //! # Where things are
 //!
-//! `layout` draws the folder. The log is a row of `segments`, each one sled database with the
-//! keys of `segment`; a segment begins with a [`Head`], so that a start reads only the last one or
-//! two. `meta` says which there are, whose they are, the term and the vote, and the *floor*.
+//! `layout` draws the folder. The log is a row of `segments`: sealed ones, each one sled database with
+//! the keys of `segment`, and behind them the journal. A segment begins with a [`Head`], so that a start
+//! reads none that is sealed; that of the first which is not has a file of its own (`head`). `meta` says
+//! which segments there are, whose they are, and from which file on the journal is needed.
 //!
 //! All of it runs over a real disk or over one in `memory`, a [`MemoryDisk`], which can lose, tear
 //! and damage what a real one can (`disk` and `engine` say what is asked of either); a [`SteppedWriter`] does the writer's work and the upkeep without
 //! their threads. So a simulator breaks the very lines that run in production.
 //!
-//! **The floor** is an entry, with its chain, that is known to have been synced. It is raised when a
-//! segment is sealed, at a clean stop, and else at most a second late, never on an append's path;
-//! it is lowered, behind a barrier, before a truncation goes below it. At the start it tells two
-//! things apart that look alike: an end that was torn off while it was being written, which nobody
-//! was told of, and an end that was lost.
+//! **Segments are a function of the log.** One ends with the entry that fills it, and its head says what
+//! the entries before it come to, whatever was written together and whichever node wrote it. So two
+//! nodes have the same segments, and one hash tells whether they do.
 //!
 //! # Goals of recovery
 //!
@@ -57,35 +60,38 @@
 //! 2. What a start hands on has been checked, entry by entry and as a chain, from the head of the
 //!    oldest segment that is not sealed; sealed ones are checked, by the hash of their files, when
 //!    they are first read, and if they fail the process ends.
-//! 3. A damaged folder is left exactly as it was found. sled writes when it opens, so everything is
-//!    examined on copies (`trial-…`) or on files whose hash is known, and only then opened.
+//! 3. A damaged folder is left exactly as it was found. The journal can be read without a change; of
+//!    `meta` a copy is looked at first (`trial-…`), for sled writes when it opens.
 //! 4. A crash at any moment, also during a start, leaves something that the next start understands.
 //! 5. What a start vouches for is on the disk. A page whose writing failed can still be read and
 //!    counts as clean; the next process would find it good, sync without an error, and acknowledge
 //!    what follows behind a hole. So before a file is examined it is synced (an error refuses the
-//!    start, and is no damage), the page cache is made to forget it, and the copy is read from the
-//!    disk itself where the file system lets us: see `cache`.
+//!    start, and is no damage), the page cache is made to forget it, and it is read from the disk
+//!    itself where the file system lets us: see `cache`.
+//!
+//! **Torn or rotten is a fact.** One group at a time is on its way, so only the last can be torn, and
+//! nobody was told of it. Each says which one it follows on, by number and checksum: what breaks off
+//! before a later one that is whole is damage. To the last group of all the same applies as soon as one
+//! stands behind it, which half a second without a write sees to, or as soon as `meta` names it.
 //!
 //! # What is assumed of the disk
 //!
 //! 1. `fdatasync` and `fsync` tell the truth, once. One that fails is never tried again: the process
 //!    ends, and what it should have synced may be read from the page cache until the power fails.
-//! 2. What was synced may rot. Every entry has its checksum and its place in a chain, every other
-//!    value a checksum, every closed file a hash.
+//! 2. What was synced may rot. Every entry has its checksum and its place in a chain, every group and
+//!    every other value a checksum, every closed file a hash.
 //! 3. What was not synced may be there, or not, or in part, in any order.
-//! 4. Files may be replaced by older ones. An older `meta` is noticed by its generation, which the
-//!    active segment remembers, or by a segment that it does not know; an older segment by the floor
-//!    or by its hash. A whole folder put back to an earlier day is not noticed
-//!    here: the peers remember its starts and what it promised ([`crate::raft::Lineage`]).
+//! 4. Files may be replaced by older ones. An older `meta` is noticed by its generation, which groups
+//!    remember, or by a file of the journal that it needs and that is gone; an older journal by the group
+//!    that `meta` names; an older segment by its hash. A whole folder put back to an earlier day is not
+//!    noticed here: the peers remember its starts and what it promised ([`crate::raft::Lineage`]).
 //!
 //! # Limits
 //!
-//! - Rot that strikes within a second of a crash (longer while a segment is being sealed), in entries
-//!   above the floor, looks like a torn end and is cut like one. The report says how many bytes were
-//!   cut.
-//! - A start reads the whole of the active segment, and unless the stop was clean it copies it first,
-//!   past the page cache, and reads it a second time to compare: a fraction of a second with segments
-//!   of 64 MiB. A log of our own form, which can be checked where it stands, will need no copy.
+//! - Rot in the last group of all, within half a second of its writing and right before a crash, looks
+//!   like a torn end and is cut like one. The report says how many bytes were cut.
+//! - A start reads the whole journal: what is not committed, and as a rule one segment and a half.
+//!   Entries of 100 bytes, each in a group by itself, take a block of 4 KiB there.
 //! - Past the page cache goes what is *in* files. That a name whose sync failed is not on the disk
 //!   cannot be asked: a start makes and syncs another in the same folder instead. File systems with a
 //!   journal stop when that cannot be written.
@@ -106,7 +112,9 @@ mod error;
 mod fatal;
 mod group;
 mod group_writer;
+mod head;
 mod inspect;
+mod journal;
 mod layout;
 mod lock;
 mod memory;
@@ -117,6 +125,7 @@ mod real;
 mod recovery;
 mod segment;
 mod segments;
+mod settling;
 mod sled_engine;
 mod stepped_writer;
 mod term;
@@ -139,7 +148,7 @@ pub use error::{Fault, ReadError, StoreError};
 pub use fatal::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, inspect};
 pub use lock::{FolderLock, lock};
-pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind};
+pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
 pub use opened::{Done, Store};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
@@ -163,8 +172,6 @@ pub struct Head {
     pub tip: Tip,
     /// The next offset of each log.
     pub next_offsets: Vec<(LogNumber, Offset)>,
-    /// Term and vote when the segment was taken.
-    pub hard_state: HardState,
     /// The configuration in force.
     pub configuration: Configuration,
     /// Where each term so far begins, oldest first.
@@ -186,6 +193,6 @@ pub struct Write {
     pub truncate_from: Option<Index>,
     /// Entries to write, each following on the one before.
     pub entries: Vec<SealedEntry>,
-    /// The segment is full: entries after these go to a new one, which begins with this head.
-    pub roll: Option<Box<Head>>,
+    /// Segments that these entries, or earlier ones, fill: the heads of those behind them, in order.
+    pub heads: Vec<Head>,
 }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Options;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::lock::FolderLock;
 use super::meta::Meta;
 use super::reader::Reader;
-use super::segment::Appender;
 use super::segments::Segments;
+use crate::entry::Tip;
 use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, NodeId, Ticket};
 
@@ -20,10 +20,11 @@ pub struct Store {
     pub(super) layout: Layout,
     pub(super) segments: Arc<Segments>,
     pub(super) meta: Meta,
-    pub(super) appender: Appender,
+    pub(super) journal: Journal,
+    /// The last entry.
+    pub(super) tip: Tip,
     pub(super) hard_state: HardState,
     pub(super) commit_index: Index,
-    pub(super) options: Options,
     pub(super) lineage: Lineage,
     pub(super) remembered: BTreeMap<NodeId, Remembered>,
     /// That of a real folder.

@@ -1,21 +1,18 @@
 //! Reading, from any thread, while the writer writes.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
-use super::error::{ReadError, StoreError};
-use super::segments::{Found, Segments};
+use super::error::ReadError;
+use super::segment::Sought;
+use super::segments::{Found, FoundOffset, Segments};
 use crate::entry::SealedEntry;
-use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, READ_ATTEMPTS_MAX};
+use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, LOCATE_BYTES};
 use crate::types::{Index, LogId, LogNumber, Offset};
-
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads the log. Cloning is cheap; every thread may have one.
 ///
-/// What is read may not be committed, and not even be on the disk yet: who reads knows how far the
-/// log counts. A call may take milliseconds, and much longer for a segment that has to be opened.
+/// What is read is on the disk, but may not be committed: who reads knows how far the log counts. A
+/// call may take milliseconds, and much longer for a segment that has to be opened.
 #[derive(Clone, Debug)]
 pub struct Reader {
     segments: Arc<Segments>,
@@ -32,7 +29,7 @@ impl Reader {
     /// other; that the first one follows on what the caller has is for the caller to check.
     ///
     /// # Errors
-    /// [`ReadError`]: closed, busy for too long, or damaged.
+    /// [`ReadError`]: closed, or damaged.
     pub fn entries(
         &self,
         first: Index,
@@ -42,16 +39,17 @@ impl Reader {
         let mut entries: Vec<SealedEntry> = vec![];
         let mut bytes = 0;
         let mut next = first.max(Index::new(1));
-        while next <= last {
-            let Some(found) = self.segments.find(next)? else { break };
-            let here = found.last.map_or(last, |end| end.min(last));
+        while next <= last && (bytes < bytes_max || entries.is_empty()) {
             let left = bytes_max.saturating_sub(bytes);
-            let more = retried(|| found.segment.entries(next, here, left))?;
+            let more = match self.segments.find(next, last, left)? {
+                Some(Found::Sealed(segment, end)) => segment.entries(next, end.min(last), left)?,
+                Some(Found::Journal(piece)) => piece.read()?,
+                None => break,
+            };
             let Some((head, tail)) = more.first().zip(more.last()) else { break };
-            assert_eq!(head.id().index, next, "a segment gives what it was asked for");
-            assert!(tail.id().index <= here, "and no more");
-            // The first of a segment is returned even when it is too large; and a truncation
-            // between two segments may have put another history behind the first.
+            assert_eq!(head.id().index, next, "a place gives what it was asked for");
+            // The first of a place is returned even when it is too large; and a truncation between
+            // two places may have put another history behind the first.
             let fits = entries.last().is_none_or(|previous| {
                 bytes + head.bytes().len() <= bytes_max
                     && head.check_follows(&previous.tip()).is_ok()
@@ -61,11 +59,7 @@ impl Reader {
             }
             bytes += more.iter().map(|entry| entry.bytes().len()).sum::<usize>();
             next = tail.id().index.next();
-            let is_whole = found.last.is_some_and(|end| next > end);
             entries.extend(more);
-            if !is_whole || bytes >= bytes_max {
-                break;
-            }
         }
         Ok(entries)
     }
@@ -75,7 +69,7 @@ impl Reader {
     /// another history by now: then it is asked for anew.
     ///
     /// # Errors
-    /// [`ReadError`]: closed, busy for too long, or damaged.
+    /// [`ReadError`]: closed, or damaged.
     pub fn for_follower(
         &self,
         prev_log_id: LogId,
@@ -98,23 +92,35 @@ impl Reader {
     /// The index of the entry that holds the record with this offset, if the log holds it.
     ///
     /// # Errors
-    /// [`ReadError`]: closed, busy for too long, or damaged.
+    /// [`ReadError`]: closed, or damaged.
     pub fn locate(&self, log: LogNumber, offset: Offset) -> Result<Option<Index>, ReadError> {
         match self.segments.find_offset(log, offset)? {
-            Some(Found { segment, .. }) => Ok(retried(|| segment.locate(log, offset))?),
+            Some(FoundOffset::Sealed(segment)) => Ok(segment.locate(log, offset)?),
+            Some(FoundOffset::Journal(start)) => self.locate_from(start, log, offset),
             None => Ok(None),
         }
     }
-}
 
-/// A truncation may change entries while they are read: what looks like damage then is none. Real
-/// damage stays.
-fn retried<T>(read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    for _ in 1..READ_ATTEMPTS_MAX {
-        match read() {
-            Err(error) if error.is_damage() => thread::sleep(PAUSE),
-            outcome => return outcome,
+    /// Looks for a record in the entries from `start` on, some at a time.
+    fn locate_from(
+        &self,
+        start: Index,
+        log: LogNumber,
+        offset: Offset,
+    ) -> Result<Option<Index>, ReadError> {
+        let mut next = start;
+        loop {
+            let entries = self.entries(next, Index::new(u64::MAX), LOCATE_BYTES)?;
+            let Some(last) = entries.last() else { return Ok(None) };
+            next = last.id().index.next();
+            for entry in &entries {
+                let sought = Sought::of(entry, log, offset);
+                match sought.expect("an entry is checked before it is stored") {
+                    Sought::Here(index) => return Ok(Some(index)),
+                    Sought::Nowhere => return Ok(None),
+                    Sought::Behind => (),
+                }
+            }
         }
     }
-    read()
 }

@@ -1,18 +1,19 @@
 //! The real disk: files of the operating system, with sled on them.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::barrier::{BLOBS_FOLDER, check_no_blobs, sync_path};
 use super::cache;
-use super::disk::{Disk, Files};
+use super::disk::{Blocks, Disk, Files};
 use super::engine::{Engine, Shape};
 use super::error::StoreError;
 use super::sled_engine::SledEngine;
-use crate::limits::{SLED_REOPEN_TIMEOUT, SLED_SEGMENT_BYTES};
+use crate::limits::SLED_REOPEN_TIMEOUT;
 
 /// How often to try again while sled's threads let go of a file.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -99,6 +100,20 @@ impl Files for RealFiles {
         cache::forget(path)
     }
 
+    fn create_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>> {
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Box::new(RealBlocks(file)))
+    }
+
+    fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>> {
+        Ok(Box::new(RealBlocks(File::options().read(true).write(true).open(path)?)))
+    }
+
+    fn read_past_cache(&self, path: &Path) -> io::Result<Vec<u8>> {
+        cache::read(path)
+    }
+
     fn create_folder_of_copy(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir(folder)?;
         fs::create_dir(folder.join(BLOBS_FOLDER))
@@ -124,10 +139,6 @@ impl Files for RealFiles {
         check_no_blobs(folder)
     }
 
-    fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64> {
-        bytes_torn(original, copy)
-    }
-
     /// sled's threads hold its file for some milliseconds after it was dropped.
     fn wait_until_released(&self, file: &Path) -> io::Result<()> {
         let file = File::open(file)?;
@@ -142,26 +153,22 @@ impl Files for RealFiles {
     }
 }
 
-/// sled zeroes what it cuts, in the segment of its own where its log ends. A segment of its own that
-/// is all zero afterwards was free, and whatever stood there had been moved long before.
-fn bytes_torn(original: &Path, copy: &Path) -> io::Result<u64> {
-    let (mut original, mut copy) = (File::open(original)?, File::open(copy)?);
-    let (mut before, mut after) = (vec![], vec![]);
-    let mut torn = 0;
-    loop {
-        read_segment(&mut original, &mut before)?;
-        read_segment(&mut copy, &mut after)?;
-        if before.is_empty() {
-            return Ok(torn);
-        }
-        if after.iter().any(|byte| *byte != 0) {
-            let pairs = before.iter().zip(&after);
-            torn += pairs.filter(|(old, new)| **old != 0 && **new == 0).count() as u64;
-        }
-    }
-}
+/// A file of the operating system that is written in blocks.
+#[derive(Debug)]
+struct RealBlocks(File);
 
-fn read_segment(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    bytes.clear();
-    file.take(SLED_SEGMENT_BYTES as u64).read_to_end(bytes)
+impl Blocks for RealBlocks {
+    fn write_at(&self, at: u64, blocks: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(blocks, at)
+    }
+
+    fn read_at(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
 }

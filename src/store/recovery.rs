@@ -1,37 +1,35 @@
 //! Making a store, and finding out at the start what the disk still holds.
 //!
-//! First everything is looked at, on copies or on files known to be those that were closed; only
-//! when all of it holds together is anything opened in place. So a damaged store is left exactly as
-//! it was found.
+//! First everything is looked at; only when all of it holds together is anything changed. So a damaged
+//! store is left exactly as it was found.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::barrier::DB_FILE;
-use super::database::{Database, hash_of, on_copy};
-use super::engine::Shape;
+use super::database::on_copy;
 use super::error::{Fault, StoreError};
+use super::head;
+use super::journal::{GroupMark, Journal, JournalFile, Places, Scan, Spares};
 use super::layout::Layout;
 use super::lock::FolderLock;
 use super::memory::MemoryDisk;
-use super::meta::{Contents, Floor, META_SHAPE, Meta, Record};
+use super::meta::{Contents, LastEntry, META_SHAPE, Meta, Record};
 use super::opened::Store;
-use super::segment::{self, Appender, Loaded, Segment, State, has_entries, segment_shape};
-use super::segments::{Closing, Live, Segments};
+use super::segment::segment_shape;
+use super::segments::{Segments, Unsealed};
 use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
-use crate::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN, SLED_CACHE_BYTES_DEFAULT};
+use crate::limits::{JOURNAL_FILE_BYTES_DEFAULT, SLED_CACHE_BYTES_DEFAULT};
 use crate::marks::{Mark, hit};
-use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, HardState, Lineage};
 use crate::types::{Incarnation, Index, LogId};
 
 /// What can be chosen for a store. It may differ from start to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of entries after which a segment is full; at least [`SEGMENT_BYTES_MIN`].
-    pub segment_bytes: u64,
+    /// Bytes of a file of the journal that is made ahead.
+    pub journal_file_bytes: u64,
     /// Bytes of pages that sled keeps in memory for each open segment.
     pub sled_cache_bytes: u64,
     /// This start of the process, drawn at random: the store writes it down before anybody hears of
@@ -42,7 +40,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            journal_file_bytes: JOURNAL_FILE_BYTES_DEFAULT,
             sled_cache_bytes: SLED_CACHE_BYTES_DEFAULT,
             start: Incarnation::default(),
         }
@@ -60,10 +58,6 @@ pub struct Recovered {
     pub head: Head,
     /// All entries after `head`, each checked, up to the end of the log.
     pub entries: Vec<SealedEntry>,
-    /// The first index of the segment that is written to.
-    pub active_first: Index,
-    /// Bytes of the entries in it.
-    pub active_bytes: u64,
     /// What to tell the user.
     pub report: RecoveryReport,
 }
@@ -76,10 +70,8 @@ pub struct RecoveryReport {
     pub segments: usize,
     /// How many entries were read and checked, one by one and as a chain.
     pub entries_verified: u64,
-    /// Bytes behind the last whole batch, the remains of a write that never ended, that were cut.
+    /// Bytes of a write that never ended, which will be overwritten.
     pub torn_bytes: u64,
-    /// What was known to have been synced.
-    pub floor: LogId,
     /// The last entry.
     pub last: LogId,
     /// Whether the stop before was a clean one.
@@ -149,26 +141,22 @@ fn create_at(
     if disk.exists(&layout.meta())? {
         return Err(StoreError::Exists { folder: data.clone() });
     }
-    let shape = segment_shape(options.sled_cache_bytes);
-    if disk.exists(&layout.log())? {
-        for first in layout.segments()? {
-            check_has_no_entries(layout, first, shape)?;
-        }
+    check_has_no_entries(layout, identity)?;
+    for folder in [layout.log(), layout.journal()] {
+        disk.remove_folder(&folder)?;
+        disk.create_folder(&folder)?;
     }
-    disk.remove_folder(&layout.log())?;
-    disk.create_folder(&layout.log())?;
-    let head = Head {
+    let first = Head {
         tip: Tip::default(),
         next_offsets: vec![],
-        hard_state: HardState::default(),
         configuration: configuration.clone(),
         terms: vec![],
         sessions: bytes::Bytes::new(),
     };
-    let first = Index::new(1);
-    layout.begin_making(first)?;
-    drop(Segment::create(disk, &layout.segment(first), &head, &State::default(), shape)?);
-    layout.made(first)?;
+    head::write(layout, &first)?;
+    let number = 1;
+    let Options { journal_file_bytes, start, .. } = *options;
+    Spares::new(layout.clone(), identity, start, journal_file_bytes, number).begin()?;
     disk.sync_folder(data)?;
 
     let unfinished = data.join("meta-unfinished");
@@ -177,11 +165,9 @@ fn create_at(
         generation: 0,
         hard_state: HardState::default(),
         commit_index: Index::ZERO,
-        floor: Floor::default(),
-        active: first,
-        closing: None,
-        discarded: None,
-        clean: None,
+        synced: GroupMark::default(),
+        journal_from: number,
+        is_clean: false,
     };
     let lineage = Lineage::new(options.start);
     drop(Meta::create(disk, &unfinished, identity, record, &lineage)?);
@@ -189,18 +175,26 @@ fn create_at(
     disk.sync_folder(data)
 }
 
-/// A segment that `meta` does not know may be the rest of a roll that was interrupted, but only if
-/// it holds no entries.
-fn check_has_no_entries(layout: &Layout, first: Index, shape: Shape) -> Result<(), StoreError> {
-    let folder = layout.segment(first);
-    // What was never finished holds nothing that anybody was promised.
-    if layout.is_unfinished(first)? || !layout.disk.exists(&folder.join(DB_FILE))? {
+/// What is there without a `meta` may be the rest of a making that was interrupted, but only if nobody
+/// wrote anything.
+fn check_has_no_entries(layout: &Layout, identity: Identity) -> Result<(), StoreError> {
+    let gone = |place: &Path| StoreError::damage(place, Fault::MetaGone);
+    if layout.disk.exists(&layout.log())?
+        && let Some(first) = layout.segments()?.first()
+    {
+        return Err(gone(&layout.segment(*first)));
+    }
+    if !layout.disk.exists(&layout.journal())? {
         return Ok(());
     }
-    match on_copy(&layout.disk, &folder, &layout.trial(&folder), shape, has_entries) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(StoreError::damage(&folder, Fault::SegmentUnknown)),
-        Err(error) => Err(error),
+    let Some(from) = layout.journal_files()?.first().copied() else { return Ok(()) };
+    match Scan::read(layout, identity, from, GroupMark::default()) {
+        Ok(scan) if scan.first.is_some() => Err(gone(&layout.journal_file(from))),
+        // The first block of a file that was never begun.
+        Err(error) if !matches!(error, StoreError::Damage { fault: Fault::Value { .. }, .. }) => {
+            Err(error)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -235,72 +229,136 @@ fn open_at(
     options: Options,
     lock: Option<FolderLock>,
 ) -> Result<(Store, Recovered), StoreError> {
-    assert!(options.segment_bytes >= SEGMENT_BYTES_MIN, "segments of {}", options.segment_bytes);
     let started = Instant::now();
-    let shape = segment_shape(options.sled_cache_bytes);
-
     layout.remove_trials()?;
-    let contents = examine_meta(&layout, identity)?;
-    let unknown = check_folders(&layout, &contents, shape)?;
-    let clean = contents.record.clean.is_some();
+    let found = Examined::look(&layout, identity)?;
+    let Contents { record, sealed, remembered, .. } = &found.contents;
+    let clean = record.is_clean;
     if clean {
         hit(Mark::CleanStart);
     }
-    let examined = if clean {
-        check_closed_files(&layout, &contents.record)?;
-        None
-    } else {
-        let tail = Tail::examine(&layout, &contents.record, shape)?;
-        tail.check(&layout, &contents)?;
-        Some(tail)
-    };
 
-    // So far everything was only read. From here on it is opened in place.
+    // So far everything was only read.
     layout.sync_names()?;
-    let mut meta = open_meta(&layout, &contents)?;
-    // Opening changes the files: they will not be those that were closed.
-    let lineage = contents.lineage.started(options.start);
-    meta.start(&lineage, |record| record.clean = None)?;
-    let opened = OpenTail::open(&layout, &contents.record, shape)?;
-    let tail = opened.load(examined)?;
-    tail.check(&layout, &contents)?;
-    let hard_state = tail.hard_state(&layout, &contents.record)?;
-    let mut appender = Appender::new(opened.active.clone(), tail.tip(), tail.active.bytes)?;
-    for first in unknown {
-        layout.discard(first)?;
-        if layout.is_unfinished(first)? {
-            hit(Mark::UnfinishedSegment);
-            layout.made(first)?;
-        }
-    }
-    repair(&mut meta, &mut appender, tail.active.state, hard_state)?;
-    layout.trash()?.iter().try_for_each(|folder| layout.disk.remove_folder(folder))?;
-
+    let mut meta = open_meta(&layout, &found.contents)?;
+    let lineage = found.contents.lineage.started(options.start);
+    meta.start(&lineage, |record| {
+        record.is_clean = false;
+        record.hard_state = found.hard_state;
+    })?;
+    remove_copies(&layout, &found)?;
+    let (journal, unsealed) = found.go_on(&layout, identity, &options)?;
+    let shape = segment_shape(options.sled_cache_bytes);
+    let rows = (sealed, found.contents.offsets.clone());
+    let segments = Arc::new(Segments::new(layout.clone(), shape, rows, unsealed));
     let report = RecoveryReport {
-        segments: contents.sealed.len() + tail.closing.iter().count() + 1,
-        entries_verified: tail.entries_count(),
-        torn_bytes: tail.torn_bytes,
-        floor: contents.record.floor.id,
-        last: appender.tip().id,
+        segments: sealed.len() + 1,
+        entries_verified: found.entries_verified,
+        torn_bytes: found.scan.torn_bytes,
+        last: found.tip().id,
         clean,
         elapsed: started.elapsed(),
     };
-    let commit_index = tail.commit_index(&contents.record);
-    let segments = opened.into_segments(&layout, &contents, shape, &tail);
-    let recovered = tail.into_recovered(hard_state, commit_index, report);
     let store = Store {
         layout,
-        segments: Arc::new(segments),
+        segments,
         meta,
-        appender,
-        hard_state,
-        commit_index,
-        options,
+        journal,
+        tip: found.tip(),
+        hard_state: found.hard_state,
+        commit_index: found.commit_index(),
         lineage,
-        remembered: contents.remembered,
+        remembered: remembered.clone(),
         lock,
     };
-    Ok((store, recovered))
+    Ok((store, found.into_recovered(report)))
+}
+
+/// All that a start rests on, looked at and found to hold together.
+pub(super) struct Examined {
+    pub(super) contents: Contents,
+    /// That of the oldest segment that is not sealed.
+    pub(super) head: Head,
+    /// The journal; its entries are those behind `head`.
+    pub(super) scan: Scan,
+    pub(super) hard_state: HardState,
+    entries_verified: u64,
+}
+
+impl Examined {
+    /// Reads everything that is not in sealed segments, and checks it against `meta`. Changes nothing.
+    pub(super) fn look(layout: &Layout, identity: Identity) -> Result<Self, StoreError> {
+        let contents = examine_meta(layout, identity)?;
+        check_segments(layout, &contents)?;
+        Self::of(layout, contents)
+    }
+
+    /// Reads the journal, and checks it against `meta`. Changes nothing.
+    pub(super) fn of(layout: &Layout, contents: Contents) -> Result<Self, StoreError> {
+        let record = &contents.record;
+        let (from, synced) = (record.journal_from, record.synced);
+        let mut scan = Scan::read(layout, contents.identity, from, synced)?;
+        if scan.meta_generation > record.generation {
+            let (found, seen) = (record.generation, scan.meta_generation);
+            return Err(StoreError::damage(&layout.meta(), Fault::OlderMeta { found, seen }));
+        }
+        let hard_state = match scan.hard_state {
+            Some(of_journal) => higher(&layout.data, record.hard_state, of_journal)?,
+            None => record.hard_state,
+        };
+        if hard_state != record.hard_state {
+            hit(Mark::HardStateRepaired);
+        }
+        let entries_verified = scan.entries.len() as u64;
+        let head = head::read(layout, contents.last_sealed().id.index.next())?;
+        check_border(layout, &contents, &head, &mut scan)?;
+        Ok(Self { contents, head, scan, hard_state, entries_verified })
+    }
+
+    /// The last entry.
+    pub(super) fn tip(&self) -> Tip {
+        self.scan.entries.last().map_or(self.head.tip, |(entry, _)| entry.tip())
+    }
+
+    /// A commit index that was known, as far as the log reaches.
+    pub(super) fn commit_index(&self) -> Index {
+        let known = self.scan.commit_index.max(self.contents.record.commit_index);
+        known.max(self.head.tip.id.index).min(self.tip().id.index)
+    }
+
+    /// Opens the journal to write on where it ends.
+    fn go_on(
+        &self,
+        layout: &Layout,
+        identity: Identity,
+        options: &Options,
+    ) -> Result<(Journal, Unsealed), StoreError> {
+        let Scan { files, entries, end, last, next_number, free, .. } = &self.scan;
+        let Options { start, journal_file_bytes, .. } = *options;
+        let spares = Spares::new(layout.clone(), identity, start, journal_file_bytes, *next_number);
+        spares.give_back(free.iter().cloned())?;
+        let mut places = Places::new(self.head.tip.id.index.next());
+        let mut newest = None;
+        for header in files {
+            let file = Arc::new(JournalFile::open(layout, header)?);
+            places.add_file(&file);
+            newest = Some(file);
+        }
+        for (entry, place) in entries {
+            places.push(entry, *place);
+        }
+        let newest = newest.expect("a journal has a file");
+        let journal = Journal::new(Arc::new(spares), newest, *end, *last);
+        let head = Arc::new(self.head.clone());
+        Ok((journal, Unsealed { head, heads: std::collections::VecDeque::new(), places }))
+    }
+
+    fn into_recovered(self, report: RecoveryReport) -> Recovered {
+        let commit_index = self.commit_index();
+        let Self { head, scan, hard_state, .. } = self;
+        let entries = scan.entries.into_iter().map(|(entry, _)| entry).collect();
+        Recovered { hard_state, commit_index, head, entries, report }
+    }
 }
 
 /// Reads `meta` from a copy, and refuses what is not ours.
@@ -309,8 +367,10 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
     if !layout.disk.exists(&folder)? {
         return Err(StoreError::Missing { folder: layout.data.clone() });
     }
-    if !layout.disk.exists(&layout.log())? {
-        return Err(StoreError::Missing { folder: layout.log() });
+    for folder in [layout.log(), layout.journal()] {
+        if !layout.disk.exists(&folder)? {
+            return Err(StoreError::Missing { folder });
+        }
     }
     layout.check_marks()?;
     let contents =
@@ -324,45 +384,47 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
 }
 
 /// Checks that each segment that `meta` names has its folder, and that they follow on each other.
-/// Returns the segments with a folder that `meta` does not name.
-fn check_folders(
-    layout: &Layout,
-    contents: &Contents,
-    shape: Shape,
-) -> Result<Vec<Index>, StoreError> {
-    let discarded = contents.record.discarded;
-    let mut unknown = layout.segments()?;
-    for first in contents.segments() {
-        let Some(place) = unknown.iter().position(|found| *found == first) else {
-            return Err(StoreError::damage(&layout.log(), Fault::SegmentGone { first }));
-        };
-        unknown.remove(place);
-    }
+fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
+    let there = layout.segments()?;
     let mut next = Index::new(1);
     for row in contents.sealed.values() {
-        let first = row.first.index;
+        let first = row.first;
+        if !there.contains(&first) {
+            return Err(StoreError::damage(&layout.log(), Fault::SegmentGone { first }));
+        }
         if first != next {
             return Err(StoreError::damage(&layout.meta(), Fault::Border { first }));
         }
         next = row.last.id.index.next();
     }
-    for first in unknown.iter().filter(|first| Some(**first) != discarded) {
-        check_has_no_entries(layout, *first, shape)?;
-    }
-    Ok(unknown)
+    Ok(())
 }
 
-/// After a clean stop: the files are those that were closed.
-fn check_closed_files(layout: &Layout, record: &Record) -> Result<(), StoreError> {
-    let mark = record.clean.expect("the caller saw the mark");
-    let closing = record.closing.zip(mark.closing);
-    for (first, files) in closing.into_iter().chain([(record.active, mark.active)]) {
-        let folder = layout.segment(first);
-        if hash_of(&layout.disk, &folder)? != files {
-            return Err(StoreError::damage(&folder, Fault::Hash));
-        }
+/// Checks that the journal goes on where the sealed segments end, and forgets what is in these.
+fn check_border(
+    layout: &Layout,
+    contents: &Contents,
+    head: &Head,
+    scan: &mut Scan,
+) -> Result<(), StoreError> {
+    let sealed = contents.last_sealed();
+    let first = sealed.id.index.next();
+    let border = |place: &Path| Err(StoreError::damage(place, Fault::Border { first }));
+    if LastEntry::from(&head.tip) != sealed {
+        return border(&layout.head_file(first));
     }
-    Ok(())
+    if scan.first.is_none() {
+        return Ok(());
+    }
+    let place = layout.journal_file(contents.record.journal_from);
+    if scan.base.id.index > sealed.id.index || scan.tip().id.index < sealed.id.index {
+        return border(&place);
+    }
+    let keep = scan.entries.partition_point(|(entry, _)| entry.id().index <= sealed.id.index);
+    let before = scan.entries.drain(..keep).next_back();
+    let tip = before.map_or(scan.base, |(entry, _)| entry.tip());
+    scan.base = tip;
+    if tip == head.tip { Ok(()) } else { border(&place) }
 }
 
 fn open_meta(layout: &Layout, contents: &Contents) -> Result<Meta, StoreError> {
@@ -374,212 +436,18 @@ fn open_meta(layout: &Layout, contents: &Contents) -> Result<Meta, StoreError> {
     }
 }
 
-/// Makes both places of term and vote say the same, and forgets what the start has dealt with.
-fn repair(
-    meta: &mut Meta,
-    appender: &mut Appender,
-    found: State,
-    hard_state: HardState,
-) -> Result<(), StoreError> {
-    let is_stale = meta.record().hard_state != hard_state || meta.record().discarded.is_some();
-    if is_stale {
-        hit(Mark::HardStateRepaired);
-        meta.update(|record| {
-            record.hard_state = hard_state;
-            record.discarded = None;
-        })?;
+/// Deletes what is only a copy: the segment that was being made or that an orderly stop left behind,
+/// and heads of segments that have their own or do not begin yet.
+fn remove_copies(layout: &Layout, found: &Examined) -> Result<(), StoreError> {
+    let copies = layout.segments()?.into_iter();
+    for first in copies.filter(|first| !found.contents.sealed.contains_key(first)) {
+        layout.disk.remove_folder(&layout.segment(first))?;
     }
-    if found.hard_state != hard_state {
-        let meta_generation = meta.record().generation;
-        appender.write(None, &[], &State { hard_state, meta_generation, ..found })?;
+    let needed = found.head.tip.id.index.next();
+    for first in layout.head_files()?.into_iter().filter(|first| *first != needed) {
+        layout.disk.remove_file(&layout.head_file(first))?;
     }
     Ok(())
-}
-
-/// What is not sealed: the active segment and, if there is one, the closing one.
-struct Tail {
-    closing: Option<Loaded>,
-    active: Loaded,
-    torn_bytes: u64,
-}
-
-impl Tail {
-    /// Reads it from copies.
-    fn examine(layout: &Layout, record: &Record, shape: Shape) -> Result<Self, StoreError> {
-        let mut torn_bytes = 0;
-        let mut examine = |first| {
-            let folder = layout.segment(first);
-            let trial = layout.trial(&folder);
-            let disk = &layout.disk;
-            let (loaded, torn) = on_copy(disk, &folder, &trial, shape, |database: &Database| {
-                let loaded = segment::load(database, first)?;
-                Ok((loaded, disk.bytes_torn(&folder.join(DB_FILE), &trial.join(DB_FILE))?))
-            })?;
-            torn_bytes += torn;
-            Ok::<_, StoreError>(loaded)
-        };
-        let closing = record.closing.map(&mut examine).transpose()?;
-        let active = examine(record.active)?;
-        Ok(Self { closing, active, torn_bytes })
-    }
-
-    /// The head of the older one.
-    fn head(&self) -> &Head {
-        self.closing.as_ref().map_or(&self.active.head, |closing| &closing.head)
-    }
-
-    fn tip(&self) -> Tip {
-        self.active.tip()
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &Loaded> {
-        self.closing.iter().chain([&self.active])
-    }
-
-    fn entries_count(&self) -> u64 {
-        self.parts().map(|loaded| loaded.entries.len() as u64).sum()
-    }
-
-    /// Checks everything that ties it to `meta` and to the segments before it.
-    fn check(&self, layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
-        let record = &contents.record;
-        self.check_borders(layout, contents)?;
-        self.check_floor(&layout.segment(record.active), &record.floor)?;
-        let seen = self.parts().map(|loaded| loaded.state.meta_generation).max();
-        let seen = seen.expect("a log has an active segment");
-        if seen > record.generation {
-            let found = record.generation;
-            return Err(StoreError::damage(&layout.meta(), Fault::OlderMeta { found, seen }));
-        }
-        self.hard_state(layout, record).map(drop)
-    }
-
-    /// Index, term and chain go on from each segment to the next.
-    fn check_borders(&self, layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
-        let before = contents.sealed.values().last().map_or(Floor::default(), |row| row.last);
-        let head = self.head().tip;
-        if Floor::from(&head) != before {
-            let first = head.id.index.next();
-            return Err(StoreError::damage(&layout.segment(first), Fault::Border { first }));
-        }
-        if let Some(closing) = &self.closing
-            && closing.tip() != self.active.head.tip
-        {
-            let first = contents.record.active;
-            return Err(StoreError::damage(&layout.segment(first), Fault::Border { first }));
-        }
-        Ok(())
-    }
-
-    /// What is known to have been synced is there. Above it, a torn end may be missing: nobody was
-    /// told of it more than a second ago without the floor having been raised since.
-    fn check_floor(&self, place: &Path, floor: &Floor) -> Result<(), StoreError> {
-        let (last, wanted) = (self.tip().id, floor.id.index);
-        if mutants::is_on(Mutant::CutDamage) {
-            return Ok(());
-        }
-        if last.index < wanted {
-            let fault = Fault::BelowFloor { last, floor: floor.id };
-            return Err(StoreError::damage(place, fault));
-        }
-        let head = [self.head().tip];
-        let entries = self.parts().flat_map(|loaded| &loaded.entries).map(SealedEntry::tip);
-        let found = head.into_iter().chain(entries).find(|tip| tip.id.index == wanted);
-        match found {
-            Some(tip) if Floor::from(&tip) != *floor => {
-                Err(StoreError::damage(place, Fault::OtherFloor { floor: floor.id }))
-            }
-            // A floor before the head is in a sealed segment, which the head stands for.
-            _ => Ok(()),
-        }
-    }
-
-    /// Term and vote: the higher of the places that have them.
-    fn hard_state(&self, layout: &Layout, record: &Record) -> Result<HardState, StoreError> {
-        let mut hard_state = record.hard_state;
-        for loaded in self.parts() {
-            hard_state = higher(&layout.data, hard_state, loaded.state.hard_state)?;
-        }
-        Ok(hard_state)
-    }
-
-    fn commit_index(&self, record: &Record) -> Index {
-        let hints = self.parts().map(|loaded| loaded.state.commit_index);
-        let highest = hints.chain([record.commit_index]).max().unwrap_or_default();
-        highest.min(self.tip().id.index)
-    }
-
-    fn into_recovered(
-        self,
-        hard_state: HardState,
-        commit_index: Index,
-        report: RecoveryReport,
-    ) -> Recovered {
-        let Self { closing, active, .. } = self;
-        let active_first = active.head.tip.id.index.next();
-        let active_bytes = active.bytes;
-        let (head, entries) = match closing {
-            None => (active.head, active.entries),
-            Some(mut closing) => {
-                closing.entries.extend(active.entries);
-                (closing.head, closing.entries)
-            }
-        };
-        Recovered { hard_state, commit_index, head, entries, active_first, active_bytes, report }
-    }
-}
-
-/// The same segments, open in place.
-struct OpenTail {
-    closing: Option<Arc<Segment>>,
-    active: Arc<Segment>,
-}
-
-impl OpenTail {
-    fn open(layout: &Layout, record: &Record, shape: Shape) -> Result<Self, StoreError> {
-        let open =
-            |first| Segment::open(&layout.disk, &layout.segment(first), first, shape).map(Arc::new);
-        Ok(Self { closing: record.closing.map(open).transpose()?, active: open(record.active)? })
-    }
-
-    /// What was examined on copies, after a look that the originals are not less; or all of it,
-    /// read now.
-    fn load(&self, examined: Option<Tail>) -> Result<Tail, StoreError> {
-        let Some(tail) = examined else {
-            let closing = self.closing.as_ref().map(|segment| segment.load()).transpose()?;
-            return Ok(Tail { closing, active: self.active.load()?, torn_bytes: 0 });
-        };
-        for (segment, loaded) in self.closing.iter().chain([&self.active]).zip(tail.parts()) {
-            let last = segment.last()?.map_or(loaded.head.tip, |entry| entry.tip());
-            if last != loaded.tip() || segment.state()? != loaded.state {
-                let fault = Fault::Gap { expected: loaded.tip().id.index };
-                return Err(StoreError::damage(segment.folder(), fault));
-            }
-        }
-        Ok(tail)
-    }
-
-    fn into_segments(
-        self,
-        layout: &Layout,
-        contents: &Contents,
-        shape: Shape,
-        tail: &Tail,
-    ) -> Segments {
-        let live = |segment: Arc<Segment>, loaded: &Loaded| Live {
-            segment,
-            next_offsets: loaded.head.next_offsets.clone(),
-        };
-        let closing = self.closing.zip(tail.closing.as_ref()).map(|(segment, loaded)| Closing {
-            first: segment.first(),
-            live: Some(live(segment, loaded)),
-            tip: loaded.tip(),
-            bytes: loaded.bytes,
-        });
-        let active = live(self.active, &tail.active);
-        let sealed = (&contents.sealed, contents.offsets.clone());
-        Segments::new(layout.clone(), shape, sealed, closing, active)
-    }
 }
 
 /// The higher of two terms; of one term, the one with a vote.

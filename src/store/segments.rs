@@ -1,42 +1,36 @@
-//! The row of segments: which there are, which one holds what, and how one becomes the next.
+//! The log of a running store, as its readers find it: sealed segments, and the journal behind them.
 //!
 //! ```text
-//!     sealed      sealed      closing      active
-//!   |---------| |---------| |---------| |------>
-//!   never written again      full, may   written
-//!   opened when its files    still be    to
-//!   are those in `meta`      truncated
+//!     sealed      sealed         full           filling
+//!   |---------| |---------| |.............|..............>
+//!   sled, never written again  the journal
+//!   opened when its files      may be truncated into, as far
+//!   are those in `meta`        as it is not committed
 //! ```
 //!
-//! The full segment is *closing* until everything in it is committed; then it is *sealed*: read from
-//! end to end, closed, opened and closed once more (after that sled changes nothing in it, however
-//! often it is read), hashed, and put into `meta`'s table. At most one segment is closing.
+//! A segment ends with the entry that fills it, wherever writes begin and end. When all of it is
+//! committed it is *sealed* (`settling`): copied from the journal into a database of its own, read back,
+//! and put into `meta`'s table. Until then, and all that while, readers find it in the journal.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::Head;
 use super::database::{FilesHash, hash_of, wait_until_released};
-use super::disk::Disk;
 use super::engine::Shape;
 use super::error::{Fault, ReadError, StoreError};
+use super::journal::{JournalFile, Piece, Place, Places, Written};
 use super::layout::Layout;
-use super::meta::{Ends, Floor, Meta, OffsetIndex, SealedRow};
-use super::segment::{Segment, State};
-use crate::entry::Tip;
-use crate::limits::{READERS_WAIT, SEALED_OPEN_MAX, SEGMENT_WAIT};
-use crate::marks::{Mark, hit};
-use crate::mutants::{self, Mutant};
+use super::meta::{Ends, OffsetIndex, SealedRow};
+use super::segment::Segment;
+use crate::entry::{SealedEntry, Tip};
+use crate::limits::{SEALED_OPEN_MAX, UNSEALED_SEGMENTS_MAX};
 use crate::types::{Index, LogNumber, Offset};
 
-/// No segment waits to be sealed.
+/// No segment can be sealed.
 const NOTHING_TO_SEAL: u64 = u64::MAX;
-
-const PAUSE: Duration = Duration::from_millis(1);
 
 const UNPOISONED: &str = "a panic ends the process";
 
@@ -46,56 +40,59 @@ pub(super) struct Segments {
     layout: Layout,
     shape: Shape,
     table: Mutex<Table>,
-    /// Signalled when a sealing is over.
+    /// Signalled when a segment was sealed.
     sealed_one: Condvar,
-    /// The last index of the closing segment, once: whoever sees it committed wakes the upkeep.
+    /// The last index of the oldest full segment, once: whoever sees it committed wakes the upkeep.
     seal_at: AtomicU64,
     /// How many times the files of a sealed segment were hashed.
     verified: AtomicU64,
-    /// Whoever reads does not wait for a segment that is being sealed, and is told at once.
-    is_stepped: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     sealed: BTreeMap<Index, Arc<Sealed>>,
     /// Which of them has what of each log.
     offsets: OffsetIndex,
-    closing: Option<Closing>,
-    /// `None` once the store is closed.
-    active: Option<Live>,
     /// The sealed segments that are open, the one used last at the end.
     open: Vec<Index>,
+    /// `None` once the store is closed.
+    unsealed: Option<Unsealed>,
+    /// The disk has no room for another segment: nobody waits for one.
+    lacks_room: bool,
 }
 
-/// A segment that is open for good.
+/// What is in the journal alone.
+#[derive(Debug)]
+pub(super) struct Unsealed {
+    /// That of the oldest segment that is not sealed.
+    pub(super) head: Arc<Head>,
+    /// Those of the segments behind it, each of which ends the one before.
+    pub(super) heads: VecDeque<Arc<Head>>,
+    pub(super) places: Places,
+}
+
+/// A full segment, and where it ends.
 #[derive(Clone, Debug)]
-pub(super) struct Live {
-    pub(super) segment: Arc<Segment>,
-    /// The next offset of each log before its first entry.
-    pub(super) next_offsets: Vec<(LogNumber, Offset)>,
+pub(super) struct Full {
+    pub(super) head: Arc<Head>,
+    pub(super) next: Arc<Head>,
 }
 
-/// The full segment before the active one.
-#[derive(Debug)]
-pub(super) struct Closing {
-    /// `None` while it is being sealed.
-    pub(super) live: Option<Live>,
-    pub(super) first: Index,
-    /// Its last entry.
-    pub(super) tip: Tip,
-    /// Bytes of its entries.
-    pub(super) bytes: u64,
-}
+impl Full {
+    pub(super) fn first(&self) -> Index {
+        self.head.tip.id.index.next()
+    }
 
-/// A segment that is being sealed: nobody can read it until it is.
-#[derive(Debug)]
-pub(super) struct Sealing {
-    segment: Arc<Segment>,
-    /// Its last entry.
-    last: Floor,
+    pub(super) fn last(&self) -> Index {
+        self.next.tip.id.index
+    }
+
     /// Where the logs end of which it has records.
-    ends: Ends,
+    pub(super) fn ends(&self) -> Ends {
+        let before: BTreeMap<_, _> = self.head.next_offsets.iter().copied().collect();
+        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
+        self.next.next_offsets.iter().filter(has_records).copied().collect()
+    }
 }
 
 #[derive(Debug)]
@@ -123,19 +120,22 @@ impl Sealed {
     }
 }
 
-/// Where an index or an offset is to be found.
+/// Where entries are to be found.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) segment: Arc<Segment>,
-    /// The last index of the segment; `None` for the active one.
-    pub(super) last: Option<Index>,
+pub(super) enum Found {
+    /// In a sealed segment, with its last index.
+    Sealed(Arc<Segment>, Index),
+    /// In the journal.
+    Journal(Piece),
 }
 
-enum Place {
-    Live(Found),
-    Sealed(Arc<Sealed>),
-    Busy(Index),
-    Nowhere,
+/// Where a record is to be looked for.
+#[derive(Debug)]
+pub(super) enum FoundOffset {
+    /// In a sealed segment.
+    Sealed(Arc<Segment>),
+    /// In the journal, from this entry on.
+    Journal(Index),
 }
 
 impl Segments {
@@ -143,29 +143,23 @@ impl Segments {
         layout: Layout,
         shape: Shape,
         (sealed, offsets): (&BTreeMap<Index, SealedRow>, OffsetIndex),
-        closing: Option<Closing>,
-        active: Live,
+        unsealed: Unsealed,
     ) -> Self {
-        let seal_at = closing.as_ref().map_or(NOTHING_TO_SEAL, |c| c.tip.id.index.get());
-        let border = closing.as_ref().map(|closing| closing.tip.id.index.next());
-        let first = active.segment.first();
-        assert!(border.is_none_or(|border| border == first), "{first} follows the closing segment");
         let sealed = sealed.iter().map(|(first, row)| (*first, Sealed::new(row.clone()))).collect();
-        let table = Table { sealed, offsets, closing, active: Some(active), open: vec![] };
+        let table =
+            Table { sealed, offsets, open: vec![], unsealed: Some(unsealed), lacks_room: false };
         Self {
             layout,
             shape,
             table: Mutex::new(table),
             sealed_one: Condvar::new(),
-            seal_at: AtomicU64::new(seal_at),
+            seal_at: AtomicU64::new(NOTHING_TO_SEAL),
             verified: AtomicU64::new(0),
-            is_stepped: AtomicBool::new(false),
         }
     }
 
-    /// For a simulation, which waits in its own time.
-    pub(super) fn never_wait(&self) {
-        self.is_stepped.store(true, Ordering::Release);
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -174,56 +168,59 @@ impl Segments {
 
     // ---- readers ----
 
-    /// The segment that holds this index, if the log reaches so far back.
-    pub(super) fn find(&self, index: Index) -> Result<Option<Found>, ReadError> {
-        self.wait_for(|table| table.place_of(index))
+    /// Where the entries from `first` on are to be found, if the log reaches so far back and forth: in
+    /// one place those up to `last` that fit into `bytes_max`, the first in any case.
+    pub(super) fn find(
+        &self,
+        first: Index,
+        last: Index,
+        bytes_max: usize,
+    ) -> Result<Option<Found>, ReadError> {
+        let mut table = self.table();
+        let places = &table.unsealed()?.places;
+        if first >= places.first() {
+            return Ok(places.piece(first, last, bytes_max).map(Found::Journal));
+        }
+        let found = table.sealed.range(..=first).next_back().map(|(_, sealed)| sealed.clone());
+        let Some(sealed) = found else { return Ok(None) };
+        let surplus = table.note_use(sealed.row.first);
+        drop(table);
+        let segment = self.open_sealed(&sealed, &surplus)?;
+        Ok(Some(Found::Sealed(segment, sealed.row.last.id.index)))
     }
 
-    /// The segment that holds this record, if any does.
+    /// Where this record is to be looked for, if the log may hold it.
     pub(super) fn find_offset(
         &self,
         log: LogNumber,
         offset: Offset,
-    ) -> Result<Option<Found>, ReadError> {
-        self.wait_for(|table| table.place_of_offset(log, offset))
-    }
-
-    fn wait_for(&self, place: impl Fn(&Table) -> Place) -> Result<Option<Found>, ReadError> {
-        let is_stepped = self.is_stepped.load(Ordering::Acquire);
-        let give_up = Instant::now() + if is_stepped { Duration::ZERO } else { SEGMENT_WAIT };
+    ) -> Result<Option<FoundOffset>, ReadError> {
         let mut table = self.table();
-        loop {
-            if table.active.is_none() {
-                return Err(ReadError::Closed);
-            }
-            match place(&table) {
-                Place::Nowhere => return Ok(None),
-                Place::Live(found) => return Ok(Some(found)),
-                Place::Sealed(sealed) => {
-                    let surplus = table.note_use(sealed.row.first.index);
-                    drop(table);
-                    for old in surplus {
-                        old.opened.lock().expect(UNPOISONED).kept = None;
-                    }
-                    return Ok(Some(self.open_sealed(&sealed)?));
-                }
-                Place::Busy(_) if mutants::is_on(Mutant::SealingIsTheEnd) => return Ok(None),
-                Place::Busy(first) => {
-                    hit(Mark::SegmentBusy);
-                    let left = give_up.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(ReadError::Busy { first });
-                    }
-                    table = self.sealed_one.wait_timeout(table, left).expect(UNPOISONED).0;
-                }
-            }
+        let Unsealed { head, places, .. } = table.unsealed()?;
+        let before = head.next_offsets.iter().find(|(number, _)| *number == log);
+        if offset >= before.map_or(Offset::ZERO, |(_, next)| *next) {
+            return Ok(Some(FoundOffset::Journal(places.start_for(log, offset))));
         }
+        let first = table.offsets.find(log, offset);
+        let sealed = first.and_then(|first| table.sealed.get(&first)).cloned();
+        let Some(sealed) = sealed else { return Ok(None) };
+        let surplus = table.note_use(sealed.row.first);
+        drop(table);
+        Ok(Some(FoundOffset::Sealed(self.open_sealed(&sealed, &surplus)?)))
     }
 
-    /// A sealed segment is opened only when its files are those that were closed.
-    fn open_sealed(&self, sealed: &Sealed) -> Result<Found, StoreError> {
+    /// A sealed segment is opened only when its files are those that were closed. Those that are open
+    /// and too many are kept no longer.
+    fn open_sealed(
+        &self,
+        sealed: &Sealed,
+        surplus: &[Arc<Sealed>],
+    ) -> Result<Arc<Segment>, StoreError> {
+        for old in surplus {
+            old.opened.lock().expect(UNPOISONED).kept = None;
+        }
         let mut opened = sealed.opened.lock().expect(UNPOISONED);
-        let first = sealed.row.first.index;
+        let first = sealed.row.first;
         // One that is kept no longer may still be read from: sled would not open it twice.
         let segment = if let Some(segment) = opened.newest.upgrade() {
             segment
@@ -238,7 +235,7 @@ impl Segments {
         };
         opened.newest = Arc::downgrade(&segment);
         opened.kept = Some(segment.clone());
-        Ok(Found { segment, last: Some(sealed.row.last.id.index) })
+        Ok(segment)
     }
 
     fn verify(&self, folder: &Path, files: FilesHash) -> Result<(), StoreError> {
@@ -258,95 +255,98 @@ impl Segments {
 
     // ---- the writer ----
 
-    /// Takes a new segment, which begins with `head`; the active one becomes the closing one.
-    ///
-    /// The new one is on the disk with its head before `meta` names it, and `meta` names it before
-    /// an entry goes in.
-    pub(super) fn roll(
+    /// The end of the log once the entries from `from` on are gone, none of which is sealed.
+    pub(super) fn tip_before(&self, from: Index) -> Result<Tip, ReadError> {
+        let previous = from.previous();
+        let piece = {
+            let table = self.table();
+            let Unsealed { head, places, .. } = table.unsealed()?;
+            if previous == head.tip.id.index {
+                return Ok(head.tip);
+            }
+            places.piece(previous, previous, usize::MAX)
+        };
+        let piece = piece.expect("what is truncated is behind what is sealed");
+        let entry = piece.read()?.pop().expect("a piece has an entry");
+        Ok(entry.tip())
+    }
+
+    /// Notes what a group has changed, once it is on the disk.
+    pub(super) fn note_written(
         &self,
-        head: &Head,
-        state: &State,
-        bytes: u64,
-        meta: &Mutex<Meta>,
-    ) -> Result<Arc<Segment>, StoreError> {
-        let first = head.tip.id.index.next();
-        let folder = self.layout.segment(first);
-        self.layout.disk.remove_folder(&folder)?;
-        self.layout.begin_making(first)?;
-        let segment =
-            Arc::new(Segment::create(&self.layout.disk, &folder, head, state, self.shape)?);
-        self.layout.made(first)?;
-
-        let closing = self.active_first();
-        assert!(closing < first, "the active segment has entries");
-        meta.lock().expect(UNPOISONED).update(|record| {
-            assert_eq!(record.closing, None, "at most one segment is closing");
-            record.active = first;
-            record.closing = Some(closing);
-            record.discarded = None;
-        })?;
-
+        truncate_from: Option<Index>,
+        entries: &[SealedEntry],
+        written: &Written,
+    ) {
         let mut table = self.table();
-        let live = Live { segment: segment.clone(), next_offsets: head.next_offsets.clone() };
-        let full = table.active.replace(live);
-        assert!(full.is_some() && table.closing.is_none(), "nobody else rolls");
-        table.closing = Some(Closing { live: full, first: closing, tip: head.tip, bytes });
-        self.seal_at.store(head.tip.id.index.get(), Ordering::Release);
-        Ok(segment)
+        let unsealed = table.unsealed.as_mut().expect("the store is open");
+        if let Some(from) = truncate_from {
+            unsealed.heads.retain(|head| head.tip.id.index < from);
+            unsealed.places.truncate(from);
+        }
+        unsealed.places.add_file(&written.file);
+        let mut at = written.entries_at;
+        for entry in entries {
+            let length = entry.bytes().len();
+            unsealed.places.push(entry, Place { file: written.file.number, at, length });
+            at += length as u64;
+        }
+        self.look_what_is_full(unsealed);
     }
 
-    fn active_first(&self) -> Index {
-        let table = self.table();
-        table.active.as_ref().expect("the store is open").segment.first()
-    }
-
-    /// The last index of the closing segment, if there is one.
-    pub(super) fn closing_last(&self) -> Option<Index> {
-        self.table().closing.as_ref().map(|closing| closing.tip.id.index)
-    }
-
-    /// The closing segment, its last entry and its size, for a truncation into it.
-    pub(super) fn closing(&self) -> Option<(Arc<Segment>, Tip, u64)> {
-        let table = self.table();
-        let closing = table.closing.as_ref()?;
-        let live = closing.live.as_ref().expect("what is being sealed is committed");
-        Some((live.segment.clone(), closing.tip, closing.bytes))
-    }
-
-    /// Waits until no segment is closing. Only for a sealing that is under way.
-    pub(super) fn wait_until_sealed(&self) {
+    /// Notes where segments end, all of whose entries were written.
+    pub(super) fn note_heads(&self, heads: Vec<Head>) {
         let mut table = self.table();
-        while table.closing.is_some() {
+        let unsealed = table.unsealed.as_mut().expect("the store is open");
+        for head in heads {
+            let newest = unsealed.heads.back().unwrap_or(&unsealed.head).tip.id.index;
+            assert!(head.tip.id.index > newest, "a segment has entries: {} {newest}", head.tip.id);
+            assert!(head.tip.id.index <= unsealed.places.last(), "the end of a segment is written");
+            unsealed.heads.push_back(Arc::new(head));
+        }
+        self.look_what_is_full(unsealed);
+    }
+
+    fn look_what_is_full(&self, unsealed: &Unsealed) {
+        let last = unsealed.heads.front().map_or(NOTHING_TO_SEAL, |head| head.tip.id.index.get());
+        self.seal_at.store(last, Ordering::Release);
+    }
+
+    /// Waits as long as so many committed segments are not sealed that the journal grows too long, and
+    /// not once nothing is sealed any more: whoever ends that [wakes](Self::wake) those who wait.
+    pub(super) fn wait_for_sealing(&self, committed: Index, is_over: impl Fn() -> bool) {
+        let mut table = self.table();
+        while table.is_behind(committed) && !is_over() {
             table = self.sealed_one.wait(table).expect(UNPOISONED);
         }
     }
 
-    /// Makes the closing segment the active one again, for a truncation into it.
-    ///
-    /// `meta` says so, behind its barrier and with `floor`, before the newer folder gets another
-    /// name, and that is on the disk before an entry is removed. Whenever a crash comes, the log is
-    /// the old one or a shorter one. Returns the folder to delete.
-    pub(super) fn give_up_active(
-        &self,
-        floor: Option<Floor>,
-        meta: &Mutex<Meta>,
-    ) -> Result<PathBuf, StoreError> {
-        self.seal_at.store(NOTHING_TO_SEAL, Ordering::Release);
-        let newer = self.active_first();
-        let mut table = self.table();
-        let closing = table.closing.take().expect("a truncation reaches the closing segment");
-        assert!(closing.first < newer, "the closing segment is the one before");
-        let live = closing.live.expect("what is being sealed is committed");
-        table.active = Some(live);
-        drop(table);
+    /// Notes whether the disk has room for another segment.
+    pub(super) fn note_room(&self, has_room: bool) {
+        self.table().lacks_room = !has_room;
+        self.sealed_one.notify_all();
+    }
 
-        give_up_in_meta(&mut meta.lock().expect(UNPOISONED), floor)?;
-        self.layout.discard(newer)
+    /// Whether segments are not sealed because the disk had no room for them.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.table().lacks_room
+    }
+
+    /// Lets those who wait for sealing look again whether it is over.
+    pub(super) fn wake(&self) {
+        // NB: whoever has looked and does not wait yet holds the table.
+        let _table = self.table();
+        self.sealed_one.notify_all();
+    }
+
+    /// Whether so many committed segments are not sealed that the journal grows too long.
+    pub(super) fn is_behind(&self, committed: Index) -> bool {
+        self.table().is_behind(committed)
     }
 
     // ---- upkeep ----
 
-    /// Whether the closing segment may be sealed now; says so once for each.
+    /// Whether the oldest full segment may be sealed now; says so once for each.
     pub(super) fn is_due(&self, committed: Index) -> bool {
         let seal_at = self.seal_at.load(Ordering::Acquire);
         committed.get() >= seal_at
@@ -356,143 +356,85 @@ impl Segments {
                 .is_ok()
     }
 
-    /// Takes the closing segment away from its readers, if all of it is committed and it is not taken
-    /// yet.
-    pub(super) fn begin_seal(&self, committed: Index) -> Option<Sealing> {
-        let mut table = self.table();
-        let Table { closing, active, .. } = &mut *table;
-        let closing = closing.as_mut()?;
-        if closing.tip.id.index > committed {
-            return None;
-        }
-        let behind = &active.as_ref()?.next_offsets;
-        let Live { segment, next_offsets } = closing.live.take()?;
-        let before: BTreeMap<_, _> = next_offsets.into_iter().collect();
-        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
-        let ends = behind.iter().filter(has_records).copied().collect();
-        Some(Sealing { segment, last: Floor::from(&closing.tip), ends })
+    /// The oldest segment that is not sealed, if it is full and all of it is committed.
+    pub(super) fn full(&self, committed: Index) -> Option<Full> {
+        let table = self.table();
+        let Unsealed { head, heads, .. } = table.unsealed.as_ref()?;
+        let next = heads.front().filter(|next| next.tip.id.index <= committed)?;
+        Some(Full { head: head.clone(), next: next.clone() })
     }
 
-    /// Seals it.
-    pub(super) fn seal(&self, sealing: Sealing, meta: &Mutex<Meta>) -> Result<(), StoreError> {
-        let Sealing { segment, last, ends } = sealing;
-        let first = segment.first();
-        let entry = segment
-            .entry(first)?
-            .ok_or_else(|| StoreError::damage(segment.folder(), Fault::Gap { expected: first }))?;
-        segment.settle()?;
-        let files = self.close_for_good(segment)?;
+    /// The head of the oldest segment that is not sealed, and the last entry behind it.
+    pub(super) fn rest(&self) -> Option<(Arc<Head>, Index)> {
+        let table = self.table();
+        let Unsealed { head, heads, places } = table.unsealed.as_ref()?;
+        let end = heads.front().map_or(places.last(), |next| next.tip.id.index);
+        Some((head.clone(), end))
+    }
 
-        hit(Mark::Sealed);
-        assert!(first <= last.id.index, "only a segment with entries is sealed");
-        let row = SealedRow { first: entry.id(), last, files, ends_parts: 0 };
-        meta.lock().expect(UNPOISONED).seal(row.clone(), &ends, |record| {
-            assert_eq!(record.closing, Some(first), "nobody else seals");
-            record.closing = None;
-            if record.floor.id.index < last.id.index {
-                record.floor = last;
-            }
-        })?;
+    /// The bytes of each entry from `first` to `last`, all of which are in the journal.
+    pub(super) fn lengths(&self, first: Index, last: Index) -> Vec<usize> {
+        let table = self.table();
+        let places = table.unsealed.as_ref().map(|unsealed| &unsealed.places);
+        places.map_or(vec![], |places| places.lengths(first, last))
+    }
+
+    /// The number of the oldest file of the journal that is needed once the entries before `first` are
+    /// sealed.
+    pub(super) fn journal_from(&self, first: Index) -> Option<u64> {
+        let table = self.table();
+        table.unsealed.as_ref()?.places.oldest_file_from(first)
+    }
+
+    /// Takes a sealed segment over from the journal. Returns the files that nobody needs any more: those
+    /// before number `journal_from`, as `meta` has it. By now fewer may be needed, but the next start
+    /// does not know.
+    pub(super) fn note_sealed(
+        &self,
+        full: &Full,
+        row: SealedRow,
+        journal_from: u64,
+    ) -> Vec<Arc<JournalFile>> {
         let mut table = self.table();
-        let before = table.sealed.last_key_value().map(|(_, sealed)| sealed.row.last.id.index);
+        let Table { sealed, offsets, unsealed, .. } = &mut *table;
+        let before = sealed.last_key_value().map(|(_, sealed)| sealed.row.last.id.index);
+        let first = full.first();
         assert!(before.is_none_or(|last| last.next() == first), "{first} after {before:?}");
-        table.sealed.insert(first, Sealed::new(row));
-        table.offsets.add(first, &ends);
-        table.closing = None;
+        sealed.insert(first, Sealed::new(row));
+        offsets.add(first, &full.ends());
+        let Some(unsealed) = unsealed else { return vec![] };
+        let next = unsealed.heads.pop_front().expect("a full segment is followed by a head");
+        assert_eq!(next.tip, full.next.tip, "what is committed is not truncated");
+        unsealed.head = next;
+        let files = unsealed.places.seal_before(full.last().next(), journal_from);
+        self.look_what_is_full(unsealed);
         self.sealed_one.notify_all();
-        Ok(())
-    }
-
-    /// Closes a segment, opens and closes it once more, and hashes its files: sled writes a
-    /// snapshot when it opens what it has not opened before, and nothing the next time.
-    fn close_for_good(&self, segment: Arc<Segment>) -> Result<FilesHash, StoreError> {
-        let first = segment.first();
-        let folder = self.layout.segment(first);
-        close(&self.layout.disk, segment)?;
-        drop(Segment::open(&self.layout.disk, &folder, first, self.shape)?);
-        wait_until_released(&self.layout.disk, &folder)?;
-        hash_of(&self.layout.disk, &folder)
+        files
     }
 
     // ---- the end ----
 
-    /// Closes everything. Readers find the store closed from now on. Returns the folders of the
-    /// active segment and, if there is one, of the closing one.
-    pub(super) fn close(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let Table { active, closing, sealed, .. } = std::mem::take(&mut *self.table());
-        self.sealed_one.notify_all();
-        for sealed in sealed.values() {
+    /// Closes everything. Readers find the store closed from now on.
+    pub(super) fn close(&self) {
+        let mut table = self.table();
+        table.unsealed = None;
+        for sealed in std::mem::take(&mut table.sealed).values() {
             sealed.opened.lock().expect(UNPOISONED).kept = None;
         }
-        let closed = |live: Live| {
-            let folder = live.segment.folder().to_owned();
-            live.segment.sync()?;
-            close(&self.layout.disk, live.segment).map(|()| folder)
-        };
-        let active = active.map(closed).transpose()?;
-        let closing = closing.and_then(|closing| closing.live).map(closed).transpose()?;
-        Ok(active.into_iter().chain(closing).collect())
+        self.sealed_one.notify_all();
     }
-}
-
-/// Step 1 of a truncation into the closing segment: `meta` says so, behind its barrier.
-pub(super) fn give_up_in_meta(meta: &mut Meta, floor: Option<Floor>) -> Result<(), StoreError> {
-    meta.update(|record| {
-        let closing = record.closing.take().expect("a segment is closing");
-        record.discarded = Some(record.active);
-        record.active = closing;
-        if let Some(floor) = floor {
-            record.floor = floor;
-        }
-    })
-}
-
-/// Closes a segment once the last reader has let go of it, and waits for sled to do so too.
-fn close(disk: &Disk, segment: Arc<Segment>) -> Result<(), StoreError> {
-    let folder = segment.folder().to_owned();
-    let give_up = Instant::now() + READERS_WAIT;
-    while Arc::strong_count(&segment) > 1 && Instant::now() < give_up {
-        thread::sleep(PAUSE);
-    }
-    drop(segment);
-    wait_until_released(disk, &folder)
 }
 
 impl Table {
-    fn place_of(&self, index: Index) -> Place {
-        let active = self.active.as_ref().expect("checked by the caller");
-        if index >= active.segment.first() {
-            return Place::Live(Found { segment: active.segment.clone(), last: None });
-        }
-        if let Some(closing) = &self.closing
-            && index >= closing.first
-        {
-            return closing.place();
-        }
-        match self.sealed.range(..=index).next_back() {
-            Some((_, sealed)) => Place::Sealed(sealed.clone()),
-            None => Place::Nowhere,
-        }
+    fn unsealed(&self) -> Result<&Unsealed, ReadError> {
+        self.unsealed.as_ref().ok_or(ReadError::Closed)
     }
 
-    /// The newest segment before whose first entry the log had not come further than this.
-    fn place_of_offset(&self, log: LogNumber, offset: Offset) -> Place {
-        let reaches = |next_offsets: &[(LogNumber, Offset)]| {
-            let start = next_offsets.iter().find(|(number, _)| *number == log);
-            offset >= start.map_or(Offset::ZERO, |(_, next)| *next)
-        };
-        let active = self.active.as_ref().expect("checked by the caller");
-        if reaches(&active.next_offsets) {
-            return Place::Live(Found { segment: active.segment.clone(), last: None });
-        }
-        if let Some(closing) = &self.closing
-            && closing.live.as_ref().is_none_or(|live| reaches(&live.next_offsets))
-        {
-            return closing.place();
-        }
-        let first = self.offsets.find(log, offset);
-        let sealed = first.and_then(|first| self.sealed.get(&first));
-        sealed.map_or(Place::Nowhere, |sealed| Place::Sealed(sealed.clone()))
+    fn is_behind(&self, committed: Index) -> bool {
+        self.unsealed.as_ref().is_some_and(|unsealed| {
+            let full = unsealed.heads.iter().filter(|head| head.tip.id.index <= committed);
+            full.count() >= UNSEALED_SEGMENTS_MAX && !self.lacks_room
+        })
     }
 
     /// Notes that a sealed segment is used, and returns those that are open and too many.
@@ -501,16 +443,5 @@ impl Table {
         self.open.push(first);
         let surplus = self.open.len().saturating_sub(SEALED_OPEN_MAX);
         self.open.drain(..surplus).filter_map(|old| self.sealed.get(&old).cloned()).collect()
-    }
-}
-
-impl Closing {
-    fn place(&self) -> Place {
-        match &self.live {
-            Some(live) => {
-                Place::Live(Found { segment: live.segment.clone(), last: Some(self.tip.id.index) })
-            }
-            None => Place::Busy(self.first),
-        }
     }
 }

@@ -10,7 +10,7 @@ use sled::{Db, IVec};
 use super::barrier::Barrier;
 use super::engine::{Batch, Engine, Pairs, Shape};
 use super::error::{Fault, StoreError};
-use crate::limits::{GROUP_COMMIT_BYTES_MAX, SLED_REOPEN_TIMEOUT};
+use crate::limits::SLED_REOPEN_TIMEOUT;
 
 /// How often to try again while sled's threads let go of a file.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -40,10 +40,6 @@ impl Engine for SledEngine {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.barrier.pass(&self.db)
-    }
-
-    fn batch_bytes_max(&self) -> usize {
-        GROUP_COMMIT_BYTES_MAX
     }
 
     fn get(&self, key: &[u8]) -> sled::Result<Option<IVec>> {

@@ -37,7 +37,6 @@ impl Store {
 impl SteppedWriter {
     pub(super) fn new(mut store: Store) -> Self {
         let lock = store.lock.take();
-        store.segments.never_wait();
         let group_writer = GroupWriter::new(store, Upkeep::Steps(RefCell::default()));
         Self { group_writer, queue: VecDeque::new(), begun: None, failed: None, _lock: lock }
     }
@@ -61,17 +60,11 @@ impl SteppedWriter {
         self.begun.is_some()
     }
 
-    /// How many barriers the group that was begun needs, a new segment left aside.
-    pub fn barriers(&self) -> u64 {
-        self.begun.as_ref().map_or(0, |group| self.group_writer.barriers(group))
-    }
-
-    /// Performs the group that was begun, if there is one: a batch with its barrier, `meta` if term
-    /// or vote changed, and a new segment if one is due.
+    /// Performs the group that was begun, if there is one: one write and one sync.
     ///
     /// # Errors
-    /// [`StoreError`]. What goes wrong with a new segment, when the group itself is on the disk, is
-    /// told by the next call: a running node has sent its answers by then.
+    /// [`StoreError`]. What goes wrong when the group itself is on the disk is told by the next call: a
+    /// running node has sent its answers by then.
     pub fn finish(&mut self) -> Result<Option<Done>, StoreError> {
         self.check()?;
         let Some(group) = self.begun.take() else { return Ok(None) };
@@ -97,16 +90,15 @@ impl SteppedWriter {
         Ok(())
     }
 
-    /// As [`super::Writer::remember`]: written down when the floor is raised.
+    /// As [`super::Writer::remember`]: written down by [`Self::keep_up`].
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.group_writer.shared().remember(rows);
     }
 
-    /// Begins the next thing that the upkeep of a running node would do beside the writer: sealing a
-    /// segment, which nobody can read from then on until it is sealed, or deleting a folder. Says
-    /// whether there is one to finish.
+    /// Begins the next thing that the upkeep of a running node would do beside the writer: sealing
+    /// segments, or making a file ahead. Says whether there is one to finish.
     pub fn begin_chore(&mut self) -> bool {
-        self.group_writer.upkeep().begin(self.group_writer.shared())
+        self.group_writer.upkeep().begin()
     }
 
     /// Does what [`Self::begin_chore`] has begun, if it has.
@@ -118,13 +110,17 @@ impl SteppedWriter {
         self.group_writer.upkeep().finish(self.group_writer.shared())
     }
 
-    /// Raises the floor to what has been synced: what a running node does twice a second.
+    /// What a running node does twice a second: writes down what is to be remembered of peers, and, if
+    /// nothing was written meanwhile, proves that the last group was whole.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn raise_floor(&mut self) -> Result<(), StoreError> {
+    pub fn keep_up(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        self.group_writer.shared().raise_floor()
+        if self.is_idle() {
+            self.group_writer.confirm()?;
+        }
+        self.group_writer.shared().keep_up()
     }
 
     /// As [`super::Writer::free_bytes`].

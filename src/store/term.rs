@@ -13,8 +13,8 @@
 use thiserror::Error;
 
 use super::error::StoreError;
+use super::journal::{GroupHeader, GroupMark};
 use super::opened::Store;
-use super::segment::{Appender, State};
 use crate::limits::{TERM_JUMP_MAX, TERM_REPAIR_MARGIN};
 use crate::raft::{HardState, Remembered};
 use crate::types::Term;
@@ -58,13 +58,13 @@ impl Store {
     /// Sets the term of a stopped node, with no vote; without a `term`, to the lowest that is safe.
     /// Returns the term before and the term now.
     ///
-    /// The term stands in several places and the highest of them counts. If this is interrupted the old
-    /// one still does, and it can be done again.
+    /// The term stands in two places and the higher of them counts. If this is interrupted the old one
+    /// still does, and it can be done again.
     ///
     /// # Errors
     /// [`SetTermError`].
     pub fn set_term(mut self, term: Option<Term>) -> Result<(Term, Term), SetTermError> {
-        let (current, last) = (self.hard_state.current_term, self.appender.tip().id.term);
+        let (current, last) = (self.hard_state.current_term, self.tip.id.term);
         let lowest = Term::new(last.get().saturating_add(TERM_REPAIR_MARGIN));
         let term = term.unwrap_or(lowest);
         check(current, last, term, lowest)?;
@@ -76,17 +76,17 @@ impl Store {
         Ok((current, term))
     }
 
+    /// In the journal first, the last group of which counts: interrupted, `meta` still has the old one.
     fn put(&mut self, hard_state: HardState) -> Result<(), StoreError> {
-        let state = |store: &Self| State {
+        let header = GroupHeader {
+            previous: GroupMark::default(),
             hard_state,
-            commit_index: store.commit_index,
-            meta_generation: store.meta.record().generation,
+            truncate_from: None,
+            commit_index: self.commit_index,
+            meta_generation: self.meta.record().generation,
+            tip: self.tip,
         };
-        if let Some((closing, tip, bytes)) = self.segments.closing() {
-            Appender::new(closing, tip, bytes)?.write(None, &[], &state(self))?;
-        }
-        let active = state(self);
-        self.appender.write(None, &[], &active)?;
+        self.journal.append(header, &[])?;
         self.meta.remember(&self.remembered, |record| record.hard_state = hard_state)?;
         self.hard_state = hard_state;
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -13,17 +14,23 @@ use super::layout::Layout;
 use super::meta::Meta;
 use super::*;
 use crate::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
-use crate::limits::SEGMENT_BYTES_MIN;
 use crate::types::{ClientId, Incarnation, Seq, Term, Timestamp};
 
 pub(super) const IDENTITY: Identity =
     Identity { cluster: ClusterId::new(7), node: NodeId::new(1).unwrap() };
 
-pub(super) const SMALL: Options = Options {
-    segment_bytes: SEGMENT_BYTES_MIN,
-    sled_cache_bytes: 1 << 20,
-    start: Incarnation::new(5),
-};
+/// Bytes of a file of the journal in these tests: a block for itself, and fifteen for groups.
+pub(super) const FILE_BYTES: u64 = 64 << 10;
+
+/// Small ones, with another start each time, as every process has.
+pub(super) fn small() -> Options {
+    static STARTS: AtomicU64 = AtomicU64::new(1);
+    Options {
+        journal_file_bytes: FILE_BYTES,
+        sled_cache_bytes: 1 << 20,
+        start: Incarnation::new(STARTS.fetch_add(1, Ordering::Relaxed)),
+    }
+}
 
 pub(super) fn configuration() -> Configuration {
     Configuration::of([1, 2, 3].map(|number| NodeId::new(number).unwrap()))
@@ -50,7 +57,7 @@ impl Folder {
     /// One with a new store.
     pub(super) fn with_store() -> Self {
         let folder = Self::new();
-        create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap();
+        create(folder.path(), IDENTITY, &configuration(), &small()).unwrap();
         folder
     }
 
@@ -62,13 +69,31 @@ impl Folder {
         Layout::of(self.path()).segment(Index::new(first))
     }
 
+    /// The files of the journal, in the order of their numbers.
+    pub(super) fn journal(&self) -> Vec<PathBuf> {
+        let layout = Layout::of(self.path());
+        let numbers = layout.journal_files().unwrap();
+        numbers.into_iter().map(|number| layout.journal_file(number)).collect()
+    }
+
     pub(super) fn try_open(&self) -> Result<(Store, Recovered), StoreError> {
-        open(self.path(), IDENTITY, SMALL, lock(self.path())?)
+        open(self.path(), IDENTITY, small(), lock(self.path())?)
     }
 
     pub(super) fn open(&self) -> (Running, Recovered) {
         let (store, recovered) = self.try_open().unwrap();
         (Running::start(store, &recovered), recovered)
+    }
+
+    /// Starts a store that holds this log, and tells it again where segments end.
+    pub(super) fn open_with(&self, log: Log) -> (Running, Recovered) {
+        let (mut running, recovered) = self.open();
+        let before = usize::try_from(recovered.head.tip.id.index.get()).unwrap();
+        assert_eq!(recovered.entries, log.entries[before..]);
+        let heads = log.heads_behind(recovered.head.tip.id.index);
+        running.log = log;
+        running.tell(heads);
+        (running, recovered)
     }
 
     /// Every file and folder in it with its contents, but for the lock.
@@ -110,11 +135,13 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
 pub(super) struct Log {
     pub(super) entries: Vec<SealedEntry>,
     pub(super) next_offsets: BTreeMap<LogNumber, Offset>,
+    /// Of the segments that it is cut into, all but the first one's.
+    pub(super) heads: Vec<Head>,
 }
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { entries: vec![], next_offsets: BTreeMap::new() }
+        Self { entries: vec![], next_offsets: BTreeMap::new(), heads: vec![] }
     }
 
     pub(super) fn of(entries: &[SealedEntry]) -> Self {
@@ -133,7 +160,8 @@ impl Log {
         self.next_offsets.get(&log).copied().unwrap_or_default()
     }
 
-    fn push(&mut self, entry: SealedEntry) {
+    /// Adds an entry that was made elsewhere.
+    pub(super) fn push(&mut self, entry: SealedEntry) {
         for request in entry.requests().unwrap() {
             self.next_offsets.insert(request.log, request.next_offset());
         }
@@ -190,7 +218,24 @@ impl Log {
     /// Removes the entries from `from` on.
     pub(super) fn truncate(&mut self, from: Index) {
         let keep = usize::try_from(from.get() - 1).unwrap();
-        *self = Self::of(&self.entries[..keep]);
+        let heads = std::mem::take(&mut self.heads).into_iter();
+        let heads = heads.filter(|head| head.tip.id.index < from).collect();
+        *self = Self { heads, ..Self::of(&self.entries[..keep]) };
+    }
+
+    /// Ends a segment with the last entry, unless it would have none: the head of the next one.
+    pub(super) fn end_segment(&mut self) -> Vec<Head> {
+        let newest = self.heads.last().map_or(Index::ZERO, |head| head.tip.id.index);
+        if self.tip().id.index == newest {
+            return vec![];
+        }
+        self.heads.push(self.head());
+        vec![self.head()]
+    }
+
+    /// The heads of the segments that begin behind an entry, but for the one right behind it.
+    pub(super) fn heads_behind(&self, index: Index) -> Vec<Head> {
+        self.heads.iter().filter(|head| head.tip.id.index > index).cloned().collect()
     }
 
     /// The head of a segment that begins now.
@@ -198,7 +243,6 @@ impl Log {
         Head {
             tip: self.tip(),
             next_offsets: self.next_offsets.iter().map(|(log, next)| (*log, *next)).collect(),
-            hard_state: HardState::default(),
             configuration: configuration(),
             terms: vec![],
             sessions: Bytes::from_static(b"sessions"),
@@ -256,12 +300,23 @@ impl Running {
         self.write(Write { entries, ..nothing() });
     }
 
-    /// Takes a new segment behind the last entry, once the one before is sealed.
+    /// Ends a segment with the last entry.
     pub(super) fn roll(&mut self) {
-        let roll = Some(Box::new(self.log.head()));
-        self.write(Write { roll, ..nothing() });
-        // The ticket comes before the roll: one more write is behind it.
+        let heads = self.log.end_segment();
+        self.tell(heads);
+    }
+
+    /// Tells where segments end.
+    pub(super) fn tell(&mut self, heads: Vec<Head>) {
+        self.write(Write { heads, ..nothing() });
+        // The ticket comes before the heads are noted: one more write is behind that.
         self.write(nothing());
+    }
+
+    /// Lets everything so far be committed, and waits until what is full is sealed.
+    pub(super) fn seal(&mut self) {
+        self.writer.committed(self.log.tip().id.index);
+        eventually("sealing", || self.writer.is_sealed());
     }
 
     /// Removes entries and adds others, of a higher term.
@@ -297,7 +352,7 @@ pub(super) fn nothing() -> Write {
         commit_index: Index::ZERO,
         truncate_from: None,
         entries: vec![],
-        roll: None,
+        heads: vec![],
     }
 }
 
@@ -343,6 +398,25 @@ pub(super) fn damage_found(folder: &Folder) -> Fault {
 
 pub(super) fn open_meta(folder: &Folder) -> Meta {
     Meta::open(&Disk::real(), &Layout::of(folder.path()).meta()).unwrap().0
+}
+
+/// The file of a simulated disk is changed by nobody, while no process runs.
+pub(super) fn change_file(disk: &MemoryDisk, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let files = Layout::in_memory(disk.mount()).disk;
+    let mut bytes = files.read_file(path).unwrap();
+    change(&mut bytes);
+    let blocks = files.create_blocks(path).unwrap();
+    blocks.write_at(0, &bytes).unwrap();
+    blocks.sync().unwrap();
+    drop(blocks);
+    disk.restart();
+}
+
+/// The files of a simulated disk's journal, in the order of their numbers.
+pub(super) fn journal_of(disk: &MemoryDisk) -> Vec<PathBuf> {
+    let layout = Layout::in_memory(disk.mount());
+    let numbers = layout.journal_files().unwrap();
+    numbers.into_iter().map(|number| layout.journal_file(number)).collect()
 }
 
 /// Puts a saved copy of a folder in its place.

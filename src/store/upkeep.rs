@@ -1,44 +1,39 @@
-//! The upkeep of a store, which no append waits for: sealing, the floor, and deleting what was given
-//! up. A running node has a thread for it; for a simulated one somebody says when each chore begins and when it is done.
+//! The upkeep of a store, which no append waits for: sealing, and a file for the journal ahead of its
+//! use. A running node has a thread for it; for a simulated one somebody says when each chore begins and
+//! when it is done.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-use super::database::{forget_cached, hash_of, wait_until_released};
+use super::database::wait_until_released;
 use super::error::StoreError;
+use super::journal::{GroupMark, Spares};
 use super::layout::Layout;
-use super::meta::{CleanMark, Floor, Meta};
-use super::segments::{Sealing, Segments};
-use crate::raft::Remembered;
+use super::meta::Meta;
+use super::segments::Segments;
+use crate::limits::NOTE_ROOM_BYTES;
+use crate::raft::{HardState, Remembered};
 use crate::types::{Index, NodeId};
 
 pub(super) const UNPOISONED: &str = "a panic ends the process";
 
 /// One thing to do.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Chore {
-    /// The closing segment may be sealed.
+    /// A full segment may be sealed.
     Seal,
-    /// A folder that was given up.
-    Delete(PathBuf),
-}
-
-/// A chore that is under way.
-#[derive(Debug)]
-enum Begun {
-    Seal(Option<Sealing>),
-    Delete(PathBuf),
+    /// The journal needs a file ahead.
+    Prepare,
 }
 
 /// Chores that are run step by step.
 #[derive(Debug, Default)]
 pub(super) struct Chores {
     waiting: VecDeque<Chore>,
-    begun: Option<Begun>,
+    begun: Option<Chore>,
 }
 
 /// Who does the chores.
@@ -61,11 +56,13 @@ impl Upkeep {
         }
     }
 
-    /// Returns when the closing segment, all of which is committed, is sealed.
+    /// Returns when the journal is no longer too long.
     pub(super) fn seal_now(&self, shared: &Shared) -> Result<(), StoreError> {
-        self.run(Chore::Seal);
         match self {
-            Self::Thread(_) => shared.segments.wait_until_sealed(),
+            Self::Thread(_) => {
+                let is_over = || shared.is_abandoned();
+                shared.segments.wait_for_sealing(shared.commit_index(), is_over);
+            }
             Self::Steps(_) => self.run_all(shared)?,
         }
         Ok(())
@@ -74,11 +71,11 @@ impl Upkeep {
     // ---- step by step ----
 
     /// Takes the next chore, unless one is under way. Says whether there is one to finish.
-    pub(super) fn begin(&self, shared: &Shared) -> bool {
+    pub(super) fn begin(&self) -> bool {
         let Self::Steps(chores) = self else { return false };
         let Chores { waiting, begun } = &mut *chores.borrow_mut();
         if begun.is_none() {
-            *begun = waiting.pop_front().map(|chore| shared.begin(chore));
+            *begun = waiting.pop_front();
         }
         begun.is_some()
     }
@@ -87,16 +84,33 @@ impl Upkeep {
     pub(super) fn finish(&self, shared: &Shared) -> Result<(), StoreError> {
         let Self::Steps(chores) = self else { return Ok(()) };
         let begun = chores.borrow_mut().begun.take();
-        begun.map_or(Ok(()), |begun| shared.finish(begun))
+        begun.map_or(Ok(()), |chore| shared.perform(chore))
     }
 
     /// Does all there is.
     pub(super) fn run_all(&self, shared: &Shared) -> Result<(), StoreError> {
-        while self.begin(shared) {
+        while self.begin() {
             self.finish(shared)?;
         }
         Ok(())
     }
+}
+
+/// What is on the disk for certain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Synced {
+    /// The last group of the journal.
+    pub(super) mark: GroupMark,
+    pub(super) hard_state: HardState,
+}
+
+/// The parts of a store.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) layout: Layout,
+    pub(super) segments: Arc<Segments>,
+    pub(super) spares: Arc<Spares>,
+    pub(super) meta: Meta,
 }
 
 /// What the threads of a store share.
@@ -104,32 +118,31 @@ impl Upkeep {
 pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) segments: Arc<Segments>,
+    pub(super) spares: Arc<Spares>,
     pub(super) meta: Mutex<Meta>,
     /// The generation of `meta`, for those who must not wait for it.
     pub(super) generation: Arc<AtomicU64>,
-    /// What is on the disk, and so may become the floor. Taken after `meta`, if both are.
-    pub(super) synced: Mutex<Floor>,
+    synced: Mutex<Synced>,
     /// The highest commit index heard of.
     commit_index: AtomicU64,
     /// Bytes that are free on its disk, as last looked at.
     free_bytes: AtomicU64,
-    /// What is to be remembered of peers, with the next raising of the floor.
+    /// What is to be remembered of peers.
     remembered: Mutex<BTreeMap<NodeId, Remembered>>,
     /// Nothing more is to be written: the store is dropped without having been closed.
-    pub(super) abandoned: AtomicBool,
+    abandoned: AtomicBool,
+    /// Settling makes room for appends.
+    pub(super) rests: bool,
 }
 
 impl Shared {
-    pub(super) fn new(
-        layout: Layout,
-        segments: Arc<Segments>,
-        meta: Meta,
-        synced: Floor,
-        commit_index: Index,
-    ) -> Self {
+    /// Settling `rests` where appends share the machine with it.
+    pub(super) fn new(parts: Parts, synced: Synced, commit_index: Index, rests: bool) -> Self {
+        let Parts { layout, segments, spares, meta } = parts;
         let shared = Self {
             layout,
             segments,
+            spares,
             generation: meta.generation_cell(),
             meta: Mutex::new(meta),
             synced: Mutex::new(synced),
@@ -137,6 +150,7 @@ impl Shared {
             free_bytes: AtomicU64::new(u64::MAX),
             remembered: Mutex::default(),
             abandoned: AtomicBool::new(false),
+            rests,
         };
         shared.look_for_space();
         shared
@@ -165,74 +179,105 @@ impl Shared {
         self.commit_index.fetch_max(index.get(), Ordering::AcqRel);
     }
 
+    pub(super) fn synced(&self) -> Synced {
+        *self.synced.lock().expect(UNPOISONED)
+    }
+
+    pub(super) fn note_synced(&self, synced: Synced) {
+        *self.synced.lock().expect(UNPOISONED) = synced;
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.segments.wake();
+    }
+
     pub(super) fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.remembered.lock().expect(UNPOISONED).extend(rows);
     }
 
-    /// Raises the floor, and writes down what is to be remembered.
-    pub(super) fn raise_floor(&self) -> Result<(), StoreError> {
+    /// What is done twice a second.
+    pub(super) fn keep_up(&self) -> Result<(), StoreError> {
         self.look_for_space();
-        let mut meta = self.meta.lock().expect(UNPOISONED);
-        let synced = *self.synced.lock().expect(UNPOISONED);
+        if self.segments.lacks_room() {
+            self.seal_all()?;
+        }
+        self.write_remembered()
+    }
+
+    /// Writes down what is to be remembered, if there is anything.
+    fn write_remembered(&self) -> Result<(), StoreError> {
         let remembered = std::mem::take(&mut *self.remembered.lock().expect(UNPOISONED));
-        if synced == meta.record().floor && remembered.is_empty() {
+        if remembered.is_empty() {
             return Ok(());
         }
-        let commit_index = self.commit_index().min(synced.id.index);
+        let mut meta = self.meta.lock().expect(UNPOISONED);
+        let synced = self.synced();
+        let commit_index = self.commit_index();
         meta.remember(&remembered, |record| {
-            record.floor = synced;
+            record.hard_state = synced.hard_state;
+            record.synced = synced.mark;
             record.commit_index = commit_index;
         })
     }
 
-    /// Runs a chore.
+    /// Does a chore.
     pub(super) fn perform(&self, chore: Chore) -> Result<(), StoreError> {
-        self.finish(self.begin(chore))
-    }
-
-    /// From now on readers wait for a segment that is to be sealed.
-    fn begin(&self, chore: Chore) -> Begun {
         match chore {
-            Chore::Seal => Begun::Seal(self.segments.begin_seal(self.commit_index())),
-            Chore::Delete(folder) => Begun::Delete(folder),
+            Chore::Seal => self.seal_all(),
+            Chore::Prepare => self.prepare(),
         }
     }
 
-    fn finish(&self, begun: Begun) -> Result<(), StoreError> {
-        match begun {
-            Begun::Seal(sealing) => {
-                sealing.map_or(Ok(()), |sealing| self.segments.seal(sealing, &self.meta))
-            }
-            Begun::Delete(folder) => {
-                // The next start tries again.
-                if let Err(error) = self.layout.disk.remove_folder(&folder) {
-                    tracing::warn!(%error, "a segment that was given up stays behind");
-                }
+    /// Makes a file for the journal ahead, if there is none.
+    pub(super) fn make_file_ahead(&self) -> Result<(), StoreError> {
+        match self.spares.prepare() {
+            // There will be space, or whoever writes is told that there is none.
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "the journal has no file ahead");
                 Ok(())
             }
+            outcome => outcome,
         }
     }
 
-    /// A clean stop, once nothing is under way: raises the floor, closes all files, and marks them.
-    pub(super) fn close(&self) -> Result<(), StoreError> {
-        let disk = &self.layout.disk;
-        self.raise_floor()?;
-        let mut folders = self.segments.close()?.into_iter();
+    /// A file was begun, so another is made ahead; and `meta` names a group of the one that was begun:
+    /// whoever finds it gone knows that it was there.
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.make_file_ahead()?;
+        self.look_for_space();
+        let synced = self.synced();
         let mut meta = self.meta.lock().expect(UNPOISONED);
-        let active = folders.next().expect("an open store has an active segment");
-        // The next start goes by the hash alone: it is that of what is on the disk.
-        let hash = |folder: PathBuf| {
-            forget_cached(disk, &folder)?;
-            hash_of(disk, &folder)
-        };
-        let mark =
-            CleanMark { active: hash(active)?, closing: folders.next().map(hash).transpose()? };
-        let commit_index = self.commit_index().min(meta.record().floor.id.index);
+        // It is no promise: where there may be no room for it, it is left.
+        if meta.record().synced == synced.mark || self.free_bytes() < NOTE_ROOM_BYTES {
+            return Ok(());
+        }
         meta.update(|record| {
-            record.clean = Some(mark);
+            record.hard_state = synced.hard_state;
+            record.synced = synced.mark;
+        })
+    }
+
+    /// A clean stop, once nothing is under way: all that is committed goes into sled, and `meta` says
+    /// where the journal ends.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        self.seal_all()?;
+        self.settle_rest()?;
+        self.write_remembered()?;
+        self.segments.close();
+        let (synced, commit_index) = (self.synced(), self.commit_index());
+        let mut meta = self.meta.lock().expect(UNPOISONED);
+        meta.update(|record| {
+            record.hard_state = synced.hard_state;
+            record.synced = synced.mark;
             record.commit_index = commit_index;
+            record.is_clean = true;
         })?;
         meta.close();
-        wait_until_released(disk, &self.layout.meta())
+        wait_until_released(&self.layout.disk, &self.layout.meta())
     }
 }

@@ -1,18 +1,15 @@
 //! The writer: group commit on a thread of its own, and the upkeep beside it.
 //!
 //! ```text
-//!   driver ── write ──> queue ──> writer: drain ─ batch ─ flush ─ fdatasync ──> Done::Persisted
-//!                                   │        └ term or vote changed? `meta`, behind its own barrier
-//!                                   └ segment full? the next one, with its head behind a barrier
-//!   driver ── committed ──> upkeep: seal the closing segment · raise the floor · delete trash
+//!   driver ── write ──> queue ──> writer: drain ─ one write, one sync of the journal ──> Done::Persisted
+//!                                   └ nothing for half a second? one empty group behind the last
+//!   driver ── committed ──> upkeep: seal full segments · a file ahead · what is remembered of peers
 //! ```
 //!
-//! Whatever the upkeep does, an append does not wait for it; only a write that changes `meta` may,
-//! for the length of one barrier.
+//! Whatever the upkeep does, an append does not wait for it, unless the journal grows too long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -25,7 +22,7 @@ use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
 use super::opened::{Done, Store};
 use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
-use crate::limits::FLOOR_RAISE_INTERVAL;
+use crate::limits::UPKEEP_INTERVAL;
 use crate::raft::Remembered;
 use crate::types::{Index, NodeId};
 
@@ -111,8 +108,8 @@ impl Writer {
         self.shared.remember(rows);
     }
 
-    /// Does what is queued, raises the floor, closes all files and marks the store as cleanly
-    /// stopped. The lock is given back when this returns.
+    /// Does what is queued, brings all that is committed into sled, closes all files and marks the
+    /// store as cleanly stopped. The lock is given back when this returns.
     ///
     /// # Errors
     /// [`StoreError`] if a file cannot be closed; the next start then checks as after a crash.
@@ -125,19 +122,13 @@ impl Writer {
     /// Whether no full segment waits to be sealed.
     #[cfg(test)]
     pub(super) fn is_sealed(&self) -> bool {
-        self.shared.segments.closing_last().is_none()
+        self.shared.segments.full(self.shared.commit_index()).is_none()
     }
 
     /// How many times the files of a sealed segment were hashed.
     #[cfg(test)]
     pub(super) fn verified(&self) -> u64 {
         self.shared.segments.verified()
-    }
-
-    /// What `meta` knows to be synced.
-    #[cfg(test)]
-    pub(super) fn floor(&self) -> crate::types::LogId {
-        self.shared.meta.lock().expect(UNPOISONED).record().floor.id
     }
 
     fn stop_threads(&mut self) {
@@ -154,12 +145,10 @@ impl Drop for Writer {
         if self.threads.is_none() || thread::panicking() {
             return;
         }
-        self.shared.abandoned.store(true, Ordering::Release);
+        self.shared.abandon();
         let _ = self.commands.send(Command::Close);
         self.stop_threads();
-        if let Err(error) = self.shared.segments.close() {
-            tracing::warn!(%error, "a segment could not be closed");
-        }
+        self.shared.segments.close();
         self.shared.meta.lock().expect(UNPOISONED).close();
     }
 }
@@ -172,17 +161,28 @@ struct Queue {
     is_closed: bool,
 }
 
+/// What the writer does next.
+enum Next {
+    Write(Group),
+    /// Nothing came for a while.
+    Confirm,
+    End,
+}
+
 impl Queue {
-    /// Waits for a write and takes those that share its barrier; `None` at the end.
-    fn next_group(&mut self) -> Option<Group> {
+    /// Waits for a write and takes those that share its barrier.
+    fn next(&mut self) -> Next {
         if self.waiting.is_empty() && !self.is_closed {
-            let command = self.inbox.recv().unwrap_or(Command::Close);
-            self.take(command);
+            match self.inbox.recv_timeout(UPKEEP_INTERVAL) {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => return Next::Confirm,
+                Err(RecvTimeoutError::Disconnected) => self.is_closed = true,
+            }
         }
         while let Ok(command) = self.inbox.try_recv() {
             self.take(command);
         }
-        Group::take_from(&mut self.waiting)
+        Group::take_from(&mut self.waiting).map_or(Next::End, Next::Write)
     }
 
     fn take(&mut self, command: Command) {
@@ -195,11 +195,17 @@ impl Queue {
 
 /// The writer's thread.
 fn write_groups(mut group_writer: GroupWriter, mut queue: Queue, on_done: impl Fn(Done)) {
-    while let Some(group) = queue.next_group() {
-        if group_writer.shared().abandoned.load(Ordering::Acquire) {
+    loop {
+        let next = queue.next();
+        if group_writer.shared().is_abandoned() {
             return;
         }
-        if let Err(error) = group_writer.perform(group, &on_done) {
+        let outcome = match next {
+            Next::Write(group) => group_writer.perform(group, &on_done),
+            Next::Confirm => group_writer.confirm(),
+            Next::End => return,
+        };
+        if let Err(error) = outcome {
             end(group_writer.shared(), &error);
         }
     }
@@ -207,17 +213,17 @@ fn write_groups(mut group_writer: GroupWriter, mut queue: Queue, on_done: impl F
 
 /// The thread of the upkeep.
 fn keep_up(shared: &Shared, inbox: &Receiver<Option<Chore>>) {
-    let mut raise_at = Instant::now() + FLOOR_RAISE_INTERVAL;
+    let mut remember_at = Instant::now() + UPKEEP_INTERVAL;
     loop {
-        let chore = inbox.recv_timeout(raise_at.saturating_duration_since(Instant::now()));
+        let chore = inbox.recv_timeout(remember_at.saturating_duration_since(Instant::now()));
         let mut outcome = match chore {
             Ok(Some(chore)) => shared.perform(chore),
             Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => Ok(()),
         };
-        if Instant::now() >= raise_at {
-            raise_at = Instant::now() + FLOOR_RAISE_INTERVAL;
-            outcome = outcome.and_then(|()| shared.raise_floor());
+        if Instant::now() >= remember_at {
+            remember_at = Instant::now() + UPKEEP_INTERVAL;
+            outcome = outcome.and_then(|()| shared.keep_up());
         }
         if let Err(error) = outcome {
             end(shared, &error);

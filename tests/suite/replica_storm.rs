@@ -43,7 +43,10 @@ impl Random {
 struct Disk {
     hard_state: HardState,
     commit_index: Index,
-    segments: Vec<(Head, Vec<SealedEntry>)>,
+    /// From index 1 on.
+    entries: Vec<SealedEntry>,
+    /// Of segments, the first first.
+    heads: Vec<Head>,
 }
 
 impl Disk {
@@ -51,56 +54,54 @@ impl Disk {
         let head = Head {
             tip: Tip::default(),
             next_offsets: vec![],
-            hard_state: HardState::default(),
             configuration: Configuration::of((1..=NODES).map(node)),
             terms: vec![],
             sessions: Bytes::new(),
         };
-        let segments = vec![(head, vec![])];
-        Self { hard_state: HardState::default(), commit_index: Index::ZERO, segments }
+        let (entries, heads) = (vec![], vec![head]);
+        Self { hard_state: HardState::default(), commit_index: Index::ZERO, entries, heads }
     }
 
     fn apply(&mut self, write: Write) {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         self.commit_index = self.commit_index.max(write.commit_index);
         if let Some(from) = write.truncate_from {
-            while self.segments.len() > 1 && self.segments.last().unwrap().0.tip.id.index >= from {
-                self.segments.pop();
-            }
-            self.segments.last_mut().unwrap().1.retain(|entry| entry.id().index < from);
+            self.entries.retain(|entry| entry.id().index < from);
+            self.heads.retain(|head| head.tip.id.index < from);
         }
         for entry in write.entries {
             entry.check_follows(&self.tip()).expect("a write follows on what is there");
-            self.segments.last_mut().unwrap().1.push(entry);
+            self.entries.push(entry);
         }
-        if let Some(head) = write.roll {
-            assert_eq!(head.tip, self.tip(), "a head follows on what is there");
-            self.segments.push((*head, vec![]));
+        for head in write.heads {
+            let last = self.entries.iter().find(|entry| entry.id().index == head.tip.id.index);
+            assert_eq!(last.map(SealedEntry::tip), Some(head.tip), "a segment ends with an entry");
+            assert!(head.tip.id.index > self.heads.last().unwrap().tip.id.index);
+            self.heads.push(head);
         }
     }
 
     fn tip(&self) -> Tip {
-        let (head, entries) = self.segments.last().unwrap();
-        entries.last().map_or(head.tip, SealedEntry::tip)
+        self.entries.last().map_or(Tip::default(), SealedEntry::tip)
     }
 
     fn entries(&self) -> Vec<SealedEntry> {
-        self.segments.iter().flat_map(|(_, entries)| entries.clone()).collect()
+        self.entries.clone()
     }
 
-    /// As the store recovers: from the oldest segment that may not be sealed.
-    fn recover(&self) -> Recovered {
-        let last = self.segments.len() - 1;
-        let sealed_before_last = self.segments[last].0.tip.id.index <= self.commit_index;
-        let oldest = if sealed_before_last || last == 0 { last } else { last - 1 };
-        let active = &self.segments[last];
+    /// As the store recovers: from the oldest segment that may not be sealed. Of those behind it, it
+    /// knows nothing.
+    fn recover(&mut self) -> Recovered {
+        let committed = self.commit_index;
+        let sealed = self.heads.iter().rposition(|head| head.tip.id.index <= committed).unwrap();
+        self.heads.truncate(sealed + 1);
+        let head = self.heads[sealed].clone();
+        let behind = |entry: &&SealedEntry| entry.id().index > head.tip.id.index;
         Recovered {
             hard_state: self.hard_state,
             commit_index: self.commit_index,
-            head: self.segments[oldest].0.clone(),
-            entries: self.segments[oldest..].iter().flat_map(|(_, e)| e.clone()).collect(),
-            active_first: active.0.tip.id.index.next(),
-            active_bytes: active.1.iter().map(|entry| entry.bytes().len() as u64).sum(),
+            entries: self.entries.iter().filter(behind).cloned().collect(),
+            head,
             report: RecoveryReport::default(),
         }
     }
@@ -139,7 +140,7 @@ fn place(node: NodeId) -> usize {
     usize::from(node.get()) - 1
 }
 
-fn recover(place: usize, disk: &Disk, random: u64) -> Replica {
+fn recover(place: usize, disk: &mut Disk, random: u64) -> Replica {
     let mut raft = raft::Options::new(node(place + 1), 5, (30, 60));
     raft.window_bytes_max = 2_000;
     raft.append_count_max = 3;
@@ -156,9 +157,9 @@ fn recover(place: usize, disk: &Disk, random: u64) -> Replica {
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let disks: Vec<_> = (0..NODES).map(|_| Disk::new()).collect();
+        let mut disks: Vec<_> = (0..NODES).map(|_| Disk::new()).collect();
         let replicas = disks
-            .iter()
+            .iter_mut()
             .enumerate()
             .map(|(i, disk)| Some(recover(i, disk, random.next())))
             .collect();
@@ -286,7 +287,7 @@ impl World {
 
     fn restart(&mut self, at: usize) {
         if self.replicas[at].is_none() {
-            self.replicas[at] = Some(recover(at, &self.disks[at], self.random.next()));
+            self.replicas[at] = Some(recover(at, &mut self.disks[at], self.random.next()));
         }
     }
 
@@ -409,7 +410,7 @@ fn run(seed: u64) -> [u64; 3] {
     world.calm_down();
     world.check_log();
     let acked: usize = world.clients.iter().map(|client| client.acked.len()).sum();
-    [acked as u64, world.disks[0].segments.len() as u64, world.truncations]
+    [acked as u64, world.disks[0].heads.len() as u64, world.truncations]
 }
 
 #[test]

@@ -20,6 +20,10 @@ use crate::store_rig::{
 };
 
 const FILL: &str = "fill";
+const GROW: &str = "grow";
+
+/// Entries in a segment.
+const SEGMENT: u64 = 50;
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
@@ -29,8 +33,8 @@ pub(crate) fn bytes_of(index: u64) -> usize {
 }
 
 /// Opens the store, says what it found, and writes until it is killed: appends, now and then a vote,
-/// a truncation, a new segment. Says what is acknowledged. With the job `fill` it only appends, to one
-/// segment.
+/// a truncation, the end of a segment. Says what is acknowledged. With the job `fill` it only appends, to
+/// one segment, and with the job `grow` twice as much each time.
 pub(crate) fn write_for_ever(data: &Path, job: &str) -> ! {
     store::install_panic_hook();
     let (opened, recovered) = match open(data) {
@@ -45,24 +49,32 @@ pub(crate) fn write_for_ever(data: &Path, job: &str) -> ! {
     tell(format_args!("found: {} {term}", tip.id.index));
     let (writer, done) = start(opened);
     let mut tips = vec![tip];
+    let is_even = job == FILL || job == GROW;
+    let ends = |entry: &SealedEntry| !is_even && entry.id().index.get().is_multiple_of(SEGMENT);
+    let found = recovered.entries.iter().filter(|entry| ends(entry));
+    let mut heads: Vec<_> = found.map(|entry| head(entry.tip())).collect();
     for ticket in 1.. {
         let mut next = write(ticket);
+        next.heads.append(&mut heads);
         if ticket % 23 == 0 {
             term += 1;
             let voted_for = Some(node(1));
             next.hard_state = Some(HardState { current_term: Term::new(term), voted_for });
         }
         // Two entries are taken back and written again, as a conflict would have it.
-        if job != FILL && ticket % 11 == 0 && tips.len() > 2 {
+        if !is_even && ticket % 11 == 0 && tips.len() > 2 {
             tips.truncate(tips.len() - 2);
             tip = *tips.last().unwrap();
             next.truncate_from = Some(tip.id.index.next());
             tell(format_args!("truncating: {}", tip.id.index));
         }
-        for _ in 0..3 {
+        for _ in 0..if job == GROW { 3 << ticket.min(16) } else { 3 } {
             let entry = entry_after(&tip, bytes_of);
             tip = entry.tip();
             tips.push(tip);
+            if ends(&entry) {
+                next.heads.push(head(tip));
+            }
             next.entries.push(entry);
         }
         if ticket % 5 == 0 {
@@ -72,9 +84,6 @@ pub(crate) fn write_for_ever(data: &Path, job: &str) -> ! {
             tips.drain(..keep);
             next.commit_index = committed;
             writer.committed(committed);
-        }
-        if job != FILL && ticket % 19 == 0 {
-            next.roll = Some(Box::new(head(tip)));
         }
         writer.write(next);
         while done.recv().unwrap() < ticket {}
@@ -183,7 +192,7 @@ fn a_failed_write_ends_the_process() {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(program).args([name, "--exact", "--nocapture"]);
-    let mut child = Worker::run(&mut command, FILL, folder.path());
+    let mut child = Worker::run(&mut command, GROW, folder.path());
     let (mut last, mut stderr) = (0, String::new());
     while let Some(words) = child.next("acknowledged:") {
         last = two_numbers(&words).0;

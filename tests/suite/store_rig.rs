@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use annal::entry::{EntryKind, Request, SealedEntry, Tip, encode_requests};
-use annal::raft::{Configuration, HardState};
+use annal::raft::Configuration;
 use annal::store::{self, Done, Head, Identity, Options, Recovered, StoreError, Write, Writer};
 use annal::types::{
     ClientId, ClusterId, Incarnation, Index, LogNumber, NodeId, Offset, Seq, Term, Ticket,
@@ -22,8 +22,11 @@ const JOB: &str = "ANNAL_TEST_STORE_JOB";
 /// The folder that it works in.
 const FOLDER: &str = "ANNAL_TEST_STORE_FOLDER";
 
-pub(crate) const OPTIONS: Options =
-    Options { segment_bytes: 64 << 10, sled_cache_bytes: 4 << 20, start: Incarnation::new(5) };
+pub(crate) const OPTIONS: Options = Options {
+    journal_file_bytes: 256 << 10,
+    sled_cache_bytes: 4 << 20,
+    start: Incarnation::new(5),
+};
 
 pub(crate) fn identity() -> Identity {
     Identity { cluster: ClusterId::new(7), node: node(1) }
@@ -61,7 +64,6 @@ pub(crate) fn head(tip: Tip) -> Head {
     Head {
         tip,
         next_offsets: vec![(LogNumber::MAIN, Offset::new(tip.id.index.get()))],
-        hard_state: HardState::default(),
         configuration: Configuration::of([node(1)]),
         terms: vec![],
         sessions: Bytes::new(),
@@ -75,7 +77,7 @@ pub(crate) fn write(ticket: u64) -> Write {
         commit_index: Index::ZERO,
         truncate_from: None,
         entries: vec![],
-        roll: None,
+        heads: vec![],
     }
 }
 

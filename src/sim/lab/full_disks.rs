@@ -22,7 +22,7 @@ const NOTICED: Time = Time::from_millis(700);
 #[test]
 fn while_a_quorum_has_room_the_others_stay_behind_and_catch_up_by_themselves() {
     in_worlds(3, SEEDS, |lab| {
-        assert!(NOTICED > Time::of(limits::FLOOR_RAISE_INTERVAL));
+        assert!(NOTICED > Time::of(limits::UPKEEP_INTERVAL));
         let leader = lab.elect_by_all();
         let full = lab.others(leader)[0];
         lab.append("one");

@@ -19,6 +19,7 @@ mod monotonic;
 mod name;
 mod no_silent_repair;
 mod registry_monotonic;
+mod segments_equal;
 mod speech;
 mod state_machine_safety;
 mod subscriptions;
@@ -31,7 +32,7 @@ use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
 use crate::sim::history::History;
-use crate::store::Recovered;
+use crate::store::{Recovered, SealedSegment};
 use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
 use crate::wire::peer::PeerMessage;
@@ -51,6 +52,7 @@ pub use monotonic::Monotonic;
 pub use name::LawName;
 pub use no_silent_repair::NoSilentRepair;
 pub use registry_monotonic::RegistryMonotonic;
+pub use segments_equal::SegmentsEqual;
 pub use state_machine_safety::StateMachineSafety;
 pub use subscriptions::Subscriptions;
 pub use traffic::Traffic;
@@ -64,6 +66,8 @@ pub trait Platter {
     fn entry(&self, index: Index) -> Option<(LogId, Chain)>;
     /// The last entry.
     fn last(&self) -> Index;
+    /// The sealed segments behind this entry, in order.
+    fn sealed_after(&self, index: Index) -> Vec<SealedSegment>;
 }
 
 /// One machine, as it is after an event.
@@ -203,6 +207,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<ElectionSafety>::default(),
         Box::<VoteOnce>::default(),
         Box::<LogMatching>::default(),
+        Box::<SegmentsEqual>::default(),
         Box::<LeaderAppendOnly>::default(),
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),

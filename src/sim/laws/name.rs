@@ -11,6 +11,8 @@ pub enum LawName {
     VoteOnce,
     /// Entries of one index and term are the same, and so is all before them.
     LogMatching,
+    /// Segments of one range hold the same on all nodes.
+    SegmentsEqual,
     /// A leader removes nothing from its log.
     LeaderAppendOnly,
     /// A leader has all that was committed in terms before its own.
@@ -64,6 +66,7 @@ impl LawName {
             Self::ElectionSafety => "election safety",
             Self::VoteOnce => "vote once",
             Self::LogMatching => "log matching",
+            Self::SegmentsEqual => "segments equal",
             Self::LeaderAppendOnly => "leader append-only",
             Self::LeaderCompleteness => "leader completeness",
             Self::StateMachineSafety => "state machine safety",

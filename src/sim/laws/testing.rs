@@ -13,7 +13,7 @@ use crate::raft::{
     RequestVote, RequestVoteResponse,
 };
 use crate::replica::{Action, Event, Options, Replica};
-use crate::store::{Head, Recovered, RecoveryReport};
+use crate::store::{Head, Recovered, RecoveryReport, SealedSegment};
 use crate::types::{ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
 use crate::wire::peer::PeerMessage;
 
@@ -33,6 +33,7 @@ pub(in crate::sim) fn id(index: u64, term: u64) -> LogId {
 pub(super) struct FakePlatter {
     pub(super) hard_state: HardState,
     pub(super) entries: Vec<SealedEntry>,
+    pub(super) sealed: Vec<SealedSegment>,
 }
 
 impl Platter for FakePlatter {
@@ -47,6 +48,10 @@ impl Platter for FakePlatter {
 
     fn last(&self) -> Index {
         Index::new(self.entries.len() as u64)
+    }
+
+    fn sealed_after(&self, index: Index) -> Vec<SealedSegment> {
+        self.sealed.iter().filter(|segment| segment.first > index).copied().collect()
     }
 }
 
@@ -227,14 +232,11 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
         head: Head {
             tip: Tip::default(),
             next_offsets: vec![],
-            hard_state: HardState::default(),
             configuration: Configuration::of((1..=NODES).map(node)),
             terms: vec![],
             sessions: Bytes::new(),
         },
         entries: entries.to_vec(),
-        active_first: Index::new(1),
-        active_bytes: 0,
         report: RecoveryReport::default(),
     }
 }

@@ -24,10 +24,9 @@ const FOR_EVER: Time = Time::from_secs(1_000_000);
 const RESTART: Time = Time::from_millis(700);
 
 impl World {
-    /// How long a group of writes takes that needs so many barriers.
-    fn write_time(&mut self, node: NodeId, barriers: u64) -> Time {
-        let slowness = self.options.disks.slowness_of(node);
-        (0..barriers).map(|_| slowness).fold(self.disk_time(node), |sum, more| sum + more)
+    /// How long a group of writes takes: one sync.
+    fn write_time(&mut self, node: NodeId) -> Time {
+        self.disk_time(node) + self.options.disks.slowness_of(node)
     }
 
     /// How long the next thing takes that a disk is asked.
@@ -47,8 +46,7 @@ impl World {
         process.disk_is_busy = true;
         process.writes += 1;
         let (incarnation, write) = (process.incarnation, process.writes);
-        let barriers = process.writer.barriers();
-        let at = self.now + self.write_time(node, barriers);
+        let at = self.now + self.write_time(node);
         self.queue.push(at, Event::DiskDone { node, incarnation, write });
     }
 
@@ -73,22 +71,21 @@ impl World {
         }
     }
 
-    pub(super) fn on_raise_floor(&mut self, node: NodeId, incarnation: Incarnation) {
-        let now = self.now;
+    pub(super) fn on_keep_up(&mut self, node: NodeId, incarnation: Incarnation) {
         let Some(process) = self.machine_mut(node).process_of(incarnation) else { return };
-        process.upkeep.floor_due = Some(now);
+        process.upkeep.is_due = true;
         self.begin_chore(node);
     }
 
-    /// If no upkeep is under way, what waits begins: a segment to be sealed, and if there is
-    /// none the floor. That takes as long as a disk takes, and a segment is long.
+    /// If no upkeep is under way, what waits begins: a segment to be sealed, and if there is none what
+    /// is done twice a second. That takes as long as a disk takes, and a segment is long.
     pub(super) fn begin_chore(&mut self, node: NodeId) {
         let Some(process) = &mut self.machine_mut(node).process else { return };
         if process.upkeep.is_busy {
             return;
         }
         let seals = process.writer.begin_chore();
-        if !seals && process.upkeep.floor_due.is_none() {
+        if !seals && !process.upkeep.is_due {
             return;
         }
         process.upkeep.is_busy = true;
@@ -101,7 +98,7 @@ impl World {
     }
 
     pub(super) fn on_upkeep_done(&mut self, node: NodeId, incarnation: Incarnation, chore: u64) {
-        let every = Time::of(limits::FLOOR_RAISE_INTERVAL);
+        let every = Time::of(limits::UPKEEP_INTERVAL);
         let now = self.now;
         let Some(process) = self.machine_mut(node).process_of(incarnation) else { return };
         if !process.upkeep.is_busy || process.upkeep.chores != chore {
@@ -109,13 +106,10 @@ impl World {
         }
         process.upkeep.is_busy = false;
         let mut outcome = process.writer.finish_chore();
-        if let Some(due) = process.upkeep.floor_due.take_if(|_| outcome.is_ok()) {
-            if now.since(due) > Time::from_secs(1) {
-                hit(Mark::FloorLate);
-            }
+        if outcome.is_ok() && std::mem::take(&mut process.upkeep.is_due) {
             process.writer.remember(process.memory.take_changes());
-            outcome = process.writer.raise_floor();
-            self.queue.push(now + every, Event::RaiseFloor { node, incarnation });
+            outcome = process.writer.keep_up();
+            self.queue.push(now + every, Event::KeepUp { node, incarnation });
         }
         match outcome {
             Ok(()) => {
@@ -302,8 +296,8 @@ impl World {
             format!("started: {state}, last {last}, commit {}", recovered.commit_index)
         });
         self.queue.push(first_tick, Event::Tick { node, incarnation });
-        let floor_at = now + Time::of(limits::FLOOR_RAISE_INTERVAL);
-        self.queue.push(floor_at, Event::RaiseFloor { node, incarnation });
+        let keep_up_at = now + Time::of(limits::UPKEEP_INTERVAL);
+        self.queue.push(keep_up_at, Event::KeepUp { node, incarnation });
         self.look(What::Started { node, recovered });
         self.look(What::Disk { node });
     }

@@ -396,10 +396,6 @@ impl World {
             } else if reading.is_ready(&process.replica) {
                 match reading.serve(&process.reader) {
                     Ok(frame) => self.answer(reading.caller, &frame),
-                    // It waits, as a reader's thread would.
-                    Err(CursorError::Store(ReadError::Busy { .. })) => {
-                        process.reads_with_index.push(reading);
-                    }
                     Err(CursorError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);
                     }

@@ -118,7 +118,7 @@ impl World {
     pub(super) fn store_options(&self, place: usize) -> store::Options {
         let start = Incarnation::new(self.machines[place].starts + 1);
         store::Options {
-            segment_bytes: self.options.cluster.segment_bytes,
+            journal_file_bytes: self.options.disks.journal_file_bytes,
             start,
             ..store::Options::default()
         }
@@ -157,7 +157,7 @@ impl World {
             Event::DiskDone { node, incarnation, write } => {
                 self.on_disk_done(node, incarnation, write);
             }
-            Event::RaiseFloor { node, incarnation } => self.on_raise_floor(node, incarnation),
+            Event::KeepUp { node, incarnation } => self.on_keep_up(node, incarnation),
             Event::UpkeepDone { node, incarnation, chore } => {
                 self.on_upkeep_done(node, incarnation, chore);
             }

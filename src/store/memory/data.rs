@@ -53,6 +53,9 @@ pub(super) struct Cut {
     pub(super) batches_kept: u64,
     pub(super) batches_lost: u64,
     pub(super) is_torn: bool,
+    /// Blocks, of a file that is written in such.
+    pub(super) blocks_kept: u64,
+    pub(super) blocks_lost: u64,
 }
 
 /// What a platter was some batches ago.
@@ -70,10 +73,6 @@ impl Data {
 
     pub(super) fn platter(&self) -> &Map {
         &self.platter
-    }
-
-    pub(super) fn torn(&self) -> u64 {
-        self.torn
     }
 
     pub(super) fn holder(&self) -> Option<u64> {

@@ -96,10 +96,6 @@ impl Engine for MemoryDatabase {
         synced.map_err(StoreError::io("sync", &self.file))
     }
 
-    fn batch_bytes_max(&self) -> usize {
-        self.mount.batch_bytes_max()
-    }
-
     fn get(&self, key: &[u8]) -> sled::Result<Option<IVec>> {
         let found = |state: &mut State| Ok(self.data(state)?.now().get(key).cloned());
         self.mount.perform(Operation::Read, found).map_err(sled::Error::Io)

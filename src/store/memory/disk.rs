@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::faults::{Failing, FaultCounts, Faults};
+use super::judge::Judge;
 use super::tree::Tree;
-use crate::limits::GROUP_COMMIT_BYTES_MAX;
 
 /// A disk in memory, with a store on it or none. Clones share it; there is one per machine.
 #[derive(Clone, Debug)]
@@ -16,7 +16,8 @@ pub struct MemoryDisk {
 pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) faults: Faults,
-    pub(super) batch_bytes_max: usize,
+    /// What was read of the platter's journal so far.
+    pub(super) judge: Judge,
     /// Bytes that fit on it; `None`: as many as anybody likes.
     pub(super) size: Option<u64>,
     /// Counts the processes that have used it. What one of them has open is of no use to the next.
@@ -39,9 +40,13 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk.
     pub fn new() -> Self {
-        let batch_bytes_max = GROUP_COMMIT_BYTES_MAX;
-        let (tree, faults) = (Tree::new(), Faults::default());
-        let state = State { tree, faults, batch_bytes_max, size: None, process: 0 };
+        let state = State {
+            tree: Tree::new(),
+            faults: Faults::default(),
+            judge: Judge::default(),
+            size: None,
+            process: 0,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -63,17 +68,11 @@ impl MemoryDisk {
         let kept = other.state().clone();
         let state = &mut *self.state();
         let (process, operations) = (state.process + 1, state.faults.operations + 1);
-        let (size, batch_bytes_max) = (state.size, state.batch_bytes_max);
-        *state = State { batch_bytes_max, size, process, ..kept };
+        let size = state.size;
+        *state = State { size, process, ..kept };
         state.faults.operations = operations.max(state.faults.operations + 1);
         state.tree.restart();
         state.faults.restart();
-    }
-
-    /// Lets one batch hold no more than so many bytes, or one part: larger writes are then cut into
-    /// several, as large ones are on a real disk.
-    pub fn set_batch_bytes_max(&self, bytes: usize) {
-        self.state().batch_bytes_max = bytes;
     }
 
     // ---- what goes wrong ----
@@ -100,8 +99,10 @@ impl MemoryDisk {
 
     /// The power fails. `choose(n)` says, below `n`: for each database how many of its unsynced
     /// batches survive, from the oldest on, and whether a half of the next is left (1) or nothing
-    /// (0); for each change of a name that is not synced, and for each file, whether it is kept (1)
-    /// or lost (0). So `|_| 0` loses all, and `|n| n - 1` keeps all. Then a new process may start.
+    /// (0); for each file that is written in blocks whether it stays emptied (1) or not (0), how many
+    /// of the blocks remain by which it grew, and for each of those that would change whether it is
+    /// kept (1) or lost (0); for each change of a name that is not synced, and for each small file, the
+    /// same. So `|_| 0` loses all, and `|n| n - 1` keeps all. Then a new process may start.
     pub fn power_cut(&self, choose: &mut dyn FnMut(u64) -> u64) {
         let state = &mut *self.state();
         let (names_kept, names_lost, cuts) = state.tree.power_cut(choose);
@@ -113,6 +114,8 @@ impl MemoryDisk {
             counts.batches_kept += cut.batches_kept;
             counts.batches_lost += cut.batches_lost;
             counts.batches_torn += u64::from(cut.is_torn);
+            counts.blocks_kept += cut.blocks_kept;
+            counts.blocks_lost += cut.blocks_lost;
         }
         state.faults.restart();
         state.process += 1;
@@ -135,7 +138,7 @@ impl MemoryDisk {
     }
 
     /// Lets every operation of a kind fail until [`Self::restart`]. A write that fails leaves a torn
-    /// batch behind.
+    /// batch behind, or the first half of its blocks.
     pub fn fail_from_now_on(&self, failing: Failing) {
         let faults = &mut self.state().faults;
         match failing {
@@ -145,7 +148,7 @@ impl MemoryDisk {
     }
 
     /// Leaves room for so many more bytes, as if somebody else had taken the rest. A write that does
-    /// not fit any more fails.
+    /// not fit any more fails; one to blocks that a file has fits always.
     pub fn leave_room(&self, bytes: u64) {
         let state = &mut *self.state();
         state.size = Some(state.tree.bytes() + bytes);

@@ -11,10 +11,23 @@ pub(super) enum Operation {
     Read,
     /// Changes something, and needs space for it.
     Write,
+    /// Writes to a file, which gets so many bytes longer.
+    Grow(u64),
     /// Changes something without needing space: removes, renames.
     Change,
     /// Waits for the disk.
     Sync,
+}
+
+impl Operation {
+    /// Bytes that must be free for it. What a pair takes is not known before: so it is one.
+    pub(super) fn needed_bytes(self) -> u64 {
+        match self {
+            Self::Write => 1,
+            Self::Grow(bytes) => bytes,
+            Self::Read | Self::Change | Self::Sync => 0,
+        }
+    }
 }
 
 /// Which operations fail from now on.
@@ -40,6 +53,10 @@ pub struct FaultCounts {
     pub batches_lost: u64,
     /// Batches of which a half was left.
     pub batches_torn: u64,
+    /// Blocks that were written, not synced, and survived a power cut.
+    pub blocks_kept: u64,
+    /// Blocks that were lost with the power.
+    pub blocks_lost: u64,
     /// Changes of names that were not synced and survived a power cut.
     pub names_kept: u64,
     /// Changes of names that were lost with the power.
@@ -66,7 +83,7 @@ pub(super) struct Faults {
     pub(super) sync_fails: bool,
     pub(super) reads_fail: bool,
     pub(super) writes_fail: bool,
-    /// Nothing fits any more.
+    /// What the operation needs does not fit any more.
     pub(super) is_full: bool,
     /// Operations so far.
     pub(super) operations: u64,
@@ -118,11 +135,11 @@ impl Faults {
                 self.counts.reads_failed += 1;
                 Err(Refusal::Failed(input_output_error()))
             }
-            Operation::Write | Operation::Change if self.writes_fail => {
+            Operation::Write | Operation::Grow(_) | Operation::Change if self.writes_fail => {
                 self.counts.writes_failed += 1;
                 Err(Refusal::Failed(input_output_error()))
             }
-            Operation::Write if self.is_full => {
+            Operation::Write | Operation::Grow(_) if self.is_full => {
                 hit(Mark::DiskFull);
                 self.counts.writes_refused += 1;
                 Err(Refusal::Failed(no_space()))

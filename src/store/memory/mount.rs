@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::super::disk::Files;
+use super::super::disk::{Blocks, Files};
 use super::super::engine::{Engine, Shape};
 use super::super::error::StoreError;
 use super::super::fatal::mark_of;
@@ -44,11 +44,6 @@ impl Mount {
         self.process
     }
 
-    /// Bytes that one batch may hold.
-    pub(super) fn batch_bytes_max(&self) -> usize {
-        self.disk.state().batch_bytes_max
-    }
-
     /// Performs an operation, unless the process is dead or the operation is to fail.
     pub(super) fn perform<T>(
         &self,
@@ -66,7 +61,17 @@ impl Mount {
         operation: Operation,
         action: impl FnOnce(&mut State, bool) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.attempt_what(|_| operation, action)
+    }
+
+    /// Attempts an operation of which the state of the disk says what it is.
+    pub(super) fn attempt_what(
+        &self,
+        operation: impl FnOnce(&State) -> Operation,
+        action: impl FnOnce(&mut State, bool) -> io::Result<()>,
+    ) -> io::Result<()> {
         let state = &mut *self.disk.state();
+        let operation = operation(state);
         match self.pass(state, operation) {
             Ok(()) => action(state, false),
             Err(Refusal::Killed) => Err(killed()),
@@ -79,7 +84,8 @@ impl Mount {
 
     fn pass(&self, state: &mut State, operation: Operation) -> Result<(), Refusal> {
         if state.process == self.process {
-            state.faults.is_full = operation == Operation::Write && state.free_bytes() == 0;
+            let needed = operation.needed_bytes();
+            state.faults.is_full = needed > 0 && needed > state.free_bytes();
             state.faults.pass(operation)
         } else {
             Err(Refusal::Killed)
@@ -111,7 +117,8 @@ impl Files for Mount {
     fn length(&self, path: &Path) -> io::Result<u64> {
         self.perform(Operation::Read, |state| match state.tree.node(path)? {
             Node::Data(data) => Ok(data.length()),
-            Node::File(_) => Ok(0),
+            Node::Blocks(file) => Ok(file.length()),
+            Node::File(file) => Ok(file.contents.len() as u64),
             Node::Folder(_) => Err(ErrorKind::IsADirectory.into()),
         })
     }
@@ -140,19 +147,13 @@ impl Files for Mount {
         self.perform(Operation::Read, |state| {
             match state.tree.node(path)? {
                 Node::Data(data) => data.hash(hasher),
+                Node::Blocks(file) => file.hash(hasher),
                 Node::File(file) => {
                     hasher.update(&[u8::from(file.is_lost)]).update(&file.contents);
                 }
                 Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             }
             Ok(())
-        })
-    }
-
-    fn bytes_torn(&self, original: &Path, copy: &Path) -> io::Result<u64> {
-        self.perform(Operation::Read, |state| {
-            let torn = state.tree.data(original)?.torn();
-            Ok(torn.saturating_sub(state.tree.data(copy)?.torn()))
         })
     }
 
@@ -181,6 +182,7 @@ impl Files for Mount {
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.perform(Operation::Read, |state| match state.tree.node(path)? {
             Node::File(file) => Ok(file.contents.clone()),
+            Node::Blocks(file) => Ok(file.contents()),
             Node::Folder(_) | Node::Data(_) => Err(ErrorKind::InvalidInput.into()),
         })
     }
@@ -192,7 +194,9 @@ impl Files for Mount {
             }
             match state.tree.node_mut(path)? {
                 Node::File(file) => *file = File::of(bytes),
-                Node::Folder(_) | Node::Data(_) => return Err(ErrorKind::InvalidInput.into()),
+                Node::Folder(_) | Node::Data(_) | Node::Blocks(_) => {
+                    return Err(ErrorKind::InvalidInput.into());
+                }
             }
             Ok(())
         })
@@ -210,7 +214,7 @@ impl Files for Mount {
                 Node::File(file) => {
                     Node::File(File { is_lost: file.is_lost, ..File::of(&file.contents) })
                 }
-                Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
+                Node::Folder(_) | Node::Blocks(_) => return Err(ErrorKind::InvalidInput.into()),
             };
             state.tree.create(to, copy).map(|_| true)
         })
@@ -247,6 +251,22 @@ impl Files for Mount {
     fn forget_cached(&self, path: &Path) -> io::Result<()> {
         self.sync(path)?;
         self.perform(Operation::Read, |state| state.tree.forget_cached(path))
+    }
+
+    fn create_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>> {
+        Ok(Box::new(self.create_file_of_blocks(path)?))
+    }
+
+    fn open_blocks(&self, path: &Path) -> io::Result<Box<dyn Blocks>> {
+        Ok(Box::new(self.open_file_of_blocks(path)?))
+    }
+
+    fn read_past_cache(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.perform(Operation::Read, |state| match state.tree.node(path)? {
+            Node::Blocks(file) => Ok(file.read_past_cache()),
+            Node::File(file) => Ok(file.contents.clone()),
+            Node::Folder(_) | Node::Data(_) => Err(ErrorKind::InvalidInput.into()),
+        })
     }
 
     fn open_database(&self, folder: &Path, _shape: Shape) -> Result<Box<dyn Engine>, StoreError> {

@@ -1,61 +1,81 @@
 //! What would survive if the power failed now and everything unsynced were lost, as somebody sees it
 //! who takes the disk out and reads it elsewhere.
 //!
-//! NB: this judges the store, so it must not ask the store. It knows the keys and the forms of values
-//! from their tables, looks them up under the names on the platter, and checks each entry by itself.
+//! NB: this judges the store, so it must not ask the store. It knows the names of files, the keys and
+//! the forms of values from their tables, looks them up on the platter, and checks each entry by
+//! itself. Up to the last sealed entry the log is in the sealed segments, behind it in the journal.
 
 use std::collections::btree_map::Range;
 
 use sled::IVec;
 
-use super::super::meta::{Record, decode};
-use super::super::segment::{State as SegmentState, folder_name};
+use super::super::meta::{Record, SealedRow, decode};
 use super::data::{Data, Map};
 use super::disk::MemoryDisk;
+use super::entries::{self, Found};
 use super::tree::{ROOT_NUMBER, Tree, View};
 use crate::entry::Chain;
 use crate::raft::HardState;
-use crate::types::{Index, LogId, Term};
+use crate::types::{Index, LogId};
 
-/// Bytes of an entry's header, and where its parts stand.
-const HEADER_BYTES: usize = 68;
-const LENGTH_AT: usize = 4;
-const INDEX_AT: usize = 8;
-const TERM_AT: usize = 16;
-const CRC_AT: usize = 32;
-const CHAIN_AT: usize = 36;
+const RECORD_KEY: &[u8] = &[3];
+const SEALED_KIND: u8 = 4;
+const ENTRY_KIND: u8 = 3;
+const LAST_INDEX: Index = Index::new(u64::MAX);
+
+/// What a disk lists of a sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// Its first entry.
+    pub first: Index,
+    /// Its last entry.
+    pub last: Index,
+    /// The hash of what it holds, which is the same on every node.
+    pub content: [u8; 32],
+}
 
 impl MemoryDisk {
     /// Term and vote, as they would survive.
     pub fn durable_hard_state(&self) -> HardState {
-        let state = self.state();
+        let state = &mut *self.state();
         let Some(record) = record(&state.tree) else { return HardState::default() };
-        let of_segments = record.closing.into_iter().chain([record.active]).filter_map(|first| {
-            let value = segment(&state.tree, first)?.get(&[5_u8][..])?;
-            decode::<SegmentState>(value).map(|found| found.hard_state)
-        });
-        let all = of_segments.chain([record.hard_state]);
-        all.max_by_key(|found| (found.current_term, found.voted_for.is_some())).unwrap_or_default()
+        let log = state.judge.look(&state.tree, record.journal_from);
+        let both = [record.hard_state, log.hard_state].into_iter();
+        both.max_by_key(|found| (found.current_term, found.voted_for.is_some())).unwrap_or_default()
     }
 
     /// The entry at an index, if it would survive whole.
     pub fn durable_entry(&self, index: Index) -> Option<(LogId, Chain)> {
-        let state = self.state();
+        let state = &mut *self.state();
         let record = record(&state.tree)?;
-        let first = segment_of(&state.tree, &record, index)?;
-        parse(&entry_bytes(segment(&state.tree, first)?, index), index)
+        if index <= last_sealed(&state.tree) {
+            let first = segment_of(&state.tree, index)?;
+            return sealed_entry(segment(&state.tree, first)?, index);
+        }
+        state.judge.look(&state.tree, record.journal_from).entry(index)
     }
 
     /// The index of the last entry that would survive.
     pub fn durable_last(&self) -> Index {
-        let state = self.state();
+        let state = &mut *self.state();
         let Some(record) = record(&state.tree) else { return Index::ZERO };
-        for first in [Some(record.active), record.closing].into_iter().flatten() {
-            if let Some(map) = segment(&state.tree, first) {
-                return last_of(map).unwrap_or(first.previous());
-            }
-        }
-        record.closing.unwrap_or(record.active).previous()
+        let sealed = last_sealed(&state.tree);
+        state.judge.look(&state.tree, record.journal_from).last_behind(sealed)
+    }
+
+    /// The sealed segments that would survive and that begin behind an index, in order.
+    pub fn sealed_after(&self, index: Index) -> Vec<SealedSegment> {
+        let state = self.state();
+        let Some(meta) = meta(&state.tree) else { return vec![] };
+        let (lowest, highest) = (key(SEALED_KIND, index.next()), key(SEALED_KIND, LAST_INDEX));
+        let rows = between(meta, &lowest, &highest);
+        rows.filter_map(|(_, value)| decode::<SealedRow>(value).as_ref().map(Into::into)).collect()
+    }
+}
+
+impl From<&SealedRow> for SealedSegment {
+    fn from(row: &SealedRow) -> Self {
+        Self { first: row.first, last: row.last.id.index, content: row.content.bytes() }
     }
 }
 
@@ -68,38 +88,57 @@ fn file<'a>(tree: &'a Tree, path: &[&str]) -> Option<&'a Data> {
     tree.data_of(number)
 }
 
-pub(super) fn meta(tree: &Tree) -> Option<&Map> {
+fn meta(tree: &Tree) -> Option<&Map> {
     file(tree, &["meta"]).map(Data::platter)
 }
 
-pub(super) fn segment(tree: &Tree, first: Index) -> Option<&Map> {
-    file(tree, &["log", &folder_name(first)]).map(Data::platter)
+fn segment(tree: &Tree, first: Index) -> Option<&Map> {
+    file(tree, &["log", &segment_name(first)]).map(Data::platter)
+}
+
+/// The name of a segment's folder, and the beginning of its head's.
+pub(super) fn segment_name(first: Index) -> String {
+    format!("{:020}", first.get())
 }
 
 pub(super) fn record(tree: &Tree) -> Option<Record> {
-    decode(meta(tree)?.get(&[3_u8][..])?)
+    decode(meta(tree)?.get(RECORD_KEY)?)
 }
 
-/// The first index of the segment that has this index, if any has.
-fn segment_of(tree: &Tree, record: &Record, index: Index) -> Option<Index> {
-    let newer = [Some(record.active), record.closing].into_iter().flatten();
-    if let Some(first) = newer.into_iter().find(|first| index >= *first) {
-        return Some(first);
-    }
-    let (lowest, highest) = (key(4, Index::ZERO), key(4, index));
+/// The last entry that is in a sealed segment; zero if none is.
+pub(super) fn last_sealed(tree: &Tree) -> Index {
+    let last = meta(tree).and_then(|meta| of_kind(meta, SEALED_KIND).next_back());
+    let row = last.and_then(|(_, value)| decode::<SealedRow>(value));
+    row.map_or(Index::ZERO, |row| row.last.id.index)
+}
+
+/// The first index of each sealed segment.
+pub(super) fn sealed_firsts(tree: &Tree) -> Vec<Index> {
+    let Some(meta) = meta(tree) else { return vec![] };
+    of_kind(meta, SEALED_KIND).filter_map(|(key, _)| first_in(key)).collect()
+}
+
+fn first_in(key: &[u8]) -> Option<Index> {
+    key.split_last_chunk::<8>().map(|(_, first)| Index::new(u64::from_be_bytes(*first)))
+}
+
+/// The first index of the sealed segment that has this index, if any has.
+fn segment_of(tree: &Tree, index: Index) -> Option<Index> {
+    let (lowest, highest) = (key(SEALED_KIND, Index::ZERO), key(SEALED_KIND, index));
     let (found, _) = between(meta(tree)?, &lowest, &highest).next_back()?;
-    found.split_last_chunk::<8>().map(|(_, first)| Index::new(u64::from_be_bytes(*first)))
+    first_in(found)
 }
 
 fn key(kind: u8, index: Index) -> Vec<u8> {
     [&[kind][..], &index.get().to_be_bytes()].concat()
 }
 
-/// The index in the key of a part of an entry.
-pub(super) fn index_in(key: &[u8]) -> Option<Index> {
+/// What the key of a value with entries says: the index of the first, and which part of it this is.
+pub(super) fn place_in(key: &[u8]) -> Option<(Index, u16)> {
     let (kind, rest) = key.split_first()?;
-    let (index, _) = rest.split_first_chunk::<8>()?;
-    (*kind == 3).then(|| Index::new(u64::from_be_bytes(*index)))
+    let (index, rest) = rest.split_first_chunk::<8>()?;
+    let part = u16::from_be_bytes(rest.try_into().ok()?);
+    (*kind == ENTRY_KIND).then(|| (Index::new(u64::from_be_bytes(*index)), part))
 }
 
 fn between<'a>(map: &'a Map, lowest: &[u8], highest: &[u8]) -> Range<'a, IVec, IVec> {
@@ -107,33 +146,20 @@ fn between<'a>(map: &'a Map, lowest: &[u8], highest: &[u8]) -> Range<'a, IVec, I
 }
 
 /// The pairs whose keys begin with this byte; no key of the next kind is that byte alone.
-pub(super) fn of_kind(map: &Map, kind: u8) -> Range<'_, IVec, IVec> {
+fn of_kind(map: &Map, kind: u8) -> Range<'_, IVec, IVec> {
     map.range(IVec::from(&[kind][..])..IVec::from(&[kind + 1][..]))
 }
 
-fn last_of(segment: &Map) -> Option<Index> {
-    let (key, _) = of_kind(segment, 3).rfind(|(_, part)| !part.is_empty())?;
-    index_in(key)
-}
-
-/// The parts of an entry put together.
-fn entry_bytes(segment: &Map, index: Index) -> Vec<u8> {
-    let (lowest, highest) = (key(3, index), [&key(3, index)[..], &[0xff; 2]].concat());
-    let mut bytes = vec![];
-    for (_, part) in between(segment, &lowest, &highest) {
-        bytes.extend_from_slice(part);
+/// The entry at an index: in the run that begins there or last before it, or in parts.
+fn sealed_entry(segment: &Map, index: Index) -> Option<Found> {
+    let lowest = key(ENTRY_KIND, Index::ZERO);
+    let highest = [&key(ENTRY_KIND, index)[..], &[0xff; 2]].concat();
+    let (last, value) = between(segment, &lowest, &highest).next_back()?;
+    let (first, part) = place_in(last)?;
+    if part == 0 {
+        return entries::one(value, first, index);
     }
-    bytes
-}
-
-fn parse(bytes: &[u8], index: Index) -> Option<(LogId, Chain)> {
-    let (header, payload) = bytes.split_first_chunk::<HEADER_BYTES>()?;
-    let word = |at: usize| header.get(at..)?.first_chunk::<4>().copied().map(u32::from_le_bytes);
-    let number = |at: usize| header.get(at..)?.first_chunk::<8>().copied().map(u64::from_le_bytes);
-    let crc = crc32c::crc32c_append(crc32c::crc32c(header.get(..CRC_AT)?), payload);
-    let is_whole = word(LENGTH_AT)? as usize == payload.len()
-        && word(CRC_AT)? == crc
-        && number(INDEX_AT)? == index.get();
-    let chain = header.get(CHAIN_AT..)?.first_chunk::<32>()?;
-    is_whole.then_some((LogId::new(index, Term::new(number(TERM_AT)?)), Chain::new(*chain)))
+    let parts: Vec<&[u8]> =
+        between(segment, &key(ENTRY_KIND, first), &highest).map(|(_, part)| &part[..]).collect();
+    entries::one(&parts.concat(), first, index)
 }

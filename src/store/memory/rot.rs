@@ -1,12 +1,9 @@
-//! Damage to what was synced long ago: bytes that change by themselves, files that vanish, folders
-//! put back to an earlier day.
+//! Damage to what was synced long ago: bytes that change by themselves, files that vanish or are cut
+//! short, files and folders put back to an earlier day.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::super::barrier::{CONF_FILE, DB_FILE};
-use super::super::segment::folder_name;
-use super::data::Rewound;
 use super::disk::{MemoryDisk, State};
 use super::platter;
 use super::tree::{NodeNumber, ROOT, View};
@@ -21,16 +18,18 @@ const ATTEMPTS: usize = 16;
 pub enum RotKind {
     /// A batch is not what was written: for sled, its log ends before it.
     Batch,
-    /// A bit of a value is another.
+    /// A bit of a value or of a block is another.
     Bit,
-    /// A value is all zero.
+    /// A value or a block is all zero.
     Zeroed,
     /// A file is gone.
     FileGone,
     /// A folder with all in it is gone.
     FolderGone,
-    /// The folder is as it was some batches ago.
+    /// The file or folder is as it was some syncs ago.
     Older,
+    /// The end of a file is gone.
+    Short,
 }
 
 /// Damage that was done.
@@ -41,7 +40,8 @@ pub struct Rot {
     pub place: PathBuf,
     /// What happened to it.
     pub kind: RotKind,
-    /// The lowest entry that is not what it was; `None` if only `meta` is hurt.
+    /// The lowest entry that is not what it was, or that cannot be trusted any more; `None` if only
+    /// `meta`, or a term or a vote, is hurt.
     pub lowest: Option<Index>,
 }
 
@@ -49,10 +49,11 @@ impl fmt::Display for Rot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             RotKind::Batch => "a batch is unreadable",
-            RotKind::Bit => "a bit of a value flipped",
-            RotKind::Zeroed => "a value is all zero",
+            RotKind::Bit => "a bit flipped",
+            RotKind::Zeroed => "a part is all zero",
             RotKind::FileGone | RotKind::FolderGone => "it is gone",
             RotKind::Older => "it is an older self",
+            RotKind::Short => "its end is gone",
         };
         write!(f, "{}: {what}", self.place.display())?;
         match self.lowest {
@@ -62,9 +63,12 @@ impl fmt::Display for Rot {
     }
 }
 
+/// Chooses a number below the one given.
+pub(super) type Choose<'a> = &'a mut dyn FnMut(u64) -> u64;
+
 impl MemoryDisk {
-    /// Damages something that was synced and that the store answers for: `meta`, or an entry that it
-    /// knows to have been synced (a sealed one, or one at or below the floor). `choose(n)` chooses,
+    /// Damages something that was synced and that the store answers for: `meta`, a sealed segment,
+    /// the head of what is not sealed, or the journal but for its newest group. `choose(n)` chooses,
     /// below `n`, the place and the kind. A process that runs goes on seeing what it saw; what is
     /// opened next sees the damage. `None` if nothing was found that counts.
     pub fn rot(&self, choose: &mut dyn FnMut(u64) -> u64) -> Option<Rot> {
@@ -76,122 +80,83 @@ impl MemoryDisk {
 }
 
 /// A database that may be damaged.
-struct Target {
-    folder: PathBuf,
+pub(super) struct Target {
+    pub(super) folder: PathBuf,
     /// Its first entry; `None` for `meta`.
-    first: Option<Index>,
+    pub(super) first: Option<Index>,
     /// The file.
-    data: NodeNumber,
+    pub(super) data: NodeNumber,
 }
 
 impl State {
-    fn rot_once(&mut self, choose: &mut dyn FnMut(u64) -> u64) -> Option<Rot> {
-        let target = self.choose_target(choose)?;
+    fn rot_once(&mut self, choose: Choose) -> Option<Rot> {
         match choose(6) {
-            0 => self.rewind(&target, RotKind::Batch, choose),
-            1 => self.rewind(&target, RotKind::Older, choose),
-            2 => self.change_value(&target, RotKind::Bit, choose),
-            3 => self.change_value(&target, RotKind::Zeroed, choose),
-            4 => {
-                let name = if choose(2) == 0 { DB_FILE } else { CONF_FILE };
-                let path = target.folder.join(name);
-                self.lose(&target, &path, RotKind::FileGone)
+            0 => {
+                let meta = self.database(Path::new(ROOT).join("meta"), None)?;
+                self.rot_database(&meta, choose)
             }
-            _ => self.lose(&target, &target.folder, RotKind::FolderGone),
+            1 => self.rot_head(choose),
+            2 | 3 => {
+                let firsts = platter::sealed_firsts(&self.tree);
+                let first = *pick(&firsts, choose)?;
+                let folder = Path::new(ROOT).join("log").join(platter::segment_name(first));
+                let segment = self.database(folder, Some(first))?;
+                self.rot_database(&segment, choose)
+            }
+            _ => self.rot_journal(choose),
         }
     }
 
-    fn choose_target(&self, choose: &mut dyn FnMut(u64) -> u64) -> Option<Target> {
-        let record = platter::record(&self.tree)?;
-        let mut firsts: Vec<Option<Index>> = vec![None, Some(record.active)];
-        firsts.extend(record.closing.map(Some));
-        let meta = platter::meta(&self.tree)?;
-        let sealed = platter::of_kind(meta, 4);
-        firsts.extend(sealed.filter_map(|(key, _)| {
-            let (_, first) = key.split_last_chunk::<8>()?;
-            Some(Some(Index::new(u64::from_be_bytes(*first))))
-        }));
-        let first = *pick(&firsts, choose)?;
-        let folder = match first {
-            None => Path::new(ROOT).join("meta"),
-            Some(first) => Path::new(ROOT).join("log").join(folder_name(first)),
-        };
-        let data = self.tree.find(View::Platter, &folder.join(DB_FILE))?;
+    fn database(&self, folder: PathBuf, first: Option<Index>) -> Option<Target> {
+        let data = self.tree.find(View::Platter, &folder.join("db"))?;
         Some(Target { folder, first, data })
     }
 
-    /// Whether the store answers for this entry.
-    fn answers_for(&self, index: Index) -> bool {
-        platter::record(&self.tree).is_some_and(|record| {
-            let live = record.closing.unwrap_or(record.active);
-            index <= record.floor.id.index || index < live
-        })
-    }
-
-    fn rewind(
-        &mut self,
-        target: &Target,
-        kind: RotKind,
-        choose: &mut dyn FnMut(u64) -> u64,
-    ) -> Option<Rot> {
-        let data = self.tree.data_of(target.data)?;
-        let count = data.history_length();
-        if count == 0 {
+    /// The head of the oldest segment that is not sealed.
+    fn rot_head(&mut self, choose: Choose) -> Option<Rot> {
+        let first = platter::last_sealed(&self.tree).next();
+        let name = format!("{}.head", platter::segment_name(first));
+        let place = Path::new(ROOT).join("log").join(name);
+        let number = self.tree.find(View::Platter, &place)?;
+        let record = platter::record(&self.tree)?;
+        let log = self.judge.look(&self.tree, record.journal_from);
+        let lowest = log.entry(first).map(|_| first);
+        let file = self.tree.file_of_mut(number)?;
+        if !file.is_synced || file.contents.is_empty() {
             return None;
         }
-        let rewound = data.rewound(1 + usize::try_from(choose(count)).ok()?);
-        // A key that was made ahead of its entry holds nothing that could be lost.
-        let held = rewound
-            .changed
-            .iter()
-            .filter(|key| data.platter().get(*key).is_some_and(|value| !value.is_empty()));
-        let lowest = held.filter_map(|key| platter::index_in(key)).min();
-        if target.first.is_some() && !lowest.is_some_and(|lowest| self.answers_for(lowest)) {
-            return None;
-        }
-        let Rewound { map, .. } = rewound;
-        self.tree.data_of_mut(target.data)?.put_back(map, rewound.batches, kind == RotKind::Batch);
-        Some(Rot { place: target.folder.clone(), kind, lowest })
-    }
-
-    fn change_value(
-        &mut self,
-        target: &Target,
-        kind: RotKind,
-        choose: &mut dyn FnMut(u64) -> u64,
-    ) -> Option<Rot> {
-        let pairs = self.tree.data_of(target.data)?.platter().iter();
-        let keys: Vec<_> =
-            pairs.filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.clone()).collect();
-        let key = pick(&keys, choose)?;
-        let lowest = platter::index_in(key);
-        if target.first.is_some() && !lowest.is_some_and(|lowest| self.answers_for(lowest)) {
-            return None;
-        }
-        let data = self.tree.data_of_mut(target.data)?;
-        data.change_value(key, |bytes| {
-            if kind == RotKind::Zeroed {
-                bytes.fill(0);
-                return;
+        let kind = match choose(4) {
+            0 => {
+                flip(&mut file.contents, choose);
+                RotKind::Bit
             }
-            let bit = usize::try_from(choose(bytes.len() as u64 * 8)).unwrap_or_default();
-            if let Some(byte) = bytes.get_mut(bit / 8) {
-                *byte ^= 1 << (bit % 8);
+            1 => {
+                file.contents.fill(0);
+                RotKind::Zeroed
             }
-        });
-        Some(Rot { place: target.folder.join(DB_FILE), kind, lowest })
-    }
-
-    fn lose(&mut self, target: &Target, path: &Path, kind: RotKind) -> Option<Rot> {
-        if target.first.is_some_and(|first| !self.answers_for(first)) {
-            return None;
-        }
-        self.tree.lose(path);
-        Some(Rot { place: path.to_owned(), kind, lowest: target.first })
+            2 => {
+                let length = choose(file.contents.len() as u64);
+                file.contents.truncate(usize::try_from(length).ok()?);
+                RotKind::Short
+            }
+            _ => {
+                self.tree.lose(&place);
+                RotKind::FileGone
+            }
+        };
+        Some(Rot { place, kind, lowest })
     }
 }
 
-fn pick<'a, T>(items: &'a [T], choose: &mut dyn FnMut(u64) -> u64) -> Option<&'a T> {
+/// Flips one bit.
+pub(super) fn flip(bytes: &mut [u8], choose: Choose) {
+    let bit = usize::try_from(choose(bytes.len() as u64 * 8)).unwrap_or_default();
+    if let Some(byte) = bytes.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+pub(super) fn pick<'a, T>(items: &'a [T], choose: Choose) -> Option<&'a T> {
     if items.is_empty() {
         return None;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::blocks::BlockFile;
 use super::data::{Cut, Data};
 
 /// Where the node's folder of a simulated disk lies.
@@ -20,9 +21,10 @@ pub(super) const ROOT_NUMBER: NodeNumber = NodeNumber(0);
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Folder(Folder),
-    /// A small file: a mark, sled's settings, a number.
+    /// A small file: a mark, sled's settings, a head.
     File(File),
     Data(Box<Data>),
+    Blocks(Box<BlockFile>),
 }
 
 /// A small file, which is written as a whole.
@@ -38,6 +40,26 @@ pub(super) struct File {
 }
 
 type Names = BTreeMap<String, NodeNumber>;
+
+impl Node {
+    /// Bytes of a file: what a real disk would give for it, but for marks and the like.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Folder(_) | Self::File(_) => 0,
+            Self::Data(data) => data.length(),
+            Self::Blocks(file) => file.length(),
+        }
+    }
+
+    /// Whether the process that runs has it open.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Folder(_) | Self::File(_) => false,
+            Self::Data(data) => data.holder().is_some(),
+            Self::Blocks(file) => file.is_open(),
+        }
+    }
+}
 
 impl File {
     pub(super) fn of(contents: &[u8]) -> Self {
@@ -184,7 +206,7 @@ impl Tree {
         match (self.nodes.get(&folder)?, view) {
             (Node::Folder(folder), View::Now) => Some(&folder.now),
             (Node::Folder(folder), View::Platter) => Some(&folder.platter),
-            (Node::File(_) | Node::Data(_), _) => None,
+            (Node::File(_) | Node::Data(_) | Node::Blocks(_), _) => None,
         }
     }
 
@@ -202,28 +224,52 @@ impl Tree {
     pub(super) fn data(&self, path: &Path) -> io::Result<&Data> {
         match self.node(path)? {
             Node::Data(data) => Ok(data),
-            Node::Folder(_) | Node::File(_) => Err(ErrorKind::InvalidInput.into()),
+            Node::Folder(_) | Node::File(_) | Node::Blocks(_) => {
+                Err(ErrorKind::InvalidInput.into())
+            }
         }
     }
 
     pub(super) fn data_of(&self, number: NodeNumber) -> Option<&Data> {
         match self.nodes.get(&number)? {
             Node::Data(data) => Some(data),
-            Node::Folder(_) | Node::File(_) => None,
+            Node::Folder(_) | Node::File(_) | Node::Blocks(_) => None,
         }
     }
 
     pub(super) fn data_of_mut(&mut self, number: NodeNumber) -> Option<&mut Data> {
         match self.nodes.get_mut(&number)? {
             Node::Data(data) => Some(data),
-            Node::Folder(_) | Node::File(_) => None,
+            Node::Folder(_) | Node::File(_) | Node::Blocks(_) => None,
+        }
+    }
+
+    pub(super) fn file_of_mut(&mut self, number: NodeNumber) -> Option<&mut File> {
+        match self.nodes.get_mut(&number)? {
+            Node::File(file) => Some(file),
+            Node::Folder(_) | Node::Data(_) | Node::Blocks(_) => None,
+        }
+    }
+
+    /// A file that is written in blocks.
+    pub(super) fn blocks_of(&self, number: NodeNumber) -> Option<&BlockFile> {
+        match self.nodes.get(&number)? {
+            Node::Blocks(file) => Some(file),
+            Node::Folder(_) | Node::File(_) | Node::Data(_) => None,
+        }
+    }
+
+    pub(super) fn blocks_of_mut(&mut self, number: NodeNumber) -> Option<&mut BlockFile> {
+        match self.nodes.get_mut(&number)? {
+            Node::Blocks(file) => Some(file),
+            Node::Folder(_) | Node::File(_) | Node::Data(_) => None,
         }
     }
 
     /// Bytes of all files that have a name.
     pub(super) fn bytes(&self) -> u64 {
-        let reachable = self.reachable().into_iter();
-        reachable.filter_map(|number| self.data_of(number)).map(Data::length).sum()
+        let reachable = self.reachable();
+        reachable.iter().filter_map(|number| self.nodes.get(number)).map(Node::length).sum()
     }
 
     // ---- changing ----
@@ -231,7 +277,7 @@ impl Tree {
     fn folder_mut(&mut self, path: &Path) -> io::Result<&mut Folder> {
         match self.node_mut(path)? {
             Node::Folder(folder) => Ok(folder),
-            Node::File(_) | Node::Data(_) => Err(ErrorKind::NotADirectory.into()),
+            Node::File(_) | Node::Data(_) | Node::Blocks(_) => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
@@ -280,6 +326,7 @@ impl Tree {
             Node::Folder(folder) => folder.sync(),
             Node::File(file) => file.sync(),
             Node::Data(data) => data.sync(),
+            Node::Blocks(file) => file.sync(),
         }
         Ok(())
     }
@@ -289,6 +336,7 @@ impl Tree {
             Node::Folder(folder) => folder.fail_to_sync(),
             Node::File(file) => file.is_failed |= !file.is_synced,
             Node::Data(data) => data.fail_to_sync(),
+            Node::Blocks(file) => file.fail_to_sync(),
         }
         Ok(())
     }
@@ -299,6 +347,7 @@ impl Tree {
             Node::Folder(_) => return Err(ErrorKind::IsADirectory.into()),
             Node::File(file) => file.forget_cached(),
             Node::Data(data) => data.forget_cached(),
+            Node::Blocks(file) => file.forget_cached(),
         }
         Ok(())
     }
@@ -327,6 +376,7 @@ impl Tree {
                 }
                 Node::File(file) => file.power_cut(choose),
                 Node::Data(data) => cuts.push(data.power_cut(choose)),
+                Node::Blocks(file) => cuts.push(file.power_cut(choose)),
             }
         }
         self.forget_nameless();
@@ -336,8 +386,10 @@ impl Tree {
     /// The process is gone, the machine is not.
     pub(super) fn restart(&mut self) {
         for node in self.nodes.values_mut() {
-            if let Node::Data(data) = node {
-                data.restart();
+            match node {
+                Node::Data(data) => data.restart(),
+                Node::Blocks(file) => file.restart(),
+                Node::Folder(_) | Node::File(_) => (),
             }
         }
         self.forget_nameless();
@@ -346,10 +398,7 @@ impl Tree {
     /// Forgets what has no name, not even one that a power cut would bring back.
     pub(super) fn forget_nameless(&mut self) {
         let reachable = self.reachable();
-        self.nodes.retain(|number, node| {
-            let is_open = matches!(node, Node::Data(data) if data.holder().is_some());
-            is_open || reachable.contains(number)
-        });
+        self.nodes.retain(|number, node| node.is_open() || reachable.contains(number));
     }
 
     fn reachable(&self) -> BTreeSet<NodeNumber> {

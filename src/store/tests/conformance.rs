@@ -15,7 +15,7 @@ enum Step {
     Roll,
     Commit(u64),
     Vote(Option<u16>),
-    RaiseFloor,
+    KeepUp,
     Close,
     Crash,
 }
@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Roll),
         4 => (0..8_u64).prop_map(Step::Commit),
         2 => prop::option::of(1..4_u16).prop_map(Step::Vote),
-        1 => Just(Step::RaiseFloor),
+        1 => Just(Step::KeepUp),
         1 => Just(Step::Close),
         2 => Just(Step::Crash),
     ]
@@ -46,7 +46,7 @@ struct Home {
 }
 
 /// All that can be told of a start, but how long it took.
-type Told = (HardState, Index, Head, Vec<SealedEntry>, Index, u64, RecoveryReport);
+type Told = (HardState, Index, Head, Vec<SealedEntry>, RecoveryReport);
 
 impl Home {
     fn new(place: Place) -> Self {
@@ -59,21 +59,13 @@ impl Home {
             Place::Real(folder) => folder.try_open().unwrap(),
             Place::Memory(disk) => {
                 disk.restart();
-                open_in(disk, IDENTITY, SMALL).unwrap()
+                open_in(disk, IDENTITY, small()).unwrap()
             }
         };
         let all = store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap();
         self.writer = Some(store.into_stepped_writer());
         let report = RecoveryReport { elapsed: std::time::Duration::ZERO, ..found.report };
-        let told = (
-            found.hard_state,
-            found.commit_index,
-            found.head,
-            found.entries,
-            found.active_first,
-            found.active_bytes,
-            report,
-        );
+        let told = (found.hard_state, found.commit_index, found.head, found.entries, report);
         (told, all)
     }
 
@@ -102,7 +94,7 @@ struct Both {
 impl Both {
     fn new() -> Self {
         let disk = MemoryDisk::new();
-        create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+        create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
         let places = [Place::Real(Folder::with_store()), Place::Memory(disk)];
         let (committed, hard_state) = (Index::ZERO, HardState::default());
         let mut both =
@@ -114,8 +106,10 @@ impl Both {
     fn start(&mut self) {
         let [real, memory] = &mut self.homes;
         let (found, all) = real.start();
+        let sealed = found.2.tip.id.index;
         assert_eq!(memory.start(), (found, all.clone()));
         assert_eq!(all, self.log.entries);
+        self.write(&Write { heads: self.log.heads_behind(sealed), ..nothing() });
     }
 
     fn write(&mut self, write: &Write) {
@@ -139,8 +133,8 @@ impl Both {
                 self.write(&Write { truncate_from: Some(from), entries, ..nothing() });
             }
             Step::Roll => {
-                let roll = Some(Box::new(self.log.head()));
-                self.write(&Write { roll, ..nothing() });
+                let heads = self.log.end_segment();
+                self.write(&Write { heads, ..nothing() });
             }
             Step::Commit(back) => {
                 self.committed = self.committed.max(index(last.get().saturating_sub(back)));
@@ -155,8 +149,8 @@ impl Both {
                 self.hard_state.voted_for = vote.and_then(NodeId::new);
                 self.write(&Write { hard_state: Some(self.hard_state), ..nothing() });
             }
-            Step::RaiseFloor => {
-                self.homes.iter_mut().for_each(|home| home.writer().raise_floor().unwrap());
+            Step::KeepUp => {
+                self.homes.iter_mut().for_each(|home| home.writer().keep_up().unwrap());
             }
             Step::Close => {
                 for home in &mut self.homes {

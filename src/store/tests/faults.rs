@@ -5,11 +5,13 @@ use std::path::Path;
 use super::super::barrier::{CONF_FILE, DB_FILE};
 use super::super::disk::{Disk, Files as _};
 use super::super::engine::{Batch, Engine as _};
+use super::super::journal::{GroupMark, Scan};
 use super::super::layout::Layout;
 use super::super::testing::*;
 use super::super::*;
 use super::witness::choices;
 use crate::entry::SealedEntry;
+use crate::limits::UNSEALED_SEGMENTS_MAX;
 
 fn lose_all(_: u64) -> u64 {
     0
@@ -18,12 +20,12 @@ fn lose_all(_: u64) -> u64 {
 /// A disk with a new store.
 fn disk_with_store() -> MemoryDisk {
     let disk = MemoryDisk::new();
-    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
     disk
 }
 
 fn try_open(disk: &MemoryDisk) -> Result<(Store, Recovered), StoreError> {
-    open_in(disk, IDENTITY, SMALL)
+    open_in(disk, IDENTITY, small())
 }
 
 fn writer(disk: &MemoryDisk) -> SteppedWriter {
@@ -45,9 +47,9 @@ fn append(
     write(writer, Write { entries, ..nothing() })
 }
 
-fn roll(writer: &mut SteppedWriter, log: &Log) {
-    let roll = Some(Box::new(log.head()));
-    write(writer, Write { roll, ..nothing() }).unwrap();
+fn roll(writer: &mut SteppedWriter, log: &mut Log) {
+    let heads = log.end_segment();
+    write(writer, Write { heads, ..nothing() }).unwrap();
 }
 
 /// All entries that can be read after a start.
@@ -198,52 +200,6 @@ fn names_are_kept_or_lost_each_for_itself() {
 // ---- the store copes ----
 
 #[test]
-fn a_torn_batch_is_cut_and_reported() {
-    let disk = disk_with_store();
-    let mut log = Log::new();
-    let mut running = writer(&disk);
-    append(&mut running, &mut log, 10).unwrap();
-    // A place, the entry and the state are written, their sync does not come.
-    disk.fail_after(3);
-    append(&mut running, &mut log.clone(), 5000).unwrap_err();
-    assert!(disk.is_killed());
-    let mut torn = 0;
-    for seed in 0..40 {
-        let disk = disk.duplicate();
-        disk.power_cut(&mut choices(seed));
-        let (_, recovered) = try_open(&disk).unwrap();
-        let counts = disk.faults();
-        let kept = if counts.batches_kept > 1 { 2 } else { 1 };
-        assert_eq!(recovered.entries.len(), kept);
-        assert_eq!(recovered.report.torn_bytes > 0, counts.batches_torn > 0);
-        torn += counts.batches_torn;
-    }
-    assert!(torn > 5, "{torn} torn");
-}
-
-#[test]
-fn a_full_disk_is_no_damage_and_loses_nothing() {
-    let disk = disk_with_store();
-    let mut log = Log::new();
-    let mut running = writer(&disk);
-    append(&mut running, &mut log, 10).unwrap();
-    disk.leave_room(0);
-    let error = append(&mut running, &mut log.clone(), 10).unwrap_err();
-    assert!(error.is_full() && error.hint().contains("make room"), "{error}");
-    drop(running);
-    disk.restart();
-    // A start says what it needs before it begins with it.
-    let operations = disk.operations();
-    let error = try_open(&disk).unwrap_err();
-    assert!(matches!(error, StoreError::NoRoom { .. }) && !error.is_damage(), "{error}");
-    assert_eq!(disk.operations(), operations, "it has left something behind");
-    disk.restart();
-    disk.make_room();
-    assert_eq!(all(&disk), log.entries);
-    assert!(disk.faults().writes_refused >= 1);
-}
-
-#[test]
 fn a_disk_that_cannot_be_read_or_written_is_no_damage() {
     let disk = disk_with_store();
     for failing in [Failing::Reads, Failing::Writes] {
@@ -275,55 +231,90 @@ fn a_start_that_cannot_write_what_the_cache_holds_is_refused_and_finds_no_damage
     let mut log = Log::new();
     let mut running = writer(&disk);
     append(&mut running, &mut log, 10).unwrap();
-    // A place, the entry and the state are written, their sync does not come.
-    disk.fail_after(3);
+    // The group is written, its sync does not come.
+    disk.fail_after(1);
     append(&mut running, &mut log.clone(), 20).unwrap_err();
     disk.restart();
     disk.fail_sync_once();
     let error = try_open(&disk).unwrap_err();
     assert!(matches!(error, StoreError::Io { action: "sync", .. }), "{error}");
     disk.restart();
-    let found = all(&disk);
+    disk.fail_sync_once();
+    let layout = Layout::in_memory(disk.mount());
+    let error = Scan::read(&layout, IDENTITY, 1, GroupMark::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Io { action: "sync", .. }), "{error}");
+    // What it could not write it does not believe.
+    disk.restart();
+    assert_eq!(all(&disk), log.entries);
     disk.power_cut(&mut lose_all);
-    assert_eq!(all(&disk), found);
+    assert_eq!(all(&disk), log.entries);
+}
+
+/// What a start hands on after the sync before some step has failed, and what is left of that if the
+/// power fails then; and the same once more, behind another entry.
+fn after_failed_sync(number: u32, then_cut: bool) -> [(Vec<SealedEntry>, Vec<SealedEntry>); 2] {
+    let disk = disk_with_store();
+    let mut log = Log::new();
+    let mut running = writer(&disk);
+    append(&mut running, &mut log, 10).unwrap();
+    let mut steps = number;
+    // Its outcome is told by what is found.
+    let _ = busy(&mut running, &mut Log::of(&log.entries), || {
+        steps -= 1;
+        if steps == 0 {
+            disk.fail_sync_once();
+        }
+    });
+    drop(running);
+    disk.restart();
+    let found = all(&disk);
+    assert!(found.len() >= log.entries.len());
+    let left = if then_cut {
+        disk.power_cut(&mut lose_all);
+        all(&disk)
+    } else {
+        found.clone()
+    };
+    let mut log = Log::of(&left);
+    let mut running = writer(&disk);
+    append(&mut running, &mut log, 20).unwrap();
+    drop(running);
+    disk.power_cut(&mut lose_all);
+    [(found, left), (log.entries, all(&disk))]
 }
 
 /// Whatever sync fails in whatever history, and whether the power fails afterwards or not: what a
 /// start hands on would survive.
 #[test]
 fn a_start_after_a_failed_sync_does_not_believe_the_page_cache() {
-    for (number, then_cut) in (1..30).flat_map(|number| [(number, false), (number, true)]) {
-        let disk = disk_with_store();
-        let mut log = Log::new();
-        let mut running = writer(&disk);
-        append(&mut running, &mut log, 10).unwrap();
-        let mut syncs = number;
-        let mut witness = Log::of(&log.entries);
-        let outcome = busy(&mut running, &mut witness, || {
-            syncs -= 1;
-            if syncs == 0 {
-                disk.fail_sync_once();
-            }
-        });
-        drop(running);
-        disk.restart();
-        let found = all(&disk);
-        assert!(found.len() >= log.entries.len());
-        if then_cut {
-            disk.power_cut(&mut lose_all);
-            assert_eq!(all(&disk), found, "step {number}: {outcome:?}");
+    for (number, then_cut) in (1..26).flat_map(|number| [(number, false), (number, true)]) {
+        for (found, left) in after_failed_sync(number, then_cut) {
+            assert_eq!(found, left, "step {number}");
         }
-        let mut running = writer(&disk);
-        let mut log = Log::of(&found);
-        append(&mut running, &mut log, 20).unwrap();
-        drop(running);
-        disk.power_cut(&mut lose_all);
-        assert_eq!(all(&disk), log.entries, "step {number}: {outcome:?}");
     }
 }
 
-/// Appends, a vote, a new segment, a truncation into the one before; says before each step that it
-/// comes. Ends at the first error.
+#[cfg(feature = "mutants")]
+#[test]
+fn a_start_that_believes_the_page_cache_is_caught() {
+    use crate::mutants::{Mutant, choose};
+
+    // It may also be stopped by what it finds.
+    let is_caught = |number| {
+        std::panic::catch_unwind(|| {
+            choose(Some(Mutant::BelievePageCache));
+            let outcome = after_failed_sync(number, true);
+            assert!(outcome.iter().all(|(found, left)| found == left));
+        })
+        .is_err()
+    };
+    let caught = (1..26).any(is_caught);
+    choose(None);
+    assert!(caught);
+}
+
+/// Appends, a vote, the end of a segment, a truncation that takes it back; says before each step that
+/// it comes. Ends at the first error.
 fn busy(
     running: &mut SteppedWriter,
     log: &mut Log,
@@ -334,12 +325,12 @@ fn busy(
         comes();
         append(running, log, 500)?;
         comes();
-        let roll = Some(Box::new(log.head()));
-        write(running, Write { roll, ..nothing() })?;
+        let heads = log.end_segment();
+        write(running, Write { heads, ..nothing() })?;
         comes();
         append(running, log, 30)?;
         comes();
-        running.raise_floor()?;
+        running.keep_up()?;
         comes();
         let last = log.tip().id.index;
         log.truncate(index(last.get() - 1));
@@ -347,6 +338,8 @@ fn busy(
             (Some(index(last.get() - 1)), Some(hard_state(term, Some(round))));
         let entries = vec![log.add_to(0, term, 40)];
         write(running, Write { hard_state, truncate_from, entries, ..nothing() })?;
+        let heads = log.end_segment();
+        write(running, Write { heads, ..nothing() })?;
         comes();
         running.committed(log.tip().id.index)?;
         run_chores(running)?;
@@ -354,50 +347,61 @@ fn busy(
     Ok(())
 }
 
+/// Too much is not sealed: the next group has to wait for that.
 #[test]
 fn what_fails_after_the_answer_is_told_by_the_next_call() {
     let disk = disk_with_store();
     let mut log = Log::new();
     let mut running = writer(&disk);
-    let entries = vec![log.add(10)];
-    let write = Write { entries, roll: Some(Box::new(log.head())), ..nothing() };
+    for _ in 0..UNSEALED_SEGMENTS_MAX {
+        append(&mut running, &mut log, 10).unwrap();
+        roll(&mut running, &mut log);
+    }
+    run_chores(&mut running).unwrap();
+    running.committed(log.tip().id.index).unwrap();
+    // The write and the sync of a group.
     disk.fail_after(2);
-    running.write(Write { ticket: Ticket::new(1), ..write });
-    running.begin();
-    assert_eq!(running.finish().unwrap(), Some(Done::Persisted(Ticket::new(1))));
+    assert!(append(&mut running, &mut log, 10).unwrap().is_some());
     assert!(disk.is_killed());
     running.committed(index(1)).unwrap_err();
+    drop(running);
+    disk.restart();
+    assert_eq!(all(&disk), log.entries);
 }
 
 #[test]
-fn a_segment_that_is_being_sealed_is_busy_and_a_crash_leaves_it_as_it_was() {
-    let disk = disk_with_store();
-    let mut log = Log::new();
+fn a_segment_that_is_being_sealed_can_be_read_and_a_crash_leaves_it_as_it_was() {
     for is_killed in [true, false] {
+        let (disk, mut log) = (disk_with_store(), Log::new());
         let (store, _) = try_open(&disk).unwrap();
         let (reader, mut running) = (store.reader(), store.into_stepped_writer());
         let read = || reader.entries(index(1), index(u64::MAX), usize::MAX);
-        if is_killed {
-            append(&mut running, &mut log, 100).unwrap();
-            roll(&mut running, &log);
-            append(&mut running, &mut log, 100).unwrap();
-        }
+        append(&mut running, &mut log, 100).unwrap();
+        append(&mut running, &mut log, 100).unwrap();
+        let head = Log::of(&log.entries[..1]).head();
+        write(&mut running, Write { heads: vec![head], ..nothing() }).unwrap();
+        run_chores(&mut running).unwrap();
         assert!(!running.begin_chore());
         running.committed(index(2)).unwrap();
         assert_eq!(read().unwrap(), log.entries);
         assert!(running.begin_chore());
-        assert!(matches!(read(), Err(ReadError::Busy { .. })));
-        // The end of the log can be written to and read meanwhile.
+        assert_eq!(read().unwrap(), log.entries);
         append(&mut running, &mut log, 100).unwrap();
-        assert_eq!(reader.entries(index(2), index(9), usize::MAX).unwrap(), log.entries[1..]);
-        if !is_killed {
+        assert_eq!(read().unwrap(), log.entries);
+        if is_killed {
+            disk.fail_after(15);
+            running.finish_chore().unwrap_err();
+        } else {
             running.finish_chore().unwrap();
             assert_eq!(read().unwrap(), log.entries);
         }
         drop(running);
         disk.restart();
+        let (_, recovered) = try_open(&disk).unwrap();
+        assert_eq!(recovered.report.segments, if is_killed { 1 } else { 2 });
+        disk.restart();
+        assert_eq!(all(&disk), log.entries);
     }
-    assert_eq!(all(&disk), log.entries);
 }
 
 #[test]
@@ -414,7 +418,7 @@ fn a_store_in_memory_runs_with_threads_too() {
 
 // ---- rot ----
 
-/// Sealed, closing and active segments, with votes and truncations in between.
+/// Sealed segments, a full one and one behind it, with votes and truncations in between.
 fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
     let disk = disk_with_store();
     let mut log = Log::new();
@@ -429,15 +433,15 @@ fn old_store(clean: bool) -> (MemoryDisk, Log, HardState) {
         let truncate_from = Some(log.tip().id.index.next());
         let entries = vec![log.add_to(0, u64::from(round), 40)];
         write(&mut running, Write { truncate_from, entries, ..nothing() }).unwrap();
-        running.raise_floor().unwrap();
-        roll(&mut running, &log);
+        running.keep_up().unwrap();
+        roll(&mut running, &mut log);
         if round < 4 {
             running.committed(log.tip().id.index).unwrap();
             run_chores(&mut running).unwrap();
         }
     }
     append(&mut running, &mut log, 70).unwrap();
-    running.raise_floor().unwrap();
+    running.keep_up().unwrap();
     append(&mut running, &mut log, 80).unwrap();
     if clean {
         running.close().unwrap();
@@ -469,8 +473,7 @@ fn is_noticed_or_harmless(
     if recovered.hard_state != promised {
         return Err(format!("{:?}", recovered.hard_state));
     }
-    let floor = usize::try_from(recovered.report.floor.index.get()).unwrap();
-    if entries.len() >= floor && log.entries.starts_with(&entries) {
+    if entries == log.entries {
         Ok(false)
     } else {
         Err(format!("{} entries of {}", entries.len(), log.entries.len()))
@@ -504,7 +507,7 @@ fn a_store_that_was_found_damaged_while_it_ran_is_refused_from_then_on() {
         &Layout::in_memory(disk.mount()).segment(index(1)),
         Fault::Hash,
     ));
-    running.raise_floor().unwrap();
+    running.keep_up().unwrap();
     drop(running);
     disk.power_cut(&mut lose_all);
     let error = try_open(&disk).unwrap_err();
@@ -523,6 +526,7 @@ fn the_platter_shows_what_rot_has_left() {
         let Some(rot) = disk.rot(&mut choices(seed)) else { continue };
         if let Some(lowest) = rot.lowest
             && !rot.place.ends_with(Path::new(CONF_FILE))
+            && rot.place.extension().is_none_or(|ending| ending != "head")
         {
             let entry = &log.entries[usize::try_from(lowest.get() - 1).unwrap()];
             let found = disk.durable_entry(lowest);

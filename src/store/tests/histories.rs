@@ -34,8 +34,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The store beside a vector.
 struct Model {
-    folder: Folder,
+    // NB: dropped before the folder that it writes to.
     running: Option<Running>,
+    folder: Folder,
     committed: Index,
     hard_state: HardState,
 }
@@ -80,15 +81,10 @@ impl Model {
     }
 
     fn start(&mut self, log: Log) {
-        let (store, recovered) = self.folder.try_open().unwrap();
-        let before = usize::try_from(recovered.head.tip.id.index.get()).unwrap();
-        assert_eq!(recovered.entries, log.entries[before..]);
+        let (running, recovered) = self.folder.open_with(log);
         assert!(recovered.head.tip.id.index <= self.committed, "only what is committed is sealed");
         assert_eq!(recovered.hard_state, self.hard_state);
         assert!(recovered.commit_index <= self.committed);
-        assert!(recovered.report.floor.index <= log.tip().id.index);
-        let mut running = Running::start(store, &recovered);
-        running.log = log;
         self.running = Some(running);
     }
 

@@ -6,10 +6,10 @@ use super::super::*;
 #[test]
 fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
     let disk = MemoryDisk::new();
-    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
     let mut log = Log::new();
     for clean in [true, false, true] {
-        let (store, recovered) = open_in(&disk, IDENTITY, SMALL).unwrap();
+        let (store, recovered) = open_in(&disk, IDENTITY, small()).unwrap();
         assert_eq!(recovered.entries, log.entries);
         let reader = store.reader();
         let mut writer = store.into_stepped_writer();
@@ -30,7 +30,7 @@ fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
         }
         disk.restart();
     }
-    let (_, recovered) = open_in(&disk, IDENTITY, SMALL).unwrap();
+    let (_, recovered) = open_in(&disk, IDENTITY, small()).unwrap();
     assert!(recovered.report.clean);
     assert_eq!(recovered.entries, log.entries);
 }
@@ -39,8 +39,8 @@ fn a_store_on_a_simulated_disk_keeps_what_it_was_given() {
 #[ignore = "prints times: cargo test --lib memory::measured -- --ignored --nocapture"]
 fn measured() {
     let disk = MemoryDisk::new();
-    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
-    let mut store = open_in(&disk, IDENTITY, SMALL).unwrap().0.into_stepped_writer();
+    create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
+    let mut store = open_in(&disk, IDENTITY, small()).unwrap().0.into_stepped_writer();
     let mut log = Log::new();
     let writes: Vec<Write> = (1..=1000)
         .map(|ticket| Write {
@@ -71,17 +71,17 @@ fn measured() {
     let started = std::time::Instant::now();
     for _ in 0..10 {
         disk.restart();
-        open_in(&disk, IDENTITY, SMALL).unwrap();
+        open_in(&disk, IDENTITY, small()).unwrap();
     }
     println!("a start with 1000 entries: {:?}", started.elapsed() / 10);
     let disk = MemoryDisk::new();
     let started = std::time::Instant::now();
-    create_in(&disk, IDENTITY, &configuration(), &SMALL).unwrap();
+    create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
     println!("making a store: {:?}", started.elapsed());
     let started = std::time::Instant::now();
     for _ in 0..100 {
         disk.restart();
-        open_in(&disk, IDENTITY, SMALL).unwrap();
+        open_in(&disk, IDENTITY, small()).unwrap();
     }
     println!("a start with nothing: {:?}", started.elapsed() / 100);
 }

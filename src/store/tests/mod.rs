@@ -1,4 +1,4 @@
-//! The store as a whole: write, roll, truncate, stop, start, and every kind of damage.
+//! The store as a whole: write, seal, truncate, stop, start, and every kind of damage.
 
 mod conformance;
 mod crash_points;
@@ -6,10 +6,15 @@ mod damage;
 mod faults;
 mod histories;
 mod memory;
+mod recycling;
 mod refusals;
 mod rolling;
+mod rot;
+mod sealing;
+mod space;
 mod storms;
 mod tearing;
+mod torn;
 mod witness;
 mod writing;
 

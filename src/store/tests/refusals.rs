@@ -5,48 +5,43 @@ use std::fs;
 use super::super::disk::Disk;
 use super::super::engine::Batch;
 use super::super::layout::Layout;
-use super::super::segment::{Segment, State, segment_shape};
 use super::super::testing::*;
 use super::super::*;
 
+/// An election waits for the journal alone.
 #[test]
-fn a_vote_is_in_both_places_before_its_ticket() {
+fn a_vote_is_in_the_journal_before_its_ticket_and_in_meta_after_a_clean_stop() {
     let folder = Folder::with_store();
     let (mut running, _) = folder.open();
     running.write(Write { hard_state: Some(hard_state(3, Some(2))), ..nothing() });
     running.crash();
+    let (running, recovered) = folder.open();
+    assert_eq!(recovered.hard_state, hard_state(3, Some(2)));
+    running.close();
     assert_eq!(open_meta(&folder).record().hard_state, hard_state(3, Some(2)));
-    let segment =
-        Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20)).unwrap();
-    assert_eq!(segment.state().unwrap().hard_state, hard_state(3, Some(2)));
-    drop(segment);
     assert_eq!(folder.open().1.hard_state, hard_state(3, Some(2)));
 }
 
 #[test]
-fn the_higher_term_wins_and_the_other_place_is_rewritten() {
+fn the_higher_term_wins_and_meta_is_rewritten() {
     for (first, second) in
         [((3, None), (4, None)), ((3, None), (3, Some(2))), ((3, Some(1)), (4, None))]
     {
         for meta_is_higher in [false, true] {
             let folder = Folder::with_store();
             let (mut running, _) = folder.open();
-            let higher = hard_state(second.0, second.1);
-            running.write(Write { hard_state: Some(hard_state(first.0, first.1)), ..nothing() });
-            if !meta_is_higher {
-                running.write(Write { hard_state: Some(higher), ..nothing() });
-            }
+            let (lower, higher) = (hard_state(first.0, first.1), hard_state(second.0, second.1));
+            let (in_meta, in_journal) =
+                if meta_is_higher { (higher, lower) } else { (lower, higher) };
+            running.write(Write { hard_state: Some(in_journal), ..nothing() });
             running.crash();
-            let in_meta = if meta_is_higher { higher } else { hard_state(first.0, first.1) };
             open_meta(&folder).update(|record| record.hard_state = in_meta).unwrap();
 
             let (running, recovered) = folder.open();
             assert_eq!(recovered.hard_state, higher);
             running.crash();
             assert_eq!(open_meta(&folder).record().hard_state, higher);
-            let segment =
-                Segment::open(&Disk::real(), &folder.segment(1), index(1), segment_shape(1 << 20));
-            assert_eq!(segment.unwrap().state().unwrap().hard_state, higher);
+            assert_eq!(folder.open().1.hard_state, higher);
         }
     }
 }
@@ -79,7 +74,7 @@ fn the_store_of_another_is_refused() {
         Identity { node: NodeId::new(2).unwrap(), ..IDENTITY },
     ];
     for other in others {
-        let error = open(folder.path(), other, SMALL, lock(folder.path()).unwrap()).unwrap_err();
+        let error = open(folder.path(), other, small(), lock(folder.path()).unwrap()).unwrap_err();
         assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
     }
     assert_eq!(folder.contents(), before);
@@ -107,12 +102,18 @@ fn an_emptied_folder_is_damage_and_not_a_new_store() {
     folder.open().0.close();
     assert!(exists(folder.path()).unwrap());
     assert!(matches!(
-        create(folder.path(), IDENTITY, &configuration(), &SMALL),
+        create(folder.path(), IDENTITY, &configuration(), &small()),
         Err(StoreError::Exists { .. })
     ));
+    for part in ["log", "journal"] {
+        let away = folder.path().join("away");
+        fs::rename(folder.path().join(part), &away).unwrap();
+        let error = folder.try_open().unwrap_err();
+        assert!(error.is_damage(), "{error}");
+        fs::rename(&away, folder.path().join(part)).unwrap();
+    }
     fs::remove_dir_all(folder.path().join("log")).unwrap();
-    let error = folder.try_open().unwrap_err();
-    assert!(error.is_damage(), "{error}");
+    fs::remove_dir_all(folder.path().join("journal")).unwrap();
     fs::remove_dir_all(folder.path().join("meta")).unwrap();
     assert!(!exists(folder.path()).unwrap());
     let error = folder.try_open().unwrap_err();
@@ -127,7 +128,7 @@ fn a_log_whose_meta_is_gone_is_not_made_anew() {
     running.close();
     fs::remove_dir_all(folder.path().join("meta")).unwrap();
     assert!(folder.try_open().unwrap_err().is_damage());
-    let error = create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap_err();
+    let error = create(folder.path(), IDENTITY, &configuration(), &small()).unwrap_err();
     assert!(error.is_damage(), "{error}");
 }
 
@@ -136,13 +137,17 @@ fn an_interrupted_making_is_done_again() {
     let folder = Folder::with_store();
     fs::rename(folder.path().join("meta"), folder.path().join("meta-unfinished")).unwrap();
     assert!(!exists(folder.path()).unwrap());
-    create(folder.path(), IDENTITY, &configuration(), &SMALL).unwrap();
+    create(folder.path(), IDENTITY, &configuration(), &small()).unwrap();
     folder.open().0.close();
 }
 
 #[test]
 fn a_marked_folder_is_refused() {
-    for name in ["meta.damaged", "log/00000000000000000001.damaged"] {
+    for name in [
+        "meta.damaged",
+        "log/00000000000000000001.damaged",
+        "journal/00000000000000000001.journal.damaged",
+    ] {
         let folder = Folder::with_store();
         fs::write(folder.path().join(name), "").unwrap();
         assert!(matches!(damage_found(&folder), Fault::Marked));
@@ -152,7 +157,7 @@ fn a_marked_folder_is_refused() {
 #[test]
 fn a_blob_file_is_damage() {
     let folder = Folder::with_store();
-    fs::write(folder.segment(1).join("blobs/17"), "page").unwrap();
+    fs::write(folder.path().join("meta/blobs/17"), "page").unwrap();
     assert!(matches!(damage_found(&folder), Fault::Blob));
 }
 
@@ -160,39 +165,20 @@ fn a_blob_file_is_damage() {
 fn a_missing_segment_is_damage() {
     let folder = Folder::with_store();
     let (mut running, _) = folder.open();
-    running.append(&[3000]);
-    running.roll();
-    running.append(&[3000]);
-    running.writer.committed(index(1));
-    eventually("sealing", || running.writer.is_sealed());
+    for _ in 0..2 {
+        running.append(&[3000]);
+        running.roll();
+        running.seal();
+    }
     running.close();
     for first in [1, 2] {
         let away = folder.path().join("away");
         fs::rename(folder.segment(first), &away).unwrap();
-        assert!(matches!(damage_found(&folder), Fault::SegmentGone { .. }));
+        let fault = damage_found(&folder);
+        assert!(matches!(fault, Fault::SegmentGone { first: gone } if gone == index(first)));
         fs::rename(&away, folder.segment(first)).unwrap();
     }
     folder.open().0.close();
-}
-
-#[test]
-fn the_rest_of_an_unfinished_roll_is_cleared_away() {
-    let folder = Folder::with_store();
-    let (mut running, _) = folder.open();
-    running.append(&[1, 2]);
-    let log = running.crash();
-    let shape = segment_shape(1 << 20);
-    drop(
-        Segment::create(&Disk::real(), &folder.segment(3), &log.head(), &State::default(), shape)
-            .unwrap(),
-    );
-    let (mut running, recovered) = folder.open();
-    assert_eq!(recovered.entries, log.entries);
-    assert!(!folder.segment(3).exists());
-    running.roll();
-    running.append(&[3]);
-    let log = running.crash();
-    assert_eq!(folder.open().1.entries, log.entries);
 }
 
 #[test]
@@ -201,13 +187,29 @@ fn leftovers_of_sled_and_of_earlier_starts_are_cleared_away() {
     let (mut running, _) = folder.open();
     running.append(&[1]);
     let log = running.crash();
-    for place in [folder.segment(1), folder.path().join("meta")] {
-        fs::write(place.join("snap.00000000000000AA.generating"), "half a snapshot").unwrap();
-    }
+    fs::write(folder.path().join("meta/snap.00000000000000AA.generating"), "half one").unwrap();
     fs::create_dir(folder.path().join("trial-meta")).unwrap();
     let (running, recovered) = folder.open();
     assert_eq!(recovered.entries, log.entries);
     running.close();
     assert!(!folder.path().join("trial-meta").exists());
-    assert!(!folder.segment(1).join("snap.00000000000000AA.generating").exists());
+    assert!(!folder.path().join("meta/snap.00000000000000AA.generating").exists());
+}
+
+/// What is in them is in the journal, or was never needed.
+#[test]
+fn what_meta_does_not_name_is_cleared_away() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[1, 2]);
+    let log = running.crash();
+    fs::create_dir(folder.segment(1)).unwrap();
+    fs::write(folder.segment(1).join("db"), vec![7; 10_000]).unwrap();
+    let layout = Layout::of(folder.path());
+    fs::write(layout.head_file(index(3)), "half a head").unwrap();
+    let (running, recovered) = folder.open();
+    assert_eq!(recovered.entries, log.entries);
+    assert!(!folder.segment(1).exists() && !layout.head_file(index(3)).exists());
+    assert!(layout.head_file(index(1)).exists());
+    running.crash();
 }

@@ -148,7 +148,7 @@ fn a_flipped_bit_and_a_cut_file_are_found_and_left_as_they_were() {
     let spoil: [fn(&mut Vec<u8>, usize); 2] =
         [|bytes, at| bytes[at] ^= 1, |bytes, at| bytes.truncate(at)];
     for spoil in spoil {
-        let file = file_with(&cluster.path("data/n1/log"), marker.as_bytes());
+        let file = file_with(&cluster.path("data/n1"), marker.as_bytes());
         let mut bytes = fs::read(&file).unwrap();
         let at = find(&bytes, marker.as_bytes()).unwrap();
         spoil(&mut bytes, at + 3);

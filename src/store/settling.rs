@@ -1,0 +1,196 @@
+//! Settling: what is committed goes from the journal into sled, a segment at a time.
+//!
+//! ```text
+//!   journal ── read ──> a new database ── barrier, close
+//!                        └ opened again, read back, its hash compared, closed, its files hashed
+//!   the head of the next segment, in a file, behind a barrier
+//!   `meta` names the segment, behind a barrier
+//!   readers find it there · the journal's files are free · its own head's file goes
+//! ```
+//!
+//! Nobody waits for it, unless the journal grows too long. A crash at any step leaves a folder that
+//! `meta` does not name: it is deleted, and the segment made anew.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Head;
+use super::database::{FilesHash, hash_of, wait_until_released};
+use super::error::{Fault, StoreError};
+use super::head;
+use super::journal::JournalFile;
+use super::meta::{LastEntry, SealedRow};
+use super::segment::{Contents, Filling, Segment};
+use super::segments::{Found, Full};
+use super::upkeep::{Shared, UNPOISONED};
+use crate::entry::SealedEntry;
+use crate::limits::{SETTLE_ATTEMPTS_MAX, SETTLE_BYTES, SLED_SEGMENT_BYTES};
+use crate::marks::{Mark, hit};
+use crate::types::{ByteCount, Index};
+
+impl Shared {
+    /// Seals every segment that is full and committed, as long as the disk has room for it. What has
+    /// none stays in the journal meanwhile.
+    pub(super) fn seal_all(&self) -> Result<(), StoreError> {
+        while let Some(full) = self.segments.full(self.commit_index()) {
+            let has_room = self.has_room_for(&full);
+            if has_room == self.segments.lacks_room() {
+                self.segments.note_room(has_room);
+                self.say_room(has_room);
+            }
+            if self.is_abandoned() || !has_room {
+                break;
+            }
+            self.seal(&full)?;
+        }
+        Ok(())
+    }
+
+    fn has_room_for(&self, full: &Full) -> bool {
+        let lengths = self.segments.lengths(full.first(), full.last());
+        let bytes = lengths.iter().map(|length| *length as u64).sum::<u64>();
+        let of_sled = self.layout.disk.opening_bytes(SLED_SEGMENT_BYTES);
+        self.look_for_space();
+        self.free_bytes() >= bytes + bytes / 2 + 2 * of_sled
+    }
+
+    fn say_room(&self, has_room: bool) {
+        let free = ByteCount(self.free_bytes());
+        if has_room {
+            tracing::info!(%free, "there is room to settle the log again");
+        } else {
+            tracing::warn!(%free, "the disk has no room to settle the log: it stays in the journal");
+        }
+    }
+
+    fn seal(&self, full: &Full) -> Result<(), StoreError> {
+        let (contents, files) = self.make(full)?;
+        if self.is_abandoned() {
+            return Ok(());
+        }
+        assert_eq!(contents.tip, full.next.tip, "a segment ends where the next begins");
+        head::write(&self.layout, &full.next)?;
+        let row = SealedRow {
+            first: full.first(),
+            last: LastEntry::from(&contents.tip),
+            content: contents.content,
+            files,
+            ends_parts: 0,
+        };
+        let journal_from = self.segments.journal_from(full.last().next());
+        let synced = self.synced();
+        let commit_index = self.commit_index();
+        let journal_from = {
+            let mut meta = self.meta.lock().expect(UNPOISONED);
+            meta.seal(row.clone(), &full.ends(), |record| {
+                record.hard_state = synced.hard_state;
+                record.synced = synced.mark;
+                record.commit_index = commit_index;
+                record.journal_from = journal_from.unwrap_or(record.journal_from);
+            })?;
+            meta.record().journal_from
+        };
+        hit(Mark::Sealed);
+        let unneeded = self.segments.note_sealed(full, row, journal_from);
+        self.give_back(unneeded)?;
+        self.layout.disk.remove_file(&self.layout.head_file(full.first()))
+    }
+
+    /// Files that are still read are no use: whoever reads them goes on with what has no name.
+    fn give_back(&self, files: Vec<Arc<JournalFile>>) -> Result<(), StoreError> {
+        for file in files {
+            let path = file.path().to_owned();
+            match Arc::try_unwrap(file) {
+                Ok(_) => self.spares.give_back([path])?,
+                Err(_) => self.layout.disk.remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a segment, and what is read back of it is what was written.
+    fn make(&self, full: &Full) -> Result<(Contents, FilesHash), StoreError> {
+        let folder = self.layout.segment(full.first());
+        for _ in 0..SETTLE_ATTEMPTS_MAX {
+            let written = self.fill(&folder, &full.head, full.last())?;
+            let (read_back, files) = self.close_for_good(&folder, full.first())?;
+            if read_back == written {
+                return Ok((written, files));
+            }
+            tracing::warn!(folder = %folder.display(), "a segment is not what was written: again");
+        }
+        Err(StoreError::damage(&folder, Fault::ReadBack))
+    }
+
+    /// Copies entries from the journal into a new database, up to `last`, and closes it.
+    fn fill(&self, folder: &Path, head: &Head, last: Index) -> Result<Contents, StoreError> {
+        self.layout.disk.remove_folder(folder)?;
+        let mut filling = Filling::begin(&self.layout.disk, folder, head, self.segments.shape())?;
+        let mut next = head.tip.id.index.next();
+        filling.put_keys(&self.segments.lengths(next, last))?;
+        let (mut started, mut bytes) = (Instant::now(), 0);
+        while next <= last && !self.is_abandoned() {
+            for entry in self.read_journal(next, last)? {
+                filling.push(&entry)?;
+                bytes += entry.bytes().len();
+                next = entry.id().index.next();
+            }
+            if bytes >= SETTLE_BYTES {
+                // A long segment must not keep the journal waiting for a file.
+                self.make_file_ahead()?;
+                self.rest(started.elapsed());
+                (started, bytes) = (Instant::now(), 0);
+            }
+        }
+        let contents = filling.finish()?;
+        wait_until_released(&self.layout.disk, folder)?;
+        Ok(contents)
+    }
+
+    fn read_journal(&self, first: Index, last: Index) -> Result<Vec<SealedEntry>, StoreError> {
+        match self.segments.find(first, last, SETTLE_BYTES) {
+            Ok(Some(Found::Journal(piece))) => piece.read(),
+            Ok(_) => {
+                Err(StoreError::damage(&self.layout.journal(), Fault::Gap { expected: first }))
+            }
+            Err(error) => Err(error.into_store_error(&self.layout.journal())),
+        }
+    }
+
+    /// Appends come first: as long as the work took, nothing is done.
+    fn rest(&self, worked: Duration) {
+        if self.rests && !self.segments.is_behind(self.commit_index()) {
+            thread::sleep(worked);
+        }
+    }
+
+    /// Opens a segment, reads it back, closes it, opens and closes it once more, and hashes its files:
+    /// sled writes a snapshot when it opens what it has not opened before, and nothing the next time.
+    fn close_for_good(
+        &self,
+        folder: &Path,
+        first: Index,
+    ) -> Result<(Contents, FilesHash), StoreError> {
+        let (disk, shape) = (&self.layout.disk, self.segments.shape());
+        let segment = Segment::open(disk, folder, first, shape)?;
+        let contents = segment.settle()?;
+        drop(segment);
+        wait_until_released(disk, folder)?;
+        drop(Segment::open(disk, folder, first, shape)?);
+        wait_until_released(disk, folder)?;
+        Ok((contents, hash_of(disk, folder)?))
+    }
+
+    /// Copies what is committed and not sealed: after an orderly stop all that is committed is in sled.
+    pub(super) fn settle_rest(&self) -> Result<(), StoreError> {
+        let Some((head, end)) = self.segments.rest() else { return Ok(()) };
+        let last = end.min(self.commit_index());
+        if last > head.tip.id.index {
+            let folder = self.layout.segment(head.tip.id.index.next());
+            self.fill(&folder, &head, last)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! A full disk.
+
+use super::super::layout::Layout;
+use super::super::testing::*;
+use super::super::*;
+use super::witness::choices;
+use crate::entry::SealedEntry;
+
+fn append(
+    writer: &mut SteppedWriter,
+    log: &mut Log,
+    bytes: usize,
+) -> Result<Option<Done>, StoreError> {
+    let mut longer = log.clone();
+    let entries = vec![longer.add(bytes)];
+    writer.write(Write { ticket: Ticket::new(1), entries, ..nothing() });
+    assert!(writer.begin());
+    let done = writer.finish()?;
+    *log = longer;
+    Ok(done)
+}
+
+fn started() -> (MemoryDisk, SteppedWriter) {
+    let disk = MemoryDisk::new();
+    create_in(&disk, IDENTITY, &configuration(), &small()).unwrap();
+    let mut writer = open_in(&disk, IDENTITY, small()).unwrap().0.into_stepped_writer();
+    run_chores(&mut writer).unwrap();
+    (disk, writer)
+}
+
+fn all(disk: &MemoryDisk) -> Vec<SealedEntry> {
+    let (store, _) = open_in(disk, IDENTITY, small()).unwrap();
+    store.reader().entries(index(1), index(u64::MAX), usize::MAX).unwrap()
+}
+
+#[test]
+fn a_group_that_fits_into_a_file_that_is_there_needs_no_space() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    // Into the file that was made ahead.
+    append(&mut writer, &mut log, 70_000).unwrap();
+    append(&mut writer, &mut log, 10).unwrap();
+    disk.leave_room(0);
+    for _ in 0..14 {
+        append(&mut writer, &mut log, 10).unwrap();
+        // There is none ahead, which is no error yet.
+        run_chores(&mut writer).unwrap();
+    }
+    let error = append(&mut writer, &mut log, 10).unwrap_err();
+    assert!(error.is_full() && error.hint().contains("make room"), "{error}");
+    assert!(disk.faults().writes_refused >= 1);
+    drop(writer);
+    disk.restart();
+    disk.make_room();
+    assert_eq!(all(&disk), log.entries);
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_what_it_needs_and_leaves_nothing_behind() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    append(&mut writer, &mut log, 10).unwrap();
+    drop(writer);
+    disk.restart();
+    disk.leave_room(0);
+    let operations = disk.operations();
+    let Err(error) = open_in(&disk, IDENTITY, small()) else { panic!("there is no room") };
+    assert!(matches!(error, StoreError::NoRoom { .. }) && !error.is_damage(), "{error}");
+    assert_eq!(disk.operations(), operations, "it has left something behind");
+    disk.restart();
+    disk.make_room();
+    assert_eq!(all(&disk), log.entries);
+}
+
+/// What was made of a file for which there was no space must not take the last there is.
+#[test]
+fn a_file_that_could_not_be_made_ahead_takes_no_space() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    append(&mut writer, &mut log, 70_000).unwrap();
+    let before = journal_of(&disk);
+    disk.leave_room(FILE_BYTES / 2);
+    append(&mut writer, &mut log, 10).unwrap();
+    run_chores(&mut writer).unwrap();
+    assert!(disk.faults().writes_refused >= 1);
+    assert_eq!(journal_of(&disk), before);
+    let files = Layout::in_memory(disk.mount());
+    assert_eq!(files.disk.free_bytes(&files.data).unwrap(), FILE_BYTES / 2);
+    drop(writer);
+    disk.restart();
+    disk.make_room();
+    assert_eq!(all(&disk), log.entries);
+}
+
+/// Wherever the space ends, nothing that was answered is lost.
+#[test]
+fn nothing_is_lost_wherever_the_space_ends() {
+    for room in (0..40).map(|step| step * 7000) {
+        let (disk, mut writer) = started();
+        let mut log = Log::new();
+        let mut choose = choices(room);
+        disk.leave_room(room);
+        let mut work = || -> Result<(), StoreError> {
+            for _ in 0..60 {
+                append(&mut writer, &mut log, usize::try_from(choose(6000)).unwrap())?;
+                if choose(8) == 0 {
+                    let heads = log.end_segment();
+                    writer.write(Write { ticket: Ticket::new(1), heads, ..nothing() });
+                    assert!(writer.begin());
+                    writer.finish()?;
+                    writer.committed(log.tip().id.index)?;
+                }
+                run_chores(&mut writer)?;
+            }
+            Ok(())
+        };
+        match work() {
+            Err(error) => assert!(error.is_full(), "{room}: {error}"),
+            Ok(()) => assert!(room > 100_000, "{room}: there was no end"),
+        }
+        drop(writer);
+        disk.restart();
+        disk.make_room();
+        assert_eq!(all(&disk), log.entries, "{room}");
+    }
+}
