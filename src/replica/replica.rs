@@ -117,7 +117,7 @@ impl Replica {
             tail,
             proposals: Proposals::default(),
             terms: head.terms.clone(),
-            rolling: Rolling::new(head.tip.id.index, segment_bytes),
+            rolling: Rolling::new(head.tip.id.index, head.configuration.clone(), segment_bytes),
             heads: vec![],
             now: Timestamp::default(),
             clocks,
@@ -129,7 +129,8 @@ impl Replica {
             replica.take_entry(entry.clone(), contents);
         }
         if mutants::is_on(Mutant::FillForgotten) {
-            replica.rolling = Rolling::new(last, segment_bytes);
+            let configuration = replica.rolling.configuration().clone();
+            replica.rolling = Rolling::new(last, configuration, segment_bytes);
         }
         replica.tail.commit(commit_index);
         replica.rolling.commit(commit_index);
@@ -475,6 +476,10 @@ impl Replica {
                 time: entry.time(),
             });
         }
+        if entry.kind() == EntryKind::Configuration {
+            let info = incoming::info(&entry).expect("it was taken by the core");
+            self.rolling.push_configuration(info.configuration.expect("its kind says so"));
+        }
         let bytes = entry.bytes().len();
         self.tail.push(id.index, contents.runs);
         self.window.push(entry);
@@ -501,7 +506,7 @@ impl Replica {
         Head {
             tip: self.window.tip(),
             next_offsets: self.tail.offsets(),
-            configuration: self.raft.log().configuration().clone(),
+            configuration: self.rolling.configuration().clone(),
             terms: self.terms.clone(),
             sessions: if mutants::is_on(Mutant::HeadLacksClients) {
                 Table::default().encode().into()

@@ -70,9 +70,11 @@ impl GroupWriter {
         if let Some(from) = from {
             self.truncate(from)?;
         }
-        self.shared.note_committed(group.commit_index);
-        let written = self.append(from, &group.entries)?;
+        let written = self.append(from, &group.entries, group.commit_index)?;
         self.shared.segments.note_written(from, &group.entries, &written);
+        // NB: it speaks of the log as it is now. Before, what is taken back would have looked
+        // committed to whoever seals segments meanwhile.
+        self.shared.note_committed(group.commit_index);
         if let Some(last) = group.entries.last() {
             self.tip = last.tip();
         }
@@ -95,13 +97,14 @@ impl GroupWriter {
         &mut self,
         truncate_from: Option<Index>,
         entries: &[SealedEntry],
+        commit_index: Index,
     ) -> Result<Written, StoreError> {
         self.check_entries(entries);
         let header = GroupHeader {
             previous: GroupMark::default(),
             hard_state: self.hard_state,
             truncate_from,
-            commit_index: self.shared.commit_index(),
+            commit_index: commit_index.max(self.shared.commit_index()),
             meta_generation: self.shared.generation.load(Ordering::Acquire),
             tip: self.tip,
         };
@@ -126,7 +129,7 @@ impl GroupWriter {
     pub(super) fn confirm(&mut self) -> Result<(), StoreError> {
         // It may need no space: there may be none.
         if self.is_unconfirmed && self.journal.has_block() {
-            let written = self.append(None, &[])?;
+            let written = self.append(None, &[], Index::ZERO)?;
             self.shared.segments.note_written(None, &[], &written);
             self.is_unconfirmed = false;
         }

@@ -57,6 +57,8 @@ struct Table {
     open: Vec<Index>,
     /// `None` once the store is closed.
     unsealed: Option<Unsealed>,
+    /// The last index of the full segment that `seal_at` was set for.
+    announced: u64,
     /// The disk has no room for another segment: nobody waits for one.
     lacks_room: bool,
 }
@@ -146,8 +148,14 @@ impl Segments {
         unsealed: Unsealed,
     ) -> Self {
         let sealed = sealed.iter().map(|(first, row)| (*first, Sealed::new(row.clone()))).collect();
-        let table =
-            Table { sealed, offsets, open: vec![], unsealed: Some(unsealed), lacks_room: false };
+        let table = Table {
+            sealed,
+            offsets,
+            open: vec![],
+            unsealed: Some(unsealed),
+            announced: NOTHING_TO_SEAL,
+            lacks_room: false,
+        };
         Self {
             layout,
             shape,
@@ -291,7 +299,7 @@ impl Segments {
             unsealed.places.push(entry, Place { file: written.file.number, at, length });
             at += length as u64;
         }
-        self.look_what_is_full(unsealed);
+        self.look_what_is_full(&mut table);
     }
 
     /// Notes where segments end, all of whose entries were written.
@@ -304,12 +312,17 @@ impl Segments {
             assert!(head.tip.id.index <= unsealed.places.last(), "the end of a segment is written");
             unsealed.heads.push_back(Arc::new(head));
         }
-        self.look_what_is_full(unsealed);
+        self.look_what_is_full(&mut table);
     }
 
-    fn look_what_is_full(&self, unsealed: &Unsealed) {
-        let last = unsealed.heads.front().map_or(NOTHING_TO_SEAL, |head| head.tip.id.index.get());
-        self.seal_at.store(last, Ordering::Release);
+    /// Once for each oldest full segment, `seal_at` is set: whoever takes it seals that.
+    fn look_what_is_full(&self, table: &mut Table) {
+        let oldest = table.unsealed.as_ref().and_then(|unsealed| unsealed.heads.front());
+        let last = oldest.map_or(NOTHING_TO_SEAL, |head| head.tip.id.index.get());
+        if last != table.announced {
+            table.announced = last;
+            self.seal_at.store(last, Ordering::Release);
+        }
     }
 
     /// Waits as long as so many committed segments are not sealed that the journal grows too long, and
@@ -407,7 +420,7 @@ impl Segments {
         assert_eq!(next.tip, full.next.tip, "what is committed is not truncated");
         unsealed.head = next;
         let files = unsealed.places.seal_before(full.last().next(), journal_from);
-        self.look_what_is_full(unsealed);
+        self.look_what_is_full(&mut table);
         self.sealed_one.notify_all();
         files
     }

@@ -13,6 +13,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,12 @@ impl Shared {
     }
 
     fn has_room_for(&self, full: &Full) -> bool {
-        let lengths = self.segments.lengths(full.first(), full.last());
+        self.has_room(full.first(), full.last())
+    }
+
+    /// Whether the disk has room for a segment of these entries.
+    fn has_room(&self, first: Index, last: Index) -> bool {
+        let lengths = self.segments.lengths(first, last);
         let bytes = lengths.iter().map(|length| *length as u64).sum::<u64>();
         let of_sled = self.layout.disk.opening_bytes(SLED_SEGMENT_BYTES);
         self.look_for_space();
@@ -161,7 +167,7 @@ impl Shared {
 
     /// Appends come first: as long as the work took, nothing is done.
     fn rest(&self, worked: Duration) {
-        if self.rests && !self.segments.is_behind(self.commit_index()) {
+        if self.rests.load(Ordering::Acquire) && !self.segments.is_behind(self.commit_index()) {
             thread::sleep(worked);
         }
     }
@@ -186,10 +192,10 @@ impl Shared {
     /// Copies what is committed and not sealed: after an orderly stop all that is committed is in sled.
     pub(super) fn settle_rest(&self) -> Result<(), StoreError> {
         let Some((head, end)) = self.segments.rest() else { return Ok(()) };
-        let last = end.min(self.commit_index());
-        if last > head.tip.id.index {
-            let folder = self.layout.segment(head.tip.id.index.next());
-            self.fill(&folder, &head, last)?;
+        let (first, last) = (head.tip.id.index.next(), end.min(self.commit_index()));
+        // It is a copy of what the journal has: where there is no room for it, the journal alone has it.
+        if last >= first && self.has_room(first, last) {
+            self.fill(&self.layout.segment(first), &head, last)?;
         }
         Ok(())
     }

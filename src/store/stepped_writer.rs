@@ -123,6 +123,12 @@ impl SteppedWriter {
         self.group_writer.shared().keep_up()
     }
 
+    /// The highest commit index that it was told and that counts.
+    #[cfg(test)]
+    pub(super) fn known_commit_index(&self) -> Index {
+        self.group_writer.shared().commit_index()
+    }
+
     /// As [`super::Writer::free_bytes`].
     pub fn free_bytes(&self) -> u64 {
         self.group_writer.shared().free_bytes()

@@ -132,7 +132,7 @@ pub(super) struct Shared {
     /// Nothing more is to be written: the store is dropped without having been closed.
     abandoned: AtomicBool,
     /// Settling makes room for appends.
-    pub(super) rests: bool,
+    pub(super) rests: AtomicBool,
 }
 
 impl Shared {
@@ -150,7 +150,7 @@ impl Shared {
             free_bytes: AtomicU64::new(u64::MAX),
             remembered: Mutex::default(),
             abandoned: AtomicBool::new(false),
-            rests,
+            rests: AtomicBool::new(rests),
         };
         shared.look_for_space();
         shared
@@ -189,6 +189,11 @@ impl Shared {
 
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Nothing more is to be appended: settling need not make room.
+    pub(super) fn hurry(&self) {
+        self.rests.store(false, Ordering::Release);
     }
 
     pub(super) fn abandon(&self) {

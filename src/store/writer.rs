@@ -114,6 +114,7 @@ impl Writer {
     /// # Errors
     /// [`StoreError`] if a file cannot be closed; the next start then checks as after a crash.
     pub fn close(mut self) -> Result<(), StoreError> {
+        self.shared.hurry();
         let _ = self.commands.send(Command::Close);
         self.stop_threads();
         self.shared.close()

@@ -26,6 +26,8 @@ pub(in super::super) struct JournalFile {
     path: PathBuf,
     /// As long as this it was made; a large group makes it longer.
     pub(super) length: u64,
+    /// Up to here it has blocks: a write needs no space.
+    pub(super) filled: u64,
 }
 
 impl JournalFile {
@@ -34,7 +36,8 @@ impl JournalFile {
         let path = layout.journal_file(header.number);
         let length = layout.disk.length(&path)?;
         let blocks = layout.disk.open_blocks(&path)?;
-        Ok(Self { number: header.number, id: header.id, blocks, path, length })
+        let (number, id, filled) = (header.number, header.id, length);
+        Ok(Self { number, id, blocks, path, length, filled })
     }
 
     pub(in super::super) fn path(&self) -> &Path {
@@ -151,8 +154,9 @@ impl Spares {
         }
         let blocks = made?;
         // One that is needed now is not filled: it grows as it is written to.
+        let filled = disk.length(&path)?;
         let length = if length == 0 { self.file_bytes } else { length };
-        Ok(JournalFile { number, id: header.id, blocks, path, length })
+        Ok(JournalFile { number, id: header.id, blocks, path, length, filled })
     }
 
     /// Writes the first block, and zeros behind it up to a length; both are on the disk afterwards.

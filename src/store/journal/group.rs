@@ -186,15 +186,15 @@ pub(in super::super) fn blocks_for(bytes: usize) -> usize {
 pub(in super::super) struct FoundGroup {
     pub(in super::super) header: GroupHeader,
     pub(in super::super) mark: GroupMark,
-    pub(in super::super) id: FileId,
     /// The bytes of its entries.
     pub(in super::super) body: Bytes,
     pub(in super::super) entries: u32,
 }
 
 impl FoundGroup {
-    /// The group at the beginning of `blocks`, if a whole one stands there.
-    pub(in super::super) fn parse(blocks: &Bytes) -> Option<Self> {
+    /// The group at the beginning of `blocks`, if a whole one stands there, of this life of a file or, if
+    /// that is not known, of any.
+    pub(in super::super) fn parse(blocks: &Bytes, of: Option<FileId>) -> Option<Self> {
         let header: &[u8; GROUP_HEADER_BYTES] = blocks.first_chunk()?;
         let mut fields = Fields(header);
         if fields.array()? != *GROUP_MAGIC {
@@ -202,18 +202,19 @@ impl FoundGroup {
         }
         let crc = fields.u32()?;
         let length = fields.u32()? as usize;
+        let (entries, id, number) = (fields.u32()?, fields.u128()?, fields.u64()?);
+        if of.is_some_and(|of| of != id) {
+            return None;
+        }
         let covered = blocks.get(COVERED_AT..GROUP_HEADER_BYTES.checked_add(length)?)?;
         if crc32c::crc32c(covered) != crc {
             return None;
         }
-        let entries = fields.u32()?;
-        let id = fields.u128()?;
-        let number = fields.u64()?;
         let previous = GroupMark { number: number.checked_sub(1)?, crc: fields.u32()? };
         fields.u32()?;
         let header = read_header(&mut fields, previous)?;
         let body = blocks.slice(GROUP_HEADER_BYTES..GROUP_HEADER_BYTES + length);
-        Some(Self { header, mark: GroupMark { number, crc }, id, body, entries })
+        Some(Self { header, mark: GroupMark { number, crc }, body, entries })
     }
 
     /// How many blocks it takes.
@@ -380,8 +381,8 @@ mod tests {
             // Whatever stands behind it.
             let more = [&blocks[..], &[7; 5000]].concat();
             for blocks in [blocks, more] {
-                let found = FoundGroup::parse(&Bytes::from(blocks)).unwrap();
-                assert_eq!((found.header, found.mark, found.id), (header(), mark, ID));
+                let found = FoundGroup::parse(&Bytes::from(blocks), None).unwrap();
+                assert_eq!((found.header, found.mark), (header(), mark));
                 assert_eq!(found.blocks(), length.div_ceil(JOURNAL_BLOCK_BYTES));
                 let mut at = 0;
                 for ((place, entry), expected) in found.entries().unwrap().iter().zip(&entries) {
@@ -396,7 +397,7 @@ mod tests {
     #[test]
     fn a_changed_group_is_none_and_its_padding_says_nothing() {
         let (blocks, _, length) = group(&[50, 4000]);
-        let parse = |blocks: Vec<u8>| FoundGroup::parse(&Bytes::from(blocks));
+        let parse = |blocks: Vec<u8>| FoundGroup::parse(&Bytes::from(blocks), None);
         for bit in 0..length * 8 {
             let mut changed = blocks.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -424,8 +425,11 @@ mod tests {
             (ID, GroupMark { number: 7, crc: 1 }),
         ] {
             let mark = encode_group(&GroupHeader { previous, ..header() }, id, &[], &mut blocks);
-            let found = FoundGroup::parse(&Bytes::from(blocks.clone())).unwrap();
-            assert_eq!((found.id, found.header.previous), (id, previous));
+            let bytes = Bytes::from(blocks.clone());
+            for of in [None, Some(id)] {
+                assert_eq!(FoundGroup::parse(&bytes, of).unwrap().header.previous, previous);
+            }
+            assert!(FoundGroup::parse(&bytes, Some(id + 2)).is_none());
             assert!(!marks.contains(&mark), "{mark:?} names another group, too");
             marks.push(mark);
             assert_eq!(begun_group(&blocks, id), Some(1));

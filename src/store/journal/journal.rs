@@ -48,9 +48,9 @@ impl Journal {
         self.last
     }
 
-    /// Whether a group without entries fits into the file.
+    /// Whether the file has a block for a group without entries, which needs no space then.
     pub(in super::super) fn has_block(&self) -> bool {
-        self.at + JOURNAL_BLOCK_BYTES as u64 <= self.file.length
+        self.at + JOURNAL_BLOCK_BYTES as u64 <= self.file.filled
     }
 
     /// Whether a file should be made ahead: once for each that is begun.

@@ -105,7 +105,8 @@ impl Scan {
             layout.disk.forget_cached(&path)?;
             layout.disk.read_past_cache(&path)?
         });
-        let header = FileHeader::decode(&bytes).filter(|header| header.number == number);
+        let of_any_life = FileHeader::decode(&bytes);
+        let header = of_any_life.filter(|header| header.number == number);
         if let Some(found) = header.map(|header| header.identity).filter(|found| *found != identity)
         {
             return Err(StoreError::Foreign { folder: path, found, expected: identity });
@@ -126,7 +127,7 @@ impl Scan {
         } else {
             self.free.push(path.clone());
         }
-        self.check_rest(&path, &bytes, end, header.map(|header| header.id))
+        self.check_rest(&path, &bytes, end, of_any_life.map(|header| header.id))
     }
 
     /// Takes the groups of a file up to the first that is not whole, or not of this life of the file,
@@ -138,7 +139,7 @@ impl Scan {
         header: &FileHeader,
     ) -> Result<usize, StoreError> {
         let mut at = JOURNAL_BLOCK_BYTES;
-        while let Some(group) = group_at(bytes, at).filter(|group| group.id == header.id) {
+        while let Some(group) = group_at(bytes, at, Some(header.id)) {
             if self.first.is_some() && group.header.previous != self.last {
                 break;
             }
@@ -213,9 +214,14 @@ impl Scan {
             return Ok(());
         }
         for at in (end..bytes.len()).step_by(JOURNAL_BLOCK_BYTES) {
-            let Some(group) = group_at(bytes, at) else { continue };
-            let is_of_this_life = id.is_none_or(|id| group.id == id);
-            if is_of_this_life && group.mark.number > self.last.number {
+            let Some(group) = group_at(bytes, at, id) else { continue };
+            // Without the first block anything may be a group, also what a client has sent: only one
+            // that follows on what is there is believed.
+            let counts = match id {
+                Some(_) => group.mark.number > self.last.number,
+                None => group.header.previous == self.last,
+            };
+            if counts {
                 return Err(self.hole(path));
             }
         }
@@ -235,6 +241,6 @@ impl Scan {
     }
 }
 
-fn group_at(bytes: &Bytes, at: usize) -> Option<FoundGroup> {
-    (at < bytes.len()).then(|| bytes.slice(at..)).and_then(|blocks| FoundGroup::parse(&blocks))
+fn group_at(bytes: &Bytes, at: usize, of: Option<FileId>) -> Option<FoundGroup> {
+    (at < bytes.len()).then(|| bytes.slice(at..)).and_then(|blocks| FoundGroup::parse(&blocks, of))
 }

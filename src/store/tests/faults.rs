@@ -534,3 +534,18 @@ fn the_platter_shows_what_rot_has_left() {
         }
     }
 }
+
+/// It speaks of the log behind the write. While that is on its way, what it takes back would look
+/// committed to whoever seals segments meanwhile.
+#[test]
+fn what_a_write_says_is_committed_counts_when_it_is_on_the_disk() {
+    let disk = disk_with_store();
+    let mut writer = writer(&disk);
+    let mut log = Log::new();
+    append(&mut writer, &mut log, 10).unwrap();
+    assert_eq!(writer.known_commit_index(), Index::ZERO);
+    disk.fail_sync_once();
+    let entries = vec![log.add(10)];
+    write(&mut writer, Write { entries, commit_index: index(2), ..nothing() }).unwrap_err();
+    assert_eq!(writer.known_commit_index(), Index::ZERO);
+}

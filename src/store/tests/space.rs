@@ -124,3 +124,39 @@ fn nothing_is_lost_wherever_the_space_ends() {
         assert_eq!(all(&disk), log.entries, "{room}");
     }
 }
+
+/// What proves that the last group was whole needs no space, or is left: nobody has asked for it.
+#[test]
+fn an_idle_store_does_not_mind_a_full_disk() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    disk.leave_room(FILE_BYTES / 2);
+    // The file that was made ahead is full after this, and for another there was no space.
+    for _ in 0..34 {
+        append(&mut writer, &mut log, 10).unwrap();
+        run_chores(&mut writer).unwrap();
+    }
+    disk.leave_room(0);
+    for _ in 0..3 {
+        writer.keep_up().unwrap();
+    }
+    drop(writer);
+    disk.restart();
+    disk.make_room();
+    assert_eq!(all(&disk), log.entries);
+}
+
+/// A copy of what the journal has is not worth the last space.
+#[test]
+fn a_stop_in_order_does_without_a_copy_for_which_there_is_no_room() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    append(&mut writer, &mut log, 50_000).unwrap();
+    writer.committed(log.tip().id.index).unwrap();
+    disk.leave_room(20_000);
+    writer.close().unwrap();
+    disk.restart();
+    let (_, recovered) = open_in(&disk, IDENTITY, small()).unwrap();
+    assert!(recovered.report.clean);
+    assert_eq!(recovered.entries, log.entries);
+}
