@@ -64,7 +64,7 @@ impl Template {
             Self::SlowDisks => {
                 cluster.election_timeout_ticks = (30, 60);
                 cluster.tick = Time::from_millis(5);
-                disks.slowness = Some(Slowness { sync: Time::from_millis(400), node: None });
+                disks.slowness = Some(Slowness { sync: Time::from_millis(1_500), node: None });
             }
             Self::Bridge
             | Self::DeafLeader

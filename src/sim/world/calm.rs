@@ -196,7 +196,7 @@ impl World {
         // And a leader whose clock turns out to be wrong, when more of the others are heard, makes way;
         // twice, if the first to whom it does is one that the others do not hear (seed 24).
         let clocks_jump = self.options.faults.has(Class::Clock);
-        let more = if clocks_jump { 3 } else { 0 };
+        let more = if clocks_jump { 2 } else { 0 };
         let allowed = (0..more).fold(once, |term, _| term.and_then(Term::next));
         self.disturb(core);
         let later = self.now + self.options.cluster.election_timeout().times(10);
