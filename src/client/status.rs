@@ -82,11 +82,12 @@ impl Status {
     }
 }
 
-/// Asks everybody at once. Nobody is waited for longer than [`STATUS_TIMEOUT`].
+/// Asks everybody at once, and then those whom the first answers have named: another node, or the
+/// registry. Nobody is waited for longer than [`STATUS_TIMEOUT`].
 pub(super) async fn status(shared: &Arc<Shared>) -> Status {
-    let registry = ask_registry(shared);
-    let nodes = ask_nodes(shared);
-    let (registry, nodes) = tokio::join!(registry, nodes);
+    let mut nodes = vec![];
+    let (registry, ()) = tokio::join!(ask_registry(shared), ask_nodes(shared, &mut nodes));
+    ask_nodes(shared, &mut nodes).await;
     let leader = nodes.iter().filter_map(leading).max();
     let unavailable = leader.is_none().then(|| shared.unavailable());
     Status { cluster: shared.connections.cluster(), leader, nodes, registry, unavailable }
@@ -98,33 +99,30 @@ fn leading(node: &NodeStatus) -> Option<Leading> {
     leads.then_some(Leading { term: welcome.term, node: node.node })
 }
 
-async fn ask_nodes(shared: &Arc<Shared>) -> Vec<NodeStatus> {
-    let mut nodes: Vec<NodeStatus> = vec![];
-    // What the first say may name others; a node may not be who it was thought to be.
-    for _ in 0..2 {
-        let until = Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
-        // Who does not answer may be where the others have it.
-        nodes.retain(|known| known.said.is_ok() || !shared.connections.is_elsewhere(known.node));
-        let mut tasks = JoinSet::new();
-        for (node, address) in shared.connections.nodes() {
-            if nodes.iter().all(|known| known.node != node) {
-                let shared = shared.clone();
-                tasks.spawn(async move {
-                    let limit = until.saturating_duration_since(Instant::now());
-                    let asked = shared.connections.hello(node, false, limit).await;
-                    let said = asked.map(|(_, welcome)| welcome);
-                    shared.on_word(node, said.as_ref());
-                    let address = shared.connections.address(node).unwrap_or(address);
-                    NodeStatus { node, address, said }
-                });
-            }
+/// Asks the nodes that are known and have not been asked.
+async fn ask_nodes(shared: &Arc<Shared>, nodes: &mut Vec<NodeStatus>) {
+    let until = Instant::now() + STATUS_TIMEOUT.min(shared.timeout);
+    // Who does not answer may be where the others have it.
+    nodes.retain(|known| known.said.is_ok() || !shared.connections.is_elsewhere(known.node));
+    let mut tasks = JoinSet::new();
+    for (node, address) in shared.connections.nodes() {
+        if nodes.iter().all(|known| known.node != node) {
+            let shared = shared.clone();
+            tasks.spawn(async move {
+                let limit = until.saturating_duration_since(Instant::now());
+                let asked = shared.connections.hello(node, false, limit).await;
+                let said = asked.map(|(_, welcome)| welcome);
+                shared.on_word(node, said.as_ref());
+                let address = shared.connections.address(node).unwrap_or(address);
+                NodeStatus { node, address, said }
+            });
         }
-        nodes.extend(tasks.join_all().await);
     }
+    nodes.extend(tasks.join_all().await);
+    // One may not be who it was thought to be.
     let known = shared.connections.nodes();
     nodes.retain(|status| known.contains(&(status.node, status.address.clone())));
     nodes.sort_by_key(|status| status.node);
-    nodes
 }
 
 async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
