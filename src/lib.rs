@@ -155,9 +155,9 @@ pub use bytes::Bytes;
 #[doc(inline)]
 pub use client::{
     AppendError, AppendReceiver, AppendSender, Appended, Appender, AskError, Client, Consistency,
-    CrashError, Crashed, Leading, NodeStatus, Outcome, ReadError, ReadFrom, ReadOptions, Reader,
-    Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token, TokenError,
-    Unavailable, Welcome,
+    CrashError, Crashed, DiskUse, Leading, NodeStatus, Outcome, ReadError, ReadFrom, ReadOptions,
+    Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token, TokenError,
+    Unavailable, Vitals, Welcome,
 };
 #[doc(inline)]
 pub use config::ConfigError;

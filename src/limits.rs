@@ -623,6 +623,13 @@ pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
 /// How often `status --watch` looks: as often as people do.
 pub const STATUS_WATCH_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a node looks at what it takes of its disk: that changes slowly.
+pub const DISK_USE_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
+/// Whoever looks at all files of a node rests so many times as long as that took, so that a node with a
+/// million of them spends no more than a hundredth of a core and of its disk on it.
+pub const DISK_USE_REST: u32 = 100;
+
 /// How long a node has to answer for its line in a status.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -20,7 +20,7 @@ use crate::types::{
 };
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRun, Appended, CrashReply, EntrySpan, Onward,
-    Read, ReadFrom, ReadRefusal, Records, Request, Role, Welcome,
+    Read, ReadFrom, ReadRefusal, Records, Request, Role, Vitals, Welcome,
 };
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
@@ -188,6 +188,7 @@ impl World {
             disk_full: None,
             log_ahead_ms: 0,
             nodes: self.addresses.iter().map(|(node, at)| (*node, at.to_string())).collect(),
+            vitals: Vitals::default(),
         }
     }
 

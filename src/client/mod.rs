@@ -76,4 +76,4 @@ pub use status::{NodeStatus, RegistryStatus, Status};
 pub use token::{Token, TokenError};
 pub use unavailable::Unavailable;
 
-pub use crate::wire::api::{Appended, ReadFrom, Role, Welcome};
+pub use crate::wire::api::{Appended, DiskUse, ReadFrom, Role, Vitals, Welcome};

@@ -21,7 +21,7 @@ use crate::limits::{
     CROWD_PAUSE_MAX, REGISTRY_ASK_EVERY,
 };
 use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term};
-use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Welcome};
+use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Vitals, Welcome};
 
 const FIRST: LaneNumber = LaneNumber::new(1);
 const SECOND: LaneNumber = LaneNumber::new(2);
@@ -51,6 +51,7 @@ fn welcome(node: u16, role: Role, term: u64, leader: Option<u16>) -> Welcome {
         disk_full: None,
         log_ahead_ms: 0,
         nodes: vec![],
+        vitals: Vitals::default(),
     }
 }
 

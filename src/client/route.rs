@@ -150,6 +150,7 @@ impl Route {
 mod tests {
     use super::*;
     use crate::types::{ClusterId, Incarnation, Index, Offset, Timestamp};
+    use crate::wire::api::Vitals;
     use proptest::prelude::*;
 
     fn n(number: u16) -> NodeId {
@@ -175,6 +176,7 @@ mod tests {
             disk_full: None,
             log_ahead_ms: 0,
             nodes: vec![],
+            vitals: Vitals::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every node and the registry say of themselves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -74,6 +75,28 @@ impl Status {
         Some(committed.since(has))
     }
 
+    /// How long ago a node was heard by any other that answers here. `None`: by none, or not known.
+    pub fn last_contact(&self, node: NodeId) -> Option<Duration> {
+        let heard = self.words().flat_map(|(_, welcome)| &welcome.vitals.heard_ms);
+        let of_node = heard.filter_map(|(of, ms)| (*of == node).then_some(*ms));
+        of_node.min().map(Duration::from_millis)
+    }
+
+    /// Who says that a node leads which does not answer here: a way that only this client lacks is no
+    /// reason to think that nobody leads. Empty where the node answers, or a later leader is known.
+    pub fn named_by(&self, node: NodeId) -> Vec<NodeId> {
+        let named =
+            self.words().filter_map(|(by, welcome)| Some((welcome.term, welcome.leader?, by)));
+        let Some(term) = named.clone().map(|(term, ..)| term).max() else { return vec![] };
+        let is_silent = self.words().all(|(by, _)| by != node);
+        let who = |(of, leader, by)| (of == term && leader == node && is_silent).then_some(by);
+        named.filter_map(who).collect()
+    }
+
+    fn words(&self) -> impl Iterator<Item = (NodeId, &Welcome)> + Clone {
+        self.nodes.iter().filter_map(|node| Some((node.node, node.said.as_ref().ok()?)))
+    }
+
     /// The offset after the last committed record, as the leader says.
     pub fn next_offset(&self) -> Option<Offset> {
         let leader = self.leader?.node;
@@ -136,6 +159,7 @@ async fn ask_registry(shared: &Arc<Shared>) -> Option<RegistryStatus> {
 mod tests {
     use super::*;
     use crate::types::{Incarnation, Index, Term};
+    use crate::wire::api::Vitals;
 
     fn node(number: u16, (term, role): (u64, Role), last: u64, commit: u64) -> NodeStatus {
         let node = NodeId::new(number).unwrap();
@@ -153,6 +177,7 @@ mod tests {
             disk_full: None,
             log_ahead_ms: 0,
             nodes: vec![],
+            vitals: Vitals::default(),
         };
         NodeStatus { node, address: "127.0.0.1:1".parse().unwrap(), said: Ok(said) }
     }
@@ -173,5 +198,33 @@ mod tests {
         let lags: Vec<_> = status.nodes.iter().map(|node| status.lag(node)).collect();
         assert_eq!(lags, [Some(0), Some(0), Some(2), Some(3)]);
         assert_eq!(status.next_offset(), Some(Offset::new(20)));
+    }
+
+    #[test]
+    fn who_does_not_answer_here_and_leads_according_to_others_is_known() {
+        let n = |number| NodeId::new(number).unwrap();
+        let says = |number, term, leader, heard_ms: &[(u16, u64)]| {
+            let mut said = node(number, (term, Role::Follower), 5, 5);
+            let welcome = said.said.as_mut().unwrap();
+            welcome.leader = Some(n(leader));
+            welcome.vitals.heard_ms = heard_ms.iter().map(|(of, ms)| (n(*of), *ms)).collect();
+            said
+        };
+        let mut silent = node(1, (3, Role::Leader), 5, 5);
+        silent.said = Err(AskError::NoAddress { node: n(1) });
+        let nodes = vec![
+            silent,
+            says(2, 3, 1, &[(1, 40), (3, 9)]),
+            says(3, 3, 1, &[(1, 30), (2, 8)]),
+            // It has not heard of the new one.
+            says(4, 2, 2, &[(1, 90_000)]),
+        ];
+        let (registry, unavailable) = (None, None);
+        let status =
+            Status { cluster: ClusterId::new(1), leader: None, nodes, registry, unavailable };
+        assert_eq!(status.named_by(n(1)), [n(2), n(3)]);
+        assert_eq!(status.named_by(n(2)), [], "an older leader, which answers");
+        assert_eq!(status.last_contact(n(1)), Some(Duration::from_millis(30)));
+        assert_eq!(status.last_contact(n(4)), None);
     }
 }

@@ -6,7 +6,7 @@
 //! run for a while first hears what its leader had to say.
 
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +17,7 @@ use super::caller;
 use super::inputs::{AppendAnswer, Command, DriverInput, Fetched, Inputs};
 use super::narrator::Narrator;
 use super::published;
+use super::pulse::Pulse;
 use crate::limits;
 use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
@@ -34,6 +35,7 @@ pub(super) struct Outputs {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) published: watch::Sender<Account>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) announcer: Announcer,
     pub(super) narrator: Narrator,
 }
@@ -169,6 +171,7 @@ impl Driver {
 
     fn on_peer(&mut self, from: PeerProcess, message: PeerMessage) {
         let PeerProcess { node: from, start } = from;
+        self.outputs.pulse.heard(from);
         let claimed = self.replica.raft().claimed(&message.message);
         let heard = self.memory().hear(from, start, claimed);
         match heard {
@@ -225,7 +228,7 @@ impl Driver {
                 Action::Notice(notice) => self.outputs.narrator.tell(&notice, &self.replica),
             }
         }
-        published::publish(&self.outputs.published, &self.replica);
+        published::publish(&self.outputs.published, &self.outputs.pulse, &self.replica);
         self.outputs.announcer.update(&self.replica);
     }
 

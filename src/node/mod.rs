@@ -12,7 +12,8 @@
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
 //!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
-//! - `published`, `narrator`: what others see, what people read.
+//! - `published`, `pulse`, `narrator`: what others see, of the replica and of the process; what people
+//!   read.
 //!
 //! The driver is the one owner of the replica. Everything else talks to it over bounded channels and
 //! sees what it publishes; readers read entries from the store themselves. Nothing here decides
@@ -34,6 +35,7 @@ pub mod ports;
 pub mod privacy;
 mod process;
 mod published;
+mod pulse;
 mod reading;
 mod refused;
 mod service;

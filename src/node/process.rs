@@ -19,6 +19,7 @@ use super::inputs::Inputs;
 use super::leaders::Leaders;
 use super::narrator::Narrator;
 use super::new_sessions::NewSessions;
+use super::pulse::{self, Pulse};
 use super::refused;
 use super::shared::Service;
 use crate::config::NodeConfig;
@@ -173,7 +174,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let introduction = introduction(&config, &store, &recovered);
     drop(recovered);
     let stores = (store, introduction);
-    let (writer, end) = serve(&config, endpoint.clone(), stores, replica, stop).await;
+    let (writer, end) = serve((&data, &config), endpoint.clone(), stores, replica, stop).await;
 
     endpoint.close();
     endpoint.closed(limits::CONNECT_TIMEOUT).await;
@@ -231,7 +232,7 @@ fn memory(config: &NodeConfig, store: &Store, shown: &Standing) -> SharedMemory 
 
 /// Wires the tasks together and runs the driver to its end.
 async fn serve(
-    config: &NodeConfig,
+    (data, config): (&Path, &NodeConfig),
     endpoint: Endpoint,
     (store, introduction): (Store, Introduction),
     replica: Replica,
@@ -243,6 +244,8 @@ async fn serve(
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Account::of(&replica));
+    let pulse = Arc::new(Pulse::new(config.peers.keys().copied()));
+    tokio::spawn(pulse::look_at_disk(pulse.clone(), data.to_owned()));
 
     let reader = store.reader();
     let writer = store.start_writer(move |Done::Persisted(ticket)| {
@@ -259,6 +262,7 @@ async fn serve(
         peers: peers.clone(),
         fault_injection: config.fault_injection,
         published: watched,
+        pulse: pulse.clone(),
         commands: command_sender,
         shares: Shares::new(),
         new_sessions: NewSessions::default(),
@@ -279,7 +283,7 @@ async fn serve(
     let expelled = peers.expelled();
     let inputs = Inputs::new((peer_messages, commands), expelled, persisted, stop);
     let narrator = Narrator::new(tick(config));
-    let outputs = Outputs { peers, memory, writer, reader, published, announcer, narrator };
+    let outputs = Outputs { peers, memory, writer, reader, published, pulse, announcer, narrator };
     Driver::new(replica, inputs, outputs, tick(config)).run().await
 }
 

@@ -2,11 +2,15 @@
 
 use tokio::sync::watch;
 
+use super::pulse::Pulse;
 use crate::replica::{Account, Replica};
 
 /// Tells whoever watches, if anything changed.
-pub(super) fn publish(sender: &watch::Sender<Account>, replica: &Replica) {
+pub(super) fn publish(sender: &watch::Sender<Account>, pulse: &Pulse, replica: &Replica) {
     let now = Account::of(replica);
+    if now.leader.is_some() {
+        pulse.led(now.term);
+    }
     sender.send_if_modified(|published| {
         let changed = *published != now;
         *published = now;

@@ -80,7 +80,8 @@ impl Service {
     fn welcome(&self) -> Welcome {
         let Self { cluster, node, incarnation, .. } = *self;
         let name = Name { cluster, node, incarnation };
-        self.published.borrow().welcome(name, driver::wall_clock(), self.addresses())
+        let (now, vitals) = (driver::wall_clock(), self.pulse.vitals());
+        self.published.borrow().welcome(name, now, self.addresses(), vitals)
     }
 
     /// Where the members are: as the files say, and behind that where this node is connected with

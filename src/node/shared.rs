@@ -1,6 +1,7 @@
 //! What all that is done for clients shares.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
@@ -9,6 +10,7 @@ use super::framing::Framing;
 use super::inputs::Command;
 use super::leaders::Leaders;
 use super::new_sessions::NewSessions;
+use super::pulse::Pulse;
 use crate::address::Address;
 use crate::net::{Audit, Peers};
 use crate::replica::Account;
@@ -25,6 +27,8 @@ pub(super) struct Service {
     pub(super) peers: Peers,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Account>,
+    /// How this process is doing.
+    pub(super) pulse: Arc<Pulse>,
     pub(super) commands: mpsc::Sender<Command>,
     /// What clients may make this node hold.
     pub(super) shares: Shares,

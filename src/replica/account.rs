@@ -3,7 +3,7 @@
 use super::replica::Replica;
 use crate::raft;
 use crate::types::{ClusterId, DiskFull, Incarnation, Index, NodeId, Offset, Term, Timestamp};
-use crate::wire::api::{Role, Welcome};
+use crate::wire::api::{Role, Vitals, Welcome};
 
 /// The state of a node after a turn, as far as others are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,15 @@ impl Account {
         self.log_time.get().saturating_sub(now.get())
     }
 
-    /// The answer to whoever asks who this is. `nodes` is where the members are.
-    pub fn welcome(&self, name: Name, now: Timestamp, nodes: Vec<(NodeId, String)>) -> Welcome {
+    /// The answer to whoever asks who this is. `nodes` is where the members are, `vitals` how the
+    /// process is.
+    pub fn welcome(
+        &self,
+        name: Name,
+        now: Timestamp,
+        nodes: Vec<(NodeId, String)>,
+        vitals: Vitals,
+    ) -> Welcome {
         let Name { cluster, node, incarnation } = name;
         Welcome {
             cluster,
@@ -83,6 +90,7 @@ impl Account {
             disk_full: self.disk_full,
             log_ahead_ms: self.log_ahead_ms(now),
             nodes,
+            vitals,
         }
     }
 }
@@ -119,7 +127,9 @@ mod tests {
             log_time: Timestamp::new(5_000),
         };
         let name = Name { cluster: ClusterId::new(1), node, incarnation: Incarnation::new(4) };
-        let told = account.welcome(name, Timestamp::new(4_000), vec![(node, "here".to_owned())]);
+        let nodes = vec![(node, "here".to_owned())];
+        let vitals = Vitals { uptime_ms: 5, ..Vitals::default() };
+        let told = account.welcome(name, Timestamp::new(4_000), nodes.clone(), vitals.clone());
         let expected = Welcome {
             cluster: name.cluster,
             node,
@@ -133,7 +143,8 @@ mod tests {
             next_offset: Offset::new(70),
             disk_full: None,
             log_ahead_ms: 1_000,
-            nodes: vec![(node, "here".to_owned())],
+            nodes,
+            vitals,
         };
         assert_eq!(told, expected);
         assert_eq!(account.log_ahead_ms(Timestamp::new(6_000)), 0);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use crate::bounded;
 use crate::limits::{
-    ADDRESSES_MAX, APPEND_REPLIES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
-    REQUEST_RECORDS_MAX,
+    ADDRESSES_MAX, APPEND_REPLIES_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX,
+    REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
 use crate::types::{
     ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, SeqRange,
@@ -96,6 +96,34 @@ pub struct Welcome {
     /// if that is somewhere else.
     #[serde(deserialize_with = "bounded::list::<_, _, ADDRESSES_MAX>")]
     pub nodes: Vec<(NodeId, String)>,
+    /// How its process is doing.
+    pub vitals: Vitals,
+}
+
+/// How a node's process is doing. People read it; nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// The version of its program, as `annal version` prints it.
+    pub version: String,
+    /// How long it has been running, in ms.
+    pub uptime_ms: u64,
+    /// Terms whose leader it has come to know since it started.
+    pub elections: u64,
+    /// The disk under its folder, once it has been looked at.
+    pub disk: Option<DiskUse>,
+    /// How long ago each other node said something last, in ms; without those that have not since it
+    /// started.
+    #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
+    pub heard_ms: Vec<(NodeId, u64)>,
+}
+
+/// What a node takes of its disk, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    /// What its folder takes, in bytes.
+    pub used_bytes: u64,
+    /// What it could have beside that, in bytes.
+    pub free_bytes: u64,
 }
 
 /// A node's role, as shown to people.
@@ -534,9 +562,16 @@ mod tests {
             disk_full: Some(DiskFull { free_bytes: 7, needed_bytes: 8 }),
             log_ahead_ms: 9,
             nodes: vec![(n1(), "h:1".to_owned())],
+            vitals: Vitals {
+                version: "1".to_owned(),
+                uptime_ms: 10,
+                elections: 11,
+                disk: Some(DiskUse { used_bytes: 12, free_bytes: 13 }),
+                heard_ms: vec![(n1(), 14)],
+            },
         };
-        let expected =
-            "260000000111010000000000000000000000000000000102030301010104050601070809010103683a31";
+        let expected = "300000000111010000000000000000000000000000000102030301010104050601070809010103683a31\
+             01310a0b010c0d01010e";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }
@@ -561,6 +596,7 @@ mod tests {
             disk_full: None,
             log_ahead_ms: 0,
             nodes: members().map(at(1)).chain(members().map(at(2))).collect(),
+            vitals: Vitals::default(),
         };
         assert_eq!(welcome.nodes.len(), ADDRESSES_MAX);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);

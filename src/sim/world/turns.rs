@@ -17,7 +17,9 @@ use crate::sim::time::Time;
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
-use crate::wire::api::{AppendReplies, AppendReply, AppendRun, Onward, Read, ReadRefusal, Request};
+use crate::wire::api::{
+    AppendReplies, AppendReply, AppendRun, Onward, Read, ReadRefusal, Request, Vitals,
+};
 use crate::wire::peer::PeerMessage;
 
 impl World {
@@ -323,8 +325,9 @@ impl World {
         match request {
             Some(Request::Hello) => {
                 let name = Name { cluster: CLUSTER, node, incarnation: process.incarnation };
-                // Its clients know where the members are.
-                let welcome = Account::of(&process.replica).welcome(name, clock, vec![]);
+                // Its clients know where the members are, and nobody looks at its disk.
+                let (nodes, vitals) = (vec![], Vitals::default());
+                let welcome = Account::of(&process.replica).welcome(name, clock, nodes, vitals);
                 self.answer(caller, &welcome.to_frame());
             }
             Some(Request::Onward(Onward::Read(read)))
