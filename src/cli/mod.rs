@@ -44,6 +44,7 @@ mod shape;
 mod shell;
 mod sim;
 mod state;
+mod status_rows;
 mod suggest;
 mod up;
 mod verb;

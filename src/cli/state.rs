@@ -4,8 +4,9 @@ use tokio::time::sleep;
 
 use super::failure::{End, Failure};
 use super::output::Printer;
-use super::rows::{CrashRow, LeaderRow, NodeRow, RegistryRow, StatusRow};
+use super::rows::{CrashRow, LeaderRow};
 use super::runtime::Interruption;
+use super::status_rows::{NodeRow, RegistryRow, StatusRow};
 use crate::client::{Client, CrashError, Crashed, Leading, NodeStatus, Status};
 use crate::limits::STATUS_WATCH_EVERY;
 use crate::outcome::Outcome;
