@@ -262,13 +262,15 @@ impl Ord for LogId {
     }
 }
 
-/// A number of bytes, as people read it: in whole MiB, or in less where that would be nothing.
+/// A number of bytes, as people read it: in whole MiB, or in less where that would be nothing, or in GiB
+/// where there are many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteCount(pub u64);
 
 impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            bytes if bytes >> 30 >= 10 => write!(f, "{} GiB", bytes >> 30),
             bytes if bytes >> 20 > 0 => write!(f, "{} MiB", bytes >> 20),
             bytes if bytes >> 10 > 0 => write!(f, "{} KiB", bytes >> 10),
             bytes => write!(f, "{bytes} bytes"),

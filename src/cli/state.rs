@@ -84,6 +84,8 @@ fn status_row(status: &Status) -> StatusRow {
 
 fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
     let said = node.said.as_ref().ok();
+    let vitals = said.map(|welcome| &welcome.vitals);
+    let disk = vitals.and_then(|vitals| vitals.disk);
     NodeRow {
         node: node.node,
         address: node.address.to_string(),
@@ -96,6 +98,15 @@ fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
         reachable: said.is_some(),
         disk_full: said.and_then(|welcome| welcome.disk_full),
         log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),
+        version: vitals.map(|vitals| vitals.version.clone()),
+        uptime_ms: vitals.map(|vitals| vitals.uptime_ms),
+        last_contact_ms: status
+            .last_contact(node.node)
+            .and_then(|ago| ago.as_millis().try_into().ok()),
+        elections: vitals.map(|vitals| vitals.elections),
+        disk_used_bytes: disk.map(|disk| disk.used_bytes),
+        disk_free_bytes: disk.map(|disk| disk.free_bytes),
+        leads_according_to: status.named_by(node.node),
     }
 }
 

@@ -57,6 +57,20 @@ pub(super) struct NodeRow {
     pub(super) disk_full: Option<DiskFull>,
     /// How far the time of its log is ahead of its clock, in ms.
     pub(super) log_ahead_ms: Option<u64>,
+    /// The version of its program.
+    pub(super) version: Option<String>,
+    /// How long it has been running, in ms.
+    pub(super) uptime_ms: Option<u64>,
+    /// How long ago others heard it, in ms.
+    pub(super) last_contact_ms: Option<u64>,
+    /// Terms whose leader it has met since it started.
+    pub(super) elections: Option<u64>,
+    /// What it takes of its disk.
+    pub(super) disk_used_bytes: Option<u64>,
+    /// What it could have beside that.
+    pub(super) disk_free_bytes: Option<u64>,
+    /// Who says that it leads, though it does not answer here.
+    pub(super) leads_according_to: Vec<NodeId>,
 }
 
 /// What the registry says, in a [`StatusRow`].
@@ -73,17 +87,8 @@ pub(super) struct RegistryRow {
 impl Row for StatusRow {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         self.write_head(out)?;
-        let heads = ["NODE", "ROLE", "TERM", "LAST", "COMMIT", "NEXT", "LAG", "ADDRESS"];
-        let cells: Vec<_> = self.nodes.iter().map(NodeRow::cells).collect();
-        let widths: [usize; 8] = array::from_fn(|at| {
-            let widest = cells.iter().map(|row| row[at].len()).max().unwrap_or(0);
-            widest.max(heads[at].len())
-        });
-        write_cells(out, &heads.map(ToOwned::to_owned), &widths)?;
-        for (node, cells) in self.nodes.iter().zip(&cells) {
-            write_cells(out, cells, &widths)?;
-            node.write_remarks(out)?;
-        }
+        self.write_table(out, LOG_HEADS, NodeRow::log_cells, NodeRow::write_remarks)?;
+        self.write_table(out, PROCESS_HEADS, NodeRow::process_cells, |_, _| Ok(()))?;
         let registry = &self.registry;
         match (registry.reachable, registry.leader, registry.term) {
             (false, ..) => writeln!(out, "registry: unreachable"),
@@ -106,7 +111,34 @@ impl Row for StatusRow {
     }
 }
 
+/// What each node has of the log, and where it is.
+const LOG_HEADS: [&str; 8] = ["NODE", "ROLE", "TERM", "LAST", "COMMIT", "NEXT", "LAG", "ADDRESS"];
+/// What each node's process is.
+const PROCESS_HEADS: [&str; 7] =
+    ["NODE", "VERSION", "UPTIME", "LAST HEARD", "ELECTIONS", "DISK USED", "DISK FREE"];
+
 impl StatusRow {
+    /// A line a node, each under the heads, with what else is to be said of it below.
+    fn write_table<const N: usize>(
+        &self,
+        out: &mut dyn Write,
+        heads: [&str; N],
+        cells: impl Fn(&NodeRow) -> [String; N],
+        remarks: impl Fn(&NodeRow, &mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let rows: Vec<_> = self.nodes.iter().map(cells).collect();
+        let widths: [usize; N] = array::from_fn(|at| {
+            let widest = rows.iter().map(|row| row[at].len()).max().unwrap_or(0);
+            widest.max(heads[at].len())
+        });
+        write_cells(out, &heads.map(ToOwned::to_owned), &widths)?;
+        for (node, row) in self.nodes.iter().zip(&rows) {
+            write_cells(out, row, &widths)?;
+            remarks(node, out)?;
+        }
+        Ok(())
+    }
+
     fn write_head(&self, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "cluster {}: ", self.cluster)?;
         match (self.leader, self.term) {
@@ -122,8 +154,8 @@ impl StatusRow {
 }
 
 impl NodeRow {
-    /// Its line, as cells.
-    fn cells(&self) -> [String; 8] {
+    /// What it has of the log.
+    fn log_cells(&self) -> [String; 8] {
         [
             self.node.to_string(),
             self.role.map_or("unreachable", role_name).to_owned(),
@@ -136,8 +168,27 @@ impl NodeRow {
         ]
     }
 
+    /// What its process is.
+    fn process_cells(&self) -> [String; 7] {
+        let time = |ms: Option<u64>| shown(ms.map(Duration::from_millis).map(short_time));
+        [
+            self.node.to_string(),
+            shown(self.version.as_deref()),
+            time(self.uptime_ms),
+            self.last_contact_ms.map_or_else(|| "-".to_owned(), ago),
+            shown(self.elections),
+            shown(self.disk_used_bytes.map(ByteCount)),
+            shown(self.disk_free_bytes.map(ByteCount)),
+        ]
+    }
+
     /// What else is to be known of it, a line each.
     fn write_remarks(&self, out: &mut dyn Write) -> io::Result<()> {
+        if !self.leads_according_to.is_empty() {
+            let names: Vec<_> = self.leads_according_to.iter().map(ToString::to_string).collect();
+            let (node, names) = (self.node, names.join(", "));
+            writeln!(out, "      {node} leads according to {names}, and does not answer here")?;
+        }
         if let Some(full) = self.disk_full {
             let (free, needed) = (ByteCount(full.free_bytes), ByteCount(full.needed_bytes));
             writeln!(out, "      {}'s disk is full: {free} free, {needed} needed", self.node)?;
@@ -151,14 +202,38 @@ impl NodeRow {
     }
 }
 
-/// A line of a table: names to the left, numbers to the right.
-fn write_cells(out: &mut dyn Write, cells: &[String; 8], widths: &[usize; 8]) -> io::Result<()> {
-    let [node, role, numbers @ .., address] = cells;
-    write!(out, "{node:<0$}  {role:<1$}", widths[0], widths[1])?;
-    for (number, width) in numbers.iter().zip(&widths[2..]) {
-        write!(out, "  {number:>width$}")?;
+/// A line of a table: names to the left, numbers to the right, and what stands last as it is.
+fn write_cells(out: &mut dyn Write, cells: &[String], widths: &[usize]) -> io::Result<()> {
+    let last = cells.len() - 1;
+    for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        match at {
+            0 => write!(out, "{cell:<width$}")?,
+            1 => write!(out, "  {cell:<width$}")?,
+            _ if at == last => write!(out, "  {cell}")?,
+            _ => write!(out, "  {cell:>width$}")?,
+        }
     }
-    writeln!(out, "  {address}")
+    writeln!(out)
+}
+
+/// How long ago: what is usual is less than a second.
+fn ago(ms: u64) -> String {
+    match Duration::from_millis(ms) {
+        time if time < Duration::from_secs(1) => format!("{ms} ms ago"),
+        time => format!("{} ago", short_time(time)),
+    }
+}
+
+/// A time as people say it, in its two largest units.
+pub(super) fn short_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 fn shown(value: Option<impl ToString>) -> String {
@@ -199,6 +274,13 @@ mod tests {
                 reachable: false,
                 disk_full: None,
                 log_ahead_ms: None,
+                version: None,
+                uptime_ms: None,
+                last_contact_ms: Some(61_000),
+                elections: None,
+                disk_used_bytes: None,
+                disk_free_bytes: None,
+                leads_according_to: vec![node("n2"), node("n3")],
             }],
             registry: RegistryRow {
                 reachable: true,
@@ -206,13 +288,16 @@ mod tests {
                 term: Some(Term::new(1)),
             },
         };
-        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"next_offset":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null,"log_ahead_ms":null}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
+        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"next_offset":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null,"log_ahead_ms":null,"version":null,"uptime_ms":null,"last_contact_ms":61000,"elections":null,"disk_used_bytes":null,"disk_free_bytes":null,"leads_according_to":["n2","n3"]}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
         assert_eq!(json(&status), expected);
         assert_eq!(
             human(&status),
             "cluster 00000000000000000000000000000001: none of the 1 known nodes answers\n\
              NODE  ROLE         TERM  LAST  COMMIT  NEXT  LAG  ADDRESS\n\
-             n1    unreachable     -     -       -     -    -  127.0.0.1:7101\n\
+             n1    unreachable     -     -       -     -    -  127.0.0.1:7101\n      \
+             n1 leads according to n2, n3, and does not answer here\n\
+             NODE  VERSION  UPTIME     LAST HEARD  ELECTIONS  DISK USED  DISK FREE\n\
+             n1    -             -  1 min 1 s ago          -          -  -\n\
              registry: Leader_Term1 is n2\n"
         );
     }
@@ -231,6 +316,13 @@ mod tests {
             reachable: true,
             disk_full: None,
             log_ahead_ms: Some(60_000),
+            version: Some("0.1.0".to_owned()),
+            uptime_ms: Some(7_380_000),
+            last_contact_ms: Some(12),
+            elections: Some(4),
+            disk_used_bytes: Some(51 << 20),
+            disk_free_bytes: Some(120 << 30),
+            leads_according_to: vec![],
         };
         let status = StatusRow {
             cluster: ClusterId::new(1),
@@ -250,9 +342,12 @@ mod tests {
              n1's log is 60 s ahead of its clock\n\
              n10   pre-candidate     2  1234567       7  12345678    1  127.0.0.1:7101\n      \
              n10's log is 60 s ahead of its clock\n\
+             NODE  VERSION     UPTIME  LAST HEARD  ELECTIONS  DISK USED  DISK FREE\n\
+             n1    0.1.0    2 h 3 min   12 ms ago          4     51 MiB  120 GiB\n\
+             n10   0.1.0    2 h 3 min   12 ms ago          4     51 MiB  120 GiB\n\
              registry: knows no leader yet\n"
         );
         let styles: Vec<_> = text.lines().map(|line| status.style(line).is_plain()).collect();
-        assert_eq!(styles, [true, true, false, true, false, true, true]);
+        assert_eq!(styles, [true, true, false, true, false, true, true, false, false, true]);
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Stdio;
 
+use serde_json::Value;
+
 use super::harness::{Cluster, Kind, wait_for};
 use crate::program::annal;
 
@@ -30,6 +32,23 @@ fn a_client_that_has_a_dead_address_of_the_leader_is_served_all_the_same() {
     let read = cluster.client(["read", "--nodes", &nodes, "--timeout", "30s"]).expect_code(0);
     assert_eq!(read.text(), "before\nby way of others\n");
     assert_eq!(cluster.records(), ["before", "by way of others"]);
+}
+
+#[test]
+fn every_node_says_how_its_process_is_doing() {
+    let cluster = Cluster::started(Kind::default());
+    let nodes = wait_for("each node heard, and its disk looked at", || {
+        let nodes = cluster.status()["nodes"].as_array()?.clone();
+        let is_known = |node: &Value| {
+            node["last_contact_ms"].is_u64() && node["disk_used_bytes"].as_u64() > Some(1 << 20)
+        };
+        nodes.iter().all(is_known).then_some(nodes)
+    });
+    for node in nodes {
+        assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+        assert!(node["elections"].as_u64() >= Some(1), "{node}");
+        assert!(node["uptime_ms"].is_u64() && node["disk_free_bytes"].is_u64(), "{node}");
+    }
 }
 
 #[test]
