@@ -623,6 +623,10 @@ pub const TAIL_PROBE_AFTER: Duration = Duration::from_millis(500);
 /// How often `status --watch` looks: as often as people do.
 pub const STATUS_WATCH_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a node has to miss another before it says so: connections come back, and a cluster that stops
+/// loses all of them.
+pub const COMPANY_STEADY: Duration = Duration::from_secs(1);
+
 /// How often a node looks at what it takes of its disk: that changes slowly.
 pub const DISK_USE_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 

@@ -144,12 +144,9 @@ impl Lines {
         }
         // A message may quote what others said: it stays a line, in a file as well.
         write!(writer, " {}", escaped(&line.fields.message))?;
-        for (key, value) in line.fields.others.iter().filter(|(key, _)| *key != "node") {
+        for (key, value) in for_people(&line.fields.message, &line.fields.others) {
             self.write_styled(writer, dimmed, &format!(" {key}="))?;
-            match value {
-                Value::String(text) => writer.write_str(&escaped(text))?,
-                value => write!(writer, "{value}")?,
-            }
+            writer.write_str(&escaped(&value))?;
         }
         writeln!(writer)
     }
@@ -168,6 +165,38 @@ impl Lines {
         object.extend(line.fields.others);
         writeln!(writer, "{}", Value::Object(object))
     }
+}
+
+/// Fields that only programs look for: who reads a line has its sentence.
+const FOR_PROGRAMS: [&str; 3] = ["node", "index", "incarnation"];
+
+/// The fields that say what their line's sentence does not, with their values.
+pub(super) fn for_people<'a>(
+    message: &str,
+    fields: &'a Map<String, Value>,
+) -> Vec<(&'a str, String)> {
+    let as_text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let shown = fields.iter().map(|(key, value)| (key.as_str(), as_text(value)));
+    let is_news = |(key, value): &(&str, String)| {
+        !FOR_PROGRAMS.contains(key)
+            && !says(message, value)
+            && !says(message, &format!("{key} {value}"))
+    };
+    shown.filter(is_news).collect()
+}
+
+/// Whether a sentence says this. A number alone may be anything.
+fn says(message: &str, what: &str) -> bool {
+    let is_part = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
+    let is_number = what.chars().all(|character| character.is_ascii_digit());
+    !is_number
+        && message.match_indices(what).any(|(at, found)| {
+            let (before, after) = (&message[..at], &message[at + found.len()..]);
+            !is_part(before.chars().next_back()) && !is_part(after.chars().next())
+        })
 }
 
 /// With date and zone: lines outlive the day on which they were written, and are read elsewhere.
@@ -294,7 +323,7 @@ mod tests {
     #[test]
     fn a_line_for_people_has_time_level_node_and_message() {
         let line = logged(LogFormat::Human, true);
-        let fields = "incarnation=17 peer=n2 term=3";
+        let fields = "peer=n2 term=3";
         let expected = format!("  INFO n1 became leader {fields}\n");
         assert_eq!(line.get(24..), Some(&*expected), "{line}");
         let date = &line[..24];
@@ -312,6 +341,16 @@ mod tests {
         assert_eq!(value["term"], 3);
         assert_eq!(value["level"], "INFO");
         assert_eq!(value["incarnation"], "17");
+    }
+
+    #[test]
+    fn a_field_that_repeats_its_sentence_is_for_programs() {
+        let fields = |value: Value| value.as_object().unwrap().clone();
+        let all = fields(serde_json::json!({"term": 1, "peer": "n1", "index": 7, "from": "n12"}));
+        let shown = |message| for_people(message, &all);
+        assert_eq!(shown("follows n1 in term 1"), [("from", "n12".to_owned())]);
+        let rest = [("peer", "n1".to_owned()), ("term", "1".to_owned())];
+        assert_eq!(shown("follows n12 in term 11, at 1"), rest);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::acquaintance::Acquaintance;
 use super::connection::Connection;
@@ -185,7 +185,7 @@ impl Keeper {
 
     fn take(&mut self, link: Link, is: PeerConnection) {
         assert!(self.current.is_none(), "one connection to a peer at a time");
-        info!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
+        debug!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
         self.acquaintance.meet(&link.introduction);
         self.outbox.open();
         self.last_failure = None;
@@ -201,7 +201,7 @@ impl Keeper {
     }
 
     fn on_ended(&mut self, error: &LinkError) {
-        info!(peer = %self.peer, "connection lost: {error}");
+        debug!(peer = %self.peer, "connection lost: {error}");
         self.note_refusal(error);
         let lived = self.current.take().map(|current| current.since.elapsed());
         self.outbox.close();

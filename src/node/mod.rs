@@ -13,7 +13,7 @@
 //!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
 //! - `published`, `pulse`, `narrator`: what others see, of the replica and of the process; what people
-//!   read.
+//!   read, with `company`: who is connected.
 //!
 //! The driver is the one owner of the replica. Everything else talks to it over bounded channels and
 //! sees what it publishes; readers read entries from the store themselves. Nothing here decides
@@ -23,6 +23,7 @@ mod accepting;
 mod announce;
 mod behalf;
 mod caller;
+mod company;
 mod driver;
 mod framing;
 pub mod init;
@@ -42,4 +43,5 @@ mod service;
 mod shared;
 pub mod start;
 
+pub use narrator::ELECTIONS;
 pub use process::{RunError, Settings, run};

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::company::Company;
 use crate::limits;
 use crate::raft::{Message, Notice};
 use crate::replica::Replica;
 use crate::types::{ByteCount, DiskFull, Index, NodeId};
 use crate::wire::peer::PeerMessage;
+
+/// The part of the log in which it is said who was elected: on a terminal that stands out.
+pub const ELECTIONS: &str = "annal::elections";
 
 /// How often a lonely node says that it waits.
 const LONELY_INTERVAL: Duration = Duration::from_secs(2);
@@ -32,6 +36,7 @@ pub(super) struct Narrator {
     slow_disk: Complaint,
     /// The longest write of a slow disk since that was last said.
     longest: Duration,
+    company: Company,
     refused: Complaint,
     no_term: Complaint,
     /// When it last said that the log's time is ahead of the clock.
@@ -73,6 +78,7 @@ impl Narrator {
             tick,
             slow_disk: Complaint::default(),
             longest: Duration::ZERO,
+            company: Company::new(),
             refused: Complaint::default(),
             no_term: Complaint::default(),
             log_ahead: None,
@@ -89,16 +95,20 @@ impl Narrator {
             Notice::Forgot { .. } => {
                 tracing::error!(%node, %term, index = %last.index, "{notice}");
             }
-            Notice::BecameLeader { .. } | Notice::SteppedDown { .. } | Notice::Truncated { .. } => {
+            Notice::Truncated { .. } => {
                 tracing::warn!(%node, %term, index = %last.index, "{notice}");
             }
+            Notice::BecameLeader { .. } | Notice::SteppedDown { .. } => {
+                tracing::info!(target: ELECTIONS, %node, %term, index = %last.index, "{notice}");
+            }
             // A node that is alone asks again and again; a follower of nobody will soon say more.
-            Notice::BecamePreCandidate { .. } | Notice::BecameFollower { leader: None, .. } => {
+            Notice::BecamePreCandidate { .. }
+            | Notice::BecameFollower { leader: None, .. }
+            | Notice::Voted { .. } => {
                 tracing::debug!(%node, %term, index = %last.index, "{notice}");
             }
             Notice::BecameCandidate { .. }
             | Notice::BecameFollower { leader: Some(_), .. }
-            | Notice::Voted { .. }
             | Notice::TransferStarted { .. } => {
                 tracing::info!(%node, %term, index = %last.index, "{notice}");
             }
@@ -163,6 +173,7 @@ impl Narrator {
         self.tell_caught_up(replica);
         self.tell_log_ahead(replica);
         self.tell_space(replica);
+        self.tell_company(replica, &is_connected);
         if replica.raft().leader().is_some() {
             self.said = false;
             self.lonely_since = Instant::now();
@@ -179,6 +190,16 @@ impl Narrator {
             self.lonely_since = Instant::now();
             let node = replica.raft().id();
             tracing::info!(%node, "waiting for a majority ({} of {voters})", connected + 1);
+        }
+    }
+
+    fn tell_company(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
+        let raft = replica.raft();
+        let (node, voters) = (raft.id(), &raft.log().configuration().voters);
+        let others = voters.iter().copied().filter(|voter| *voter != node);
+        let missing = others.filter(|other| !is_connected(*other)).collect();
+        if let Some(sentence) = self.company.look(Instant::now(), voters.len(), missing) {
+            tracing::info!(%node, "{sentence}");
         }
     }
 
