@@ -132,9 +132,8 @@ struct Line<'a> {
 
 impl Lines {
     fn write_human(&self, writer: &mut Writer<'_>, line: &Line<'_>) -> fmt::Result {
-        let time = now().format(TIME);
         let dimmed = Style::new().dimmed();
-        self.write_styled(writer, dimmed, &time.unwrap_or_default())?;
+        self.write_styled(writer, dimmed, &time_now())?;
         writer.write_char(' ')?;
         self.write_styled(writer, style_of(line.level), &format!("{:>5}", line.level))?;
         if self.shows_name {
@@ -157,7 +156,7 @@ impl Lines {
 
     fn write_json(&self, writer: &mut Writer<'_>, line: Line<'_>) -> fmt::Result {
         let mut object = Map::new();
-        object.insert("time".to_owned(), now().format(TIME).ok().into());
+        object.insert("time".to_owned(), time_now().into());
         object.insert("level".to_owned(), line.level.as_str().into());
         object.insert("node".to_owned(), self.name.as_str().into());
         object.insert("target".to_owned(), line.target.into());
@@ -188,20 +187,27 @@ pub(super) fn for_people<'a>(
     shown.filter(is_news).collect()
 }
 
-/// Whether a sentence says this. A number alone may be anything.
+/// Whether a sentence says this, as a word. A number alone may be anything, but behind an `@` it is the
+/// term of an entry.
 fn says(message: &str, what: &str) -> bool {
     let is_part = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
     let is_number = what.chars().all(|character| character.is_ascii_digit());
-    !is_number
-        && message.match_indices(what).any(|(at, found)| {
-            let (before, after) = (&message[..at], &message[at + found.len()..]);
-            !is_part(before.chars().next_back()) && !is_part(after.chars().next())
-        })
+    message.match_indices(what).any(|(at, found)| {
+        let before = message[..at].chars().next_back();
+        let after = message[at + found.len()..].chars().next();
+        let begins = if is_number { before == Some('@') } else { !is_part(before) };
+        begins && !is_part(after)
+    })
 }
 
 /// With date and zone: lines outlive the day on which they were written, and are read elsewhere.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// The time as log lines have it.
+pub(super) fn time_now() -> String {
+    now().format(TIME).unwrap_or_default()
+}
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -349,6 +355,7 @@ mod tests {
         let all = fields(serde_json::json!({"term": 1, "peer": "n1", "index": 7, "from": "n12"}));
         let shown = |message| for_people(message, &all);
         assert_eq!(shown("follows n1 in term 1"), [("from", "n12".to_owned())]);
+        assert_eq!(shown("caught up with n1 at 7@1"), [("from", "n12".to_owned())]);
         let rest = [("peer", "n1".to_owned()), ("term", "1".to_owned())];
         assert_eq!(shown("follows n12 in term 11, at 1"), rest);
     }

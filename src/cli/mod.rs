@@ -47,6 +47,7 @@ mod state;
 mod status_rows;
 mod suggest;
 mod up;
+mod up_lines;
 mod verb;
 
 pub use dispatch::main;

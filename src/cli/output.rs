@@ -185,6 +185,10 @@ impl Paint {
         Self::chosen(anstream::AutoStream::choice(&io::stdout()))
     }
 
+    /// Shows none.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self { enabled: false };
+
     fn chosen(choice: anstream::ColorChoice) -> Self {
         Self { enabled: choice != anstream::ColorChoice::Never }
     }
@@ -197,6 +201,16 @@ impl Paint {
             text.to_string()
         }
     }
+}
+
+/// The columns of the terminal that stderr is; of a usual one if it does not say.
+pub(super) fn columns_of_stderr() -> usize {
+    const USUAL: usize = 80;
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(USUAL, |size| match size.ws_col {
+        0 => USUAL,
+        columns => columns.into(),
+    })
 }
 
 /// A colour's style.

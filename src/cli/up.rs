@@ -5,21 +5,20 @@ use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anstream::adapter::strip_str;
-use anstyle::{AnsiColor, Style};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{self, LogFormat, Shared};
 use super::children::{Children, Event, Part, ending};
 use super::connection::{self, Target};
-use super::escape::{escaped, escaped_json};
+use super::escape::escaped;
 use super::failure::{End, Failure};
 use super::init::parts;
-use super::output::{Closed, Paint, Printer, colour, talk};
+use super::output::{Closed, Printer, talk};
 use super::parent::ChildWord;
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
 use super::runtime::{self, Signals};
+use super::up_lines::Lines;
 use crate::address::Address;
 use crate::client::{Client, Leading, Status};
 use crate::config::{CERTS_FOLDER, ClusterConfig};
@@ -27,6 +26,7 @@ use crate::limits;
 use crate::node::init::{InitOptions, init_if_empty};
 use crate::node::ports;
 use crate::outcome::Outcome;
+use crate::types::Offset;
 
 /// The pause before a crashed part is restarted, the first time and at most.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -35,6 +35,8 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(8);
 const STEADY_TIME: Duration = Duration::from_secs(30);
 /// How often a cluster that is not ready yet is asked.
 const READY_POLL: Duration = Duration::from_millis(100);
+/// How often one that is ready is asked how much is appended.
+const RATE_POLL: Duration = Duration::from_secs(1);
 /// What `BindError::InUse` says of an address.
 const IN_USE: &str = "is in use by another process";
 const LINES_HINT: &str = "the lines above say why; correct that and start again";
@@ -117,10 +119,9 @@ struct Up<'a> {
     /// What each part told last.
     complaints: BTreeMap<Part, ChildWord>,
     is_ready: bool,
-    paint: Paint,
-    log_format: LogFormat,
-    /// The width of the longest name.
-    width: usize,
+    lines: Lines,
+    /// Where the log ended when that was looked at last.
+    end: Option<(Instant, Offset)>,
 }
 
 impl<'a> Up<'a> {
@@ -130,9 +131,10 @@ impl<'a> Up<'a> {
         cluster: &'a ClusterConfig,
     ) -> Result<Self, Failure> {
         let target = connection::of_directory(&args.dir)?;
-        let children = Children::new(&args.dir, shared);
-        let parts = parts_of(cluster);
-        let width = parts.iter().map(|part| part.to_string().len()).max().unwrap_or(0);
+        // Whatever their lines shall look like, they are put in order first.
+        let of_children = Shared { log_format: LogFormat::Json, ..shared.clone() };
+        let children = Children::new(&args.dir, &of_children);
+        let lines = Lines::new(shared.log_format, &parts_of(cluster));
         Ok(Self {
             args,
             cluster,
@@ -143,9 +145,8 @@ impl<'a> Up<'a> {
             ended: BTreeSet::new(),
             complaints: BTreeMap::new(),
             is_ready: false,
-            paint: Paint::of_stderr(),
-            log_format: shared.log_format,
-            width,
+            lines,
+            end: None,
         })
     }
 
@@ -178,28 +179,57 @@ impl<'a> Up<'a> {
             Ok(()) => self.watch(&mut signals, printer).await,
             Err(failure) => Err(failure.into()),
         };
+        self.lines.show();
         let stopped = self.stop(&mut signals).await;
+        self.lines.show();
         result.and(stopped)
     }
 
     /// Shows what the children do until a signal says that it is enough.
     async fn watch(&mut self, signals: &mut Signals, printer: &mut Printer) -> Result<(), End> {
         let client = connection::connect_as_client(&self.target)?;
-        let mut asking = pin!(ask(&client));
+        let mut asked = Instant::now() + READY_POLL;
+        let mut asking = pin!(ask(&client, asked));
         loop {
             let next_restart = self.due.values().min().copied();
+            let asks = !self.is_ready || self.lines.are_watched();
             tokio::select! {
                 event = self.children.next() => self.on_event(event)?,
-                status = &mut asking, if !self.is_ready => match self.leader_if_ready(&status) {
-                    Some(leading) => {
-                        self.is_ready = true;
-                        self.say_ready(leading, printer)?;
-                    }
-                    None => asking.set(ask(&client)),
-                },
+                status = &mut asking, if asks => {
+                    self.on_status(&status, printer)?;
+                    // One that does not answer is waited for, which is pause enough.
+                    let pause = if self.is_ready { RATE_POLL } else { READY_POLL };
+                    asked = (asked + pause).max(Instant::now());
+                    asking.set(ask(&client, asked));
+                }
                 () = at(next_restart) => self.restart_due()?,
+                () = at(self.lines.due()) => self.lines.show(),
                 () = signals.next() => return Ok(()),
             }
+        }
+    }
+
+    fn on_status(&mut self, status: &Status, printer: &mut Printer) -> Result<(), End> {
+        if self.is_ready {
+            self.say_rate(status);
+        } else if let Some(leading) = self.leader_if_ready(status) {
+            self.is_ready = true;
+            self.lines.show();
+            self.say_ready(leading, printer)?;
+        }
+        Ok(())
+    }
+
+    /// Says how much is appended, while anything is.
+    fn say_rate(&mut self, status: &Status) {
+        let (Some(leading), Some(offset)) = (status.leader, status.next_offset()) else { return };
+        let now = Instant::now();
+        let Some((then, before)) = self.end.replace((now, offset)) else { return };
+        let records = offset.get().saturating_sub(before.get());
+        let milliseconds = (now - then).as_millis().max(1);
+        let rate = u128::from(records) * 1000 / milliseconds;
+        if records > 0 {
+            self.lines.say(Part::Node(leading.node), &format!("{} records/s", rate.max(1)));
         }
     }
 
@@ -222,7 +252,7 @@ impl<'a> Up<'a> {
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Line { part, text } => {
-                self.pass_on(part, &text);
+                self.lines.add(part, &text);
                 return Ok(());
             }
             Event::Told { part, word } => {
@@ -230,7 +260,7 @@ impl<'a> Up<'a> {
                 return Ok(());
             }
             Event::Ended { part, status } => {
-                self.show(part, &ending(status));
+                self.lines.say(part, &ending(status));
                 self.ended.insert(part);
                 let is_hopeless = matches!(status.code(), Some(0 | 2 | 6));
                 if self.args.restart && !is_hopeless {
@@ -239,7 +269,7 @@ impl<'a> Up<'a> {
                     self.due.insert(part, Instant::now() + pause);
                 } else {
                     let command = part.command(&self.args.dir);
-                    self.show(part, &format!("stays down until it is restarted: {command}"));
+                    self.lines.say(part, &format!("to restart it: {command}"));
                 }
                 if !self.is_ready {
                     self.check_hope(part, status)?;
@@ -285,7 +315,7 @@ impl<'a> Up<'a> {
         let due: Vec<_> =
             self.due.iter().filter(|(_, when)| **when <= now).map(|(part, _)| *part).collect();
         due.into_iter().try_for_each(|part| {
-            self.show(part, "is restarted");
+            self.lines.say(part, "is restarted");
             self.start(part)
         })
     }
@@ -336,10 +366,11 @@ impl<'a> Up<'a> {
         while !self.children.running().is_empty() {
             tokio::select! {
                 event = self.children.next() => match event {
-                    Event::Line { part, text } => self.pass_on(part, &text),
+                    Event::Line { part, text } => self.lines.add(part, &text),
                     Event::Told { .. } => {}
-                    Event::Ended { part, status } => self.show(part, &ending(status)),
+                    Event::Ended { part, status } => self.lines.say(part, &ending(status)),
                 },
+                () = at(self.lines.due()) => self.lines.show(),
                 () = sleep_until(deadline), if late.is_empty() => {
                     late = self.children.running();
                     self.children.kill();
@@ -358,39 +389,11 @@ impl<'a> Up<'a> {
         let hint = "nothing acknowledged is lost: the next start recovers it";
         Err(Failure::new(Outcome::Failed, sentence, hint).into())
     }
-
-    /// Shows a line of a child's log. One in JSON says itself whose it is.
-    fn pass_on(&self, part: Part, line: &str) {
-        match self.log_format {
-            LogFormat::Human => self.show(part, &escaped(&strip_str(line).to_string())),
-            LogFormat::Json => talk(escaped_json(line)),
-        }
-    }
-
-    fn show(&self, part: Part, text: &str) {
-        let prefix = format!("{part:<width$} |", width = self.width);
-        talk(format_args!("{} {text}", self.paint.paint(style_of(part), prefix)));
-    }
 }
 
 fn parts_of(cluster: &ClusterConfig) -> Vec<Part> {
     let registry = cluster.registry.as_ref().map(|_| Part::Registry);
     registry.into_iter().chain(cluster.nodes.keys().map(|node| Part::Node(*node))).collect()
-}
-
-fn style_of(part: Part) -> Style {
-    const COLOURS: [AnsiColor; 6] = [
-        AnsiColor::Cyan,
-        AnsiColor::Yellow,
-        AnsiColor::Magenta,
-        AnsiColor::Green,
-        AnsiColor::Blue,
-        AnsiColor::BrightRed,
-    ];
-    match part {
-        Part::Registry => Style::new().dimmed(),
-        Part::Node(node) => colour(COLOURS[usize::from(node.get() - 1) % COLOURS.len()]),
-    }
 }
 
 /// Waits until nobody listens where the parts will: those before may still be ending.
@@ -416,9 +419,9 @@ fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, &Address)> {
     registry.into_iter().chain(nodes).find(|(_, address)| ports::is_in_use(address))
 }
 
-/// Asks how the cluster is, after a pause.
-async fn ask(client: &Client) -> Status {
-    sleep(READY_POLL).await;
+/// Asks how the cluster is, then.
+async fn ask(client: &Client, when: Instant) -> Status {
+    sleep_until(when).await;
     client.status().await
 }
 

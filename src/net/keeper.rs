@@ -226,7 +226,8 @@ impl Keeper {
             // It may be far away: the next attempt gets the time of more round trips.
             self.patience = (self.patience * 2).min(CONNECT_TIMEOUT_MAX);
         }
-        if self.last_failure.as_ref() == Some(&error) {
+        let is_same = |last: &LinkError| *last == error || last.is_late() && error.is_late();
+        if self.last_failure.as_ref().is_some_and(is_same) {
             debug!(peer = %self.peer, "still not connected: {error}");
         } else {
             warn!(peer = %self.peer, "not connected: {error}");

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use super::harness::{alone, free_ports, wait_for};
+use super::pty::Terminal;
 use crate::program::{self, annal, run};
 
 /// A process that is killed when the test is over, however it ends.
@@ -96,6 +97,34 @@ fn up_starts_all_says_what_to_try_and_stops_all() {
     up.0.kill().unwrap();
     up.0.wait().unwrap();
     wait_for("the children to stop", || are_free(port..=port + 3).then_some(()));
+}
+
+#[test]
+fn up_on_a_terminal_fits_it_and_says_what_is_appended() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(3).to_string();
+    let mut up = Terminal::run(folder, &["up", "--base-port", &port]);
+    up.expect("times are UTC\n");
+    up.expect("ready: ");
+    up.expect("annal client crash-leader\n");
+    // A second may pass between two looks at an empty log.
+    wait_for("a rate", || {
+        run(folder, ["append", "--timeout", "30s", "one", "two"]).expect_code(0);
+        up.text().contains(" records/s").then_some(())
+    });
+    wait_for("all connected", || up.text().contains(" 3 of 3 connected\n").then_some(()));
+    up.press("\x03");
+    assert_eq!(up.expect_end(), Some(0));
+    let text = up.text();
+    for line in text.lines() {
+        assert!(line.len() <= 80 || line.contains(&*folder.to_string_lossy()), "too long: {line}");
+        assert!(!(line.contains("term ") && line.contains("term=")), "it repeats itself: {line}");
+    }
+    let time = |line: &str| line.get(..12).filter(|time| time.contains('.')).map(str::to_owned);
+    let times: Vec<String> = text.lines().filter_map(time).collect();
+    assert!(times.len() > 5, "{text}");
 }
 
 #[test]
