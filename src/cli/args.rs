@@ -147,6 +147,8 @@ pub(super) enum Command {
     Demo(Demo),
     /// Start a registry and nodes in this terminal; Ctrl-C stops them
     Up(Up),
+    /// Stop what `annal up` has started, here or in another terminal
+    Down(Down),
     /// Write the configuration and certificates of a new cluster
     Init(Init),
     /// Run a node, or look into a stopped one
@@ -380,6 +382,17 @@ pub(super) struct Up {
     /// Restart what crashes
     #[arg(long)]
     pub(super) restart: bool,
+
+    /// Leave it running in the background, its log in data/up.log; `annal down` stops it
+    #[arg(short = 'd', long)]
+    pub(super) detach: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Down {
+    /// Where certs/ and data/ are
+    #[arg(long, env = "ANNAL_DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

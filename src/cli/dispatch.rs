@@ -8,7 +8,9 @@ use super::failure::{End, complain};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
-use super::{bench, client, demo, init, node, paper, parent, registry, shell, sim, suggest, up};
+use super::{
+    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, up,
+};
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
 
@@ -53,6 +55,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
     match command {
         Command::Demo(args) => demo::run(&args, &mut printer),
         Command::Up(args) => up::run(&args, &shared, &mut printer),
+        Command::Down(args) => down::run(&args, &mut printer),
         Command::Init(args) => init::run(&args, &mut printer),
         Command::Completions(args) => paper::completions(args.shell, Arguments::grammar()),
         Command::Man(args) => paper::man(&args.out, Arguments::grammar(), &mut printer),

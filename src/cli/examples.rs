@@ -23,8 +23,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal up", "the cluster of this folder, or a new one"),
             ("annal up --nodes 5 --dir five", "five nodes, in another folder"),
             ("annal up --restart", "what crashes comes back"),
+            ("annal up --detach", "in the background, until `annal down`"),
         ],
     ),
+    ("down", &[("annal down", "all acknowledged records are kept"), ("annal down --dir five", "")]),
     (
         "init",
         &[

@@ -14,6 +14,7 @@
 
 mod append;
 mod args;
+mod background;
 mod bench;
 mod by_time;
 mod children;
@@ -21,6 +22,7 @@ mod client;
 mod connection;
 mod demo;
 mod dispatch;
+mod down;
 mod escape;
 mod examples;
 mod failure;
@@ -39,6 +41,7 @@ mod reach;
 mod reading;
 mod registry;
 mod rows;
+mod running;
 mod runtime;
 mod shape;
 mod shell;

@@ -287,6 +287,12 @@ pub(super) struct ReadyRow {
     pub(super) dir: String,
     /// Its nodes.
     pub(super) nodes: Vec<PartRow>,
+    /// The process in the background, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) process: Option<u32>,
+    /// Where that says what happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<String>,
     /// What to try next.
     #[serde(skip)]
     pub(super) commands: Vec<String>,
@@ -294,12 +300,35 @@ pub(super) struct ReadyRow {
 
 impl Row for ReadyRow {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(
-            out,
-            "ready: {} leads term {}. In another terminal, try:",
-            self.leader, self.term
-        )?;
+        write!(out, "ready: {} leads term {}", self.leader, self.term)?;
+        match (self.process, &self.log) {
+            (Some(process), Some(log)) => {
+                writeln!(out, "; process {process}, its log is {log}. Try:")?;
+            }
+            _ => writeln!(out, ". In another terminal, try:")?,
+        }
         self.commands.iter().try_for_each(|command| writeln!(out, "    {command}"))
+    }
+}
+
+/// A cluster that was to be stopped.
+#[derive(Serialize)]
+pub(super) struct DownRow {
+    /// Whether it was running.
+    pub(super) was_running: bool,
+    /// The process that ran it.
+    pub(super) process: Option<u32>,
+    /// Where its certs/ and data/ are.
+    #[serde(skip)]
+    pub(super) dir: String,
+}
+
+impl Row for DownRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self.process {
+            Some(process) => writeln!(out, "stopped: process {process}, and all parts with it"),
+            None => writeln!(out, "nothing of the cluster in {} is running", self.dir),
+        }
     }
 }
 

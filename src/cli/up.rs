@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{self, LogFormat, Shared};
+use super::background;
 use super::children::{Children, Event, Part, ending};
 use super::connection::{self, Target};
 use super::escape::escaped;
@@ -17,6 +18,7 @@ use super::output::{Closed, Printer, talk};
 use super::parent::ChildWord;
 use super::quote::{command_line, program};
 use super::rows::ReadyRow;
+use super::running::Running;
 use super::runtime::{self, Signals};
 use super::up_lines::Lines;
 use crate::address::Address;
@@ -44,7 +46,30 @@ const LINES_HINT: &str = "the lines above say why; correct that and start again"
 /// Makes the cluster if there is none, starts it, and stays until Ctrl-C.
 pub(super) fn run(args: &args::Up, shared: &Shared, printer: &mut Printer) -> Result<(), End> {
     let cluster = find_or_make(args)?;
-    runtime::wait(async { Up::new(args, shared, &cluster)?.stay(printer).await })
+    if args.detach {
+        return runtime::wait(leave(args, shared, &cluster, printer));
+    }
+    let running = Running::take(&args.dir)?;
+    runtime::wait(async { Up::new(args, shared, &cluster, running)?.stay(printer).await })
+}
+
+/// Leaves it running in the background.
+async fn leave(
+    args: &args::Up,
+    shared: &Shared,
+    cluster: &ClusterConfig,
+    printer: &mut Printer,
+) -> Result<(), End> {
+    let process = background::start(args, shared).await?;
+    let client = connection::connect_as_client(&connection::of_directory(&args.dir)?)?;
+    let status = client.status().await;
+    let Some(leading) = status.leader else {
+        let hint = "it is up, and an election is under way: `annal status` shows it";
+        return Err(Failure::new(status.outcome(), "the leader was lost again", hint).into());
+    };
+    let log = background::log_in(&args.dir).display().to_string();
+    let row = ReadyRow { process: Some(process), log: Some(log), ..ready(args, cluster, leading) };
+    Ok(printer.print_now(&row)?)
 }
 
 fn find_or_make(args: &args::Up) -> Result<ClusterConfig, Failure> {
@@ -119,6 +144,7 @@ struct Up<'a> {
     /// What each part told last.
     complaints: BTreeMap<Part, ChildWord>,
     is_ready: bool,
+    running: Running,
     lines: Lines,
     /// Where the log ended when that was looked at last.
     end: Option<(Instant, Offset)>,
@@ -129,6 +155,7 @@ impl<'a> Up<'a> {
         args: &'a args::Up,
         shared: &Shared,
         cluster: &'a ClusterConfig,
+        running: Running,
     ) -> Result<Self, Failure> {
         let target = connection::of_directory(&args.dir)?;
         // Whatever their lines shall look like, they are put in order first.
@@ -145,6 +172,7 @@ impl<'a> Up<'a> {
             ended: BTreeSet::new(),
             complaints: BTreeMap::new(),
             is_ready: false,
+            running,
             lines,
             end: None,
         })
@@ -214,6 +242,7 @@ impl<'a> Up<'a> {
             self.say_rate(status);
         } else if let Some(leading) = self.leader_if_ready(status) {
             self.is_ready = true;
+            self.running.ready()?;
             self.lines.show();
             self.say_ready(leading, printer)?;
         }
@@ -321,37 +350,11 @@ impl<'a> Up<'a> {
     }
 
     fn say_ready(&self, leading: Leading, printer: &mut Printer) -> Result<(), End> {
-        let said = printer.print_now(&ReadyRow {
-            leader: leading.node,
-            term: leading.term,
-            cluster: self.cluster.cluster,
-            dir: self.args.dir.display().to_string(),
-            nodes: parts(&self.cluster.nodes),
-            commands: self.commands(),
-        });
-        match said {
+        match printer.print_now(&ready(self.args, self.cluster, leading)) {
             // The cluster is what was asked for, whether or not anybody reads that it is ready.
             Ok(()) | Err(Closed::Quietly) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn commands(&self) -> Vec<String> {
-        let client = |words: &[&str]| {
-            let words = [program(), "client"].into_iter().chain(words.iter().copied());
-            let words = words.map(ToOwned::to_owned);
-            let dir = self.args.dir.to_string_lossy().into_owned();
-            let dir = (dir != ".").then_some(["--dir".to_owned(), dir]);
-            command_line(words.chain(dir.into_iter().flatten()))
-        };
-        vec![
-            // The prompt.
-            client(&[]),
-            client(&["append", "hello"]),
-            client(&["tail", "-f"]),
-            client(&["status"]),
-            client(&["crash-leader"]),
-        ]
     }
 
     /// Stops all in an orderly way; who does not, or at a second signal, is ended.
@@ -391,6 +394,40 @@ impl<'a> Up<'a> {
     }
 }
 
+/// What is said of a cluster that is up.
+fn ready(args: &args::Up, cluster: &ClusterConfig, leading: Leading) -> ReadyRow {
+    ReadyRow {
+        leader: leading.node,
+        term: leading.term,
+        cluster: cluster.cluster,
+        dir: args.dir.display().to_string(),
+        nodes: parts(&cluster.nodes),
+        process: None,
+        log: None,
+        commands: commands(args),
+    }
+}
+
+/// What to try next.
+fn commands(args: &args::Up) -> Vec<String> {
+    let dir = args.dir.to_string_lossy().into_owned();
+    let dir: &[_] = if dir == "." { &[] } else { &["--dir".to_owned(), dir] };
+    let line = |words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        command_line([program().to_owned()].into_iter().chain(words).chain(dir.iter().cloned()))
+    };
+    let mut lines = vec![
+        // The prompt.
+        line(&["client"]),
+        line(&["client", "append", "hello"]),
+        line(&["client", "tail", "-f"]),
+        line(&["client", "status"]),
+        line(&["client", "crash-leader"]),
+    ];
+    lines.extend(args.detach.then(|| line(&["down"])));
+    lines
+}
+
 fn parts_of(cluster: &ClusterConfig) -> Vec<Part> {
     let registry = cluster.registry.as_ref().map(|_| Part::Registry);
     registry.into_iter().chain(cluster.nodes.keys().map(|node| Part::Node(*node))).collect()
@@ -414,9 +451,18 @@ async fn wait_for_addresses(cluster: &ClusterConfig) -> Result<(), Failure> {
 }
 
 fn address_in_use(cluster: &ClusterConfig) -> Option<(Part, &Address)> {
+    addresses(cluster).find(|(_, address)| ports::is_in_use(address))
+}
+
+/// The parts that are running on this machine, whoever started them.
+pub(super) fn parts_in_use(cluster: &ClusterConfig) -> Vec<Part> {
+    addresses(cluster).filter(|(_, at)| ports::is_in_use(at)).map(|(part, _)| part).collect()
+}
+
+fn addresses(cluster: &ClusterConfig) -> impl Iterator<Item = (Part, &Address)> {
     let registry = cluster.registry.as_ref().map(|address| (Part::Registry, address));
     let nodes = cluster.nodes.iter().map(|(node, address)| (Part::Node(*node), address));
-    registry.into_iter().chain(nodes).find(|(_, address)| ports::is_in_use(address))
+    registry.into_iter().chain(nodes)
 }
 
 /// Asks how the cluster is, then.

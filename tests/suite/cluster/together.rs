@@ -21,6 +21,15 @@ impl Drop for Killed {
     }
 }
 
+/// A folder whose cluster is stopped when the test is over, however it ends.
+struct Stopped<'a>(&'a Path);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        let _ = annal(self.0).arg("down").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
 fn start(folder: &Path, line: &[&str], log: &str) -> Killed {
     let file = |name: &str| fs::File::create(folder.join(name)).unwrap();
     let mut command = annal(folder);
@@ -128,6 +137,65 @@ fn up_on_a_terminal_fits_it_and_says_what_is_appended() {
 }
 
 #[test]
+fn up_in_the_background_stays_until_down_and_is_found_after_a_crash() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let _stopped = Stopped(folder);
+    let port = free_ports(1);
+    let up = ["up", "--detach", "--json", "--nodes", "1"];
+    let first: Vec<_> = up
+        .iter()
+        .map(ToString::to_string)
+        .chain(["--base-port".into(), port.to_string()])
+        .collect();
+    let ready = run(folder, first).expect_code(0).json().swap_remove(0);
+    assert_eq!(ready["log"], "./data/up.log");
+    run(folder, ["append", "hello"]).expect_code(0);
+    let second = run(folder, ["up", "--detach"]).expect_complaint(1, "runs already (process ");
+    assert_eq!(second.text(), "");
+
+    // Killed, it leaves nothing that `down` would not see to.
+    let process = ready["process"].to_string();
+    assert!(Command::new("kill").args(["-s", "KILL", &process]).status().unwrap().success());
+    let down = run(folder, ["down", "--json"]).expect_code(0).json().swap_remove(0);
+    assert_eq!(down["was_running"], false);
+    assert!(are_free(port..=port + 1), "a part still runs");
+
+    run(folder, up).expect_code(0);
+    assert_eq!(run(folder, ["read"]).expect_code(0).text(), "hello\n");
+    let down = run(folder, ["down"]).expect_code(0).text();
+    assert!(down.starts_with("stopped: process "), "{down}");
+    assert!(are_free(port..=port + 1), "a part still runs");
+    assert!(text(folder, "data/up.log").contains("stopped"), "{}", text(folder, "data/up.log"));
+    assert_eq!(
+        run(folder, ["down"]).expect_code(0).text(),
+        "nothing of the cluster in . is running\n"
+    );
+}
+
+#[test]
+fn up_in_the_background_says_why_it_did_not_come_up_and_down_what_it_does_not_stop() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let port = free_ports(1).to_string();
+    run(folder, ["init", "--nodes", "1", "--base-port", &port]).expect_code(0);
+    let lock = fs::File::create(folder.join("data/n1/lock")).unwrap();
+    lock.lock().unwrap();
+    let output = run(folder, ["up", "--detach"]).expect_complaint(1, "another process holds");
+    assert_eq!(output.text(), "");
+    drop(lock);
+
+    let mut node = start(folder, &["node", "start", "--data", "data/n1"], "node");
+    wait_for("the node", || status(folder));
+    run(folder, ["down"]).expect_complaint(1, "n1 still run, which no `annal up` holds");
+    assert!(status(folder).is_some(), "it was stopped all the same");
+    signal(&node, "TERM");
+    assert_eq!(node.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn up_tries_the_ports_before_it_writes_and_keeps_those_that_are_there() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
@@ -177,7 +245,7 @@ fn up_is_not_ready_on_account_of_another_cluster() {
     let port = free_ports(1).to_string();
     let mut first = start(folder, &["up", "--nodes", "1", "--base-port", &port], "up");
     wait_for("the ready line", || text(folder, "up.out").contains("ready: ").then_some(()));
-    let second = run(folder, ["up"]).expect_complaint(1, "in use by another process");
+    let second = run(folder, ["up"]).expect_complaint(1, "runs already (process ");
     assert_eq!(second.text(), "");
     run(folder, ["client", "append", "still there"]).expect_code(0);
     signal(&first, "INT");
