@@ -23,6 +23,7 @@ use annal::types::{
 };
 use annal::wire::Frame;
 use annal::wire::api::AppendRun;
+use annal::wire::conditions::Conditions;
 use annal::wire::frame::encode_all;
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
@@ -71,6 +72,7 @@ fn codec(criterion: &mut Criterion) {
             seqs: SeqRange { first: Seq::FIRST, count: count(records) },
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&asked),
         };
         let wire = encode_all(&[append.to_frame(&asked)]).concat();

@@ -39,6 +39,7 @@
 //!
 //! - [`Client::append`] appends a request of one or many records; [`Client::appender`] has many
 //!   requests in flight, in order.
+//! - [`Client::append_with`] appends only if something is so: that the log ends at an offset.
 //! - [`Client::read`] reads from any offset, once or for ever ([`ReadOptions::follow`]), and goes on at
 //!   the next leader without a gap and without a repetition.
 //! - An append that fails says whether it is certainly not in the log ([`AppendError::outcome`]). If
@@ -154,10 +155,10 @@ pub use address::{Address, AddressError};
 pub use bytes::Bytes;
 #[doc(inline)]
 pub use client::{
-    AppendError, AppendReceiver, AppendSender, Appended, Appender, AskError, Client, Consistency,
-    CrashError, Crashed, DiskUse, Leading, NodeStatus, Outcome, ReadError, ReadFrom, ReadOptions,
-    Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token, TokenError,
-    Unavailable, Vitals, Welcome,
+    AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Appender, AskError, Client,
+    Consistency, CrashError, Crashed, DiskUse, Leading, NodeStatus, Outcome, ReadError, ReadFrom,
+    ReadOptions, Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token,
+    TokenError, Unavailable, Vitals, Welcome,
 };
 #[doc(inline)]
 pub use config::ConfigError;

@@ -110,6 +110,14 @@ marks! {
     NotLeader,
     /// requests were left with an unknown outcome by a leader that stepped down
     Abandoned,
+    /// a request was refused because its condition did not hold
+    Unmet,
+    /// a refusal was not certain yet when its leader stepped down
+    RefusalAbandoned,
+    /// a repeated request with a condition was answered from the table, whatever that said by then
+    ConditionKnown,
+    /// a client was told that its condition did not hold, of a request that it had sent elsewhere, too
+    UnmetElsewhere,
     /// what the tail says of clients was rolled back
     TailRolledBack,
     /// several requests went into one entry

@@ -62,6 +62,8 @@ mutants! {
     41 FillForgotten "a restart forgets how full the newest segment is";
     42 RegistryBeforeDisk "the registry answers before its disk has what it was told";
     43 JudgeRunByFirst "a run of requests is judged by its first";
+    44 RefuseAtOnce "a condition is refused before that is certain";
+    45 ExpectCommitted "an append is taken where it expects the end of what is committed";
     50 KeepPatience "a client's patience is kept for the next leader";
 }
 

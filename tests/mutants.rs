@@ -89,6 +89,8 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::FillForgotten, &[LawName::SegmentsEqual], 50),
     hunt(Mutant::RegistryBeforeDisk, &[LawName::RegistryMonotonic, LawName::NoSilentRepair], 100),
     hunt(Mutant::JudgeRunByFirst, &[LawName::ExactlyOnce], 50),
+    hunt(Mutant::RefuseAtOnce, &[LawName::Refusals], 100),
+    hunt(Mutant::ExpectCommitted, &[LawName::Conditional], 50),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
 ];
 

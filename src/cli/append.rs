@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Append, Connection};
+use super::args::{Append, AppendConditions, Connection};
 use super::connection;
 use super::failure::{End, Failure};
 use super::gather::{Batch, Gatherer, too_long, too_much};
@@ -23,7 +23,9 @@ use super::output::{Closed, Printer};
 use super::quote::command_line;
 use super::rows::AppendRow;
 use super::runtime::Interruption;
-use crate::client::{AppendError, AppendReceiver, AppendSender, Appended, Client, Token};
+use crate::client::{
+    AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Client, Token,
+};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::remedy;
@@ -62,6 +64,8 @@ pub(super) struct Settings {
     source: Source,
     /// The append that is repeated.
     token: Option<Token>,
+    /// What must be so for it.
+    conditions: AppendConditions,
     /// The words with which its repetition begins.
     words: Vec<OsString>,
 }
@@ -89,7 +93,7 @@ pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> 
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
         )?),
     };
-    Ok(Settings { source, token, words: typed.words })
+    Ok(Settings { source, token, conditions: args.conditions, words: typed.words })
 }
 
 /// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.
@@ -133,7 +137,8 @@ pub(super) async fn run(
     settings: Settings,
     printer: &mut Printer,
 ) -> Result<(), End> {
-    let Settings { source, token, words } = settings;
+    let Settings { source, token, conditions, words } = settings;
+    let options = conditions.options();
     // Everything under way is given up, so that it can be said what became of it.
     let given_up = client.clone();
     let interruption = Interruption::listen(move || given_up.give_up(), ended_at_once())?;
@@ -141,22 +146,29 @@ pub(super) async fn run(
     let printer = Unheard { printer, closed: None };
     let (answer, records) = match (source, token) {
         (Source::Lines(input), None) => {
-            let pipeline = Pipeline { words: &words, interrupted: interrupted.clone() };
+            let interrupted = interrupted.clone();
+            let pipeline = Pipeline { words: &words, conditions, interrupted };
             return pipeline.run(client, Gatherer::new(input), printer).await;
         }
-        (Source::Arguments(records), None) => (client.append(records.clone()).await, records),
+        (Source::Arguments(records), None) if options == AppendOptions::default() => {
+            (client.append(records.clone()).await, records)
+        }
+        (Source::Arguments(records), None) => {
+            (client.append_with(records.clone(), &options).await, records)
+        }
         (Source::Arguments(records), Some(token)) => {
-            (repeat(client, token, records.clone()).await, records)
+            (repeat(client, (token, &options), records.clone()).await, records)
         }
         (Source::Lines(input), Some(token)) => {
             let records = all_lines(Gatherer::new(input), interrupted).await?;
-            (repeat(client, token, records.clone()).await, records)
+            (repeat(client, (token, &options), records.clone()).await, records)
         }
     };
     match answer {
         Ok(appended) => printer.print_only(appended),
         Err(error) => {
             let error = named(error, token, interrupted);
+            let words = with_flags(&words, &conditions);
             Err(failure_of_one(&error, &records, &words, interrupted).into())
         }
     }
@@ -216,10 +228,10 @@ async fn all_lines(
 
 async fn repeat(
     client: &Client,
-    token: Token,
+    (token, options): (Token, &AppendOptions),
     records: Vec<Bytes>,
 ) -> Result<Appended, AppendError> {
-    let mut appender = client.resume(token);
+    let mut appender = client.resume_with(token, options);
     appender.send(records).await?;
     appender.next().await?.ok_or(AppendError::Ended)
 }
@@ -266,6 +278,7 @@ fn failure_of(error: &AppendError, sentence: String) -> Failure {
 /// An append of lines.
 struct Pipeline<'a> {
     words: &'a [OsString],
+    conditions: AppendConditions,
     interrupted: CancellationToken,
 }
 
@@ -277,7 +290,8 @@ impl Pipeline<'_> {
         gatherer: Gatherer,
         mut printer: Unheard<'_>,
     ) -> Result<(), End> {
-        let (sender, mut receiver) = client.appender().split();
+        let options = self.conditions.options();
+        let (sender, mut receiver) = client.appender_with(&options).split();
         let (under_way, mut sent) = mpsc::channel(limits::GATHER_IN_FLIGHT_MAX);
         let notice = self.interrupted.clone();
         let sending = tokio::spawn(async move {
@@ -328,9 +342,12 @@ impl Pipeline<'_> {
         let mut failure = failure_of(error, sentence);
         let AppendError::Unknown { token } = error else { return failure };
         let later = receiver.later_unknown().await;
+        let mut conditions = self.conditions.after(count);
         for token in [*token].into_iter().chain(later) {
             let Some(batch) = sent.recv().await else { break };
-            failure.commands.push(settling_command(token, &batch.records, self.words));
+            let words = with_flags(self.words, &conditions);
+            conditions = conditions.after(batch.records.len() as u64);
+            failure.commands.push(settling_command(token, &batch.records, &words));
         }
         let settled = failure.commands.len();
         if settled > 1 {
@@ -385,6 +402,11 @@ fn acknowledged(count: u64) -> String {
     }
 }
 
+/// The words of an append, with the flags that say what must be so for it.
+fn with_flags(words: &[OsString], conditions: &AppendConditions) -> Vec<OsString> {
+    words.iter().cloned().chain(conditions.flags()).collect()
+}
+
 /// The command that repeats an append.
 fn settling_command(token: Token, records: &[Bytes], words: &[OsString]) -> String {
     let mut words = words.to_vec();
@@ -433,7 +455,7 @@ mod tests {
         let records: Vec<Bytes> =
             records.iter().map(|record| Bytes::copy_from_slice(record)).collect();
         let place = (Seq::new(1), Seq::new(2));
-        let token = Token::new(ClientId::new(7), place, Index::new(3), &records);
+        let token = Token::new(ClientId::new(7), place, Index::new(3), &records.clone().into());
         let words = ["annal", "client", "append"].iter().chain(flags).map(OsString::from);
         (settling_command(token, &records, &words.collect::<Vec<_>>()), token)
     }

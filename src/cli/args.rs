@@ -22,9 +22,10 @@ use clap_complete::Shell;
 use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
+use crate::client::AppendOptions;
 use crate::limits;
 use crate::sim::Class;
-use crate::types::{Index, NodeId, Timestamp};
+use crate::types::{Index, NodeId, Offset, Timestamp};
 
 /// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
 #[derive(Debug, Parser)]
@@ -608,12 +609,49 @@ pub(super) struct Append {
     /// Repeat an append whose outcome is unknown; its records must be given again
     #[arg(long = "as", value_name = "TOKEN")]
     pub(super) token: Option<String>,
+
+    #[command(flatten)]
+    pub(super) conditions: AppendConditions,
+}
+
+/// What must be so for an append.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Conditions")]
+pub(super) struct AppendConditions {
+    /// Append only if the next offset is N; of lines, only if nobody appends between them either
+    #[arg(long, value_name = "N")]
+    pub(super) expect_offset: Option<u64>,
+}
+
+impl AppendConditions {
+    /// As the client takes them.
+    pub(super) fn options(&self) -> AppendOptions {
+        AppendOptions { expect_offset: self.expect_offset.map(Offset::new) }
+    }
+
+    /// Those of lines that come after so many.
+    pub(super) fn after(&self, lines: u64) -> Self {
+        let later = |offset: u64| offset.saturating_add(lines);
+        Self { expect_offset: self.expect_offset.map(later) }
+    }
+
+    /// The flags that say them.
+    pub(super) fn flags(&self) -> Vec<OsString> {
+        let expected =
+            self.expect_offset.map(|at| ["--expect-offset".into(), at.to_string().into()]);
+        expected.into_iter().flatten().collect()
+    }
 }
 
 impl Append {
     /// These records, as one request.
     pub(super) fn of(records: impl IntoIterator<Item = OsString>) -> Self {
-        Self { records: records.into_iter().collect(), file: None, token: None }
+        Self {
+            records: records.into_iter().collect(),
+            file: None,
+            token: None,
+            conditions: AppendConditions::default(),
+        }
     }
 }
 

@@ -245,8 +245,8 @@ impl std::fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "clients: {} appends acknowledged, {} refused for certain, {} unknown, {} reads",
-            counts.acknowledged, counts.rejected, counts.unknown, counts.reads
+            "clients: {} appends acknowledged, {} refused for certain, {} for a condition, {} unknown, {} reads",
+            counts.acknowledged, counts.rejected, counts.unmet, counts.unknown, counts.reads
         )?;
         writeln!(
             f,

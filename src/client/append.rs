@@ -8,13 +8,17 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::append_options::AppendOptions;
+use super::ask::Ask;
 use super::token::Token;
 use super::unavailable::Unavailable;
 use crate::limits::{
     CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
 use crate::outcome::Outcome;
+use crate::types::Offset;
 use crate::wire::api::Appended;
+use crate::wire::conditions::{Conditions, Obstacle};
 
 /// An append was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,11 +47,21 @@ pub enum AppendError {
         /// How many.
         count: usize,
     },
-    /// These are not the records of the token's request. Nothing was sent.
-    #[error("the token is that of a request with other records ({expected} of them)")]
+    /// These are not the records of the token's request, or not its conditions. Nothing was sent.
+    #[error(
+        "the token is that of another request, with other records ({expected} of them) or conditions"
+    )]
     OtherRecords {
         /// How many it was made for.
         expected: u32,
+    },
+    /// The log did not end where it was expected to: certainly none of it is in the log.
+    #[error("the log did not end at offset {expected}: its next offset is {next}")]
+    OtherOffset {
+        /// The offset that was expected.
+        expected: Offset,
+        /// The offset that the next record gets, unless another append comes first.
+        next: Offset,
     },
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
@@ -85,9 +99,19 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// That a condition of an append did not hold.
+    pub(super) fn unmet(conditions: &Conditions, obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Offset { next } => {
+                Self::OtherOffset { expected: conditions.expect_offset.unwrap_or(next), next }
+            }
+        }
+    }
+
     /// What it means for scripts.
     pub fn outcome(&self) -> Outcome {
         match self {
+            Self::OtherOffset { .. } => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -119,7 +143,9 @@ impl AppendError {
                 "read the end of the log to see whether the records are in it".to_owned()
             }
             Self::Unavailable(unavailable) => unavailable.hint().to_owned(),
-            Self::OtherRecords { .. } => "give the records of the append that failed".to_owned(),
+            Self::OtherRecords { .. } => {
+                "give the records and the conditions of the append that failed".to_owned()
+            }
             Self::RequestTooLarge { .. } | Self::TooManyRecords { .. } => {
                 "split it, or pass the records as lines with `append -`".to_owned()
             }
@@ -129,6 +155,10 @@ impl AppendError {
             Self::Invalid => {
                 "the nodes may be of another version: see `annal --version`".to_owned()
             }
+            Self::OtherOffset { expected, next } if next > expected => format!(
+                "`annal client read --from {expected}` shows what came before it; then expect {next}"
+            ),
+            Self::OtherOffset { next, .. } => format!("nothing is there yet: expect {next}"),
             Self::GivenUp => "nothing of it is in the log: append it again".to_owned(),
             Self::Empty | Self::RecordTooLarge { .. } | Self::Ended => String::new(),
         }
@@ -160,7 +190,7 @@ pub fn check_limits(records: &[Bytes]) -> Result<(), AppendError> {
 /// A request on its way to the task that sends it.
 #[derive(Debug)]
 pub(super) struct Order {
-    pub(super) records: Vec<Bytes>,
+    pub(super) ask: Ask,
     /// Where its answer goes, if not to the one who gets all answers.
     pub(super) reply: Option<oneshot::Sender<Answer>>,
 }
@@ -174,21 +204,17 @@ pub(super) struct Orders(pub(super) mpsc::Sender<Order>);
 
 impl Orders {
     /// Hands a request over, and waits for its answer.
-    pub(super) async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
+    pub(super) async fn append(&self, ask: Ask) -> Result<Appended, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.place(records, Some(reply)).await?;
+        self.place(Order { ask, reply: Some(reply) }).await?;
         // The task that answers ends only with the runtime.
         answer.await.unwrap_or(Err(AppendError::Ended))
     }
 
     /// Hands a request over. Waits while too many are before it.
-    async fn place(
-        &self,
-        records: Vec<Bytes>,
-        reply: Option<oneshot::Sender<Answer>>,
-    ) -> Result<(), AppendError> {
-        check_limits(&records)?;
-        self.0.send(Order { records, reply }).await.map_err(|_| AppendError::Ended)
+    async fn place(&self, order: Order) -> Result<(), AppendError> {
+        check_limits(&order.ask.records)?;
+        self.0.send(order).await.map_err(|_| AppendError::Ended)
     }
 }
 
@@ -211,6 +237,8 @@ pub struct AppendSender {
     sent: Arc<AtomicU64>,
     /// Of the first request, if that one is a repetition.
     token: Option<Token>,
+    /// What must be so for the next request.
+    conditions: Conditions,
 }
 
 /// The half of an [`Appender`] that gets the acknowledgements.
@@ -233,12 +261,19 @@ impl Appender {
     pub(super) fn new(
         orders: Orders,
         answers: mpsc::UnboundedReceiver<Vec<Answer>>,
-        token: Option<Token>,
+        (token, options): (Option<Token>, &AppendOptions),
     ) -> Self {
+        let conditions = options.conditions();
         let places = Arc::new(Semaphore::new(CLIENT_IN_FLIGHT_MAX));
         let sent = Arc::new(AtomicU64::new(0));
         Self {
-            sender: AppendSender { orders, places: places.clone(), sent: sent.clone(), token },
+            sender: AppendSender {
+                orders,
+                places: places.clone(),
+                sent: sent.clone(),
+                token,
+                conditions,
+            },
             receiver: AppendReceiver {
                 answers,
                 ready: VecDeque::new(),
@@ -284,15 +319,18 @@ impl AppendSender {
     /// A limit is broken, or these are not the token's records: nothing was sent, and the appender
     /// is as good as before. [`AppendError::Ended`]: it is not; the other half knows why.
     pub async fn send(&mut self, records: Vec<Bytes>) -> Result<(), AppendError> {
-        if let Some(token) = self.token.filter(|token| !token.fits(&records)) {
+        let ask = Ask { records, conditions: self.conditions.clone() };
+        if let Some(token) = self.token.filter(|token| !token.fits(&ask)) {
             return Err(AppendError::OtherRecords { expected: token.count() });
         }
         // First the place among the answers, so that those which nobody takes are bounded.
         let place = self.places.acquire().await.map_err(|_| AppendError::Ended)?;
         // Counted before it can be answered: what was sent and is not answered is not acknowledged.
         let counted = Counted::one_of(&self.sent);
-        self.orders.place(records, None).await?;
+        let next = self.conditions.after(ask.records.len() as u64);
+        self.orders.place(Order { ask, reply: None }).await?;
         counted.keep();
+        self.conditions = next;
         // Given back when the answer is received.
         place.forget();
         self.token = None;

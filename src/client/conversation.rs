@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::append::{Answer, AppendError, Appender, Order, Orders};
+use super::append_options::AppendOptions;
 use super::connections::Opened;
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::questions::Questions;
@@ -26,6 +27,7 @@ use crate::limits::{LANE_EVENTS_MAX, LANE_FRAMES_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
 use crate::wire::api::{AppendReplies, Onward, Request};
+use crate::wire::conditions::Conditions;
 
 /// The task of callers of whom each waits for its own answer. It ends when every holder of the orders is
 /// gone and all is answered.
@@ -35,9 +37,13 @@ pub(super) fn start(shared: Arc<Shared>) -> Orders {
 
 /// The task of one caller, who gets the answers in order. It ends when the orders are gone and all is
 /// answered, or at the first failure.
-pub(super) fn appender(shared: Arc<Shared>, token: Option<Token>) -> Appender {
+pub(super) fn appender(
+    shared: Arc<Shared>,
+    token: Option<Token>,
+    options: &AppendOptions,
+) -> Appender {
     let (sender, answers) = mpsc::unbounded_channel();
-    Appender::new(begin(shared, token, Some(sender)), answers, token)
+    Appender::new(begin(shared, token, Some(sender)), answers, (token, options))
 }
 
 fn begin(
@@ -90,7 +96,9 @@ struct Conversation {
 
 struct Waiting {
     reply: Option<oneshot::Sender<Answer>>,
+    /// How many records it has.
     sent: usize,
+    conditions: Conditions,
 }
 
 struct Lane {
@@ -173,9 +181,10 @@ impl Conversation {
     fn on_orders(&mut self, first: Option<Order>) {
         let now = self.shared.now();
         let mut next = first;
-        while let Some(Order { records, reply }) = next {
-            self.waiting.push_back(Waiting { reply, sent: records.len() });
-            self.pilot.on_order(now, records, now + self.shared.timeout);
+        while let Some(Order { ask, reply }) = next {
+            let (sent, conditions) = (ask.records.len(), ask.conditions.clone());
+            self.waiting.push_back(Waiting { reply, sent, conditions });
+            self.pilot.on_order(now, ask, now + self.shared.timeout);
             let orders = self.orders.as_mut().filter(|_| !self.pilot.is_full());
             match orders.map(mpsc::Receiver::try_recv) {
                 Some(Ok(order)) => next = Some(order),
@@ -250,7 +259,7 @@ impl Conversation {
 
     fn fail_first(&mut self, fate: Fate) {
         if let Some(waiting) = self.waiting.pop_front() {
-            let error = self.error(fate, waiting.sent);
+            let error = self.error(fate, &waiting);
             self.answer(waiting.reply, Err(error));
         }
         if self.in_order.is_some() {
@@ -267,8 +276,10 @@ impl Conversation {
         }
     }
 
-    fn error(&self, fate: Fate, sent: usize) -> AppendError {
+    fn error(&self, fate: Fate, waiting: &Waiting) -> AppendError {
+        let sent = waiting.sent;
         match fate {
+            Fate::Unmet(unmet) => AppendError::unmet(&waiting.conditions, unmet.obstacle),
             Fate::Unknown(token) => AppendError::Unknown { token },
             Fate::Expired(token) => AppendError::Expired { token },
             Fate::Mismatch(appended) => AppendError::Mismatch { appended, sent },

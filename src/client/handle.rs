@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::append::{AppendError, Appender, Orders, check_limits};
+use super::append_options::AppendOptions;
+use super::ask::Ask;
 use super::connections::Connections;
 use super::conversation;
 use super::crash::{self, CrashError, Crashed};
@@ -136,6 +139,9 @@ pub struct Client {
     shared: Arc<Shared>,
     /// The task behind [`Client::append`], once there is one.
     orders: Arc<OnceLock<Orders>>,
+    /// The task behind [`Client::append_with`], once there is one. Whoever appends holds it: a condition
+    /// that does not hold must not fail others.
+    conditional: Arc<Mutex<Option<Orders>>>,
 }
 
 impl Client {
@@ -156,7 +162,7 @@ impl Client {
         let endpoint = Endpoint::client(&credentials)?;
         let connections = Connections::new(endpoint, settings.nodes, settings.registry);
         let shared = Arc::new(Shared::new(connections, settings.timeout));
-        Ok(Self { shared, orders: Arc::default() })
+        Ok(Self { shared, orders: Arc::default(), conditional: Arc::default() })
     }
 
     /// Appends records as one request: all of them side by side, or none.
@@ -168,12 +174,33 @@ impl Client {
     /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
     pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
         let orders = self.orders.get_or_init(|| conversation::start(self.shared.clone()));
-        orders.append(records).await
+        orders.append(records.into()).await
+    }
+
+    /// As [`Self::append`], if what the options ask for is so. One at a time: calls made at the same
+    /// time wait for each other.
+    ///
+    /// # Errors
+    /// Those of [`Self::append`], and [`AppendError::OtherOffset`].
+    pub async fn append_with(
+        &self,
+        records: Vec<Bytes>,
+        options: &AppendOptions,
+    ) -> Result<Appended, AppendError> {
+        let mut conditional = self.conditional.lock().await;
+        let orders = conditional.get_or_insert_with(|| conversation::start(self.shared.clone()));
+        orders.append(Ask { records, conditions: options.conditions() }).await
     }
 
     /// A pipeline of requests in order, over a session of its own.
     pub fn appender(&self) -> Appender {
-        conversation::appender(self.shared.clone(), None)
+        self.appender_with(&AppendOptions::default())
+    }
+
+    /// As [`Self::appender`], if what the options ask for is so: the first request for which it is not
+    /// ends it.
+    pub fn appender_with(&self, options: &AppendOptions) -> Appender {
+        conversation::appender(self.shared.clone(), None, options)
     }
 
     /// Names an append that has not been sent yet: written down before [`Self::resume`] sends it, the
@@ -186,14 +213,20 @@ impl Client {
         let until = Instant::now() + self.shared.timeout;
         let found = leader::find_commit_index(&self.shared, until).await;
         let began_at = found.map_err(AppendError::Unavailable)?;
-        Ok(Token::new(ClientId::new(random::draw()), (Seq::FIRST, Seq::FIRST), began_at, records))
+        let (client, first) = (ClientId::new(random::draw()), Seq::FIRST);
+        Ok(Token::new(client, (first, first), began_at, &records.to_vec().into()))
     }
 
     /// Repeats the append of a token, whose outcome is not known: it is the same append, however
     /// often it is repeated. Its records must be the first request that is sent; what is sent after
     /// it goes out one request at a time.
     pub fn resume(&self, token: Token) -> Appender {
-        conversation::appender(self.shared.clone(), Some(token))
+        self.resume_with(token, &AppendOptions::default())
+    }
+
+    /// As [`Self::resume`], of an append with these options.
+    pub fn resume_with(&self, token: Token, options: &AppendOptions) -> Appender {
+        conversation::appender(self.shared.clone(), Some(token), options)
     }
 
     /// Gives up every append that is under way, as if its time had run out, and takes no more: each

@@ -33,6 +33,8 @@
 //! It does not gather lines into requests, print, or choose exit codes beyond [`Outcome`]. It keeps
 //! nothing on disk: a process that must repeat an append after its own crash keeps the token.
 mod append;
+mod append_options;
+pub mod ask;
 pub mod backoff;
 mod connections;
 mod conversation;
@@ -66,6 +68,7 @@ mod unavailable;
 
 pub use crate::outcome::Outcome;
 pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};
+pub use append_options::AppendOptions;
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};

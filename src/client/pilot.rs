@@ -17,8 +17,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::ask::Ask;
 use super::backoff::Jitter;
 use super::detour::Detour;
 use super::moment::Moment;
@@ -31,6 +30,7 @@ use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, NodeId, Seq};
 use crate::wire::api::{AppendReply, Appended};
+use crate::wire::conditions::Unmet;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub enum Fate {
     Mismatch(Appended),
     /// It is certainly not in the log: it breaks a limit of a node.
     Invalid,
+    /// It is certainly not in the log: what it asked for is not so.
+    Unmet(Unmet),
     /// It is certainly not in the log: it was given up.
     GivenUp,
     /// It is certainly not in the log: nobody was there to take it.
@@ -245,13 +247,13 @@ impl Pilot {
     }
 
     /// Something is to be appended, and waits until `deadline` at most. The window must not be full.
-    pub fn on_order(&mut self, now: Moment, records: Vec<Bytes>, deadline: Moment) -> Seq {
+    pub fn on_order(&mut self, now: Moment, ask: impl Into<Ask>, deadline: Moment) -> Seq {
         if self.deadlines.is_empty() {
             self.quiet_since = now;
             self.detour.wait(now);
         }
         self.deadlines.push_back(deadline);
-        self.session.push(records)
+        self.session.push(ask)
     }
 
     /// A lane's stream is there. Says whether it is still of use.
@@ -472,6 +474,10 @@ impl Pilot {
                 self.leave(now, number);
             }
             Advice::Renew => self.renew(now),
+            Advice::Failed(Failure::Unmet(unmet)) if self.session.take_back() => {
+                self.deadlines.pop_front();
+                self.actions.push(Action::Fail(Fate::Unmet(*unmet)));
+            }
             Advice::Failed(failure) => self.fail_all(Cause::Failure(*failure)),
         }
     }
@@ -547,11 +553,14 @@ impl Pilot {
     }
 
     fn fate(&self, cause: Cause, seq: Seq, is_first: bool, token: Option<Token>) -> Fate {
+        // What stands behind a request that is in no log is in none.
+        let token = token.filter(|_| !matches!(cause, Cause::Failure(Failure::Unmet(_))));
         match (cause, token) {
             (Cause::Failure(Failure::OtherRecords { seq: at, appended }), _) if at == seq => {
                 Fate::Mismatch(appended)
             }
             (Cause::Failure(Failure::Invalid { seq: at }), _) if at == seq => Fate::Invalid,
+            (Cause::Failure(Failure::Unmet(unmet)), _) if is_first => Fate::Unmet(unmet),
             (Cause::Failure(Failure::Expired), Some(token)) => Fate::Expired(token),
             (_, Some(token)) => Fate::Unknown(token),
             (Cause::Refused, None) => Fate::Nobody,

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::ask::Ask;
 use super::seq_set::SeqSet;
 use super::token::Token;
 use crate::limits::{
@@ -30,6 +31,7 @@ use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq, SeqRange};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
+use crate::wire::conditions::Unmet;
 
 /// Names a lane: one stream that carries appends to one node. Never used twice in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +91,11 @@ pub enum Failure {
         /// Which.
         seq: Seq,
     },
+    /// What a request asked for is not so. It is the first without an answer, it is certainly not in the
+    /// log, and none after it is.
+    Unmet(Unmet),
+    /// As before, but for a sending of the first request that somebody may still take.
+    UnmetInDoubt,
     /// The log holds other records under the number of a request.
     OtherRecords {
         /// Which.
@@ -117,12 +124,15 @@ pub struct Session {
     resumed: Option<Token>,
     /// A node has answered `Expired`.
     expired: bool,
+    /// The first request without an answer that was refused because of its condition, if one was: it
+    /// is not sent again, and what stands behind it would be refused, too.
+    unmet: Option<(Seq, Unmet)>,
 }
 
 /// A request and what is known of it.
 #[derive(Clone, Debug)]
 struct Pending {
-    records: Vec<Bytes>,
+    ask: Ask,
     bytes: usize,
     /// A sending of it ended without a definite refusal: somebody may have taken it.
     doubtful: bool,
@@ -152,6 +162,7 @@ impl Session {
             lanes: BTreeMap::new(),
             resumed: None,
             expired: false,
+            unmet: None,
         }
     }
 
@@ -200,25 +211,26 @@ impl Session {
         self.requests.len() >= requests_max || self.bytes >= CLIENT_IN_FLIGHT_BYTES_MAX
     }
 
-    /// Whether the next request may have these records: false only for the request that a token
-    /// names, if they are not the ones that it was made for.
-    pub fn fits(&self, records: &[Bytes]) -> bool {
+    /// Whether the next request may be this: false only for the request that a token names, if this is
+    /// not the one that it was made for.
+    pub fn fits(&self, ask: &Ask) -> bool {
         match &self.resumed {
-            Some(token) if token.seq() == self.next_seq() => token.fits(records),
+            Some(token) if token.seq() == self.next_seq() => token.fits(ask),
             _ => true,
         }
     }
 
     /// Takes a request and gives it its number. The window must not be full.
-    pub fn push(&mut self, records: Vec<Bytes>) -> Seq {
+    pub fn push(&mut self, ask: impl Into<Ask>) -> Seq {
+        let ask = ask.into();
         assert!(!self.is_full(), "the window is full");
-        assert!(!records.is_empty(), "a request has records");
-        assert!(self.fits(&records), "a token's request has other records");
+        assert!(!ask.records.is_empty(), "a request has records");
+        assert!(self.fits(&ask), "a token's request has other records");
         let seq = self.next_seq();
-        let bytes = records.iter().map(Bytes::len).sum();
+        let bytes = ask.bytes();
         let doubtful = self.resumed.is_some();
         self.bytes += bytes;
-        self.requests.push_back(Pending { records, bytes, doubtful, answer: None });
+        self.requests.push_back(Pending { ask, bytes, doubtful, answer: None });
         seq
     }
 
@@ -238,7 +250,7 @@ impl Session {
         for seqs in lane.outstanding.iter_ranges() {
             self.doubt(seqs);
         }
-        self.after_expiry().unwrap_or(Advice::Continue)
+        self.what_follows().unwrap_or(Advice::Continue)
     }
 
     /// Whether the lane owes an answer to a request that has none.
@@ -259,13 +271,15 @@ impl Session {
         lane.next = seqs.next();
         let place = self.place(seqs.first)?;
         let requests = self.requests.range(place..place + seqs.count as usize);
-        let records: Vec<Bytes> = requests.flat_map(|pending| &pending.records).cloned().collect();
+        let records: Vec<Bytes> =
+            requests.flat_map(|pending| &pending.ask.records).cloned().collect();
         let header = AppendRun {
             client: self.client,
             seqs,
             first_unanswered: self.first_unanswered(),
             began_at,
             log: LogNumber::MAIN,
+            conditions: self.pending(seqs.first)?.ask.conditions.clone(),
             lengths: records.iter().map(length).collect(),
         };
         assert!(header.first_unanswered <= seqs.first);
@@ -278,12 +292,14 @@ impl Session {
         let waiting = self.place(first).map(|place| self.requests.range(place..));
         let mut waiting = waiting.into_iter().flatten();
         let begins = waiting.next().expect("it waits");
-        let each = begins.records.len();
+        let each = begins.ask.records.len();
         let (mut count, mut bytes) = (1, begins.bytes);
         for pending in waiting {
             bytes += pending.bytes;
+            let before = u64::from(count) * each as u64;
             let goes_on = pending.answer.is_none()
-                && pending.records.len() == each
+                && pending.ask.records.len() == each
+                && pending.ask.conditions == begins.ask.conditions.after(before)
                 && bytes <= RUN_BYTES_MAX
                 && (count as usize + 1) * each <= REQUEST_RECORDS_MAX;
             if !goes_on {
@@ -314,7 +330,7 @@ impl Session {
         };
         match advice {
             Advice::Failed(_) => advice,
-            _ => self.after_expiry().unwrap_or(advice),
+            _ => self.what_follows().unwrap_or(advice),
         }
     }
 
@@ -334,6 +350,7 @@ impl Session {
         self.began_at = None;
         self.first = Seq::FIRST;
         self.expired = false;
+        self.unmet = None;
         for lane in self.lanes.values_mut() {
             lane.next = Seq::FIRST;
         }
@@ -356,7 +373,7 @@ impl Session {
     pub fn token(&self, seq: Seq) -> Option<Token> {
         let pending = self.pending(seq)?;
         let first_unanswered = self.first_unanswered();
-        Some(Token::new(self.client, (first_unanswered, seq), self.began_at?, &pending.records))
+        Some(Token::new(self.client, (first_unanswered, seq), self.began_at?, &pending.ask))
     }
 
     /// The number of the first request without an answer, or of the next one.
@@ -371,7 +388,7 @@ impl Session {
         for (seq, number) in seqs.iter().zip(0..) {
             let appended = first.later(number);
             let Some(pending) = self.pending_mut(seq) else { continue };
-            if appended.count as usize != pending.records.len() {
+            if appended.count as usize != pending.ask.records.len() {
                 // The node says that the others are in the log, too.
                 self.doubt(seqs);
                 return Advice::Failed(Failure::OtherRecords { seq, appended });
@@ -410,6 +427,17 @@ impl Session {
                 Advice::Elsewhere { hint: None }
             }
             AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
+            AppendRefusal::Unmet(unmet) => {
+                self.on_unmet(seq, *unmet);
+                Advice::Continue
+            }
+        }
+    }
+
+    fn on_unmet(&mut self, seq: Seq, unmet: Unmet) {
+        let is_open = self.pending(seq).is_some_and(|pending| pending.answer.is_none());
+        if is_open && self.unmet.is_none_or(|(before, _)| seq <= before) {
+            self.unmet = Some((seq, unmet));
         }
     }
 
@@ -427,6 +455,43 @@ impl Session {
                 pending.doubtful = true;
             }
         }
+    }
+
+    /// What follows from what is known of all requests.
+    fn what_follows(&self) -> Option<Advice> {
+        self.after_refusal().or_else(|| self.after_expiry())
+    }
+
+    /// What follows from a condition that does not hold, as soon as all before have their answers: of
+    /// another sending of the same request it says nothing, unless it can never hold again.
+    fn after_refusal(&self) -> Option<Advice> {
+        let (_, unmet) = self.unmet.filter(|(at, _)| *at == self.first)?;
+        let first = self.requests.front()?;
+        let is_under_way = self.lanes.values().any(|lane| lane.outstanding.contains(self.first));
+        if unmet.obstacle.is_final(&first.ask.conditions) || !first.doubtful && !is_under_way {
+            if first.doubtful || is_under_way {
+                hit(Mark::UnmetElsewhere);
+            }
+            return Some(Advice::Failed(Failure::Unmet(unmet)));
+        }
+        (!is_under_way).then_some(Advice::Failed(Failure::UnmetInDoubt))
+    }
+
+    /// Takes back the only request, whose condition does not hold: its number goes to the next one. Says
+    /// whether it could.
+    ///
+    /// NB: who asks again under the number of a request that somebody may take would ask for another.
+    pub fn take_back(&mut self) -> bool {
+        let is_unmet = self.unmet.is_some_and(|(at, _)| at == self.first);
+        let is_alone = self.requests.len() == 1 && !self.requests.iter().any(|it| it.doubtful);
+        let is_under_way = self.lanes.values().any(|lane| !lane.outstanding.is_empty());
+        if !is_unmet || !is_alone || is_under_way || self.resumed.is_some() || self.expired {
+            return false;
+        }
+        self.requests.clear();
+        self.bytes = 0;
+        self.unmet = None;
+        true
     }
 
     /// What follows from an `Expired`, as soon as nothing is on its way.
@@ -455,6 +520,9 @@ impl Session {
             self.bytes -= self.requests.pop_front().map_or(0, |pending| pending.bytes);
             self.first = self.first.next();
         }
+        // Another node has taken it meanwhile.
+        let first = self.first;
+        self.unmet.take_if(|(at, _)| *at < first);
         assert!(!self.requests.is_empty() || self.bytes == 0, "{} bytes of nothing", self.bytes);
     }
 
@@ -471,6 +539,9 @@ impl Session {
         let mut seq = lane.next.max(self.first);
         while self.pending(seq)?.answer.is_some() {
             seq = seq.next();
+        }
+        if self.unmet.is_some_and(|(refused, _)| refused <= seq) {
+            return None;
         }
         let upwards = lane.outstanding.last().is_none_or(|last| last < seq);
         upwards.then_some(seq)
@@ -651,7 +722,7 @@ mod tests {
 
         let mut second = Session::resume(token);
         assert!(!second.has_not_begun());
-        assert!(!second.fits(&records("other")));
+        assert!(!second.fits(&records("other").into()));
         assert_eq!(second.push(records("x")), Seq::new(2));
         assert_eq!(second.certain_from(), Seq::new(3), "taken by then, perhaps");
         assert!(second.is_full(), "one at a time");
@@ -660,7 +731,7 @@ mod tests {
         assert_eq!(outgoing.header.first_unanswered, Seq::FIRST, "1 is not ours to forget");
         assert_eq!(outgoing.header.began_at, Index::new(3));
         assert_eq!(ok(&mut second, A, 2), Advice::Continue);
-        assert!(second.fits(&records("other")), "the next request is free");
+        assert!(second.fits(&records("other").into()), "the next request is free");
         second.push(records("other"));
         assert_eq!(second.certain_from(), Seq::new(4));
     }

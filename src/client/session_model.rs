@@ -1,5 +1,6 @@
 //! A session against a model of the cluster that loses connections, steps down, forgets clients,
-//! keeps deposed leaders that do not know it, and answers late, twice and out of order.
+//! keeps deposed leaders that do not know it, refuses what expects another end of the log, and answers
+//! late, twice and out of order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,9 +8,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-use super::session::{Advice, LaneNumber, Session};
-use crate::types::{ClientId, Index, NodeId, Offset, Seq, SeqRange, Term};
+use super::ask::Ask;
+use super::session::{Advice, Failure, LaneNumber, Session};
+use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
+use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 
 const NODES: usize = 3;
 
@@ -58,6 +61,14 @@ impl Log {
             let at = self.slots.iter().position(place).expect("seqs in a log have no gaps");
             return Ok(at as u64 + 1);
         }
+        // Each request has a record: its offset is its place.
+        let next = self.slots.len() as u64;
+        let conditions = header.conditions.after(seq.since(header.seqs.first));
+        if conditions.expect_offset.is_some_and(|expected| expected.get() != next) {
+            let obstacle = Obstacle::Offset { next: Offset::new(next) };
+            let as_of = LogId::new(Index::new(next), Term::new(1));
+            return Err(AppendRefusal::Unmet(Unmet { as_of, obstacle }));
+        }
         let AppendRun { client, first_unanswered, .. } = *header;
         self.slots.push(Slot { client, seq, first_unanswered, request });
         Ok(self.slots.len() as u64)
@@ -70,6 +81,8 @@ struct Lane {
     to_node: VecDeque<(AppendRun, Vec<u64>)>,
     /// Taken by the node and not committed: answered later. The last is the index of the first of them.
     held: Vec<(ClientId, SeqRange, u64)>,
+    /// Refused by the node, which is not certain yet.
+    refused: Vec<(ClientId, SeqRange, Unmet)>,
     to_client: Vec<AppendReply>,
 }
 
@@ -113,7 +126,15 @@ struct World {
     lanes: BTreeMap<u64, Lane>,
     current: Option<u64>,
     session: Session,
+    /// The client has one request on its way at a time.
+    is_careful: bool,
     pushed: u64,
+    /// Those without an answer, in order.
+    open: VecDeque<u64>,
+    /// Those that are certainly not in the log, because what they expected was not so.
+    refused: BTreeSet<u64>,
+    /// How many of them gave their number to another.
+    taken_back: u32,
     lanes_opened: u64,
     clients: u128,
     acknowledged: Vec<u64>,
@@ -123,7 +144,7 @@ struct World {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Push,
+    Push { expect: Option<u64> },
     Send,
     Deliver { lane: usize, busy: bool },
     Answer { lane: usize, which: usize, twice: bool },
@@ -136,8 +157,9 @@ enum Event {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(is_careful: bool) -> Self {
         Self {
+            is_careful,
             log: Log::default(),
             committed: 0,
             leader: 0,
@@ -146,6 +168,9 @@ impl World {
             current: None,
             session: Session::new(ClientId::new(1)),
             pushed: 0,
+            open: VecDeque::new(),
+            refused: BTreeSet::new(),
+            taken_back: 0,
             lanes_opened: 0,
             clients: 1,
             acknowledged: vec![],
@@ -156,7 +181,7 @@ impl World {
 
     fn perform(&mut self, event: &Event) {
         match *event {
-            Event::Push => self.push(),
+            Event::Push { expect } => self.push(expect),
             Event::Send => self.send(),
             Event::Deliver { lane, busy } => self.deliver(lane, busy),
             Event::Answer { lane, which, twice } => self.answer(lane, which, twice),
@@ -169,11 +194,18 @@ impl World {
         }
     }
 
-    fn push(&mut self) {
-        if !self.session.is_full() {
+    /// Something is appended; it may expect an end of the log, so far behind what would be right.
+    fn push(&mut self, expect: Option<u64>) {
+        // Who expects something mostly waits for the answer before the next request.
+        let waits = self.is_careful && !self.open.is_empty();
+        if !self.session.is_full() && !waits {
             self.pushed += 1;
             let record = Bytes::copy_from_slice(&self.pushed.to_le_bytes());
-            self.session.push(vec![record]);
+            let end = self.log.slots.len() + self.open.len();
+            let expect_offset = expect.map(|behind| Offset::new(end as u64 + behind));
+            let conditions = Conditions { expect_offset };
+            self.session.push(Ask { records: vec![record], conditions });
+            self.open.push_back(self.pushed);
         }
     }
 
@@ -207,6 +239,12 @@ impl World {
             };
             match taken {
                 Ok(index) => lane.hold(client, seq, index),
+                Err(AppendRefusal::Unmet(unmet)) => {
+                    let left =
+                        header.seqs.skip(u32::try_from(seq.since(header.seqs.first)).unwrap());
+                    lane.refused.push((client, left, unmet));
+                    return;
+                }
                 Err(refusal) => lane.refuse(client, seq, &refusal),
             }
         }
@@ -229,6 +267,12 @@ impl World {
     }
 
     fn follow(&mut self, lane: u64, advice: &Advice) {
+        while let Some((_, appended)) = self.session.take_answered() {
+            self.open.pop_front();
+            // Each request has a record: its offset is its place.
+            let slot = &self.log.slots[usize::try_from(appended.offset.get()).unwrap()];
+            self.acknowledged.push(slot.request);
+        }
         match advice {
             Advice::Continue | Advice::Pause | Advice::NoRoom { .. } => {}
             Advice::Elsewhere { .. } => {
@@ -239,13 +283,18 @@ impl World {
                 self.renewed += 1;
                 self.session.renew(ClientId::new(self.clients));
             }
+            Advice::Failed(Failure::Unmet(_)) => self.on_unmet(),
             Advice::Failed(_) => self.failed = true,
         }
-        while let Some((_, appended)) = self.session.take_answered() {
-            // Each request has a record: its offset is its place.
-            let slot = &self.log.slots[usize::try_from(appended.offset.get()).unwrap()];
-            self.acknowledged.push(slot.request);
+    }
+
+    fn on_unmet(&mut self) {
+        if self.session.take_back() {
+            self.taken_back += 1;
+        } else {
+            self.failed = true;
         }
+        self.refused.extend(self.open.drain(..));
     }
 
     fn close(&mut self, lane: usize) {
@@ -259,8 +308,8 @@ impl World {
     fn open(&mut self, node: usize) {
         self.lanes_opened += 1;
         let number = self.lanes_opened;
-        let (to_node, held, to_client) = (VecDeque::new(), vec![], vec![]);
-        self.lanes.insert(number, Lane { node, to_node, held, to_client });
+        let (to_node, held, refused, to_client) = (VecDeque::new(), vec![], vec![], vec![]);
+        self.lanes.insert(number, Lane { node, to_node, held, refused, to_client });
         self.session.open_lane(LaneNumber::new(number));
         self.current = Some(number);
     }
@@ -282,6 +331,12 @@ impl World {
                     leader: NodeId::new(1).unwrap(),
                 };
                 lane.to_client.push(AppendReply { client, seqs, result: Ok(appended) });
+            }
+            let is_certain =
+                |(_, _, unmet): &mut (_, SeqRange, Unmet)| unmet.as_of.index.get() <= committed;
+            for (client, seqs, unmet) in lane.refused.extract_if(.., is_certain) {
+                let result = Err(AppendRefusal::Unmet(unmet));
+                lane.to_client.push(AppendReply { client, seqs, result });
             }
         }
     }
@@ -311,6 +366,10 @@ impl World {
                 let result = Err(AppendRefusal::Unknown);
                 lane.to_client.push(AppendReply { client, seqs, result });
             }
+            for (client, seqs, _) in lane.refused.drain(..) {
+                let result = Err(AppendRefusal::NotLeader { leader: None });
+                lane.to_client.push(AppendReply { client, seqs, result });
+            }
         }
     }
 
@@ -334,8 +393,10 @@ impl World {
     fn check(&self) {
         let requests: Vec<u64> = self.log.slots.iter().map(|slot| slot.request).collect();
         assert!(requests.is_sorted_by(|a, b| a < b), "twice or out of order: {requests:?}");
-        let expected: Vec<u64> = (1..=self.acknowledged.len() as u64).collect();
+        let taken = (1..).filter(|request| !self.refused.contains(request));
+        let expected: Vec<u64> = taken.take(self.acknowledged.len()).collect();
         assert_eq!(self.acknowledged, expected, "acknowledged once each, in order");
+        self.check_none_refused();
 
         self.check_none_taken_from(self.certain_from());
     }
@@ -343,7 +404,15 @@ impl World {
     /// The first request that the client is sure of.
     fn certain_from(&self) -> u64 {
         let unsure = self.session.certain_from().get() - self.session.first().get();
-        self.acknowledged.len() as u64 + unsure + 1
+        let certain = self.open.get(usize::try_from(unsure).unwrap());
+        certain.copied().unwrap_or(self.pushed + 1)
+    }
+
+    fn check_none_refused(&self) {
+        let logs = self.forks.values().chain([&self.log]);
+        for slot in logs.flat_map(|log| &log.slots) {
+            assert!(!self.refused.contains(&slot.request), "{slot:?} was refused for certain");
+        }
     }
 
     fn check_none_taken_from(&self, certain_from: u64) {
@@ -362,6 +431,7 @@ impl World {
             }
         }
         self.check_none_taken_from(certain_from);
+        self.check_none_refused();
     }
 
     /// No more faults: everything is acknowledged in few rounds.
@@ -403,7 +473,9 @@ impl World {
 fn event() -> impl Strategy<Value = Event> {
     let (lane, node) = (|| 0..8usize, || 0..NODES);
     prop_oneof![
-        6 => Just(Event::Push),
+        3 => Just(Event::Push { expect: None }),
+        3 => Just(Event::Push { expect: Some(0) }),
+        1 => Just(Event::Push { expect: Some(1) }),
         12 => Just(Event::Send),
         12 => (lane(), proptest::bool::weighted(0.1))
             .prop_map(|(lane, busy)| Event::Deliver { lane, busy }),
@@ -423,9 +495,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
     fn every_request_is_taken_once_and_in_order(
-        events in proptest::collection::vec(event(), 0..200), gives_up: bool,
+        events in proptest::collection::vec(event(), 0..200), gives_up: bool, is_careful: bool,
     ) {
-        let mut world = World::new();
+        let mut world = World::new(is_careful);
         for event in &events {
             if !world.failed {
                 world.perform(event);
@@ -438,19 +510,20 @@ proptest! {
         }
         world.calm_down();
         if !world.failed {
-            prop_assert_eq!(world.acknowledged.len() as u64, world.pushed);
+            let taken = world.acknowledged.len() + world.refused.len();
+            prop_assert_eq!(taken as u64, world.pushed);
         }
     }
 }
 
 /// The model is worth something only if its histories reach the corners.
 #[test]
-fn the_model_reaches_renewal_and_expiry() {
+fn the_model_reaches_renewal_expiry_and_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let events = proptest::collection::vec(event(), 200..400);
-    let (mut renewed, mut failed, mut acknowledged) = (0, 0, 0);
-    for _ in 0..500 {
-        let mut world = World::new();
+    let (mut renewed, mut failed, mut acknowledged, mut taken_back) = (0, 0, 0, 0);
+    for case in 0..500 {
+        let mut world = World::new(case % 2 == 0);
         for event in &events.new_tree(&mut runner).unwrap().current() {
             if !world.failed {
                 world.perform(event);
@@ -458,11 +531,12 @@ fn the_model_reaches_renewal_and_expiry() {
         }
         world.calm_down();
         renewed += world.renewed;
+        taken_back += world.taken_back;
         failed += u32::from(world.failed);
         acknowledged += world.acknowledged.len();
     }
     assert!(
-        renewed > 10 && failed > 10 && acknowledged > 1000,
-        "{renewed} {failed} {acknowledged}"
+        renewed > 10 && failed > 10 && acknowledged > 500 && taken_back > 10,
+        "{renewed} {failed} {acknowledged} {taken_back}"
     );
 }

@@ -13,10 +13,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::ask::Ask;
 use crate::types::{ClientId, Index, Seq};
 
 const PREFIX: &str = "s1-";
@@ -29,8 +29,8 @@ const LENGTH_MAX: usize = PREFIX.len() + (66 * 8usize).div_ceil(BITS_PER_DIGIT a
 
 /// Names one append request for ever: sent again under it, it is the same append.
 ///
-/// It remembers how many records the request has and a digest of them, so that other records
-/// under the same name are noticed before they are sent.
+/// It remembers how many records the request has and a digest of them and of its conditions, so that
+/// another request under the same name is noticed before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     client: ClientId,
@@ -42,19 +42,19 @@ pub struct Token {
 }
 
 impl Token {
-    /// The token of request `seq` with these `records`; the client has the answers of all before
+    /// The token of request `seq`, which asks for this; the client has the answers of all before
     /// `first_unanswered`, which is at most `seq`.
     pub fn new(
         client: ClientId,
         (first_unanswered, seq): (Seq, Seq),
         began_at: Index,
-        records: &[Bytes],
+        ask: &Ask,
     ) -> Self {
         assert!(Seq::FIRST <= first_unanswered, "requests are counted from 1");
         assert!(first_unanswered <= seq, "{first_unanswered} is after {seq}");
         let behind = seq.get() - first_unanswered.get();
-        let count = u32::try_from(records.len()).expect("bounded by the limits of a request");
-        Self { client, seq, behind, began_at, count, digest: digest(records) }
+        let count = u32::try_from(ask.records.len()).expect("bounded by the limits of a request");
+        Self { client, seq, behind, began_at, count, digest: digest(ask) }
     }
 
     /// Whose request.
@@ -82,9 +82,9 @@ impl Token {
         self.count
     }
 
-    /// Whether these are the request's records.
-    pub fn fits(&self, records: &[Bytes]) -> bool {
-        records.len() == self.count as usize && digest(records) == self.digest
+    /// Whether these are the request's records and conditions.
+    pub fn fits(&self, ask: &Ask) -> bool {
+        ask.records.len() == self.count as usize && digest(ask) == self.digest
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -150,12 +150,13 @@ pub enum TokenError {
     },
 }
 
-/// Tells records apart: CRC32C over each one's length and bytes.
-fn digest(records: &[Bytes]) -> u32 {
-    records.iter().fold(0, |crc, record| {
+/// Tells requests apart: CRC32C over each record's length and bytes, and over the conditions.
+fn digest(ask: &Ask) -> u32 {
+    let of_records = ask.records.iter().fold(0, |crc, record| {
         let length = record.len() as u64;
         crc32c::crc32c_append(crc32c::crc32c_append(crc, &length.to_le_bytes()), record)
-    })
+    });
+    crc32c::crc32c_append(of_records, &ask.conditions.encode())
 }
 
 fn to_digits(bytes: &[u8]) -> String {
@@ -195,10 +196,12 @@ fn from_digits(digits: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
-    fn records(texts: &[&'static str]) -> Vec<Bytes> {
-        texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+    fn records(texts: &[&'static str]) -> Ask {
+        let bytes = |text: &&'static str| Bytes::from_static(text.as_bytes());
+        texts.iter().map(bytes).collect::<Vec<_>>().into()
     }
 
     fn token() -> Token {
@@ -249,7 +252,7 @@ mod tests {
             client: u128, seq in 1..=u64::MAX, behind: u64, began_at: u64, record: Vec<u8>,
         ) {
             let first = Seq::new(seq - behind % seq);
-            let records = [Bytes::from(record)];
+            let records = vec![Bytes::from(record)].into();
             let token =
                 Token::new(ClientId::new(client), (first, Seq::new(seq)), Index::new(began_at), &records);
             let word = token.to_string();

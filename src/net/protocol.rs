@@ -25,7 +25,7 @@ impl Protocol {
             Self::Peer => b"annal-peer/2",
             Self::Client => b"annal-client/3",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/3",
+            Self::Onward => b"annal-onward/4",
         }
     }
 

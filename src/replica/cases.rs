@@ -20,14 +20,15 @@ use crate::types::{
     Timestamp,
 };
 use crate::wire::api::{AppendRefusal, AppendRun, Appended};
+use crate::wire::conditions::Conditions;
 use crate::wire::peer::PeerMessage;
 
-const NOW: Timestamp = Timestamp::new(1_000);
+pub(super) const NOW: Timestamp = Timestamp::new(1_000);
 const CLIENT: ClientId = ClientId::new(7);
 const PROPOSALS_BYTES_MAX: usize = 1_000;
 const RESERVE_BYTES: u64 = 100;
 
-fn node(number: u16) -> NodeId {
+pub(super) fn node(number: u16) -> NodeId {
     NodeId::new(number).unwrap()
 }
 
@@ -58,7 +59,7 @@ fn new_replica(voters: u16) -> Replica {
 }
 
 /// The only voter, which leads, with its no-op at index 1 on disk and committed; and its last ticket.
-fn leader() -> (Replica, Ticket) {
+pub(super) fn leader() -> (Replica, Ticket) {
     let mut replica = new_replica(1);
     let mut newest = Ticket::default();
     for _ in 0..100 {
@@ -81,18 +82,19 @@ fn leader() -> (Replica, Ticket) {
     panic!("nobody is elected");
 }
 
-fn append(token: u64, seq: u64, record: &'static str) -> Event {
+pub(super) fn append(token: u64, seq: u64, record: &'static str) -> Event {
     append_run(token, SeqRange::one(Seq::new(seq)), &[Bytes::from(record)])
 }
 
 /// Requests with a record each.
-fn append_run(token: u64, seqs: SeqRange, records: &[Bytes]) -> Event {
+pub(super) fn append_run(token: u64, seqs: SeqRange, records: &[Bytes]) -> Event {
     let run = AppendRun {
         client: CLIENT,
         seqs,
         first_unanswered: Seq::FIRST,
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
+        conditions: Conditions::default(),
         lengths: AppendRun::lengths_of(records),
     };
     Event::Append { token: AppendToken(token), run, records: records.concat().into() }
@@ -127,17 +129,23 @@ fn write_of(entry: SealedEntry, before: Ticket, commit_index: u64) -> Action {
 }
 
 /// That these requests, with a record each, are in the log, the first at this offset.
-fn acknowledged(token: u64, seqs: SeqRange, offset: u64, index: u64, term: Term) -> Action {
+pub(super) fn acknowledged(
+    token: u64,
+    seqs: SeqRange,
+    offset: u64,
+    index: u64,
+    term: Term,
+) -> Action {
     let (offset, index) = (Offset::new(offset), Index::new(index));
     let appended = Appended { offset, count: 1, term, index, leader: node(1) };
     Action::Append { token: AppendToken(token), seqs, result: Ok(appended) }
 }
 
-fn refused(token: u64, seqs: SeqRange, refusal: AppendRefusal) -> Action {
+pub(super) fn refused(token: u64, seqs: SeqRange, refusal: AppendRefusal) -> Action {
     Action::Append { token: AppendToken(token), seqs, result: Err(refusal) }
 }
 
-fn one(seq: u64) -> SeqRange {
+pub(super) fn one(seq: u64) -> SeqRange {
     SeqRange::one(Seq::new(seq))
 }
 
@@ -365,12 +373,12 @@ fn damaged_entries_are_not_taken() {
     assert_eq!(actions, [Action::BadEntries { from: node(2), error }]);
 }
 
-fn heard(message: Message) -> Event {
+pub(super) fn heard(message: Message) -> Event {
     Event::Peer { from: node(2), message: PeerMessage::bare(message) }
 }
 
 /// The leader of three, elected by node 2, with its no-op at index 1, which nobody else has.
-fn leader_of_three() -> Replica {
+pub(super) fn leader_of_three() -> Replica {
     let mut replica = new_replica(3);
     for _ in 0..100 {
         replica.handle(NOW, Event::Tick { random: 0 });

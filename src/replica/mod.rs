@@ -8,6 +8,7 @@
 //! - `account`: what a node tells of itself;
 //! - `border`: what can happen to a replica, and what it wants done;
 //! - `cursor`: a read on its way over the log;
+//! - `refusals`: those of appends whose condition does not hold, until they are certain;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
@@ -25,10 +26,13 @@ mod border;
 #[cfg(test)]
 mod cases;
 mod clocks;
+#[cfg(test)]
+mod condition_cases;
 mod cursor;
 mod incoming;
 mod proposals;
 mod proposing;
+mod refusals;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
 mod rolling;

@@ -33,6 +33,7 @@ impl Waiting {
         let skipped = self.run.lengths.drain(..records).map(|length| length as usize).sum();
         self.records = self.records.split_off(skipped);
         self.run.seqs = left;
+        self.run.conditions = self.run.conditions.after(records as u64);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::border::{Action, AppendToken};
 use super::proposals::{Asked, Waiting};
+use super::refusals::CONFIRMATION;
 use super::replica::{AtHand, Replica};
 use super::sessions::{Answers, Verdict};
 use crate::entry::{self, Run, RunHead};
@@ -11,16 +12,25 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::Input;
-use crate::types::{ClientId, Index, LogNumber, Offset, Seq, SeqRange, Term};
+use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended};
+use crate::wire::conditions::{Obstacle, Unmet};
 
 impl Replica {
     /// Folds the append requests that wait into entries, as far as the pipeline has room and this turn
     /// may last. To be called when no more events are at hand; calling it again is harmless.
     pub fn flush(&mut self) {
         if self.raft.full_node().is_some() {
-            return self.turn_away();
+            self.turn_away();
+        } else {
+            self.fold_what_waits();
         }
+        if self.refusals.begin_round() {
+            self.step_with(Input::Read(CONFIRMATION), AtHand::Nothing);
+        }
+    }
+
+    fn fold_what_waits(&mut self) {
         let mut judged = 0;
         while self.proposals.has_waiting()
             && self.raft.may_propose()
@@ -59,10 +69,13 @@ impl Replica {
 
     /// Folds what waits into one entry, and proposes it. Counts verdicts.
     fn fold(&mut self, judged: &mut usize) {
-        let index = self.raft.log().last().index.next();
         let mut room = limits::ENTRY_PAYLOAD_BYTES_MAX - 4;
-        let mut folded = Folded { runs: vec![], answers: BTreeMap::new() };
-        let mut next_offset = self.tail.next_offset(LogNumber::MAIN);
+        let mut folded = Folded {
+            index: self.raft.log().last().index.next(),
+            runs: vec![],
+            answers: BTreeMap::new(),
+            next_offset: self.tail.next_offset(LogNumber::MAIN),
+        };
         while folded.runs.len() < limits::ENTRY_RUNS_MAX && *judged < limits::TURN_VERDICTS_MAX {
             let Some(mut waiting) = self.proposals.next_within(room) else { break };
             let bytes = waiting.payload_bytes();
@@ -71,10 +84,9 @@ impl Replica {
                 continue;
             }
             waiting.skip_to(new);
-            let run = self.take_new(waiting, index, next_offset);
-            next_offset = run.head.next_offset();
+            let run = self.take_new(waiting, folded.index, folded.next_offset);
             room -= bytes;
-            folded.push(run, index);
+            folded.push(run);
         }
         self.propose(&folded.runs);
     }
@@ -99,7 +111,13 @@ impl Replica {
         while left.count > 0 {
             *judged += 1;
             let count = match self.look_up(&waiting.run, left, folded.of(waiting.run.client)) {
-                Verdict::New => return left,
+                Verdict::New => match self.unmet(&waiting.run, left, folded) {
+                    None => return left,
+                    Some(unmet) => {
+                        self.refuse_for_now((token, left), unmet);
+                        left.count
+                    }
+                },
                 Verdict::Known(answers) => {
                     let answers = judged_by_first(answers, left);
                     if answers.seqs.count < left.count {
@@ -123,6 +141,54 @@ impl Replica {
             left = left.skip(count);
         }
         left
+    }
+
+    /// Which condition does not hold for the requests that are left, at the end of what is folded.
+    fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
+        let before = left.first.since(run.seqs.first) * u64::from(run.each());
+        let expected = run.conditions.after(before).expect_offset?;
+        let next = folded.next_offset;
+        let is_late = mutants::is_on(Mutant::ExpectCommitted)
+            && expected == self.tail.committed_offset(run.log);
+        if expected == next || is_late {
+            return None;
+        }
+        let as_of = self.end_with(folded);
+        Some(Unmet { as_of, obstacle: Obstacle::Offset { next } })
+    }
+
+    /// What the log ends with as soon as this is proposed.
+    fn end_with(&self, folded: &Folded) -> LogId {
+        if folded.runs.is_empty() {
+            self.raft.log().last()
+        } else {
+            LogId::new(folded.index, self.raft.current_term())
+        }
+    }
+
+    /// Holds a refusal back until it is certain.
+    fn refuse_for_now(&mut self, asked: Asked, unmet: Unmet) {
+        hit(Mark::Unmet);
+        if mutants::is_on(Mutant::RefuseAtOnce) {
+            return self.refuse(asked, AppendRefusal::Unmet(unmet));
+        }
+        self.refusals.hold(asked, unmet);
+    }
+
+    /// A round of heartbeats has ended that began after refusals were judged.
+    pub(super) fn on_confirmed(&mut self, read_index: Option<Index>) {
+        // None: this node leads no more, and has abandoned all of them.
+        if read_index.is_some() {
+            self.refusals.confirm();
+            self.answer_refused();
+        }
+    }
+
+    pub(super) fn answer_refused(&mut self) {
+        let committed = self.raft.log().commit_index();
+        for (asked, unmet) in self.refusals.take_certain(committed) {
+            self.refuse(asked, AppendRefusal::Unmet(unmet));
+        }
     }
 
     fn look_up(&self, run: &AppendRun, left: SeqRange, folded: &VecDeque<Answers>) -> Verdict {
@@ -207,7 +273,11 @@ impl Replica {
         }
         let (never, proposed) = self.proposals.abandon();
         let not_leader = self.not_leader();
-        for asked in never {
+        let refused = self.refusals.abandon();
+        if !refused.is_empty() {
+            hit(Mark::RefusalAbandoned);
+        }
+        for asked in never.into_iter().chain(refused) {
             self.refuse(asked, not_leader.clone());
         }
         for asked in proposed {
@@ -219,9 +289,13 @@ impl Replica {
 
 /// What goes into one entry.
 struct Folded {
+    /// The entry's index.
+    index: Index,
     runs: Vec<Run>,
     /// Their answers, by client.
     answers: BTreeMap<ClientId, VecDeque<Answers>>,
+    /// The offset after its last record.
+    next_offset: Offset,
 }
 
 /// Nothing, for clients of which nothing is folded.
@@ -232,8 +306,9 @@ impl Folded {
         self.answers.get(&client).unwrap_or(&NONE)
     }
 
-    fn push(&mut self, run: Run, index: Index) {
-        let answers = Answers::of(&run.head, index);
+    fn push(&mut self, run: Run) {
+        let answers = Answers::of(&run.head, self.index);
+        self.next_offset = run.head.next_offset();
         self.answers.entry(run.head.client).or_default().push_back(answers);
         self.runs.push(run);
     }

@@ -8,6 +8,7 @@ use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
 use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
+use super::refusals::{CONFIRMATION, Refusals};
 use super::rolling::Rolling;
 use super::sessions::Table;
 use super::tail::Tail;
@@ -67,6 +68,7 @@ pub struct Replica {
     window: Window,
     pub(super) tail: Tail,
     pub(super) proposals: Proposals,
+    pub(super) refusals: Refusals,
     /// Where each term in the log begins, oldest first.
     terms: Vec<TermStart>,
     rolling: Rolling,
@@ -116,6 +118,7 @@ impl Replica {
             window: Window::new(head.tip),
             tail,
             proposals: Proposals::default(),
+            refusals: Refusals::default(),
             terms: head.terms.clone(),
             rolling: Rolling::new(head.tip.id.index, head.configuration.clone(), segment_bytes),
             heads: vec![],
@@ -259,7 +262,8 @@ impl Replica {
 
     fn on_read(&mut self, token: ReadToken) {
         let waiting = self.raft.role().as_leader().map_or(0, |leader| leader.reads.len());
-        if waiting >= limits::READS_WAITING_MAX {
+        // One place is for the confirmation of refusals.
+        if waiting + 1 >= limits::READS_WAITING_MAX {
             self.actions.push(Action::Read { token, answer: ReadAnswer::Busy });
         } else {
             self.step(Input::Read(token));
@@ -376,7 +380,8 @@ impl Replica {
         let (commit_index, last) = (log.commit_index(), log.last());
         assert_eq!(self.window.tip().id, last, "the window ends where the log does");
         assert_eq!(self.tail.ends(), (commit_index, last.index), "the tail is what may be cut");
-        assert!(self.is_leader() || self.proposals.is_empty(), "requests wait at a leader alone");
+        let nobody_waits = self.proposals.is_empty() && self.refusals.is_empty();
+        assert!(self.is_leader() || nobody_waits, "requests wait at a leader alone");
     }
 
     fn perform(&mut self, effect: Effect, at_hand: &mut AtHand) {
@@ -394,10 +399,12 @@ impl Replica {
                 self.tail.commit(through);
                 self.rolling.commit(through);
                 self.answer_committed();
+                self.answer_refused();
                 // The store is told of no more than is on its disk: beyond, it may have entries that
                 // a write under way is about to replace.
                 self.actions.push(Action::Committed(self.readable()));
             }
+            Effect::Reply { token: CONFIRMATION, read_index } => self.on_confirmed(read_index),
             Effect::Reply { token, read_index } => {
                 let commit_index = self.raft.log().commit_index();
                 assert!(read_index <= Some(commit_index), "a read would see what may be cut");

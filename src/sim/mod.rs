@@ -34,6 +34,7 @@ mod batch;
 mod class;
 mod codec;
 pub mod faults;
+mod guard;
 pub mod history;
 #[cfg(test)]
 mod lab;

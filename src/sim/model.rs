@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::entry::{Request, SealedEntry};
-use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq};
+use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq, Term};
 
 /// Stands for a record: its length and its checksum. Nobody here tries to deceive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ impl Placed {
 pub struct Model {
     /// The last entry that was applied.
     applied: LogId,
+    /// The terms of all of them.
+    terms: Vec<Term>,
     requests: Vec<Placed>,
     /// Where each client's requests are in `requests`, from its first on.
     sessions: BTreeMap<ClientId, Vec<usize>>,
@@ -66,6 +68,13 @@ impl Model {
     /// The index of the last entry that was applied.
     pub fn applied(&self) -> Index {
         self.applied.index
+    }
+
+    /// The entry at an index, if it was applied.
+    pub fn id_at(&self, index: Index) -> Option<LogId> {
+        let before = index.get().checked_sub(1)?;
+        let place = usize::try_from(before).ok()?;
+        self.terms.get(place).map(|term| LogId::new(index, *term))
     }
 
     /// The offset after the last record.
@@ -90,6 +99,16 @@ impl Model {
         until.checked_sub(1).map_or(Offset::ZERO, |last| self.requests[last].next_offset())
     }
 
+    /// Where the log ended behind one of the requests of the entry at `index`, or before the first of
+    /// them: the first such offset that is not before `offset`, if there is one.
+    pub fn end_within(&self, index: Index, offset: Offset) -> Offset {
+        let first = self.requests.partition_point(|request| request.entry.index < index);
+        let before = self.next_offset_at(index.previous());
+        let of_entry = self.requests.iter().skip(first).take_while(|it| it.entry.index == index);
+        let ends = [before].into_iter().chain(of_entry.map(Placed::next_offset));
+        ends.clone().find(|end| *end >= offset).unwrap_or_else(|| ends.last().unwrap_or_default())
+    }
+
     /// Applies those of the committed entries that it has not seen yet.
     ///
     /// # Errors
@@ -110,6 +129,7 @@ impl Model {
             return Err(format!("entry {id} was committed after {before}"));
         }
         self.applied = id;
+        self.terms.push(id.term);
         let requests = entry.requests().map_err(|error| format!("entry {id}: {error}"))?;
         requests.iter().try_for_each(|request| self.place(id, request))
     }

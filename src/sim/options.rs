@@ -91,6 +91,8 @@ pub struct NetworkOptions {
 pub struct WorkloadOptions {
     /// How many clients that append and read.
     pub clients: usize,
+    /// How many of them, the first ones, append under conditions.
+    pub(super) guarded: usize,
     /// The mean pause between two operations of a client.
     pub(super) think: Time,
     /// Requests that a client has on their way, at most.
@@ -133,6 +135,7 @@ impl Options {
             network: NetworkOptions::quiet(),
             workload: WorkloadOptions {
                 clients: 0,
+                guarded: 0,
                 think: Time::from_millis(10),
                 in_flight_max: 64,
                 record_bytes_max: 100,

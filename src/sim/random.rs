@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Reach,
     /// Which folders are put back to an earlier state.
     PutBack,
+    /// What clients ask for besides being appended.
+    Guard,
     /// The entropy of a node.
     Node(u16),
 }
@@ -42,6 +44,7 @@ impl Purpose {
             Self::Slowness => 10,
             Self::Reach => 20,
             Self::PutBack => 21,
+            Self::Guard => 22,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

@@ -47,6 +47,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Requests of which a client did not learn what became of them.
     pub unknown: u64,
+    /// Requests refused because their condition did not hold.
+    pub unmet: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Runs that were judged for liveness at their end.
@@ -81,6 +83,7 @@ impl Counts {
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.rejected, other.rejected),
             (&mut self.unknown, other.unknown),
+            (&mut self.unmet, other.unmet),
             (&mut self.reads, other.reads),
             (&mut self.healed, other.healed),
             (&mut traffic.sent, more.sent),

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::guard::Guard;
 use super::network::StreamNumber;
 use super::options::{Options, WorkloadOptions};
 use super::random::Random;
 use super::time::Time;
+use crate::client::ask::Ask;
 use crate::client::backoff::Jitter;
 use crate::client::moment::Moment;
 use crate::client::pilot::{Action, Fate, Names, Pilot};
@@ -23,6 +25,7 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::types::{ClientId, NodeId, Offset, Seq};
 use crate::wire::api::{AppendReply, Appended, Read, ReadFrom, Records};
+use crate::wire::conditions::Unmet;
 use crate::wire::registry::Announcement;
 
 /// What a client wants done.
@@ -52,11 +55,13 @@ pub(super) enum ClientAction {
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     /// A request begins.
-    Begins { client: ClientId, seq: Seq, records: Vec<Bytes> },
+    Begins { client: ClientId, seq: Seq, ask: Ask },
     /// It is in the log.
     Acknowledged { client: ClientId, seq: Seq, appended: Appended },
     /// It is not, for certain.
     Rejected { client: ClientId, seq: Seq },
+    /// What it asked for is not so. Its number may go to another request.
+    Unmet { client: ClientId, seq: Seq, unmet: Unmet },
     /// Nobody knows.
     Unknown { client: ClientId, seq: Seq },
 }
@@ -66,7 +71,7 @@ pub(super) enum Told {
 struct Waiting {
     seq: Seq,
     client: ClientId,
-    records: Vec<Bytes>,
+    ask: Ask,
 }
 
 /// A read without an answer.
@@ -118,7 +123,7 @@ pub(super) struct SimClient {
     /// Since when the newest lane owes an answer, if it has given none and nobody was asked since.
     owed_since: Option<Time>,
     /// A request failed with its outcome unknown: it will be repeated by its token.
-    doubt: Option<(Token, Vec<Bytes>)>,
+    doubt: Option<(Token, Ask)>,
     resuming: bool,
     next_at: Time,
     reading: Option<Reading>,
@@ -129,6 +134,8 @@ pub(super) struct SimClient {
     records_made: u64,
     nodes: Vec<NodeId>,
     random: Random,
+    /// What it asks for, if it does.
+    guard: Option<Guard>,
     workload: WorkloadOptions,
     /// How far away the nodes are.
     distance: Time,
@@ -163,10 +170,16 @@ impl SimClient {
             records_made: 0,
             nodes,
             random,
+            guard: None,
             workload: options.workload.clone(),
             distance: options.network.distance,
             actions: vec![],
         }
+    }
+
+    /// The same, but it asks for this.
+    pub(super) fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     /// What it wants done. Empty after.
@@ -226,8 +239,8 @@ impl SimClient {
             self.next_at = now + Time::from_micros(1) + self.random.around(self.workload.think);
             self.begin(now);
         }
-        if let Some((token, records)) = self.doubt.take_if(|_| self.waiting.is_empty()) {
-            self.resume(now, token, records);
+        if let Some((token, ask)) = self.doubt.take_if(|_| self.waiting.is_empty()) {
+            self.resume(now, token, ask);
         }
     }
 
@@ -255,7 +268,7 @@ impl SimClient {
 
     /// Appends this, besides what it does by itself.
     pub(super) fn append(&mut self, now: Time, records: Vec<Bytes>) {
-        self.push(now, records);
+        self.push(now, records.into());
     }
 
     fn begin(&mut self, now: Time) {
@@ -269,7 +282,9 @@ impl SimClient {
         }
         let count = if self.random.below(4) == 0 { self.random.between(1, 5) } else { 1 };
         let records = (0..count).map(|_| self.record()).collect();
-        self.push(now, records);
+        let under_way = self.waiting.iter().map(|waiting| waiting.ask.records.len() as u64).sum();
+        let conditions = self.guard.as_mut().map(|guard| guard.conditions(under_way));
+        self.push(now, Ask { records, conditions: conditions.unwrap_or_default() });
     }
 
     /// A record that no other is equal to.
@@ -283,27 +298,27 @@ impl SimClient {
         Bytes::from(text)
     }
 
-    fn push(&mut self, now: Time, records: Vec<Bytes>) {
-        let waiting = self.order(now, records);
-        let Waiting { client, seq, records } = waiting.clone();
-        self.actions.push(ClientAction::Told(Told::Begins { client, seq, records }));
+    fn push(&mut self, now: Time, ask: Ask) {
+        let waiting = self.order(now, ask);
+        let Waiting { client, seq, ask } = waiting.clone();
+        self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask }));
         self.waiting.push_back(waiting);
         self.advance_appends(now);
     }
 
-    fn order(&mut self, now: Time, records: Vec<Bytes>) -> Waiting {
+    fn order(&mut self, now: Time, ask: Ask) -> Waiting {
         let deadline = (now + self.workload.patience).moment();
-        let seq = self.pilot.on_order(now.moment(), records.clone(), deadline);
-        Waiting { seq, client: self.pilot.client(), records }
+        let seq = self.pilot.on_order(now.moment(), ask.clone(), deadline);
+        Waiting { seq, client: self.pilot.client(), ask }
     }
 
     /// Repeats the request whose outcome is unknown, as the command of a user would.
-    fn resume(&mut self, now: Time, token: Token, records: Vec<Bytes>) {
+    fn resume(&mut self, now: Time, token: Token, ask: Ask) {
         self.close_lanes();
         self.pilots += 1;
         self.pilot = Pilot::resume(names(self.number, self.pilots), token);
         self.resuming = true;
-        let waiting = self.order(now, records);
+        let waiting = self.order(now, ask);
         self.waiting.push_back(waiting);
         self.advance_appends(now);
     }
@@ -421,6 +436,9 @@ impl SimClient {
     fn acknowledge(&mut self, appended: Appended) {
         let waiting = self.waiting.pop_front().expect("an answer to what waits");
         let Waiting { client, seq, .. } = waiting;
+        if let Some(guard) = &mut self.guard {
+            guard.on_acknowledged(&appended);
+        }
         self.actions.push(ClientAction::Told(Told::Acknowledged { client, seq, appended }));
         if self.resuming {
             hit(Mark::Settled);
@@ -428,14 +446,20 @@ impl SimClient {
     }
 
     fn fail(&mut self, fate: Fate) {
-        let Waiting { client, seq, records } = self.waiting.pop_front().expect("it waits");
+        let Waiting { client, seq, ask } = self.waiting.pop_front().expect("it waits");
         let told = match fate {
             Fate::Unknown(token) => {
                 // A user who wants to know repeats the same append; others go on.
                 if self.doubt.is_none() && self.random.coin() {
-                    self.doubt = Some((token, records));
+                    self.doubt = Some((token, ask));
                 }
                 Told::Unknown { client, seq }
+            }
+            Fate::Unmet(unmet) => {
+                if let Some(guard) = &mut self.guard {
+                    guard.on_unmet(unmet);
+                }
+                Told::Unmet { client, seq, unmet }
             }
             Fate::Expired(_) | Fate::Mismatch(_) => Told::Unknown { client, seq },
             Fate::Invalid
@@ -454,8 +478,8 @@ impl SimClient {
             let (old, seq) = (waiting.client, waiting.seq);
             self.actions.push(ClientAction::Told(Told::Rejected { client: old, seq }));
             (waiting.client, waiting.seq) = (client, Seq::new(number));
-            let (seq, records) = (waiting.seq, waiting.records.clone());
-            self.actions.push(ClientAction::Told(Told::Begins { client, seq, records }));
+            let (seq, ask) = (waiting.seq, waiting.ask.clone());
+            self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask }));
         }
     }
 
@@ -602,6 +626,9 @@ impl SimClient {
             self.actions.push(ClientAction::Told(Told::Unknown { client, seq }));
         }
         self.doubt = None;
+        if let Some(guard) = &mut self.guard {
+            guard.die();
+        }
         self.reading = None;
         self.beliefs = beliefs(&self.nodes);
         for node in &self.nodes {

@@ -43,6 +43,9 @@ const SLOW_ONE_IN: u64 = 4;
 /// In one of so many runs something is between clients and nodes.
 const REACH_ONE_IN: u64 = 4;
 
+/// In one of so many runs clients append under conditions.
+const GUARDED_ONE_IN: u64 = 3;
+
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
 
@@ -58,6 +61,7 @@ impl Options {
             options.slow_down(random);
         }
         options.part_clients(seed);
+        options.guard_clients(seed);
         if Random::new(seed, Purpose::PutBack).below(PUT_BACK_ONE_IN) == 0 {
             options.faults.classes.insert(Class::PutBack);
         }
@@ -76,6 +80,16 @@ impl Options {
         let cluster = &mut self.cluster;
         cluster.append_count_max = cluster.append_count_max.max(64);
         cluster.append_bytes_max = cluster.append_bytes_max.max(64 << 10);
+    }
+
+    /// Lets some clients append under conditions, in some runs.
+    fn guard_clients(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Guard);
+        if random.below(GUARDED_ONE_IN) == 0 {
+            let workload = &mut self.workload;
+            workload.guarded = usize::try_from(random.between(1, 3)).expect("a small number");
+            workload.clients += workload.guarded;
+        }
     }
 
     /// Puts something between clients and nodes, in some runs.

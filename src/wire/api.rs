@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::conditions::{Conditions, Unmet};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use crate::bounded;
 use crate::limits::{
@@ -157,6 +158,8 @@ pub struct AppendRun {
     pub began_at: Index,
     /// Where to.
     pub log: LogNumber,
+    /// What must be so for it.
+    pub conditions: Conditions,
     /// The length of each record in bytes; no more than a request may have.
     #[serde(deserialize_with = "bounded::list::<_, _, REQUEST_RECORDS_MAX>")]
     pub lengths: Vec<u32>,
@@ -248,6 +251,9 @@ pub enum AppendRefusal {
         /// What it has and needs.
         full: DiskFull,
     },
+    /// Not taken: what was asked for is not so. Of requests that follow one another this is said of the
+    /// first; the others were not taken with it.
+    Unmet(Unmet),
 }
 
 /// What to read.
@@ -615,12 +621,13 @@ mod tests {
             first_unanswered: Seq::new(2),
             began_at: Index::new(9),
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&records),
         };
         let frame = run.to_frame(&records);
         assert_eq!(
             hex(&frame),
-            "1e000000011207000000000000000000000000000000030302090003010002616263"
+            "1f00000001120700000000000000000000000000000003030209000003010002616263"
         );
         let got = AppendRun::from_frame(&received(&frame)).unwrap();
         assert_eq!(got, (run.clone(), Bytes::from_static(b"abc")));
@@ -712,6 +719,7 @@ mod tests {
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths,
         };
         let record = u32::try_from(RECORD_BYTES_MAX).unwrap();
@@ -744,6 +752,7 @@ mod tests {
                 first_unanswered: Seq::new(seq),
                 began_at: Index::new(began_at),
                 log: LogNumber::MAIN,
+                conditions: Conditions::default(),
                 lengths: AppendRun::lengths_of(&records),
             };
             let got = AppendRun::from_frame(&received(&run.to_frame(&records))).unwrap();

@@ -17,6 +17,7 @@ use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, S
 use annal::wire::api::{
     AppendRefusal, AppendReplies, AppendRun, OnBehalf, Onward, Read, ReadFrom, Records, Request,
 };
+use annal::wire::conditions::Conditions;
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -189,6 +190,7 @@ async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&record),
         };
         stream.sender.send(&run.to_frame(&record)).await.unwrap();

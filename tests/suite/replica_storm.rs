@@ -11,6 +11,7 @@ use annal::replica::{Action, AppendToken, Event, Options, Replica};
 use annal::store::{Head, Recovered, RecoveryReport, Write};
 use annal::types::{ClientId, Index, LogId, LogNumber, NodeId, Seq, SeqRange, Timestamp};
 use annal::wire::api::{AppendRefusal, AppendRun, Appended};
+use annal::wire::conditions::Conditions;
 use annal::wire::peer::PeerMessage;
 use bytes::Bytes;
 
@@ -314,6 +315,7 @@ impl World {
             first_unanswered: Seq::new(first_unanswered),
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&records),
         };
         self.next_token += 1;
@@ -353,6 +355,7 @@ impl World {
             }
             Err(AppendRefusal::Busy | AppendRefusal::Gap { .. } | AppendRefusal::Unknown) => {}
             Err(AppendRefusal::Invalid) => panic!("a valid request was refused"),
+            Err(AppendRefusal::Unmet(_)) => panic!("no condition was asked for"),
             Err(AppendRefusal::DiskFull { .. }) => panic!("no disk is full here"),
         }
     }

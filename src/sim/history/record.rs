@@ -145,6 +145,13 @@ impl History {
         seen.rejected = true;
     }
 
+    /// A client is told that its request is not in the log, and that its number may go to another. Gives
+    /// its records.
+    pub fn taken_back(&mut self, id: (ClientId, Seq)) -> Vec<RecordHash> {
+        let seen = self.appends.remove(&id).expect("only what was asked for is answered");
+        seen.records
+    }
+
     /// A read is answered. One that is not tells nothing.
     pub fn read(&mut self, read: ReadSeen) {
         assert!(read.invoked <= read.returned, "answered at {} before asked", read.returned);

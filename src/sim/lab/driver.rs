@@ -16,6 +16,7 @@ use crate::sim::trace::Trace;
 use crate::sim::world::World;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Seq, SeqRange, Term};
 use crate::wire::api::AppendRun;
+use crate::wire::conditions::Conditions;
 
 /// The longest election timeout.
 pub(super) const TIMEOUT: Time = Time::from_millis(300);
@@ -403,6 +404,7 @@ impl Lab {
             first_unanswered: Seq::FIRST,
             began_at,
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&records),
         };
         self.world.hand_in((Self::CLERK, node), &run, &records);

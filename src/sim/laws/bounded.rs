@@ -130,6 +130,7 @@ mod tests {
     use crate::replica::{AppendToken, Event};
     use crate::types::{ClientId, LogId, LogNumber, Seq, SeqRange, Timestamp};
     use crate::wire::api::AppendRun;
+    use crate::wire::conditions::Conditions;
 
     #[test]
     fn messages_are_small_unless_they_carry_one_entry() {
@@ -156,6 +157,7 @@ mod tests {
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
+            conditions: Conditions::default(),
             lengths: AppendRun::lengths_of(&records),
         };
         let append = Event::Append { token: AppendToken(1), run, records: records.concat().into() };

@@ -6,6 +6,7 @@
 //! core is right.
 
 mod bounded;
+mod conditional;
 mod configuration_safety;
 mod durability;
 mod durable_before_visible;
@@ -18,6 +19,7 @@ mod log_matching;
 mod monotonic;
 mod name;
 mod no_silent_repair;
+mod refusals;
 mod registry_monotonic;
 mod segments_equal;
 mod speech;
@@ -32,13 +34,16 @@ use crate::entry::{Chain, SealedEntry};
 use crate::raft::HardState;
 use crate::replica::Replica;
 use crate::sim::history::History;
+use crate::sim::model::RecordHash;
 use crate::store::{Recovered, SealedSegment};
 use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
+use crate::wire::conditions::{Conditions, Unmet};
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
 pub use bounded::Bounded;
+pub use conditional::Conditional;
 pub use configuration_safety::ConfigurationSafety;
 pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
@@ -51,6 +56,7 @@ pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use name::LawName;
 pub use no_silent_repair::NoSilentRepair;
+pub use refusals::Refusals;
 pub use registry_monotonic::RegistryMonotonic;
 pub use segments_equal::SegmentsEqual;
 pub use state_machine_safety::StateMachineSafety;
@@ -115,6 +121,26 @@ pub enum What<'a> {
     Ended {
         /// Which node.
         node: NodeId,
+    },
+    /// A client asks for a request to be appended.
+    Asked {
+        /// Who.
+        client: ClientId,
+        /// Which request. The number of one that was refused for its condition may come again.
+        seq: Seq,
+        /// What must be so.
+        conditions: &'a Conditions,
+    },
+    /// A client was told for certain that what must be so for its request is not.
+    Unmet {
+        /// Who.
+        client: ClientId,
+        /// Which request.
+        seq: Seq,
+        /// Its records.
+        records: &'a [RecordHash],
+        /// What it was told.
+        unmet: Unmet,
     },
     /// A client was told that its request is in the log.
     Acknowledged {
@@ -213,6 +239,8 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Conditional>::default(),
+        Box::<Refusals>::default(),
         Box::<Linearizable>::default(),
         Box::<Subscriptions>::default(),
         Box::<RegistryMonotonic>::default(),

@@ -23,6 +23,10 @@ pub enum LawName {
     Durability,
     /// A request is in the log once, where its client was told.
     ExactlyOnce,
+    /// What is appended under a condition stands where that holds.
+    Conditional,
+    /// A condition that was said not to hold did not.
+    Refusals,
     /// What clients saw can be put in one order.
     Linearizable,
     /// Who follows the log is shown all of it, once and in order.
@@ -72,6 +76,8 @@ impl LawName {
             Self::StateMachineSafety => "state machine safety",
             Self::Durability => "durability of acknowledgements",
             Self::ExactlyOnce => "exactly once",
+            Self::Conditional => "conditions",
+            Self::Refusals => "refusals",
             Self::Linearizable => "linearizable",
             Self::Subscriptions => "subscriptions",
             Self::RegistryMonotonic => "registry monotonic",

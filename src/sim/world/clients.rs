@@ -110,9 +110,16 @@ impl World {
     fn on_told(&mut self, number: usize, told: Told) {
         let now = self.now;
         match told {
-            Told::Begins { client, seq, records } => {
-                let hashes = RecordHash::of_all(&records);
+            Told::Begins { client, seq, ask } => {
+                let hashes = RecordHash::of_all(&ask.records);
                 self.history.append(now.micros(), (client, seq), hashes);
+                self.look(What::Asked { client, seq, conditions: &ask.conditions });
+            }
+            Told::Unmet { client, seq, unmet } => {
+                self.counts.unmet += 1;
+                let records = self.history.taken_back((client, seq));
+                self.trace.client(now, number, || format!("{client} {seq}: {unmet:?}"));
+                self.look(What::Unmet { client, seq, records: &records, unmet });
             }
             Told::Acknowledged { client, seq, appended } => {
                 self.counts.acknowledged += 1;

@@ -3,6 +3,7 @@
 use crate::raft::Configuration;
 use crate::sim::codec::CLUSTER;
 use crate::sim::faults::Fault;
+use crate::sim::guard::Guard;
 use crate::sim::history::History;
 use crate::sim::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
 use crate::sim::machine::{Machine, Process};
@@ -60,8 +61,13 @@ impl World {
         let mut workload = Random::new(seed, Purpose::Workload);
         let clients = (0..options.workload.clients)
             .map(|number| {
-                let random = Random::new(workload.number(), Purpose::Workload);
-                SimClient::new(number, &options, random)
+                let draw = workload.number();
+                let random = Random::new(draw, Purpose::Workload);
+                let client = SimClient::new(number, &options, random);
+                if number >= options.workload.guarded {
+                    return client;
+                }
+                client.guarded(Guard::new(Random::new(draw, Purpose::Guard)))
             })
             .collect();
         let machines = options

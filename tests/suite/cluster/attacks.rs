@@ -22,6 +22,7 @@ use annal::registry::{Announcing, Leadership, LookupError};
 use annal::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Timestamp};
 use annal::wire::Frame;
 use annal::wire::api::{AppendReplies, AppendRun, Onward, Read, ReadFrom, Request};
+use annal::wire::conditions::Conditions;
 use annal::wire::frame::kind;
 use annal::wire::registry::{Announcement, Refusal};
 use bytes::Bytes;
@@ -275,6 +276,7 @@ fn append(seq: u64, records: &[Bytes]) -> AppendRun {
         first_unanswered: Seq::new(seq),
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
+        conditions: Conditions::default(),
         lengths: AppendRun::lengths_of(records),
     }
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod conditions;
 mod crashes;
 mod crowd;
 mod follow;

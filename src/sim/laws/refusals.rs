@@ -1,0 +1,221 @@
+//! Invariant: a condition that was said not to hold did not, at a moment while the client waited; and
+//! what was refused so is never in the log.
+//!
+//! A leader that was deposed and does not know it, or that judged against entries which were cut, would
+//! send away a client that was right: with a lock taken so, nobody has it.
+//!
+//! Judged by the reference model: a refusal names the entry with which the log ended. It must be the
+//! log's, with what the refusal says behind it, and not before what anybody was told before the client
+//! asked. It can come before anybody has reported that entry: it is looked up when that is.
+
+use std::collections::BTreeMap;
+
+use super::{Law, LawName, Moment, What};
+use crate::entry::SealedEntry;
+use crate::sim::model::{Model, Placed, RecordHash};
+use crate::types::{ClientId, Index, Seq};
+use crate::wire::conditions::{Conditions, Obstacle, Unmet};
+
+/// A request.
+type RequestId = (ClientId, Seq);
+
+/// What a client asked for, and what everybody had been told by then.
+#[derive(Clone, Debug)]
+struct Asked {
+    conditions: Conditions,
+    /// The last entry that anybody was told of.
+    told: Index,
+}
+
+/// A refusal whose entry was not reported yet.
+#[derive(Clone, Debug)]
+struct Ahead {
+    id: RequestId,
+    conditions: Conditions,
+    unmet: Unmet,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals {
+    model: Model,
+    asked: BTreeMap<RequestId, Asked>,
+    /// The last entry that anybody was told of.
+    told: Index,
+    ahead: Vec<Ahead>,
+    /// The records that were refused.
+    refused: BTreeMap<ClientId, Vec<Vec<RecordHash>>>,
+}
+
+impl Refusals {
+    fn on_committed(&mut self, committed: &[SealedEntry]) -> Result<(), String> {
+        let known = self.model.requests().len();
+        self.model.catch_up(committed)?;
+        for placed in self.model.requests().iter().skip(known) {
+            let refused = self.refused.get(&placed.client);
+            if refused.is_some_and(|all| all.contains(&placed.records)) {
+                return Err(format!(
+                    "a request of client {} was refused for its condition, and is in {}",
+                    placed.client, placed.entry
+                ));
+            }
+        }
+        let applied = self.model.applied();
+        let due: Vec<_> = self.ahead.extract_if(.., |it| it.unmet.as_of.index <= applied).collect();
+        due.iter().try_for_each(|it| self.check(it))
+    }
+
+    fn on_unmet(
+        &mut self,
+        id: RequestId,
+        records: &[RecordHash],
+        unmet: Unmet,
+    ) -> Result<(), String> {
+        let (client, seq) = id;
+        let Some(asked) = self.asked.get(&id) else {
+            return Err(format!("request {seq} of client {client} is refused, and nobody asked"));
+        };
+        if unmet.as_of.index < asked.told {
+            return Err(format!(
+                "request {seq} of client {client} was refused as of {}, and entry {} was known \
+                 when it was asked for",
+                unmet.as_of, asked.told
+            ));
+        }
+        let is_in = |placed: &Placed| placed.client == client && placed.records == records;
+        if let Some(placed) = self.model.requests().iter().find(|placed| is_in(placed)) {
+            return Err(format!(
+                "request {seq} of client {client} was refused for its condition, and is in {}",
+                placed.entry
+            ));
+        }
+        self.refused.entry(client).or_default().push(records.to_vec());
+        let it = Ahead { id, conditions: asked.conditions.clone(), unmet };
+        if unmet.as_of.index <= self.model.applied() {
+            return self.check(&it);
+        }
+        self.ahead.push(it);
+        Ok(())
+    }
+
+    /// What was said was so, behind the entry that was named.
+    fn check(&self, Ahead { id: (client, seq), conditions, unmet }: &Ahead) -> Result<(), String> {
+        let it = format!("request {seq} of client {client}");
+        let Unmet { as_of, obstacle } = *unmet;
+        let is_the_start = as_of.index == Index::ZERO;
+        if !is_the_start && self.model.id_at(as_of.index) != Some(as_of) {
+            return Err(format!("{it} was refused as of {as_of}, which is not in the log"));
+        }
+        match obstacle {
+            Obstacle::Offset { next } => {
+                // It may have ended within the entry: requests that wait together share one.
+                let end = self.model.end_within(as_of.index, next);
+                if end != next || conditions.expect_offset.is_none_or(|expected| expected == end) {
+                    return Err(format!(
+                        "{it} was refused because the log ends at {next} as of {as_of}, and it ended \
+                         at {end}; it asks for {conditions:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Law for Refusals {
+    fn name(&self) -> LawName {
+        LawName::Refusals
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        match moment.what {
+            What::Turn { committed, .. } => self.on_committed(committed),
+            What::Asked { client, seq, conditions } => {
+                let asked = Asked { conditions: conditions.clone(), told: self.told };
+                self.asked.insert((client, seq), asked);
+                Ok(())
+            }
+            What::Acknowledged { ref appended, .. } => {
+                self.told = self.told.max(appended.index);
+                Ok(())
+            }
+            What::Unmet { client, seq, records, unmet } => {
+                self.told = self.told.max(unmet.as_of.index);
+                self.on_unmet((client, seq), records, unmet)
+            }
+            What::Finished { whole: true, .. } => match self.ahead.first() {
+                Some(it) => self.check(it),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::types::Offset;
+
+    /// A no-op, and an entry with three records behind it.
+    fn log() -> Log {
+        let mut log = Log::of(&[1]);
+        log.records(1, &[(1, 2), (2, 1)]);
+        log
+    }
+
+    fn asks(law: &mut Refusals, client: u128, expected: u64) {
+        let conditions = Conditions { expect_offset: Some(Offset::new(expected)) };
+        let (client, seq) = (ClientId::new(client), Seq::FIRST);
+        Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
+    }
+
+    fn refused(
+        law: &mut Refusals,
+        client: u128,
+        next: u64,
+        as_of: (u64, u64),
+    ) -> Result<(), String> {
+        let (client, seq) = (ClientId::new(client), Seq::FIRST);
+        let obstacle = Obstacle::Offset { next: Offset::new(next) };
+        let unmet = Unmet { as_of: id(as_of.0, as_of.1), obstacle };
+        let records = &[RecordHash::of(b"none")];
+        Stage::new().show(law, What::Unmet { client, seq, records, unmet })
+    }
+
+    fn law() -> Refusals {
+        let mut law = Refusals::default();
+        asks(&mut law, 7, 9);
+        law
+    }
+
+    #[test]
+    fn a_refusal_is_compared_with_the_log_before_and_after_its_entry_is_reported() {
+        let mut first = law();
+        refused(&mut first, 7, 3, (2, 1)).unwrap();
+        Stage::new().commits(&mut first, 1, &log().entries).unwrap();
+        let mut after = law();
+        Stage::new().commits(&mut after, 1, &log().entries).unwrap();
+        refused(&mut after, 7, 3, (2, 1)).unwrap();
+        asks(&mut after, 7, 9);
+        refused(&mut after, 7, 0, (1, 1)).unwrap_err();
+    }
+
+    #[test]
+    fn a_refusal_by_what_is_not_so_is_found() {
+        for (next, as_of, what) in [
+            (1, (2, 1), "and it ended at 2"),
+            (4, (2, 1), "and it ended at 3"),
+            (3, (2, 2), "which is not in the log"),
+        ] {
+            let mut law = law();
+            refused(&mut law, 7, next, as_of).unwrap();
+            assert_broken(Stage::new().commits(&mut law, 1, &log().entries), what);
+        }
+        let mut law = Refusals::default();
+        asks(&mut law, 7, 3);
+        refused(&mut law, 7, 3, (2, 1)).unwrap();
+        assert_broken(Stage::new().commits(&mut law, 1, &log().entries), "it asks for");
+    }
+}
