@@ -163,6 +163,8 @@ pub(super) enum Command {
     Tail(Short<Tail>),
     /// Show every node's state
     Status(Short<Look>),
+    /// Watch nodes, rates and events on a screen; q ends it
+    Top(Connection),
     /// Show who leads
     Leader(Connection),
     /// Show who led each term, oldest first, as the registry knows
@@ -587,6 +589,8 @@ pub(super) enum ClientVerb {
     Tail(Tail),
     /// Show every node's state
     Status(Look),
+    /// Watch nodes, rates and events on a screen; q ends it
+    Top,
     /// Show who leads
     Leader,
     /// Show who led each term, oldest first, as the registry knows

@@ -70,6 +70,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
+        Command::Top(args) => client::run(args.client(ClientVerb::Top), &mut printer),
         Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),
         Command::Terms(args) => client::run(args.client(ClientVerb::Terms), &mut printer),
         Command::Shell(args) => shell::run(&args, "annal shell", &mut printer),

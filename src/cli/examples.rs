@@ -84,6 +84,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal status --json", ""),
         ],
     ),
+    ("top", &[("annal top", "q or Ctrl-C ends it")]),
     ("leader", &[("annal leader", "by its own word"), ("annal leader --json", "")]),
     ("terms", &[("annal terms", "Leader_Term1, Leader_Term2, …")]),
     ("crash-leader", &[("annal crash-leader", "see how long the next one takes")]),

@@ -49,6 +49,7 @@ mod sim;
 mod state;
 mod status_rows;
 mod suggest;
+mod top;
 mod up;
 mod up_lines;
 mod verb;

@@ -185,6 +185,11 @@ impl Paint {
         Self::chosen(anstream::AutoStream::choice(&io::stdout()))
     }
 
+    /// Whether any is shown.
+    pub(super) fn is_shown(self) -> bool {
+        self.enabled
+    }
+
     /// Shows none.
     #[cfg(test)]
     pub(super) const NONE: Self = Self { enabled: false };

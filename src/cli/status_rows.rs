@@ -175,7 +175,7 @@ impl NodeRow {
             self.node.to_string(),
             shown(self.version.as_deref()),
             time(self.uptime_ms),
-            self.last_contact_ms.map_or_else(|| "-".to_owned(), ago),
+            shown(self.last_contact_ms.map(Duration::from_millis).map(ago)),
             shown(self.elections),
             shown(self.disk_used_bytes.map(ByteCount)),
             shown(self.disk_free_bytes.map(ByteCount)),
@@ -216,11 +216,15 @@ fn write_cells(out: &mut dyn Write, cells: &[String], widths: &[usize]) -> io::R
     writeln!(out)
 }
 
-/// How long ago: what is usual is less than a second.
-fn ago(ms: u64) -> String {
-    match Duration::from_millis(ms) {
-        time if time < Duration::from_secs(1) => format!("{ms} ms ago"),
-        time => format!("{} ago", short_time(time)),
+fn ago(time: Duration) -> String {
+    format!("{} ago", time_since(time))
+}
+
+/// A time that is usually less than a second.
+pub(super) fn time_since(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms < 1000 => format!("{ms} ms"),
+        _ => short_time(time),
     }
 }
 
@@ -240,7 +244,7 @@ fn shown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-fn role_name(role: Role) -> &'static str {
+pub(super) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Follower => "follower",
         Role::PreCandidate => "pre-candidate",

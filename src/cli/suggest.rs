@@ -49,6 +49,7 @@ const OTHERS: &[(&str, &[&str])] = &[
             "ping",
         ],
     ),
+    ("top", &["monitor", "dashboard", "ui", "tui", "htop"]),
     ("leader", &["who", "master", "primary", "controller"]),
     ("terms", &["epochs", "elections", "leaders", "history"]),
     ("crash-leader", &["kill", "crash", "stop-leader", "stop_leader", "failover", "step-down"]),

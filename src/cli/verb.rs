@@ -7,7 +7,7 @@ use super::failure::{End, Failure};
 use super::output::Printer;
 use super::reach::Reach;
 use super::reading::Reading;
-use super::{registry, state};
+use super::{registry, state, top};
 use crate::client::Leading;
 
 /// What is to be done.
@@ -15,6 +15,7 @@ pub(super) enum Verb {
     Append(append::Settings),
     Read(Reading),
     Status { watch: bool },
+    Top,
     Leader,
     Terms,
     CrashLeader,
@@ -28,6 +29,7 @@ impl Verb {
             ClientVerb::Read(read) => Self::Read(Reading::of_read(read)),
             ClientVerb::Tail(tail) => Self::Read(Reading::of_tail(tail)),
             ClientVerb::Status(look) => Self::Status { watch: look.watch },
+            ClientVerb::Top => Self::Top,
             ClientVerb::Leader => Self::Leader,
             ClientVerb::Terms => Self::Terms,
             ClientVerb::CrashLeader => Self::CrashLeader,
@@ -44,7 +46,7 @@ impl Verb {
 
     /// Whether it ends by itself at a signal, with a word about what became of it.
     pub(super) fn hears_signals(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Read(_) | Self::Status { watch: true })
+        matches!(self, Self::Append(_) | Self::Read(_) | Self::Top | Self::Status { watch: true })
     }
 
     /// Does it, and prints what comes of it. Returns who was found to lead, if that was asked for.
@@ -58,6 +60,10 @@ impl Verb {
             Self::Read(reading) => reading.run(reach.client()?, printer).await?,
             Self::Status { watch: true } => state::watch(reach.client()?, printer).await?,
             Self::Status { watch: false } => return state::status(reach.client()?, printer).await,
+            Self::Top => {
+                top::check(printer)?;
+                top::run(reach.client()?).await?;
+            }
             Self::Leader => return state::leader(reach.client()?, printer).await,
             Self::Terms => registry::print_terms(reach.target(), printer).await?,
             Self::CrashLeader => {

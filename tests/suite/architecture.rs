@@ -51,6 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli/paper.rs"]),
     ("indicatif", &["cli/"]),
     ("rustyline", &["cli/shell/editor.rs"]),
+    ("ratatui", &["cli/top/"]),
     ("hdrhistogram", &["cli/bench/"]),
     ("rand_chacha", &["sim/random.rs"]),
 ];

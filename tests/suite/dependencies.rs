@@ -44,6 +44,7 @@ const TWICE: &[(&str, usize, &str)] = &[
     ("embedded-io", 2, "postcard names both, and uses neither here"),
     ("getrandom", 3, "ring is behind quinn, and rand of stateright is in between"),
     ("hashbrown", 2, "dashmap of stateright, for tests only, is behind"),
+    ("itertools", 2, "ratatui is ahead of criterion, which is for benches only"),
     ("parking_lot", 2, "sled is of 2021; the other is stateright's, for tests only"),
     ("parking_lot_core", 2, "of the two versions of parking_lot"),
     ("rand", 2, "quinn is ahead of stateright, which is for tests only"),

@@ -103,6 +103,15 @@ impl Terminal {
         wait_for("the program on the terminal to end", || self.child.try_wait().unwrap()).code()
     }
 
+    /// Whether a program that took a screen and the keys for itself has given both back.
+    pub(crate) fn has_its_own_screen_again(&self) -> bool {
+        let shown = String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned();
+        let (took, gave) = (shown.rfind("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
+        let modes = rustix::termios::tcgetattr(&self.keys).unwrap().local_modes;
+        let typed = rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO;
+        took.is_some() && took < gave && modes.contains(typed)
+    }
+
     /// All that was shown, without what moves the cursor and paints.
     pub(crate) fn text(&self) -> String {
         without_controls(&self.shown.lock().unwrap()).0

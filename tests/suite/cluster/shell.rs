@@ -175,7 +175,31 @@ fn a_prompt_without_a_terminal_says_so() {
     let folder = tempfile::tempdir().unwrap();
     for words in [&["client"][..], &["shell"]] {
         let said = run(folder.path(), words).expect_complaint(2, "this is no terminal");
-        assert!(said.stderr.contains("append, read, tail, status, leader, terms, crash-leader"));
+        assert!(
+            said.stderr.contains("append, read, tail, status, top, leader, terms, crash-leader")
+        );
         assert!(said.stdout.is_empty());
     }
+}
+
+#[test]
+fn top_is_a_screen_that_leaves_the_terminal_as_it_was() {
+    let cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    cluster.append(&["one", "two"]);
+    for leave in ["q", "\x03"] {
+        let mut top = Terminal::run(cluster.folder(), &["top"]);
+        top.expect("n1 leads term 1");
+        // What is a space already is not drawn.
+        top.expect("records,");
+        top.press(leave);
+        assert_eq!(top.expect_end(), Some(0));
+        assert!(top.has_its_own_screen_again(), "{}", top.text());
+    }
+    let mut top = Terminal::run(cluster.folder(), &["client", "top"]);
+    top.expect("n1 leads term 1");
+    top.signal("TERM");
+    assert_eq!(top.expect_end(), Some(0));
+    assert!(top.has_its_own_screen_again(), "{}", top.text());
+
+    cluster.run(["top"]).expect_complaint(2, "this is no terminal");
 }
