@@ -37,6 +37,20 @@ impl Outcome {
         }
     }
 
+    /// Its name for programs, which never changes either.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NoLeader => "no-leader",
+            Self::ConditionNotMet => "condition-not-met",
+            Self::Unknown => "outcome-unknown",
+            Self::Damage => "damage",
+            Self::TimedOut => "timed-out",
+        }
+    }
+
     /// What a process of this program says by its exit code; another number is a failure.
     pub const fn of_exit_code(code: u8) -> Self {
         match code {

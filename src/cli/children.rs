@@ -190,6 +190,8 @@ impl Children {
         if let Some(filter) = &self.shared.log {
             command.args(["--log", filter]);
         }
+        // Their complaints are read here, as lines for people.
+        command.env_remove("ANNAL_JSON");
         command.stdout(Stdio::null()).process_group(0);
         Ok(command)
     }

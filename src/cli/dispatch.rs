@@ -4,12 +4,12 @@ use std::env;
 use std::process::ExitCode;
 
 use super::args::{Arguments, ClientVerb, Command, Node, Registry, Shared};
-use super::failure::{End, complain};
+use super::failure::{End, complain, complain_to_programs};
 use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
 use super::{
-    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, up,
+    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, up, usage,
 };
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
@@ -19,17 +19,29 @@ pub fn main() -> ExitCode {
     keep_private();
     let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
-        Err(usage) => {
-            let words = env::args_os().skip(1).filter_map(|word| word.into_string().ok());
-            let unknown = suggest::unknown_in(&usage, words, &Arguments::grammar());
-            if let Some(failure) = unknown {
-                return ended(Err(failure.into()), 0);
-            }
-            let code = if usage.use_stderr() { Outcome::Usage.exit_code() } else { 0 };
-            return ended(print_usage(&usage).map_err(End::from), code);
-        }
+        Err(usage) => return ended_by(&usage),
     };
+    if arguments.shared.json {
+        complain_to_programs();
+    }
     ended(run(arguments), 0)
+}
+
+/// The exit code where the words are not understood, or ask for help.
+fn ended_by(usage: &clap::Error) -> ExitCode {
+    let for_programs = usage::asks_for_json(env::args_os(), env::var_os("ANNAL_JSON"));
+    if for_programs {
+        complain_to_programs();
+    }
+    let words = env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+    if let Some(failure) = suggest::unknown_in(usage, words, &Arguments::grammar()) {
+        return ended(Err(failure.into()), 0);
+    }
+    if for_programs && usage.use_stderr() {
+        return ended(Err(usage::failure_of(usage).into()), 0);
+    }
+    let code = if usage.use_stderr() { Outcome::Usage.exit_code() } else { 0 };
+    ended(print_usage(usage).map_err(End::from), code)
 }
 
 /// The exit code of what has ended, complaints said; `code` if there are none.

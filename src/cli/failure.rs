@@ -1,8 +1,11 @@
 //! How a command fails: a sentence, a hint, and a fixed exit code.
 
-use anstyle::AnsiColor;
+use std::sync::OnceLock;
 
-use super::escape::escaped;
+use anstyle::AnsiColor;
+use serde::Serialize;
+
+use super::escape::{escaped, escaped_json};
 use super::output::{Closed, Paint, colour, talk};
 use super::parent::ChildWord;
 use crate::config::ConfigError;
@@ -58,8 +61,39 @@ impl Failure {
     }
 }
 
+/// Set in a process whose failures are for programs.
+static FOR_PROGRAMS: OnceLock<()> = OnceLock::new();
+
+/// From now on, failures are said as objects of JSON.
+pub(super) fn complain_to_programs() {
+    // The first call is as good as another.
+    let _ = FOR_PROGRAMS.set(());
+}
+
+/// A failure as programs read it, on stderr.
+#[derive(Serialize)]
+struct Complaint<'a> {
+    error: &'a str,
+    hint: &'a str,
+    exit: u8,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    commands: &'a [String],
+}
+
+impl<'a> From<&'a Failure> for Complaint<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        let Failure { outcome, sentence: error, hint, commands, .. } = failure;
+        Self { error, hint, exit: outcome.exit_code(), kind: outcome.kind(), commands }
+    }
+}
+
 /// Says why a command failed: the error, what to do about it, and commands that do it.
 pub(super) fn complain(failure: &Failure) {
+    if FOR_PROGRAMS.get().is_some() {
+        let json = serde_json::to_string(&Complaint::from(failure));
+        return talk(escaped_json(&json.expect("texts and numbers have a form in JSON")));
+    }
     let paint = Paint::of_stderr();
     let error = paint.paint(colour(AnsiColor::Red).bold(), "error:");
     let hint = paint.paint(colour(AnsiColor::Cyan).bold(), "hint:");
@@ -129,5 +163,22 @@ impl From<ConfigError> for End {
 impl From<StartError> for End {
     fn from(error: StartError) -> Self {
         Failure::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_reads_what_happened_what_helps_and_how_it_is_called() {
+        let mut failure = Failure::new(Outcome::Unknown, "nobody knows", "this settles it");
+        let json = |failure: &Failure| serde_json::to_string(&Complaint::from(failure)).unwrap();
+        assert_eq!(
+            json(&failure),
+            r#"{"error":"nobody knows","hint":"this settles it","exit":5,"kind":"outcome-unknown"}"#
+        );
+        failure.commands.push("annal append --as s1- x".to_owned());
+        assert!(json(&failure).ends_with(r#","commands":["annal append --as s1- x"]}"#));
     }
 }

@@ -52,6 +52,7 @@ mod suggest;
 mod top;
 mod up;
 mod up_lines;
+mod usage;
 mod verb;
 
 pub use dispatch::main;

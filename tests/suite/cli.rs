@@ -67,9 +67,7 @@ fn usage_errors_end_with_2_and_a_hint() {
         &["client", "\u{1b}[2J\u{9b}2J"],
         &["bench", "--here", "--cluster", "3"],
     ] {
-        let output = run(folder.path(), line).expect_code(2);
-        assert!(output.stderr.starts_with("error: "), "{line:?}: {}", output.stderr);
-        assert!(output.stderr.contains("hint: "), "{line:?}: {}", output.stderr);
+        let output = run(folder.path(), line).expect_complaint(2, "");
         assert!(output.stdout.is_empty(), "{line:?}");
         let is_foul = |c: char| c.is_control() && c != '\n';
         assert!(!output.stderr.contains(is_foul), "{line:?}: {:?}", output.stderr);
@@ -369,6 +367,29 @@ fn inspecting_what_is_no_store_says_so() {
     inspect("./data/n1").expect_complaint(1, "no store in ./data/n1");
     fs::remove_file(folder.path().join("data/n1/new")).unwrap();
     inspect("./data/n1").expect_complaint(6, "no store in ./data/n1");
+}
+
+#[test]
+fn errors_are_objects_where_answers_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, code, kind) in [
+        (&["--json", "read", "--zzz"][..], 2, "usage"),
+        (&["stauts", "--json"], 2, "usage"),
+        (&["status", "--json"], 1, "failed"),
+        (&["append", "--json", "--as", "zzz", "x"], 2, "usage"),
+        (&["node", "start", "--json", "--data", "data/zzz"], 1, "failed"),
+    ] {
+        let output = run(folder.path(), line).expect_code(code);
+        let complaint = output.complaint().unwrap_or_else(|| panic!("{line:?}: {}", output.stderr));
+        let keys: Vec<_> = complaint.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["error", "exit", "hint", "kind"], "{line:?}");
+        assert_eq!((&complaint["exit"], &complaint["kind"]), (&code.into(), &kind.into()));
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert!(output.stdout.is_empty());
+    }
+    let mut by_variable = annal(folder.path());
+    by_variable.args(["status"]).env("ANNAL_JSON", "1");
+    assert!(finish(by_variable, b"").expect_code(1).complaint().is_some());
 }
 
 #[test]

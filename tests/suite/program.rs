@@ -47,12 +47,24 @@ impl Output {
         self
     }
 
+    /// The complaint as JSON, if it was asked for so.
+    pub(crate) fn complaint(&self) -> Option<serde_json::Value> {
+        let mut objects = self.stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
+        objects.rfind(|object: &serde_json::Value| object["error"].is_string())
+    }
+
     /// The command ended with this code, and said on stderr one sentence with these words and a
     /// hint.
     #[track_caller]
     pub(crate) fn expect_complaint(self, code: i32, words: &str) -> Self {
         let output = self.expect_code(code);
         let stderr = &output.stderr;
+        if let Some(complaint) = output.complaint() {
+            assert!(complaint["error"].as_str().is_some_and(|e| e.contains(words)), "{complaint}");
+            assert_eq!(complaint["exit"], code, "{complaint}");
+            assert!(complaint["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{complaint}");
+            return output;
+        }
         let error = stderr.lines().find(|line| line.starts_with("error: "));
         assert!(
             error.is_some_and(|error| error.contains(words)),
