@@ -55,6 +55,7 @@ fn request(offset: u64, records: usize) -> Request {
         seq: Seq::FIRST,
         first_unanswered: Seq::FIRST,
         records: vec![record(); records],
+        command: None,
     }
 }
 
@@ -73,6 +74,7 @@ fn codec(criterion: &mut Criterion) {
             first_unanswered: Seq::FIRST,
             began_at: Index::ZERO,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&asked),
         };
         let wire = encode_all(&[append.to_frame(&asked)]).concat();

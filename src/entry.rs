@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  at  size
-//!   0     1  version, 2
+//!   0     1  version, 3
 //!   1     1  kind: 1 no-op, 2 configuration, 3 records
 //!   2     2  zero
 //!   4     4  length of the payload in bytes
@@ -30,11 +30,16 @@
 //!     u32 requests · u32 records of each · u32 length of each record
 //!   the records' bytes, in the same order
 //! ```
+//!
+//! A *command* stands among them as one request without records: what has a length there are its bytes
+//! ([`Command`]). It is the last item of its entry, so that whatever was judged in an entry was judged by
+//! what is so before it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::command::Command;
 use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, ENTRY_RUNS_MAX, REQUEST_RECORDS_MAX};
 use crate::types::{
     ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
@@ -43,7 +48,7 @@ use crate::types::{
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 68;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Where the CRC stands, and so the end of what it covers of the header.
 const CRC_AT: usize = 32;
 /// Where the chain stands, and so the end of what it covers of the header.
@@ -319,7 +324,20 @@ impl SealedEntry {
             return Ok(vec![]);
         }
         let (listed, _) = list_runs(self.payload_slice())?;
-        Ok(listed.into_iter().map(|listed| listed.head).collect())
+        let heads = listed.into_iter().map(|listed| listed.head);
+        Ok(heads.filter(|head| !head.is_command()).collect())
+    }
+
+    /// The runs without their records, and the commands among them.
+    ///
+    /// # Errors
+    /// Those of [`Self::requests`].
+    pub fn logged(&self) -> Result<Vec<Logged>, EntryError> {
+        if self.kind != EntryKind::Records {
+            return Ok(vec![]);
+        }
+        let (listed, records) = list_runs(self.payload_slice())?;
+        logged(&listed, records)
     }
 
     /// Shows `take` the records of a log from an offset on, with their offsets, until it wants no more.
@@ -338,7 +356,7 @@ impl SealedEntry {
         }
         let (listed, mut records) = list_runs(self.payload_slice())?;
         for Listed { head, lengths } in listed {
-            if head.log != log || head.next_offset() <= from {
+            if head.is_command() || head.log != log || head.next_offset() <= from {
                 let bytes = lengths.iter().map(|length| length_of(*length)).sum();
                 records = records.split_at_checked(bytes).ok_or(EntryError::Payload)?.1;
                 continue;
@@ -447,8 +465,10 @@ pub struct Request {
     pub seq: Seq,
     /// The client has the answers of all requests before this one.
     pub first_unanswered: Seq,
-    /// The records.
+    /// The records; none for a command.
     pub records: Vec<Bytes>,
+    /// What it asks for instead.
+    pub command: Option<Command>,
 }
 
 impl Request {
@@ -475,13 +495,23 @@ pub struct RunHead {
     pub client: ClientId,
     /// The numbers of the requests, counted by the client.
     pub seqs: SeqRange,
-    /// How many records each request has.
+    /// How many records each request has. A command has none.
     pub each: u32,
     /// The client has the answers of all requests before this one.
     pub first_unanswered: Seq,
 }
 
 impl RunHead {
+    /// Whether it stands for a command, and not for records.
+    pub fn is_command(&self) -> bool {
+        self.each == 0
+    }
+
+    /// How many lengths are listed with it.
+    fn lengths(&self) -> u64 {
+        if self.is_command() { 1 } else { self.records() }
+    }
+
     /// How many records all of its requests have.
     pub fn records(&self) -> u64 {
         u64::from(self.seqs.count) * u64::from(self.each)
@@ -493,18 +523,40 @@ impl RunHead {
     }
 }
 
+/// A run as it stands in the log, without its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// All but that.
+    pub head: RunHead,
+    /// The command, if it is one. There are few.
+    pub command: Option<Box<Command>>,
+}
+
+impl From<RunHead> for Logged {
+    fn from(head: RunHead) -> Self {
+        Self { head, command: None }
+    }
+}
+
 /// A run with its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// All but the records.
     pub head: RunHead,
-    /// The length of each record in bytes.
+    /// The length of each record in bytes; that of the command, if it is one.
     pub lengths: Vec<u32>,
-    /// The records, one after the other.
+    /// The records, one after the other; the command, if it is one.
     pub records: Bytes,
 }
 
 impl Run {
+    /// A command.
+    pub fn of_command(head: RunHead, command: &Command) -> Self {
+        assert!(head.is_command() && head.seqs.count == 1, "{head:?}");
+        let bytes = command.encode();
+        Self { head, lengths: vec![small(bytes.len())], records: bytes.into() }
+    }
+
     /// Bytes that a run takes in an entry's payload.
     pub fn payload_bytes(lengths: &[u32], records: &Bytes) -> usize {
         RUN_FIXED_BYTES + lengths.len() * 4 + records.len()
@@ -521,6 +573,9 @@ impl From<&Request> for Run {
             each: small(request.records.len()),
             first_unanswered: request.first_unanswered,
         };
+        if let Some(command) = &request.command {
+            return Self::of_command(head, command);
+        }
         let lengths = request.records.iter().map(|record| small(record.len())).collect();
         Self { head, lengths, records: request.records.concat().into() }
     }
@@ -536,7 +591,7 @@ pub fn encode_runs(runs: &[Run]) -> Bytes {
     let mut payload = BytesMut::with_capacity(4 + size);
     payload.put_u32_le(small(runs.len()));
     for Run { head, lengths, .. } in runs {
-        assert_eq!(lengths.len() as u64, head.records(), "lengths of other records");
+        assert_eq!(lengths.len() as u64, head.lengths(), "lengths of other records");
         payload.put_u32_le(head.log.get());
         payload.put_u64_le(head.first_offset.get());
         payload.put_u128_le(head.client.get());
@@ -571,6 +626,23 @@ fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
     let mut requests = vec![];
     for Listed { head, lengths } in listed {
         let mut first_offset = head.first_offset;
+        if head.is_command() {
+            let bytes = lengths.first().ok_or(EntryError::Payload)?;
+            let command = Command::decode(&records.split_to(length_of(*bytes)));
+            let command = Some(command.ok_or(EntryError::Payload)?);
+            let RunHead { log, client, first_unanswered, .. } = head;
+            let (seq, records) = (head.seqs.first, vec![]);
+            requests.push(Request {
+                log,
+                first_offset,
+                client,
+                seq,
+                first_unanswered,
+                records,
+                command,
+            });
+            continue;
+        }
         let lengths_of_each = lengths.chunks(head.each as usize);
         for (seq, lengths) in head.seqs.iter().zip(lengths_of_each) {
             let request = Request {
@@ -580,12 +652,30 @@ fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
                 seq,
                 first_unanswered: head.first_unanswered,
                 records: lengths.iter().map(|bytes| records.split_to(length_of(*bytes))).collect(),
+                command: None,
             };
             first_offset = request.next_offset();
             requests.push(request);
         }
     }
     Ok(requests)
+}
+
+/// The list, with the commands among it.
+fn logged(listed: &[Listed<'_>], mut records: &[u8]) -> Result<Vec<Logged>, EntryError> {
+    let mut all = Vec::with_capacity(listed.len());
+    for Listed { head, lengths } in listed {
+        let bytes = lengths.iter().map(|length| length_of(*length)).sum();
+        let (own, rest) = records.split_at_checked(bytes).ok_or(EntryError::Payload)?;
+        records = rest;
+        let command = if head.is_command() {
+            Some(Box::new(Command::decode(own).ok_or(EntryError::Payload)?))
+        } else {
+            None
+        };
+        all.push(Logged { head: *head, command });
+    }
+    Ok(all)
 }
 
 /// A run in the list of a payload, and the lengths of its records.
@@ -605,14 +695,15 @@ fn list_runs(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
     let mut bytes = 0;
     for _ in 0..count {
         let head = fields.run_head()?;
-        let is_in_bounds = (1..=REQUEST_RECORDS_MAX as u64).contains(&head.records())
+        let is_in_bounds = (1..=REQUEST_RECORDS_MAX as u64).contains(&head.lengths())
+            && (!head.is_command() || head.seqs.count == 1)
             && head.seqs.is_valid()
             && head.first_offset.get().checked_add(head.records()).is_some();
         if !is_in_bounds {
             return Err(EntryError::Payload);
         }
-        let records = usize::try_from(head.records()).expect("bounded just before");
-        let lengths = fields.arrays(records)?;
+        let count = usize::try_from(head.lengths()).expect("bounded just before");
+        let lengths = fields.arrays(count)?;
         bytes += lengths.iter().map(|length| length_of(*length)).sum::<usize>();
         listed.push(Listed { head, lengths });
     }
@@ -675,6 +766,7 @@ mod tests {
             seq: Seq::new(3),
             first_unanswered: Seq::new(2),
             records: records.iter().map(|record| Bytes::from_static(record)).collect(),
+            command: None,
         }
     }
 
@@ -693,6 +785,7 @@ mod tests {
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
             records: lengths.iter().map(|length| Bytes::from(vec![7; *length])).collect(),
+            command: None,
         };
         let requests = [request(0, 5, &[1, 0, 3]), request(9, 0, &[4, 4]), request(0, 8, &[5])];
         let payload = encode_requests(&requests);
@@ -801,6 +894,38 @@ mod tests {
     }
 
     #[test]
+    fn a_command_stands_among_the_runs_and_is_no_run() {
+        let of_command = |seq| Request {
+            seq: Seq::new(seq),
+            records: vec![],
+            command: Some(Command::Fence(Some("w1".parse().unwrap()))),
+            first_offset: Offset::new(7),
+            ..request(&[])
+        };
+        let before = Request { first_offset: Offset::new(5), ..request(&[b"one", b"two"]) };
+        let entry = sealed(&[before.clone(), of_command(9)]);
+        assert_eq!(entry.requests().unwrap(), [before.clone(), of_command(9)]);
+        assert_eq!(entry.runs().unwrap(), [Run::from(&before).head]);
+        let logged = entry.logged().unwrap();
+        let commands: Vec<_> = logged.iter().map(|logged| logged.command.as_deref()).collect();
+        assert_eq!(commands, [None, of_command(9).command.as_ref()]);
+        let mut seen = vec![];
+        let take = |offset: Offset, record: &[u8]| {
+            seen.push((offset.get(), record.len()));
+            true
+        };
+        entry.visit_records(LogNumber::MAIN, Offset::ZERO, take).unwrap();
+        assert_eq!(seen, [(5, 3), (6, 3)]);
+        let hex = hex(&encode_requests(&[of_command(9)]));
+        let (requests, each, length) = ("01000000", "00000000", "05000000");
+        assert!(hex.ends_with(&format!("{requests}{each}{length}0001027731")), "{hex}");
+        // Two of them cannot be one item.
+        let mut two = Run::from(&of_command(9));
+        two.head.seqs.count = 2;
+        assert_eq!(decode_requests(encode_runs(&[two])), Err(EntryError::Payload));
+    }
+
+    #[test]
     fn golden_bytes() {
         let no_op = NoOp {
             leader: NodeId::new(1).unwrap(),
@@ -816,7 +941,7 @@ mod tests {
         );
         let hex = hex(entry.bytes());
         let (header, rest) = hex.split_at(64);
-        assert_eq!(header, "0201000005000000010000000000000001000000000000000200000000000000");
+        assert_eq!(header, "0301000005000000010000000000000001000000000000000200000000000000");
         assert!(rest.ends_with("0100020102"), "{rest}");
         assert_eq!(entry.no_op().unwrap(), Some(no_op));
     }

@@ -39,7 +39,8 @@
 //!
 //! - [`Client::append`] appends a request of one or many records; [`Client::appender`] has many
 //!   requests in flight, in order.
-//! - [`Client::append_with`] appends only if something is so: that the log ends at an offset.
+//! - [`Client::append_with`] appends only if something is so: that the log ends at an
+//!   offset, that nobody has set another fence ([`Client::set_fence`]).
 //! - [`Client::read`] reads from any offset, once or for ever ([`ReadOptions::follow`]), and goes on at
 //!   the next leader without a gap and without a repetition.
 //! - An append that fails says whether it is certainly not in the log ([`AppendError::outcome`]). If
@@ -79,7 +80,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, config, limits, bounded, entry, remedy, marks, mutants
+//! 0  types, address, label, config, limits, bounded, command, entry, remedy, marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -109,12 +110,16 @@ pub mod cli;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod client;
 #[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod command;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod config;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 #[doc = include_str!("decisions.md")]
 pub mod decisions {}
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod entry;
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod label;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod limits;
 #[cfg_attr(not(annal_floors), doc(hidden))]
@@ -162,6 +167,8 @@ pub use client::{
 };
 #[doc(inline)]
 pub use config::ConfigError;
+#[doc(inline)]
+pub use label::{FenceToken, LabelError};
 #[doc(inline)]
 pub use net::tls::TlsError;
 #[doc(inline)]

@@ -19,6 +19,9 @@ pub const REQUEST_RECORDS_MAX: usize = 4096;
 /// One request always fits with its list, however it is cut into records.
 pub const ENTRY_PAYLOAD_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 
+/// Bytes of a command in an entry: its kind, and the longest word in it.
+pub const COMMAND_BYTES_MAX: usize = 80;
+
 /// Runs of requests folded into one entry.
 pub const ENTRY_RUNS_MAX: usize = 8192;
 

@@ -64,6 +64,7 @@ mutants! {
     43 JudgeRunByFirst "a run of requests is judged by its first";
     44 RefuseAtOnce "a condition is refused before that is certain";
     45 ExpectCommitted "an append is taken where it expects the end of what is committed";
+    47 FenceCommitted "an append is taken where it names the fence that is committed";
     50 KeepPatience "a client's patience is kept for the next leader";
 }
 

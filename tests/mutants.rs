@@ -91,6 +91,7 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::JudgeRunByFirst, &[LawName::ExactlyOnce], 50),
     hunt(Mutant::RefuseAtOnce, &[LawName::Refusals], 100),
     hunt(Mutant::ExpectCommitted, &[LawName::Conditional], 50),
+    hunt(Mutant::FenceCommitted, &[LawName::Conditional], 200),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
 ];
 

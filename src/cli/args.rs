@@ -23,6 +23,7 @@ use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::client::AppendOptions;
+use crate::label::{FenceToken, Label, LabelError};
 use crate::limits;
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
@@ -161,6 +162,8 @@ pub(super) enum Command {
     Read(Short<Read>),
     /// Show the last records, and with -f those to come
     Tail(Short<Tail>),
+    /// Set or show the log's fence, which an append can name
+    Fence(Short<Fence>),
     /// Show every node's state
     Status(Short<Look>),
     /// Watch nodes, rates and events on a screen; q ends it
@@ -587,6 +590,8 @@ pub(super) enum ClientVerb {
     Read(Read),
     /// Show the last records, and with -f those to come
     Tail(Tail),
+    /// Set or show the log's fence, which an append can name
+    Fence(Fence),
     /// Show every node's state
     Status(Look),
     /// Watch nodes, rates and events on a screen; q ends it
@@ -625,25 +630,30 @@ pub(super) struct AppendConditions {
     /// Append only if the next offset is N; of lines, only if nobody appends between them either
     #[arg(long, value_name = "N")]
     pub(super) expect_offset: Option<u64>,
+
+    /// Append only if this is the log's fence, as `annal fence` set it
+    #[arg(long, value_name = "TOKEN", value_parser = label::<36>)]
+    pub(super) fence: Option<FenceToken>,
 }
 
 impl AppendConditions {
     /// As the client takes them.
     pub(super) fn options(&self) -> AppendOptions {
-        AppendOptions { expect_offset: self.expect_offset.map(Offset::new) }
+        AppendOptions { expect_offset: self.expect_offset.map(Offset::new), fence: self.fence }
     }
 
     /// Those of lines that come after so many.
     pub(super) fn after(&self, lines: u64) -> Self {
         let later = |offset: u64| offset.saturating_add(lines);
-        Self { expect_offset: self.expect_offset.map(later) }
+        Self { expect_offset: self.expect_offset.map(later), fence: self.fence }
     }
 
     /// The flags that say them.
     pub(super) fn flags(&self) -> Vec<OsString> {
         let expected =
             self.expect_offset.map(|at| ["--expect-offset".into(), at.to_string().into()]);
-        expected.into_iter().flatten().collect()
+        let fence = self.fence.map(|token| ["--fence".into(), token.to_string().into()]);
+        expected.into_iter().chain(fence).flatten().collect()
     }
 }
 
@@ -683,6 +693,18 @@ pub(super) struct Tail {
 
     #[command(flatten)]
     pub(super) form: Form,
+}
+
+/// Which fence the log is to have.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Fence {
+    /// The fence to set: 1 to 36 printable characters without a space [default: show it]
+    #[arg(value_name = "TOKEN", value_parser = label::<36>)]
+    pub(super) token: Option<FenceToken>,
+
+    /// Take it away: then no append that names one is taken
+    #[arg(long, conflicts_with = "token")]
+    pub(super) clear: bool,
 }
 
 /// How often the state is shown.
@@ -748,6 +770,10 @@ impl Form {
             Self { .. } => Shape::Line,
         }
     }
+}
+
+fn label<const MAX: usize>(text: &str) -> Result<Label<MAX>, String> {
+    text.parse().map_err(|error: LabelError| error.to_string())
 }
 
 fn index(text: &str) -> Result<Index, String> {

@@ -81,6 +81,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Append(args) => client::run(args.client(ClientVerb::Append), &mut printer),
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
+        Command::Fence(args) => client::run(args.client(ClientVerb::Fence), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
         Command::Top(args) => client::run(args.client(ClientVerb::Top), &mut printer),
         Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),

@@ -54,6 +54,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("seq 1 1000 | annal append -", "a record a line"),
             ("annal append --file lines.txt", "each line of a file"),
             ("annal append --expect-offset 42 next", "only if the log ends at offset 42"),
+            ("annal append --fence w2 next", "only if w2 is the log's fence"),
         ],
     ),
     (
@@ -74,6 +75,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal tail -f", "and those to come; Ctrl-C ends it"),
             ("annal tail -f --from 42", "from offset 42 on, without a gap"),
             ("annal tail -n 1 --json", "the last one, with its offset and time"),
+        ],
+    ),
+    (
+        "fence",
+        &[
+            ("annal fence w2", "from now on appends with `--fence w1` are refused"),
+            ("annal fence", "which there is"),
+            ("annal fence --clear", "none"),
         ],
     ),
     (

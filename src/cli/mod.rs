@@ -26,6 +26,7 @@ mod down;
 mod escape;
 mod examples;
 mod failure;
+mod fence;
 mod gather;
 mod init;
 mod local;

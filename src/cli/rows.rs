@@ -10,6 +10,7 @@ use time::macros::format_description;
 
 use super::output::Row;
 use crate::client::Record;
+use crate::label::FenceToken;
 use crate::types::{ClusterId, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
@@ -38,6 +39,21 @@ impl Row for AppendRow {
             _ => write!(out, "offsets {offset} to {}", offset.get() + u64::from(*count) - 1)?,
         }
         writeln!(out, " in entry {index}@{term}, acknowledged by {leader}")
+    }
+}
+
+/// The log's fence.
+#[derive(Serialize)]
+pub(super) struct FenceRow {
+    pub(super) fence: Option<FenceToken>,
+}
+
+impl Row for FenceRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &self.fence {
+            Some(token) => writeln!(out, "{token}"),
+            None => writeln!(out, "no fence"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::append::{self, Typed};
 use super::args::ClientVerb;
 use super::connection::Target;
 use super::failure::{End, Failure};
+use super::fence::Fencing;
 use super::output::Printer;
 use super::reach::Reach;
 use super::reading::Reading;
@@ -14,6 +15,7 @@ use crate::client::Leading;
 pub(super) enum Verb {
     Append(append::Settings),
     Read(Reading),
+    Fence(Fencing),
     Status { watch: bool },
     Top,
     Leader,
@@ -28,6 +30,7 @@ impl Verb {
             ClientVerb::Append(append) => Self::Append(append::settings(append, typed)?),
             ClientVerb::Read(read) => Self::Read(Reading::of_read(read)),
             ClientVerb::Tail(tail) => Self::Read(Reading::of_tail(tail)),
+            ClientVerb::Fence(fence) => Self::Fence(Fencing::of(&fence)),
             ClientVerb::Status(look) => Self::Status { watch: look.watch },
             ClientVerb::Top => Self::Top,
             ClientVerb::Leader => Self::Leader,
@@ -58,6 +61,7 @@ impl Verb {
         match self {
             Self::Append(settings) => append::run(reach.client()?, settings, printer).await?,
             Self::Read(reading) => reading.run(reach.client()?, printer).await?,
+            Self::Fence(fencing) => fencing.run(reach.client()?, printer).await?,
             Self::Status { watch: true } => state::watch(reach.client()?, printer).await?,
             Self::Status { watch: false } => return state::status(reach.client()?, printer).await,
             Self::Top => {

@@ -12,6 +12,7 @@ use super::append_options::AppendOptions;
 use super::ask::Ask;
 use super::token::Token;
 use super::unavailable::Unavailable;
+use crate::label::FenceToken;
 use crate::limits::{
     CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
@@ -63,6 +64,14 @@ pub enum AppendError {
         /// The offset that the next record gets, unless another append comes first.
         next: Offset,
     },
+    /// The log's fence token is not the one that the append names: certainly none of it is in the log.
+    #[error("the log's fence is {}, not {named}", shown(*present))]
+    Fenced {
+        /// The token that the append names.
+        named: FenceToken,
+        /// The log's.
+        present: Option<FenceToken>,
+    },
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
     Unavailable(Unavailable),
@@ -105,13 +114,17 @@ impl AppendError {
             Obstacle::Offset { next } => {
                 Self::OtherOffset { expected: conditions.expect_offset.unwrap_or(next), next }
             }
+            Obstacle::Fence { present } => match conditions.fence {
+                Some(named) => Self::Fenced { named, present },
+                None => Self::Invalid,
+            },
         }
     }
 
     /// What it means for scripts.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::OtherOffset { .. } => Outcome::ConditionNotMet,
+            Self::OtherOffset { .. } | Self::Fenced { .. } => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -158,11 +171,21 @@ impl AppendError {
             Self::OtherOffset { expected, next } if next > expected => format!(
                 "`annal client read --from {expected}` shows what came before it; then expect {next}"
             ),
+            Self::Fenced { .. } => {
+                "another has taken over: whoever appends under the present fence knows \
+                 what is so now"
+                    .to_owned()
+            }
             Self::OtherOffset { next, .. } => format!("nothing is there yet: expect {next}"),
             Self::GivenUp => "nothing of it is in the log: append it again".to_owned(),
             Self::Empty | Self::RecordTooLarge { .. } | Self::Ended => String::new(),
         }
     }
+}
+
+/// A fence, in a sentence.
+fn shown(token: Option<FenceToken>) -> String {
+    token.map_or_else(|| "none".to_owned(), |token| token.to_string())
 }
 
 /// Whether these records make a request.
@@ -213,7 +236,9 @@ impl Orders {
 
     /// Hands a request over. Waits while too many are before it.
     async fn place(&self, order: Order) -> Result<(), AppendError> {
-        check_limits(&order.ask.records)?;
+        if order.ask.command.is_none() {
+            check_limits(&order.ask.records)?;
+        }
         self.0.send(order).await.map_err(|_| AppendError::Ended)
     }
 }
@@ -319,7 +344,7 @@ impl AppendSender {
     /// A limit is broken, or these are not the token's records: nothing was sent, and the appender
     /// is as good as before. [`AppendError::Ended`]: it is not; the other half knows why.
     pub async fn send(&mut self, records: Vec<Bytes>) -> Result<(), AppendError> {
-        let ask = Ask { records, conditions: self.conditions.clone() };
+        let ask = Ask { records, conditions: self.conditions.clone(), command: None };
         if let Some(token) = self.token.filter(|token| !token.fits(&ask)) {
             return Err(AppendError::OtherRecords { expected: token.count() });
         }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::command::Command;
 use crate::wire::conditions::Conditions;
 
 /// What a request asks for.
@@ -11,9 +12,29 @@ pub struct Ask {
     pub records: Vec<Bytes>,
     /// What must be so for it.
     pub conditions: Conditions,
+    /// What is to be done instead of appending: then there are no records.
+    pub command: Option<Command>,
 }
 
 impl Ask {
+    /// To do this.
+    pub fn of(command: Command) -> Self {
+        Self { command: Some(command), ..Self::default() }
+    }
+
+    /// Whether it asks for something, and not for two things.
+    pub fn is_sound(&self) -> bool {
+        self.records.is_empty() == self.command.is_some()
+    }
+
+    /// Whether it can be asked together with another that stands so many records before it.
+    pub fn follows(&self, before: &Self, records: u64) -> bool {
+        self.command.is_none()
+            && before.command.is_none()
+            && self.records.len() == before.records.len()
+            && self.conditions == before.conditions.after(records)
+    }
+
     /// Bytes of its records.
     pub fn bytes(&self) -> usize {
         self.records.iter().map(Bytes::len).sum()

@@ -368,6 +368,7 @@ impl Served {
             let is_end = count == 0 || count == wanted;
             if count > 0 || next.is_none() || (is_end && !read.follow) {
                 let header = Records {
+                    standing: None,
                     first_offset: Offset::new(at),
                     spans: batch.iter().map(|_| span()).collect(),
                     lengths: AppendRun::lengths_of(&batch),

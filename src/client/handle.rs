@@ -17,19 +17,22 @@ use super::conversation;
 use super::crash::{self, CrashError, Crashed};
 use super::leader;
 use super::random;
-use super::read::Reader;
+use super::read::{ReadError, Reader};
 use super::read_options::ReadOptions;
 use super::shared::Shared;
 use super::status::{self, Status};
 use super::token::Token;
 use crate::address::Address;
+use crate::command::Command;
 use crate::config::{CERTS_FOLDER, ClusterConfig, ConfigError};
+use crate::label::FenceToken;
 use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
 use crate::outcome::Outcome;
 use crate::types::{ClientId, ClusterId, NodeId, Seq};
 use crate::wire::api::Appended;
+use crate::wire::standing::Inquiry;
 
 /// The certificate that a client shows unless its settings name another.
 const CLIENT: &str = "client";
@@ -173,8 +176,11 @@ impl Client {
     /// # Errors
     /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
     pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
-        let orders = self.orders.get_or_init(|| conversation::start(self.shared.clone()));
-        orders.append(records.into()).await
+        self.orders().append(records.into()).await
+    }
+
+    fn orders(&self) -> &Orders {
+        self.orders.get_or_init(|| conversation::start(self.shared.clone()))
     }
 
     /// As [`Self::append`], if what the options ask for is so. One at a time: calls made at the same
@@ -189,7 +195,25 @@ impl Client {
     ) -> Result<Appended, AppendError> {
         let mut conditional = self.conditional.lock().await;
         let orders = conditional.get_or_insert_with(|| conversation::start(self.shared.clone()));
-        orders.append(Ask { records, conditions: options.conditions() }).await
+        orders.append(Ask { records, conditions: options.conditions(), command: None }).await
+    }
+
+    /// Sets the log's fence token, or takes it away: from then on every append that names another one
+    /// ([`AppendOptions::fence`]) is refused, and none that does comes after it in the log.
+    ///
+    /// # Errors
+    /// As [`Self::append`]. If nobody knows what became of it, it can be done again.
+    pub async fn set_fence(&self, token: Option<FenceToken>) -> Result<Appended, AppendError> {
+        self.orders().append(Ask::of(Command::Fence(token))).await
+    }
+
+    /// The log's fence token, as of everything that was acknowledged before.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn fence(&self) -> Result<Option<FenceToken>, ReadError> {
+        let answer = Reader::asking(self.shared.clone(), Inquiry::Fence).answer().await?;
+        Ok(answer.fence)
     }
 
     /// A pipeline of requests in order, over a session of its own.

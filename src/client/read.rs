@@ -22,6 +22,7 @@ use crate::outcome::Outcome;
 use crate::types::{Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
 use crate::wire::api::{Onward, Records, Request};
+use crate::wire::standing::{Inquiry, Standing};
 
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,9 @@ pub enum ReadError {
         /// What it sent.
         found: Offset,
     },
+    /// A node did not answer what was asked of the log.
+    #[error("a node did not answer what was asked of the log")]
+    Unanswered,
 }
 
 impl ReadError {
@@ -92,7 +96,9 @@ impl ReadError {
             Self::Unavailable(unavailable) => unavailable.outcome(),
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
             Self::NoAddress { .. } => Outcome::Usage,
-            Self::UnknownLog | Self::Failed { .. } | Self::OutOfOrder { .. } => Outcome::Failed,
+            Self::UnknownLog | Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered => {
+                Outcome::Failed
+            }
         }
     }
 
@@ -105,7 +111,9 @@ impl ReadError {
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
             Self::UnknownLog => "only the log main exists",
-            Self::OutOfOrder { .. } => "the nodes may be of another version: see `annal --version`",
+            Self::OutOfOrder { .. } | Self::Unanswered => {
+                "the nodes may be of another version: see `annal --version`"
+            }
         }
     }
 }
@@ -120,6 +128,8 @@ pub struct Reader {
     questions: Questions,
     /// What is still to be told.
     notes: VecDeque<Turn>,
+    /// The answer, if it asks a question.
+    standing: Option<Standing>,
 }
 
 /// What comes of a read that is to outlive any time without a leader.
@@ -153,15 +163,32 @@ struct Source {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, options: ReadOptions) -> Self {
-        let jitter = random::draw_jitter();
+        let pilot = ReadPilot::new(options, shared.timeout, random::draw_jitter());
+        Self::with_pilot(shared, pilot)
+    }
+
+    /// One that asks this, and reads no records.
+    pub(super) fn asking(shared: Arc<Shared>, inquiry: Inquiry) -> Self {
+        let pilot = ReadPilot::asking(inquiry, shared.timeout, random::draw_jitter());
+        Self::with_pilot(shared, pilot)
+    }
+
+    fn with_pilot(shared: Arc<Shared>, pilot: ReadPilot) -> Self {
         Self {
-            pilot: ReadPilot::new(options, shared.timeout, jitter),
+            pilot,
             questions: Questions::new(shared.clone()),
             shared,
             source: None,
             opening: JoinSet::new(),
             notes: VecDeque::new(),
+            standing: None,
         }
+    }
+
+    /// The answer to its question.
+    pub(super) async fn answer(mut self) -> Result<Standing, ReadError> {
+        while self.next().await?.is_some() {}
+        self.standing.ok_or(ReadError::Unanswered)
     }
 
     /// The offset of the next record, if it is known: where another read would go on.
@@ -304,6 +331,7 @@ impl Reader {
             return Ok(None);
         };
         let next = self.pilot.position();
+        self.standing.clone_from(&header.standing);
         match self.pilot.on_records(now, beliefs, number, (&header, records.len())) {
             Taken::Records(0) | Taken::Nothing => Ok(None),
             Taken::Records(count) => {

@@ -19,6 +19,7 @@ use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wan
 use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
 use crate::types::{LogNumber, NodeId, Offset};
 use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records};
+use crate::wire::standing::Inquiry;
 
 /// Names a stream that a read's records come on. Never used twice by a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,8 @@ pub enum Taken {
 #[derive(Clone, Debug)]
 pub struct ReadPilot {
     options: ReadOptions,
+    /// What it asks for instead of records.
+    inquiry: Option<Inquiry>,
     /// How long may be waited without being served.
     timeout: Duration,
     jitter: Jitter,
@@ -145,6 +148,7 @@ impl ReadPilot {
         };
         Self {
             options,
+            inquiry: None,
             timeout,
             jitter,
             position,
@@ -162,6 +166,12 @@ impl ReadPilot {
             done: options.limit == Some(0),
             actions: vec![],
         }
+    }
+
+    /// As [`Self::new`], of one that asks this, and reads no records.
+    pub fn asking(inquiry: Inquiry, timeout: Duration, jitter: Jitter) -> Self {
+        let inquiry = Some(inquiry);
+        Self { inquiry, ..Self::new(ReadOptions::default(), timeout, jitter) }
     }
 
     /// The offset of the next record, if it is known: where another read would go on.
@@ -453,6 +463,7 @@ impl ReadPilot {
             limit: if asks_where { Some(0) } else { self.remaining },
             linearizable: self.options.consistency == Consistency::Linearizable,
             follow: self.options.follow && !asks_where,
+            inquiry: self.inquiry,
         }
     }
 

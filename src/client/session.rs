@@ -224,7 +224,7 @@ impl Session {
     pub fn push(&mut self, ask: impl Into<Ask>) -> Seq {
         let ask = ask.into();
         assert!(!self.is_full(), "the window is full");
-        assert!(!ask.records.is_empty(), "a request has records");
+        assert!(ask.is_sound(), "a request has records, or is a command");
         assert!(self.fits(&ask), "a token's request has other records");
         let seq = self.next_seq();
         let bytes = ask.bytes();
@@ -280,10 +280,11 @@ impl Session {
             began_at,
             log: LogNumber::MAIN,
             conditions: self.pending(seqs.first)?.ask.conditions.clone(),
+            command: self.pending(seqs.first)?.ask.command.clone(),
             lengths: records.iter().map(length).collect(),
         };
         assert!(header.first_unanswered <= seqs.first);
-        assert!((1..=REQUEST_RECORDS_MAX).contains(&records.len()), "{} records", records.len());
+        assert!(records.len() <= REQUEST_RECORDS_MAX, "{} records", records.len());
         Some(Outgoing { header, records })
     }
 
@@ -298,8 +299,7 @@ impl Session {
             bytes += pending.bytes;
             let before = u64::from(count) * each as u64;
             let goes_on = pending.answer.is_none()
-                && pending.ask.records.len() == each
-                && pending.ask.conditions == begins.ask.conditions.after(before)
+                && pending.ask.follows(&begins.ask, before)
                 && bytes <= RUN_BYTES_MAX
                 && (count as usize + 1) * each <= REQUEST_RECORDS_MAX;
             if !goes_on {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ask::Ask;
+use crate::command::Command;
 use crate::types::{ClientId, Index, Seq};
 
 const PREFIX: &str = "s1-";
@@ -150,13 +151,15 @@ pub enum TokenError {
     },
 }
 
-/// Tells requests apart: CRC32C over each record's length and bytes, and over the conditions.
+/// Tells requests apart: CRC32C over each record's length and bytes, the conditions and the command.
 fn digest(ask: &Ask) -> u32 {
     let of_records = ask.records.iter().fold(0, |crc, record| {
         let length = record.len() as u64;
         crc32c::crc32c_append(crc32c::crc32c_append(crc, &length.to_le_bytes()), record)
     });
-    crc32c::crc32c_append(of_records, &ask.conditions.encode())
+    let of_conditions = crc32c::crc32c_append(of_records, &ask.conditions.encode());
+    let command = ask.command.as_ref().map(Command::encode).unwrap_or_default();
+    crc32c::crc32c_append(of_conditions, &command)
 }
 
 fn to_digits(bytes: &[u8]) -> String {

@@ -198,6 +198,10 @@ impl Driver {
                 self.reads.insert(token, reply);
                 self.handle(Event::Read(token));
             }
+            // Whoever asked may have gone.
+            Command::Ask(log, inquiry, reply) => {
+                let _ = reply.send(self.replica.standing(log, inquiry));
+            }
         }
     }
 

@@ -13,12 +13,14 @@ use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
 use crate::replica::ReadAnswer;
-use crate::types::{LogId, NodeId, Ticket};
+use crate::types::{LogId, LogNumber, NodeId, Ticket};
 use crate::wire::api::{AppendReply, AppendRun};
 use crate::wire::peer::PeerMessage;
+use crate::wire::standing::{Inquiry, Standing};
 
 /// What the node's other tasks ask of the driver.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are appends")]
 pub(super) enum Command {
     /// A client's append requests.
     Append {
@@ -32,6 +34,8 @@ pub(super) enum Command {
     },
     /// Up to where must a read see?
     Read(oneshot::Sender<ReadAnswer>),
+    /// How does the log stand, as far as it is committed?
+    Ask(LogNumber, Inquiry, oneshot::Sender<Standing>),
 }
 
 /// The answer to append requests.

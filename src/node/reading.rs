@@ -19,8 +19,9 @@ use crate::replica::{
     Account, Cursor, CursorError, Horizon, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
 };
 use crate::store::{self, ReadError, Reader};
-use crate::types::Index;
+use crate::types::{Index, LogNumber};
 use crate::wire::api::{Read, ReadRefusal, Records};
+use crate::wire::standing::Inquiry;
 
 /// Serves one read on its stream.
 pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream, read: Read) {
@@ -36,6 +37,9 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
             return;
         }
     };
+    if let Some(inquiry) = read.inquiry {
+        return answer(service, caller, stream, (read.log, inquiry)).await;
+    }
     let follow = read.follow;
     if let Err(error) = run(service, caller, &mut stream, (reading, follow)).await {
         if let CursorError::Store(ReadError::Store(error)) = &error
@@ -47,6 +51,24 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
         let frame = Records::refused(ReadRefusal::Failed).to_frame(&[]);
         let _ = caller.send(&mut stream.sender, &frame, || {}).await;
     }
+}
+
+/// Answers what is asked instead of records, when all is committed that it must see.
+async fn answer(
+    service: &Service,
+    caller: &Caller,
+    mut stream: Stream,
+    (log, inquiry): (LogNumber, Inquiry),
+) {
+    let (reply, standing) = oneshot::channel();
+    if service.commands.send(Command::Ask(log, inquiry, reply)).await.is_err() {
+        return; // The node is stopping.
+    }
+    let Ok(standing) = standing.await else { return };
+    // A client that is gone misses nothing.
+    let frame = Records::answered(standing).to_frame(&[]);
+    let _ = caller.send(&mut stream.sender, &frame, || {}).await;
+    stream.sender.finish();
 }
 
 /// A read that is being served.

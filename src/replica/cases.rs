@@ -95,6 +95,7 @@ pub(super) fn append_run(token: u64, seqs: SeqRange, records: &[Bytes]) -> Event
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
         conditions: Conditions::default(),
+        command: None,
         lengths: AppendRun::lengths_of(records),
     };
     Event::Append { token: AppendToken(token), run, records: records.concat().into() }
@@ -109,6 +110,7 @@ fn request(seq: u64, offset: u64, record: &'static str) -> Request {
         seq: Seq::new(seq),
         first_unanswered: Seq::FIRST,
         records: vec![Bytes::from(record)],
+        command: None,
     }
 }
 
@@ -412,7 +414,7 @@ pub(super) fn leader_of_three() -> Replica {
 }
 
 /// What the leader of this term sends of an empty log: these entries, all of them committed.
-fn from_leader(term: u64, entries: &[SealedEntry]) -> Event {
+pub(super) fn from_leader(term: u64, entries: &[SealedEntry]) -> Event {
     let header = AppendEntries {
         term: Term::new(term),
         prev_log_id: LogId::ZERO,

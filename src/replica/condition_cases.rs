@@ -1,15 +1,22 @@
 //! Cases of conditions: who is taken, who is refused, and when that is certain.
 
-use super::border::{Action, Event};
-use super::cases::{NOW, acknowledged, append, heard, leader, leader_of_three, one, refused};
+use bytes::Bytes;
+
+use super::border::{Action, AppendToken, Event};
+use super::cases::{
+    NOW, acknowledged, append, from_leader, heard, leader, leader_of_three, node, one, refused,
+};
 use super::replica::Replica;
+use crate::command::Command;
+use crate::entry::{ElectionReason, EntryKind, NoOp, SealedEntry, Tip};
 use crate::raft::{AppendEntriesResponse, AppendResult, Message};
-use crate::types::{Index, LogId, Offset, Term, Ticket};
-use crate::wire::api::AppendRefusal;
+use crate::types::{Index, LogId, LogNumber, Offset, Term, Ticket};
+use crate::wire::api::{AppendRefusal, Appended};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
+use crate::wire::standing::Inquiry;
 
 fn expecting(offset: u64, event: Event) -> Event {
-    let conditions = Conditions { expect_offset: Some(Offset::new(offset)) };
+    let conditions = Conditions { expect_offset: Some(Offset::new(offset)), fence: None };
     under(conditions, event)
 }
 
@@ -101,4 +108,92 @@ fn a_leader_that_steps_down_has_refused_nobody() {
     replica.handle(NOW, heard(Message::AppendEntriesResponse(response)));
     let leader = replica.raft().leader();
     assert_eq!(answers(&mut replica), [refused(1, one(1), AppendRefusal::NotLeader { leader })]);
+}
+
+/// An append that names this fence.
+fn naming(fence: &str, event: Event) -> Event {
+    let fence = Some(fence.parse().unwrap());
+    under(Conditions { expect_offset: None, fence }, event)
+}
+
+fn commanded(token: u64, seq: u64, command: Command) -> Event {
+    let Event::Append { token, mut run, .. } = append(token, seq, "") else { unreachable!() };
+    (run.command, run.lengths) = (Some(command), vec![]);
+    Event::Append { token, run, records: Bytes::new() }
+}
+
+fn fence(token: u64, seq: u64, word: &str) -> Event {
+    commanded(token, seq, Command::Fence(Some(word.parse().unwrap())))
+}
+
+/// That a command is in the log.
+fn done(token: u64, seq: u64, offset: u64, index: u64, term: Term) -> Action {
+    let (offset, index) = (Offset::new(offset), Index::new(index));
+    let appended = Appended { offset, count: 0, term, index, leader: node(1) };
+    Action::Append { token: AppendToken(token), seqs: one(seq), result: Ok(appended) }
+}
+
+#[test]
+fn what_stands_behind_a_fence_names_it_or_none() {
+    let (mut replica, ticket) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, fence(1, 1, "w1"));
+    replica.handle(NOW, naming("w1", append(2, 2, "a")));
+    replica.handle(NOW, naming("w2", append(3, 3, "b")));
+    replica.handle(NOW, append(4, 3, "c"));
+    replica.handle(NOW, fence(5, 4, "w2"));
+    replica.handle(NOW, naming("w1", append(6, 5, "d")));
+    replica.handle(NOW, naming("w2", append(7, 5, "e")));
+    // A command ends its entry: what comes behind it goes into the next one.
+    replica.flush();
+    assert_eq!(replica.tip().id.index, Index::new(4));
+    for written in 1..=3 {
+        replica.handle(NOW, Event::Persisted(Ticket::new(ticket.get() + written)));
+    }
+    let named = |word: &str, index| {
+        let as_of = LogId::new(Index::new(index), term);
+        let obstacle = Obstacle::Fence { present: Some(word.parse().unwrap()) };
+        AppendRefusal::Unmet(Unmet { as_of, obstacle })
+    };
+    let mut found = answers(&mut replica);
+    found.sort_by_key(|action| match action {
+        Action::Append { token, .. } => token.0,
+        _ => unreachable!(),
+    });
+    let expected = [
+        done(1, 1, 0, 2, term),
+        acknowledged(2, one(2), 0, 3, term),
+        refused(3, one(3), named("w1", 3)),
+        acknowledged(4, one(3), 1, 3, term),
+        done(5, 4, 2, 3, term),
+        refused(6, one(5), named("w2", 3)),
+        acknowledged(7, one(5), 2, 4, term),
+    ];
+    assert_eq!(found, expected);
+    let standing = replica.standing(LogNumber::MAIN, Inquiry::Fence);
+    assert_eq!(standing.fence, Some("w2".parse().unwrap()));
+}
+
+#[test]
+fn a_fence_is_cut_with_its_entry() {
+    let mut replica = leader_of_three();
+    let before = replica.encoded_clients();
+    replica.handle(NOW, fence(1, 1, "w1"));
+    replica.flush();
+    assert_ne!(replica.encoded_clients(), before);
+    replica.take_actions();
+    let term = Term::new(9);
+    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
+    let other = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
+    replica.handle(NOW, from_leader(9, &[other]));
+    assert_eq!(replica.encoded_clients(), before);
+}
+
+#[test]
+fn a_command_with_records_is_invalid() {
+    let (mut replica, _) = leader();
+    let Event::Append { token, mut run, records } = append(1, 1, "a") else { unreachable!() };
+    run.command = Some(Command::Fence(None));
+    replica.handle(NOW, Event::Append { token, run, records });
+    assert_eq!(answers(&mut replica), [refused(1, one(1), AppendRefusal::Invalid)]);
 }

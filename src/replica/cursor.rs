@@ -275,6 +275,7 @@ mod tests {
                 seq: Seq::FIRST,
                 first_unanswered: Seq::FIRST,
                 records: (first..first + count).map(|n| Bytes::from(n.to_string())).collect(),
+                command: None,
             });
             let payload = encode_requests(&requests);
             let (term, time) = (Term::new(2), Timestamp::new(7));
@@ -286,7 +287,14 @@ mod tests {
     }
 
     fn read(from: ReadFrom, limit: Option<u64>) -> Read {
-        Read { log: LogNumber::MAIN, from, limit, linearizable: false, follow: false }
+        Read {
+            log: LogNumber::MAIN,
+            from,
+            limit,
+            linearizable: false,
+            follow: false,
+            inquiry: None,
+        }
     }
 
     fn end(index: u64, offset: u64) -> ReadEnd {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::window::Window;
-use crate::entry::{Chain, EntryError, EntryKind, NoOp, RunHead, SealedEntry};
+use crate::entry::{Chain, EntryError, EntryKind, Logged, NoOp, SealedEntry};
 use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
 use crate::types::{Index, LogId, NodeId, Term};
 use crate::wire::peer::PeerMessage;
@@ -58,13 +58,13 @@ pub(super) struct Checked {
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     pub(super) no_op: Option<NoOp>,
-    pub(super) runs: Vec<RunHead>,
+    pub(super) runs: Vec<Logged>,
 }
 
 impl Contents {
     /// Reads an entry.
     pub(super) fn of(entry: &SealedEntry) -> Result<Self, EntryError> {
-        Ok(Self { no_op: entry.no_op()?, runs: entry.runs()? })
+        Ok(Self { no_op: entry.no_op()?, runs: entry.logged()? })
     }
 }
 

@@ -10,6 +10,8 @@
 //! - `cursor`: a read on its way over the log;
 //! - `refusals`: those of appends whose condition does not hold, until they are certain;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
+//! - `guards`: what entries say besides records: who may append;
+//! - `state`: table and guards, as the head of a segment holds them;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
 //! - `proposing`: append requests are folded into as few entries as possible, and answered;
@@ -29,6 +31,7 @@ mod clocks;
 #[cfg(test)]
 mod condition_cases;
 mod cursor;
+mod guards;
 mod incoming;
 mod proposals;
 mod proposing;
@@ -37,12 +40,15 @@ mod refusals;
 mod replica;
 mod rolling;
 mod sessions;
+mod state;
 mod tail;
 mod window;
 
 pub use account::{Account, Name};
 pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
 pub use cursor::{Cursor, CursorError, Horizon, ReadEnd, RecordBatch, end_of_read};
+pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};
 pub use replica::Replica;
 pub use sessions::{Answers, Table, Verdict};
+pub use state::State;

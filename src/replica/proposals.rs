@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::border::AppendToken;
 use super::sessions::Answers;
 use crate::entry::Run;
+use crate::limits;
 use crate::types::{Index, SeqRange};
 use crate::wire::api::AppendRun;
 
@@ -23,7 +24,8 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Bytes that it will take in an entry.
     pub(super) fn payload_bytes(&self) -> usize {
-        Run::payload_bytes(&self.run.lengths, &self.records)
+        let of_command = if self.run.command.is_some() { limits::COMMAND_BYTES_MAX + 4 } else { 0 };
+        Run::payload_bytes(&self.run.lengths, &self.records) + of_command
     }
 
     /// Lets go of the requests before those that are left.

@@ -86,7 +86,12 @@ impl Replica {
             waiting.skip_to(new);
             let run = self.take_new(waiting, folded.index, folded.next_offset);
             room -= bytes;
+            let is_command = run.head.is_command();
             folded.push(run);
+            if is_command {
+                // What comes behind it is judged by what it changes.
+                break;
+            }
         }
         self.propose(&folded.runs);
     }
@@ -145,16 +150,20 @@ impl Replica {
 
     /// Which condition does not hold for the requests that are left, at the end of what is folded.
     fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
+        let is_late = mutants::is_on(Mutant::FenceCommitted)
+            && self.tail.committed_guards().obstacle(run).is_none();
+        let guarded = self.tail.guards().obstacle(run).filter(|_| !is_late);
+        let obstacle = guarded.or_else(|| self.other_offset(run, left, folded))?;
+        Some(Unmet { as_of: self.end_with(folded), obstacle })
+    }
+
+    fn other_offset(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Obstacle> {
         let before = left.first.since(run.seqs.first) * u64::from(run.each());
         let expected = run.conditions.after(before).expect_offset?;
         let next = folded.next_offset;
         let is_late = mutants::is_on(Mutant::ExpectCommitted)
             && expected == self.tail.committed_offset(run.log);
-        if expected == next || is_late {
-            return None;
-        }
-        let as_of = self.end_with(folded);
-        Some(Unmet { as_of, obstacle: Obstacle::Offset { next } })
+        (expected != next && !is_late).then_some(Obstacle::Offset { next })
     }
 
     /// What the log ends with as soon as this is proposed.
@@ -199,10 +208,13 @@ impl Replica {
     fn take_new(&mut self, waiting: Waiting, index: Index, first_offset: Offset) -> Run {
         let each = waiting.run.each();
         let Waiting { token, run, records } = waiting;
-        let AppendRun { client, seqs, first_unanswered, log, lengths, .. } = run;
+        let AppendRun { client, seqs, first_unanswered, log, lengths, command, .. } = run;
         let head = RunHead { log, first_offset, client, seqs, each, first_unanswered };
         self.proposals.wait_for_commit(token, Answers::of(&head, index));
-        Run { head, lengths, records }
+        match command {
+            Some(command) => Run::of_command(head, &command),
+            None => Run { head, lengths, records },
+        }
     }
 
     /// Of requests that are in the log: held until their entry is committed; if it is, answered in

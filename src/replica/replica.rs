@@ -10,7 +10,7 @@ use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::refusals::{CONFIRMATION, Refusals};
 use super::rolling::Rolling;
-use super::sessions::Table;
+use super::state::State;
 use super::tail::Tail;
 use super::window::Window;
 use crate::entry::{Chain, EntryKind, SealedEntry, TermStart, Tip};
@@ -24,6 +24,7 @@ use crate::raft::{
 use crate::store::{Head, Recovered, Write};
 use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
 use crate::wire::peer::PeerMessage;
+use crate::wire::standing::{Inquiry, Standing};
 
 /// The bytes of what an input to the core is about: they are needed in that very step.
 pub(super) enum AtHand {
@@ -91,7 +92,7 @@ impl Replica {
         random: u64,
     ) -> Result<Self, RecoverError> {
         let head = &recovered.head;
-        let table = Table::decode(&head.sessions).map_err(|_| RecoverError::Table)?;
+        let state = State::decode(&head.sessions).map_err(|_| RecoverError::Table)?;
         let infos = recovered
             .entries
             .iter()
@@ -109,7 +110,7 @@ impl Replica {
         };
         let raft = Raft::recover(options.raft.clone(), recovered.hard_state, log, random);
         let offsets = head.next_offsets.iter().copied().collect::<BTreeMap<_, _>>();
-        let tail = Tail::new((head.tip.id.index, table), offsets, options.sessions_max);
+        let tail = Tail::new((head.tip.id.index, state), offsets, options.sessions_max);
         let clocks = Clocks::new(options.raft.id, options.raft.election_timeout_ticks_max);
         let segment_bytes = options.segment_bytes;
         let mut replica = Self {
@@ -223,9 +224,16 @@ impl Replica {
         self.tail.clients()
     }
 
-    /// The table of clients at the end of the log, as it goes into the head of a segment.
+    /// The table of clients, and who may append, at the end of the log, as it goes into the head of a
+    /// segment.
     pub fn encoded_clients(&self) -> Vec<u8> {
-        self.tail.table_with_tail().encode()
+        self.tail.state_with_tail().encode()
+    }
+
+    /// The answer to a question about what is committed.
+    pub fn standing(&self, log: LogNumber, inquiry: Inquiry) -> Standing {
+        let as_of = self.raft.log().commit_index();
+        self.tail.committed_guards().standing(as_of, log, inquiry)
     }
 
     /// The end of the log, with its chain.
@@ -516,9 +524,9 @@ impl Replica {
             configuration: self.rolling.configuration().clone(),
             terms: self.terms.clone(),
             sessions: if mutants::is_on(Mutant::HeadLacksClients) {
-                Table::default().encode().into()
+                State::default().encode().into()
             } else {
-                self.tail.table_with_tail().encode().into()
+                self.tail.state_with_tail().encode().into()
             },
         }
     }

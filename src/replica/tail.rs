@@ -5,22 +5,26 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::sessions::{Answers, Table, Verdict};
-use crate::entry::RunHead;
+use super::guards::{Before, Guards};
+use super::sessions::{Answers, Verdict};
+use super::state::State;
+use crate::entry::Logged;
 use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
 
 /// The runs of requests of one entry that is not committed.
 #[derive(Clone, Debug)]
 struct TailEntry {
     index: Index,
-    runs: Vec<RunHead>,
+    runs: Vec<Logged>,
+    /// What its commands changed, in order.
+    before: Vec<Before>,
 }
 
 /// The table of clients and the next offsets: committed, and with the tail on top.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
     /// The state at the commit index.
-    table: Table,
+    state: State,
     /// Clients that it remembers.
     sessions_max: usize,
     committed_offsets: BTreeMap<LogNumber, Offset>,
@@ -31,17 +35,20 @@ pub(super) struct Tail {
     /// The answers to the tail's requests, by client.
     overlay: BTreeMap<ClientId, VecDeque<Answers>>,
     next_offsets: BTreeMap<LogNumber, Offset>,
+    /// Who may append, at the end of the tail.
+    guards: Guards,
 }
 
 impl Tail {
     /// Of a log that ends with the entry at `committed`.
     pub(super) fn new(
-        (committed, table): (Index, Table),
+        (committed, state): (Index, State),
         offsets: BTreeMap<LogNumber, Offset>,
         sessions_max: usize,
     ) -> Self {
         Self {
-            table,
+            guards: state.guards.clone(),
+            state,
             committed,
             sessions_max,
             committed_offsets: offsets.clone(),
@@ -73,7 +80,7 @@ impl Tail {
 
     /// How many clients the table remembers.
     pub(super) fn clients(&self) -> usize {
-        self.table.len()
+        self.state.table.len()
     }
 
     /// What to do with the first of these requests: are they new, known, or out of order? `folded` holds
@@ -87,13 +94,15 @@ impl Tail {
     ) -> Verdict {
         let none = VecDeque::new();
         let overlay = self.overlay.get(&client).unwrap_or(&none);
-        self.table.look_up(client, wanted, began_at, [overlay, folded])
+        self.state.table.look_up(client, wanted, began_at, [overlay, folded])
     }
 
     /// Adds the runs of the entry behind the last.
-    pub(super) fn push(&mut self, index: Index, runs: Vec<RunHead>) {
+    pub(super) fn push(&mut self, index: Index, runs: Vec<Logged>) {
         assert_eq!(index, self.ends().1.next(), "entries come without a gap");
-        for run in &runs {
+        let mut before = vec![];
+        for logged in &runs {
+            let run = &logged.head;
             // Invariant: offsets are dense. An entry that fits the chain and not the offsets was
             // made by a leader that broke this law.
             assert_eq!(
@@ -104,8 +113,9 @@ impl Tail {
             );
             self.next_offsets.insert(run.log, run.next_offset());
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
+            before.extend(self.guards.apply(logged));
         }
-        self.entries.push_back(TailEntry { index, runs });
+        self.entries.push_back(TailEntry { index, runs, before });
     }
 
     /// Takes back the entry at `from` and all after it.
@@ -113,10 +123,11 @@ impl Tail {
         assert!(from > self.committed, "broken law: {from} is committed, and cut");
         while self.entries.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.entries.pop_back().expect("it has a back");
-            for run in entry.runs.iter().rev() {
+            for Logged { head: run, .. } in entry.runs.iter().rev() {
                 self.next_offsets.insert(run.log, run.first_offset);
                 self.forget(run.client, VecDeque::pop_back);
             }
+            entry.before.into_iter().rev().for_each(|before| self.guards.undo(before));
         }
         assert!(self.ends().1 < from, "nothing from {from} on is left");
     }
@@ -134,12 +145,13 @@ impl Tail {
         assert!(through <= last, "{through} is committed, and the log ends with {last}");
         while self.entries.front().is_some_and(|entry| entry.index <= through) {
             let entry = self.entries.pop_front().expect("it has a front");
-            for run in &entry.runs {
+            for logged in &entry.runs {
+                let run = &logged.head;
                 self.committed_offsets.insert(run.log, run.next_offset());
                 self.forget(run.client, VecDeque::pop_front);
-                self.table.apply(run, entry.index);
+                self.state.apply(logged, entry.index);
             }
-            self.table.evict(self.sessions_max);
+            self.state.table.evict(self.sessions_max);
         }
         self.committed = through;
         assert_eq!(self.ends(), (through, last), "what is not committed is left");
@@ -153,14 +165,25 @@ impl Tail {
         }
     }
 
-    /// The table as it will be when all of the tail is committed: what the head of a segment that
+    /// The state as it will be when all of the tail is committed: what the head of a segment that
     /// begins after the tail needs.
-    pub(super) fn table_with_tail(&self) -> Table {
-        let mut table = self.table.clone();
+    pub(super) fn state_with_tail(&self) -> State {
+        let mut state = self.state.clone();
         for entry in &self.entries {
-            entry.runs.iter().for_each(|run| table.apply(run, entry.index));
-            table.evict(self.sessions_max);
+            entry.runs.iter().for_each(|logged| state.table.apply(&logged.head, entry.index));
+            state.table.evict(self.sessions_max);
         }
-        table
+        state.guards.clone_from(&self.guards);
+        state
+    }
+
+    /// Who may append, at the end of the tail.
+    pub(super) fn guards(&self) -> &Guards {
+        &self.guards
+    }
+
+    /// Who may append, at the commit index.
+    pub(super) fn committed_guards(&self) -> &Guards {
+        &self.state.guards
     }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::command::Command;
 use crate::entry::{Request, SealedEntry};
+use crate::label::FenceToken;
 use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq, Term};
 
 /// Stands for a record: its length and its checksum. Nobody here tries to deceive.
@@ -38,6 +40,10 @@ pub struct Placed {
     pub offset: Offset,
     /// Its records.
     pub records: Vec<RecordHash>,
+    /// What it asks for instead.
+    pub command: Option<Command>,
+    /// The log's fence before it.
+    pub fence: Option<FenceToken>,
 }
 
 impl Placed {
@@ -62,6 +68,8 @@ pub struct Model {
     requests: Vec<Placed>,
     /// Where each client's requests are in `requests`, from its first on.
     sessions: BTreeMap<ClientId, Vec<usize>>,
+    /// The log's fence at the end.
+    fence: Option<FenceToken>,
 }
 
 impl Model {
@@ -97,6 +105,16 @@ impl Model {
     pub fn next_offset_at(&self, index: Index) -> Offset {
         let until = self.requests.partition_point(|request| request.entry.index <= index);
         until.checked_sub(1).map_or(Offset::ZERO, |last| self.requests[last].next_offset())
+    }
+
+    /// The fences that the log had within the entry at `index`: before each of its requests, and behind
+    /// the last.
+    pub fn fences_within(&self, index: Index) -> Vec<Option<FenceToken>> {
+        let from = self.requests.partition_point(|request| request.entry.index < index);
+        let behind = self.requests.partition_point(|request| request.entry.index <= index);
+        let mut fences: Vec<_> = self.requests[from..behind].iter().map(|it| it.fence).collect();
+        fences.push(self.requests.get(behind).map_or(self.fence, |next| next.fence));
+        fences
     }
 
     /// Where the log ended behind one of the requests of the entry at `index`, or before the first of
@@ -156,7 +174,12 @@ impl Model {
         }
         session.push(self.requests.len());
         let records = RecordHash::of_all(&request.records);
-        self.requests.push(Placed { entry, client, seq, offset: first_offset, records });
+        let (command, fence) = (request.command.clone(), self.fence);
+        if let Some(Command::Fence(token)) = command {
+            self.fence = token;
+        }
+        let offset = first_offset;
+        self.requests.push(Placed { entry, client, seq, offset, records, command, fence });
         Ok(())
     }
 }

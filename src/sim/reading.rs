@@ -43,7 +43,10 @@ impl OngoingRead {
     }
 
     /// The records, all in one frame, however large: no client here asks for many.
-    pub(super) fn serve(&self, reader: &Reader) -> Result<Frame, CursorError> {
+    pub(super) fn serve(&self, replica: &Replica, reader: &Reader) -> Result<Frame, CursorError> {
+        if let Some(inquiry) = self.read.inquiry {
+            return Ok(Records::answered(replica.standing(self.read.log, inquiry)).to_frame(&[]));
+        }
         let end = self.end.expect("only a read that is ready is served");
         let mut cursor = Cursor::begin(&self.read, end);
         let mut batch = RecordBatch::with_room(cursor.offset(), usize::MAX);

@@ -283,8 +283,11 @@ impl SimClient {
         let count = if self.random.below(4) == 0 { self.random.between(1, 5) } else { 1 };
         let records = (0..count).map(|_| self.record()).collect();
         let under_way = self.waiting.iter().map(|waiting| waiting.ask.records.len() as u64).sum();
-        let conditions = self.guard.as_mut().map(|guard| guard.conditions(under_way));
-        self.push(now, Ask { records, conditions: conditions.unwrap_or_default() });
+        let ask = match &mut self.guard {
+            Some(guard) => guard.ask(records, under_way),
+            None => records.into(),
+        };
+        self.push(now, ask);
     }
 
     /// A record that no other is equal to.

@@ -200,6 +200,7 @@ impl Log {
             seq: Seq::FIRST,
             first_unanswered: Seq::FIRST,
             records: vec![Bytes::from(vec![bytes.to_le_bytes()[0]; bytes])],
+            command: None,
         }
     }
 

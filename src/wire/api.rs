@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, Unmet};
 use super::frame::{self, Frame, FrameError, header_only, kind};
+use super::standing::{Inquiry, Standing};
 use crate::bounded;
+use crate::command::Command;
 use crate::limits::{
     ADDRESSES_MAX, APPEND_REPLIES_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX,
     REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
@@ -160,6 +162,8 @@ pub struct AppendRun {
     pub log: LogNumber,
     /// What must be so for it.
     pub conditions: Conditions,
+    /// What it asks for instead of appending records: one request, without any.
+    pub command: Option<Command>,
     /// The length of each record in bytes; no more than a request may have.
     #[serde(deserialize_with = "bounded::list::<_, _, REQUEST_RECORDS_MAX>")]
     pub lengths: Vec<u32>,
@@ -270,6 +274,8 @@ pub struct Read {
     pub linearizable: bool,
     /// Whether to go on with what is committed later, until the client closes the stream.
     pub follow: bool,
+    /// What is asked instead of records.
+    pub inquiry: Option<Inquiry>,
 }
 
 /// Where a read begins.
@@ -298,6 +304,8 @@ pub struct Records {
     pub end: bool,
     /// Why there is nothing, if the read was refused.
     pub refusal: Option<ReadRefusal>,
+    /// The answer to a question, in the only frame.
+    pub standing: Option<Standing>,
 }
 
 /// Records of one entry, side by side.
@@ -398,6 +406,9 @@ impl AppendRun {
     /// together no more and no larger ones than a request may have.
     pub fn is_within_limits(&self) -> bool {
         let mut lengths = self.lengths.iter().map(|length| *length as usize);
+        if self.command.is_some() {
+            return self.seqs.is_valid() && self.seqs.count == 1 && self.lengths.is_empty();
+        }
         self.seqs.is_valid()
             && !self.lengths.is_empty()
             && self.lengths.len() <= REQUEST_RECORDS_MAX
@@ -410,12 +421,24 @@ impl AppendRun {
 impl Records {
     /// A frame without records, of a read that goes on.
     pub fn empty(first_offset: Offset) -> Self {
-        Self { first_offset, spans: vec![], lengths: vec![], end: false, refusal: None }
+        Self {
+            first_offset,
+            spans: vec![],
+            lengths: vec![],
+            end: false,
+            refusal: None,
+            standing: None,
+        }
     }
 
     /// A frame that refuses the read: nothing else follows.
     pub fn refused(refusal: ReadRefusal) -> Self {
         Self { end: true, refusal: Some(refusal), ..Self::empty(Offset::ZERO) }
+    }
+
+    /// A frame that answers a question: nothing else follows.
+    pub fn answered(standing: Standing) -> Self {
+        Self { end: true, standing: Some(standing), ..Self::empty(Offset::ZERO) }
     }
 
     /// The header in a frame, with the records, which are not copied.
@@ -465,6 +488,8 @@ mod tests {
 
     use super::frame::tests::{check_golden, hex, received};
     use super::*;
+    use crate::types::LogId;
+    use crate::wire::conditions::Obstacle;
 
     fn n1() -> NodeId {
         NodeId::new(1).unwrap()
@@ -482,8 +507,9 @@ mod tests {
                     limit: Some(2),
                     linearizable: true,
                     follow: false,
+                    inquiry: None,
                 }),
-                "0a00000001100200000501020100",
+                "0b0000000110020000050102010000",
             ),
             (Request::CrashLeader { term: Term::new(3) }, "0400000001100303"),
             (Request::Onward(Onward::Appends), "0400000001100400"),
@@ -509,16 +535,17 @@ mod tests {
             limit: None,
             linearizable: false,
             follow: true,
+            inquiry: None,
         };
         check_golden(&[
             (Request::Hello, "00"),
             (Request::Appends, "01"),
-            (Request::Read(read(ReadFrom::Last(5))), "02000105000001"),
+            (Request::Read(read(ReadFrom::Last(5))), "0200010500000100"),
             (Request::CrashLeader { term: Term::new(3) }, "0303"),
             (Request::Onward(Onward::Appends), "0400"),
             (
                 Request::Onward(Onward::Read(read(ReadFrom::Offset(Offset::new(5))))),
-                "0401000005000001",
+                "040100000500000100",
             ),
         ]);
         check_golden(&[
@@ -528,6 +555,8 @@ mod tests {
             (Role::Leader, "03"),
         ]);
         let full = DiskFull { free_bytes: 7, needed_bytes: 8 };
+        let as_of = LogId::new(Index::new(3), Term::new(2));
+        let unmet = |obstacle| AppendRefusal::Unmet(Unmet { as_of, obstacle });
         check_golden(&[
             (AppendRefusal::NotLeader { leader: Some(n1()) }, "000101"),
             (AppendRefusal::Busy, "01"),
@@ -536,6 +565,8 @@ mod tests {
             (AppendRefusal::Unknown, "04"),
             (AppendRefusal::Invalid, "05"),
             (AppendRefusal::DiskFull { node: n1(), full }, "06010708"),
+            (unmet(Obstacle::Offset { next: Offset::new(5) }), "0703020005"),
+            (unmet(Obstacle::Fence { present: "f".parse().ok() }), "07030201010166"),
         ]);
         check_golden(&[
             (ReadRefusal::NotLeader { leader: None }, "0000"),
@@ -622,12 +653,13 @@ mod tests {
             began_at: Index::new(9),
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&records),
         };
         let frame = run.to_frame(&records);
         assert_eq!(
             hex(&frame),
-            "1f00000001120700000000000000000000000000000003030209000003010002616263"
+            "21000000011207000000000000000000000000000000030302090000000003010002616263"
         );
         let got = AppendRun::from_frame(&received(&frame)).unwrap();
         assert_eq!(got, (run.clone(), Bytes::from_static(b"abc")));
@@ -671,6 +703,7 @@ mod tests {
             lengths,
             end: true,
             refusal: None,
+            standing: None,
         }
     }
 
@@ -678,10 +711,10 @@ mod tests {
     fn golden_bytes_of_records_and_of_a_crash() {
         let header = records_header(vec![1, 2], &[2]);
         let frame = header.to_frame(&[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
-        assert_eq!(hex(&frame), "1000000001140101020203040201020100616263");
+        assert_eq!(hex(&frame), "110000000114010102020304020102010000616263");
         assert_eq!(Records::from_frame(&received(&frame)).unwrap().0, header);
         let refused = Records::refused(ReadRefusal::Busy).to_frame(&[]);
-        assert_eq!(hex(&refused), "080000000114000000010101");
+        assert_eq!(hex(&refused), "09000000011400000001010100");
         let crashing = CrashReply::Crashing {
             node: n1(),
             term: Term::new(2),
@@ -720,6 +753,7 @@ mod tests {
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths,
         };
         let record = u32::try_from(RECORD_BYTES_MAX).unwrap();
@@ -753,6 +787,7 @@ mod tests {
                 began_at: Index::new(began_at),
                 log: LogNumber::MAIN,
                 conditions: Conditions::default(),
+                command: None,
                 lengths: AppendRun::lengths_of(&records),
             };
             let got = AppendRun::from_frame(&received(&run.to_frame(&records))).unwrap();

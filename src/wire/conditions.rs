@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::label::FenceToken;
 use crate::types::{LogId, Offset};
 
 /// What must be so for an append. Empty: nothing.
@@ -14,6 +15,8 @@ pub struct Conditions {
     /// The log ends here: the first record gets this offset, and each later request of a run the one
     /// where the request before it ends.
     pub expect_offset: Option<Offset>,
+    /// This is the log's fence token.
+    pub fence: Option<FenceToken>,
 }
 
 impl Conditions {
@@ -27,7 +30,7 @@ impl Conditions {
     pub fn after(&self, records: u64) -> Self {
         // No log gets as far as the last offset that there is.
         let later = |offset: Offset| Offset::new(offset.get().saturating_add(records));
-        Self { expect_offset: self.expect_offset.map(later) }
+        Self { expect_offset: self.expect_offset.map(later), ..self.clone() }
     }
 
     /// The stored form: no bytes if nothing must be so.
@@ -59,6 +62,11 @@ pub enum Obstacle {
         /// The offset of the next record.
         next: Offset,
     },
+    /// The log had another fence token.
+    Fence {
+        /// Which, if it had one.
+        present: Option<FenceToken>,
+    },
 }
 
 impl Obstacle {
@@ -67,6 +75,8 @@ impl Obstacle {
     pub fn is_final(&self, conditions: &Conditions) -> bool {
         match self {
             Self::Offset { next } => conditions.expect_offset.is_some_and(|at| at < *next),
+            // It may be set again.
+            Self::Fence { .. } => false,
         }
     }
 }
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_log_that_has_gone_past_an_offset_never_comes_back_to_it() {
-        let expect = |at| Conditions { expect_offset: Some(Offset::new(at)) };
+        let expect = |at| Conditions { expect_offset: Some(Offset::new(at)), fence: None };
         let obstacle = Obstacle::Offset { next: Offset::new(5) };
         assert!(obstacle.is_final(&expect(4)));
         assert!(!obstacle.is_final(&expect(6)));
@@ -89,6 +99,7 @@ mod tests {
     #[test]
     fn nothing_is_nothing() {
         assert!(Conditions::default().encode().is_empty());
-        assert_eq!(Conditions { expect_offset: Some(Offset::ZERO) }.encode(), [1, 0]);
+        let all = Conditions { expect_offset: Some(Offset::ZERO), fence: "f".parse().ok() };
+        assert_eq!(all.encode(), b"\x01\x00\x01\x01f");
     }
 }

@@ -35,6 +35,7 @@ pub mod frame;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod registry;
+pub mod standing;
 
 pub use frame::{Frame, FrameError};
 #[cfg(feature = "server")]

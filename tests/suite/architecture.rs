@@ -33,6 +33,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("outcome", 0),
     ("limits", 0),
     ("bounded", 0),
+    ("command", 0),
+    ("label", 0),
     ("entry", 0),
     ("marks", 0),
     ("mutants", 0),

@@ -176,7 +176,14 @@ async fn open(connection: &Connection, request: &Request) -> Stream {
 /// A follower's read of all there is.
 fn tail() -> Read {
     let from = ReadFrom::Offset(Offset::ZERO);
-    Read { log: LogNumber::MAIN, from, limit: None, linearizable: true, follow: true }
+    Read {
+        log: LogNumber::MAIN,
+        from,
+        limit: None,
+        linearizable: true,
+        follow: true,
+        inquiry: None,
+    }
 }
 
 /// Begins so many sessions on a stream of appends, and says how many were refused as too many.
@@ -191,6 +198,7 @@ async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&record),
         };
         stream.sender.send(&run.to_frame(&record)).await.unwrap();

@@ -316,6 +316,7 @@ impl World {
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&records),
         };
         self.next_token += 1;

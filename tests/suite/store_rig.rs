@@ -54,6 +54,7 @@ pub(crate) fn entry_after(tip: &Tip, bytes: impl Fn(u64) -> usize) -> SealedEntr
         seq: Seq::new(index),
         first_unanswered: Seq::new(index),
         records: vec![Bytes::from(vec![index.to_le_bytes()[0]; bytes(index)])],
+        command: None,
     };
     let payload = encode_requests(&[request]);
     let now = Timestamp::new(index);

@@ -202,7 +202,7 @@ fn carry_out(plan: &Plan) -> (History, Vec<Placed>) {
         let Kind::Append { records, .. } = plan.operations[*at].kind else { unreachable!() };
         let ((client, seq), records) = (id_of(*at), records_of(*at, records));
         let entry = LogId::new(Index::new(1 + log.len() as u64), Term::new(1));
-        log.push(Placed { entry, client, seq, offset, records });
+        log.push(Placed { entry, client, seq, offset, records, command: None, fence: None });
     }
     let mut history = History::default();
     for (at, operation) in plan.operations.iter().enumerate() {
@@ -228,7 +228,8 @@ fn carry_out(plan: &Plan) -> (History, Vec<Placed>) {
                     continue;
                 };
                 let main = LogNumber::MAIN;
-                let read = Read { log: main, from, limit, linearizable, follow: false };
+                let read =
+                    Read { log: main, from, limit, linearizable, follow: false, inquiry: None };
                 let (first, records) = serve(&read, &seen);
                 history.read(ReadSeen { invoked, returned, session, read, first, records });
             }
@@ -249,7 +250,15 @@ fn corrupt(random: &mut Random, history: &mut History, log: &mut Vec<Placed>) {
         2 => {
             let ((client, seq), records) = (id_of(77), records_of(77, 1));
             let entry = LogId::new(Index::new(9), Term::new(1));
-            log.push(Placed { entry, client, seq, offset: end, records });
+            log.push(Placed {
+                entry,
+                client,
+                seq,
+                offset: end,
+                records,
+                command: None,
+                fence: None,
+            });
         }
         3 => {
             if let Some(placed) = log.last() {
@@ -416,6 +425,8 @@ impl<'a> Search<'a> {
                     seq: *seq,
                     offset: Offset::new(self.records.len() as u64),
                     records: append.records.clone(),
+                    command: None,
+                    fence: None,
                 };
                 let is_right = append.acknowledged.iter().all(|(_, said)| *said == told(&placed));
                 self.records.extend(&placed.records);

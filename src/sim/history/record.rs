@@ -1,7 +1,7 @@
 //! What clients did and were told.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sim::model::RecordHash;
 use crate::types::{ClientId, Offset, Seq};
@@ -115,6 +115,8 @@ pub struct History {
     pub(super) appends: BTreeMap<RequestId, AppendSeen>,
     pub(super) reads: Vec<ReadSeen>,
     pub(super) tails: Vec<TailSeen>,
+    /// Requests that append nothing: nothing is seen of them.
+    commands: BTreeSet<RequestId>,
 }
 
 impl History {
@@ -133,14 +135,25 @@ impl History {
         }
     }
 
+    /// A client asks for something that appends nothing.
+    pub fn command(&mut self, id: (ClientId, Seq)) {
+        self.commands.insert(id);
+    }
+
     /// A client is told that its request is in the log.
     pub fn acknowledged(&mut self, now: u64, id: (ClientId, Seq), appended: Appended) {
+        if self.commands.contains(&id) {
+            return;
+        }
         let seen = self.appends.get_mut(&id).expect("only what was asked for is answered");
         seen.acknowledged.push((now, appended));
     }
 
     /// A client is told that its request is not in the log and will never be.
     pub fn rejected(&mut self, id: (ClientId, Seq)) {
+        if self.commands.contains(&id) {
+            return;
+        }
         let seen = self.appends.get_mut(&id).expect("only what was asked for is answered");
         seen.rejected = true;
     }
@@ -148,6 +161,9 @@ impl History {
     /// A client is told that its request is not in the log, and that its number may go to another. Gives
     /// its records.
     pub fn taken_back(&mut self, id: (ClientId, Seq)) -> Vec<RecordHash> {
+        if self.commands.remove(&id) {
+            return vec![];
+        }
         let seen = self.appends.remove(&id).expect("only what was asked for is answered");
         seen.records
     }
@@ -181,7 +197,14 @@ mod tests {
     use crate::types::LogNumber;
 
     fn extent(from: ReadFrom, limit: Option<u64>, first: u64, count: u64) -> Extent {
-        let read = Read { log: LogNumber::MAIN, from, limit, linearizable: true, follow: false };
+        let read = Read {
+            log: LogNumber::MAIN,
+            from,
+            limit,
+            linearizable: true,
+            follow: false,
+            inquiry: None,
+        };
         let records = (0..count).map(|_| RecordHash::of(b"")).collect();
         let first = Offset::new(first);
         ReadSeen { invoked: 0, returned: 0, session: None, read, first, records }.extent()

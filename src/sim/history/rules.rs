@@ -26,6 +26,8 @@ impl Case {
             seq: Seq::new(*seq),
             offset: Offset::new(2 * number),
             records: records(*client, *seq, 2),
+            command: None,
+            fence: None,
         };
         let log = (0..).zip(requests).map(placed).collect();
         Self { history: History::default(), log, whole: true }
@@ -106,7 +108,7 @@ fn read(
     records: Vec<RecordHash>,
 ) -> ReadSeen {
     let log = LogNumber::MAIN;
-    let read = Read { log, from, limit: None, linearizable: true, follow: false };
+    let read = Read { log, from, limit: None, linearizable: true, follow: false, inquiry: None };
     ReadSeen { invoked, returned, session: None, read, first: Offset::new(first), records }
 }
 

@@ -405,6 +405,7 @@ impl Lab {
             began_at,
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&records),
         };
         self.world.hand_in((Self::CLERK, node), &run, &records);

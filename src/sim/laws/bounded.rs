@@ -158,6 +158,7 @@ mod tests {
             began_at: Index::ZERO,
             log: LogNumber::MAIN,
             conditions: Conditions::default(),
+            command: None,
             lengths: AppendRun::lengths_of(&records),
         };
         let append = Event::Append { token: AppendToken(1), run, records: records.concat().into() };

@@ -1,5 +1,6 @@
 //! Invariant: what is appended under a condition stands where that holds. A request that expects an
-//! offset is there: so of two that expect one offset one is taken.
+//! offset is there: so of two that expect one offset one is taken. A request that names a fence stands
+//! behind the setting of that fence, and before any other: so nothing passes a fence.
 //!
 //! Whoever reads, decides, and appends on the condition that nobody came in between relies on it.
 //!
@@ -30,12 +31,15 @@ impl Conditional {
 
     fn check(&self, placed: &Placed) -> Result<(), String> {
         let Placed { client, seq, offset, .. } = placed;
-        let asked = self.asked.get(&(*client, *seq));
-        match asked.and_then(|conditions| conditions.expect_offset) {
-            Some(expected) if expected != *offset => Err(format!(
-                "request {seq} of client {client} expects offset {expected}, and is at {offset} in {}",
-                placed.entry
-            )),
+        let Some(asked) = self.asked.get(&(*client, *seq)) else { return Ok(()) };
+        let it = format!("request {seq} of client {client} in {}", placed.entry);
+        if let Some(expected) = asked.expect_offset.filter(|expected| expected != offset) {
+            return Err(format!("{it} expects offset {expected}, and is at {offset}"));
+        }
+        match asked.fence {
+            Some(named) if placed.fence != Some(named) => {
+                Err(format!("{it} names fence {named}, and passes {:?}", placed.fence))
+            }
             _ => Ok(()),
         }
     }
@@ -62,6 +66,8 @@ impl Law for Conditional {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::command::Command;
+    use crate::entry::Request;
     use crate::types::Offset;
 
     #[test]
@@ -69,7 +75,7 @@ mod tests {
         let mut log = Log::of(&[1]);
         log.records(1, &[(1, 2), (2, 1)]);
         let asked = |law: &mut Conditional, client, expected| {
-            let conditions = Conditions { expect_offset: Some(Offset::new(expected)) };
+            let conditions = Conditions { expect_offset: Some(Offset::new(expected)), fence: None };
             let (client, seq) = (ClientId::new(client), Seq::FIRST);
             Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
         };
@@ -79,6 +85,31 @@ mod tests {
         Stage::new().commits(&mut law, 1, &log.entries).unwrap();
         asked(&mut other, 1, 1);
         let commits = Stage::new().commits(&mut other, 1, &log.entries);
-        assert_broken(commits, "expects offset 1, and is at 0 in 2@1");
+        assert_broken(commits, "in 2@1 expects offset 1, and is at 0");
+    }
+    #[test]
+    fn what_passes_a_fence_is_found() {
+        let fence = |word: &str, seq, offset| Request {
+            records: vec![],
+            command: Some(Command::Fence(word.parse().ok())),
+            ..request(1, seq, offset, 0, "")
+        };
+        let names = |law: &mut Conditional, client, word: &str| {
+            let conditions = Conditions { fence: word.parse().ok(), ..Conditions::default() };
+            let (client, seq) = (ClientId::new(client), Seq::FIRST);
+            Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
+        };
+        let mut log = Log::of(&[1]);
+        log.requests(1, &[fence("a", 1, 0)]);
+        log.requests(1, &[request(2, 1, 0, 1, ""), fence("b", 2, 1)]);
+        let mut law = Conditional::default();
+        names(&mut law, 2, "a");
+        Stage::new().commits(&mut law, 1, &log.entries).unwrap();
+        for word in ["b", "c"] {
+            let mut law = Conditional::default();
+            names(&mut law, 2, word);
+            let commits = Stage::new().commits(&mut law, 1, &log.entries);
+            assert_broken(commits, &format!("in 3@1 names fence {word}, and passes Some(\"a\")"));
+        }
     }
 }

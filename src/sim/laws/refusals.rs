@@ -53,7 +53,8 @@ impl Refusals {
         self.model.catch_up(committed)?;
         for placed in self.model.requests().iter().skip(known) {
             let refused = self.refused.get(&placed.client);
-            if refused.is_some_and(|all| all.contains(&placed.records)) {
+            let is_refused = refused.is_some_and(|all| all.contains(&placed.records));
+            if is_refused && placed.command.is_none() {
                 return Err(format!(
                     "a request of client {} was refused for its condition, and is in {}",
                     placed.client, placed.entry
@@ -89,7 +90,9 @@ impl Refusals {
                 placed.entry
             ));
         }
-        self.refused.entry(client).or_default().push(records.to_vec());
+        if !records.is_empty() {
+            self.refused.entry(client).or_default().push(records.to_vec());
+        }
         let it = Ahead { id, conditions: asked.conditions.clone(), unmet };
         if unmet.as_of.index <= self.model.applied() {
             return self.check(&it);
@@ -107,6 +110,15 @@ impl Refusals {
             return Err(format!("{it} was refused as of {as_of}, which is not in the log"));
         }
         match obstacle {
+            Obstacle::Fence { present } => {
+                let was_so = self.model.fences_within(as_of.index).contains(&present);
+                if !was_so || conditions.fence.is_none_or(|named| Some(named) == present) {
+                    return Err(format!(
+                        "{it} was refused because the fence was {present:?} in {as_of}, and it asks \
+                         for {conditions:?}"
+                    ));
+                }
+            }
             Obstacle::Offset { next } => {
                 // It may have ended within the entry: requests that wait together share one.
                 let end = self.model.end_within(as_of.index, next);
@@ -166,7 +178,7 @@ mod tests {
     }
 
     fn asks(law: &mut Refusals, client: u128, expected: u64) {
-        let conditions = Conditions { expect_offset: Some(Offset::new(expected)) };
+        let conditions = Conditions { expect_offset: Some(Offset::new(expected)), fence: None };
         let (client, seq) = (ClientId::new(client), Seq::FIRST);
         Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
     }

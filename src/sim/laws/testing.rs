@@ -220,6 +220,7 @@ pub(in crate::sim) fn request(
         seq: Seq::new(seq),
         first_unanswered: Seq::FIRST,
         records: (0..count).map(record).collect(),
+        command: None,
     }
 }
 

@@ -111,8 +111,12 @@ impl World {
         let now = self.now;
         match told {
             Told::Begins { client, seq, ask } => {
-                let hashes = RecordHash::of_all(&ask.records);
-                self.history.append(now.micros(), (client, seq), hashes);
+                if ask.command.is_some() {
+                    self.history.command((client, seq));
+                } else {
+                    let hashes = RecordHash::of_all(&ask.records);
+                    self.history.append(now.micros(), (client, seq), hashes);
+                }
                 self.look(What::Asked { client, seq, conditions: &ask.conditions });
             }
             Told::Unmet { client, seq, unmet } => {

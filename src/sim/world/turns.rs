@@ -397,7 +397,7 @@ impl World {
             if reading.is_over(now) {
                 self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Busy));
             } else if reading.is_ready(&process.replica) {
-                match reading.serve(&process.reader) {
+                match reading.serve(&process.replica, &process.reader) {
                     Ok(frame) => self.answer(reading.caller, &frame),
                     Err(CursorError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);

@@ -277,6 +277,7 @@ fn append(seq: u64, records: &[Bytes]) -> AppendRun {
         began_at: Index::ZERO,
         log: LogNumber::MAIN,
         conditions: Conditions::default(),
+        command: None,
         lengths: AppendRun::lengths_of(records),
     }
 }
@@ -289,6 +290,7 @@ fn tail(offset: u64) -> Read {
         limit: None,
         linearizable: false,
         follow: true,
+        inquiry: None,
     }
 }
 

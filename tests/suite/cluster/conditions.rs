@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::harness::{Cluster, Kind};
-use crate::program;
+use crate::program::{self, Output};
 
 fn expecting<'a>(offset: &'a str, record: &'a str) -> [&'a str; 4] {
     ["append", "--expect-offset", offset, record]
@@ -56,5 +56,41 @@ fn of_two_that_expect_one_offset_one_is_taken_whoever_leads() {
         winners.push(records[won].clone());
     }
     assert_eq!(cluster.records(), winners);
+    cluster.stop_all();
+}
+
+/// An append that names this fence.
+fn naming(cluster: &Cluster, fence: &str, record: &str) -> Output {
+    cluster.client(["append", "--fence", fence, record])
+}
+
+#[test]
+fn nothing_that_names_another_fence_is_taken() {
+    let mut cluster = Cluster::started(Kind::default());
+    assert_eq!(cluster.client(["fence"]).expect_code(0).text(), "no fence\n");
+    naming(&cluster, "w1", "early").expect_complaint(4, "the log's fence is none, not w1");
+    assert_eq!(cluster.client(["fence", "w1"]).expect_code(0).text(), "w1\n");
+    naming(&cluster, "w1", "a").expect_code(0);
+    cluster.client(["fence", "w2"]).expect_code(0);
+    naming(&cluster, "w1", "late").expect_complaint(4, "the log's fence is w2, not w1");
+    naming(&cluster, "w2", "b").expect_code(0);
+    cluster.client(["append", "whoever"]).expect_code(0);
+    let shown = cluster.client(["fence", "--json"]).expect_code(0).json();
+    assert_eq!(shown, [serde_json::json!({"fence": "w2"})]);
+
+    // All of it is in the log, and so with the next leader, and after a restart of all.
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    naming(&cluster, "w1", "later").expect_complaint(4, "the log's fence is w2, not w1");
+    cluster.start(&leader);
+    cluster.stop_all();
+    cluster.start_all();
+    naming(&cluster, "w1", "at last").expect_complaint(4, "the log's fence is w2, not w1");
+    cluster.client(["fence", "--clear"]).expect_code(0);
+    naming(&cluster, "w2", "c").expect_complaint(4, "the log's fence is none, not w2");
+    assert_eq!(cluster.records(), ["a", "b", "whoever"]);
+    for word in ["", "a b", "1234567890123456789012345678901234567"] {
+        cluster.client(["fence", word]).expect_code(2);
+    }
     cluster.stop_all();
 }

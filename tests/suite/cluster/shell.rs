@@ -176,7 +176,8 @@ fn a_prompt_without_a_terminal_says_so() {
     for words in [&["client"][..], &["shell"]] {
         let said = run(folder.path(), words).expect_complaint(2, "this is no terminal");
         assert!(
-            said.stderr.contains("append, read, tail, status, top, leader, terms, crash-leader")
+            said.stderr
+                .contains("append, read, tail, fence, status, top, leader, terms, crash-leader")
         );
         assert!(said.stdout.is_empty());
     }

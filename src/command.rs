@@ -1,0 +1,43 @@
+//! What an entry can change besides appending records.
+
+use serde::{Deserialize, Serialize};
+
+use crate::label::FenceToken;
+
+/// What a request asks for instead of appending records: a client numbers it among its requests, and it
+/// is in the log once, as they are.
+///
+/// Its variants are numbered by their order, on the wire and on disk: a new one goes to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// From here on the log's fence token is this one, or there is none.
+    Fence(Option<FenceToken>),
+}
+
+impl Command {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a command has no part that postcard refuses")
+    }
+
+    /// Reads the stored form.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (command, rest) = postcard::take_from_bytes(bytes).ok()?;
+        rest.is_empty().then_some(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes() {
+        let fence = Command::Fence(Some("a1".parse().unwrap()));
+        assert_eq!(fence.encode(), b"\x00\x01\x02a1");
+        assert_eq!(Command::decode(b"\x00\x01\x02a1"), Some(fence));
+        assert_eq!(Command::Fence(None).encode(), [0, 0]);
+        assert_eq!(Command::decode(b"\x00\x00!"), None);
+        assert_eq!(Command::decode(b"\x09"), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! What the entries of a log come to, for those that follow: the table of clients, and who may append.
+
+use serde::{Deserialize, Serialize};
+
+use super::guards::Guards;
+use super::sessions::Table;
+use crate::entry::Logged;
+use crate::types::Index;
+
+/// The version of the stored form.
+const VERSION: u8 = 2;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub(super) table: Table,
+    pub(super) guards: Guards,
+}
+
+impl State {
+    /// Takes in a committed run.
+    pub(super) fn apply(&mut self, logged: &Logged, index: Index) {
+        self.table.apply(&logged.head, index);
+        // It is committed: nothing of it is ever put back.
+        let _ = self.guards.apply(logged);
+    }
+
+    /// The stored form: a byte of version, and postcard. Equal states have equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend(postcard::to_stdvec(self).expect("a state has no part that postcard refuses"));
+        bytes
+    }
+
+    /// Reads the stored form; no bytes are the state of an empty log.
+    ///
+    /// # Errors
+    /// If the bytes are not a state, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        let Some((version, fields)) = bytes.split_first() else { return Ok(Self::default()) };
+        if *version != VERSION {
+            return Err(postcard::Error::DeserializeBadEncoding);
+        }
+        let mut state: Self = postcard::from_bytes(fields)?;
+        state.table.derive();
+        Ok(state)
+    }
+}
