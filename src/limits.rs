@@ -749,6 +749,10 @@ pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// The longest that a client command can be asked to try.
 pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
+/// For a command that is told to try without end, and for lines that are piped into one: longer than any
+/// process lives.
+pub const CLIENT_TIMEOUT_NONE: Duration = Duration::from_hours(24 * 366 * 10);
+
 /// Nodes of a cluster that nobody asked for otherwise: the fewest that survive a loss.
 pub const NODES_DEFAULT: u16 = 3;
 

@@ -5,16 +5,18 @@
 //! in their order they leave the log as if nothing had happened.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::append_progress::{Sum, Tally, Telling};
 use super::args::{Append, AppendConditions, Connection};
 use super::connection;
 use super::failure::{End, Failure};
@@ -75,7 +77,32 @@ enum Source {
     /// From the command line, as one request.
     Arguments(Vec<Bytes>),
     /// Lines of standard input, or of a file.
-    Lines(Box<dyn Read + Send>),
+    Lines(Input),
+}
+
+/// Where lines come from.
+struct Input {
+    lines: Box<dyn Read + Send>,
+    /// How many bytes they are, if that is known.
+    bytes: Option<u64>,
+    /// Somebody types them, and wants to know of each what became of it.
+    is_typed: bool,
+    /// Each is an object, of which its record is taken.
+    are_objects: bool,
+}
+
+impl Input {
+    fn gatherer(self) -> Gatherer {
+        Gatherer::new(self.lines, self.are_objects)
+    }
+}
+
+impl Settings {
+    /// Whether it waits for a leader as long as it takes, unless told: whoever pipes into it is not
+    /// there to try again.
+    pub(super) fn is_pipe(&self) -> bool {
+        matches!(self.source, Source::Lines(_))
+    }
 }
 
 /// Understands what was typed, and opens the file.
@@ -85,10 +112,11 @@ pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> 
         Failure::new(Outcome::Usage, error, hint)
     })?;
     let source = match (args.file, args.records) {
-        (Some(path), _) => Source::Lines(Box::new(open(&path)?)),
+        (Some(path), _) => Source::Lines(of_file(&path, args.from_json)?),
         (None, records) if !typed.is_literal && records.iter().any(|record| record == "-") => {
-            standard_input(&records, typed.has_input)?
+            standard_input(&records, typed.has_input, args.from_json)?
         }
+        (None, _) if args.from_json => return Err(objects_of_nothing()),
         (None, records) => Source::Arguments(check(
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
         )?),
@@ -97,7 +125,11 @@ pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> 
 }
 
 /// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.
-fn standard_input(records: &[OsString], is_ours: bool) -> Result<Source, Failure> {
+fn standard_input(
+    records: &[OsString],
+    is_ours: bool,
+    are_objects: bool,
+) -> Result<Source, Failure> {
     if !is_ours {
         let sentence = "`-` stands for standard input, which is this prompt";
         let hint =
@@ -105,11 +137,28 @@ fn standard_input(records: &[OsString], is_ours: bool) -> Result<Source, Failure
         return Err(Failure::new(Outcome::Usage, sentence, hint));
     }
     if records.len() == 1 {
-        return Ok(Source::Lines(Box::new(io::stdin())));
+        let is_typed = io::stdin().is_terminal();
+        let lines = Box::new(io::stdin());
+        return Ok(Source::Lines(Input { lines, bytes: None, is_typed, are_objects }));
     }
     let sentence = "`-` stands for standard input, and goes with no other record";
     let hint = "a record that is a dash stands behind `--`, as in: append -- - x";
     Err(Failure::new(Outcome::Usage, sentence, hint))
+}
+
+fn objects_of_nothing() -> Failure {
+    let sentence = "--from-json takes lines, and none are to be read";
+    let hint = "as in: annal append --from-json - < dump, or --file dump";
+    Failure::new(Outcome::Usage, sentence, hint)
+}
+
+/// The lines of a file.
+fn of_file(path: &Path, are_objects: bool) -> Result<Input, Failure> {
+    let file = open(path)?;
+    // Of a pipe with a name, nobody knows.
+    let found = file.metadata().ok().filter(Metadata::is_file);
+    let bytes = found.map(|found| found.len());
+    Ok(Input { lines: Box::new(file), bytes, is_typed: false, are_objects })
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
@@ -143,12 +192,16 @@ pub(super) async fn run(
     let given_up = client.clone();
     let interruption = Interruption::listen(move || given_up.give_up(), ended_at_once())?;
     let interrupted = interruption.notice();
-    let printer = Unheard { printer, closed: None };
+    let mut printer = Unheard { printer, closed: None, sum: None };
     let (answer, records) = match (source, token) {
         (Source::Lines(input), None) => {
             let interrupted = interrupted.clone();
             let pipeline = Pipeline { words: &words, conditions, interrupted };
-            return pipeline.run(client, Gatherer::new(input), printer).await;
+            let is_each = printer.printer.is_json() || input.is_typed;
+            printer.sum = (!is_each).then(Sum::begin);
+            let tally = Arc::new(Tally::default());
+            let telling = Telling::start(client, tally.clone(), input.bytes, !is_each);
+            return pipeline.run(client, (input.gatherer(), tally), (printer, telling)).await;
         }
         (Source::Arguments(records), None) if options == AppendOptions::default() => {
             (client.append(records.clone()).await, records)
@@ -160,7 +213,7 @@ pub(super) async fn run(
             (repeat(client, (token, &options), records.clone()).await, records)
         }
         (Source::Lines(input), Some(token)) => {
-            let records = all_lines(Gatherer::new(input), interrupted).await?;
+            let records = all_lines(input.gatherer(), interrupted).await?;
             (repeat(client, (token, &options), records.clone()).await, records)
         }
     };
@@ -186,11 +239,15 @@ struct Unheard<'a> {
     printer: &'a mut Printer,
     /// Why nothing is printed any more.
     closed: Option<Closed>,
+    /// What is printed in the end, if not every acknowledgement is.
+    sum: Option<Sum>,
 }
 
 impl Unheard<'_> {
     fn print(&mut self, appended: Appended) {
-        if self.closed.is_none() {
+        if let Some(sum) = &mut self.sum {
+            sum.add(appended);
+        } else if self.closed.is_none() {
             self.closed = self.printer.print_now(&AppendRow::from(appended)).err();
         }
     }
@@ -204,7 +261,10 @@ impl Unheard<'_> {
 
     /// Everything is appended, as the word says. It fails if nobody could be told, unless nobody
     /// wanted to be.
-    fn end(self, word: &str) -> Result<(), End> {
+    fn end(mut self, word: &str) -> Result<(), End> {
+        if let Some(sum) = self.sum {
+            self.closed = self.printer.print_now(&sum.row()).err();
+        }
         let Some(Closed::Error(error)) = self.closed else { return Ok(()) };
         let sentence = format!("the output cannot be written: {error}; {word}");
         let hint = "do not append them again: the records are in the log, only the output is lost";
@@ -287,8 +347,8 @@ impl Pipeline<'_> {
     async fn run(
         self,
         client: &Client,
-        gatherer: Gatherer,
-        mut printer: Unheard<'_>,
+        (gatherer, tally): (Gatherer, Arc<Tally>),
+        (mut printer, telling): (Unheard<'_>, Telling),
     ) -> Result<(), End> {
         let options = self.conditions.options();
         let (sender, mut receiver) = client.appender_with(&options).split();
@@ -296,7 +356,7 @@ impl Pipeline<'_> {
         let notice = self.interrupted.clone();
         let sending = tokio::spawn(async move {
             tokio::select! {
-                sent = send_lines(gatherer, sender, under_way) => sent,
+                sent = send_lines(gatherer, &tally, sender, under_way) => sent,
                 () = notice.cancelled() => Err(interruption()),
             }
         });
@@ -304,7 +364,8 @@ impl Pipeline<'_> {
             match receiver.next().await {
                 Ok(Some(appended)) => {
                     // Its place among those under way is free.
-                    let _ = sent.recv().await;
+                    let batch = sent.recv().await;
+                    telling.acknowledged(appended.count, batch.map_or(0, |batch| batch.bytes()));
                     printer.print(appended);
                 }
                 Ok(None) => break,
@@ -314,6 +375,7 @@ impl Pipeline<'_> {
                 }
             }
         }
+        drop(telling);
         // Everything sent is acknowledged; what stopped the sending, if not the end?
         let count = receiver.acknowledged_records();
         match sending.await.expect("a panic ends the process") {
@@ -363,6 +425,7 @@ impl Pipeline<'_> {
 /// by the acknowledgement.
 async fn send_lines(
     mut gatherer: Gatherer,
+    tally: &Tally,
     mut sender: AppendSender,
     under_way: mpsc::Sender<Batch>,
 ) -> Result<(), Failure> {
@@ -370,6 +433,7 @@ async fn send_lines(
         let Ok(place) = under_way.reserve().await else { return Ok(()) };
         let Some(batch) = gatherer.next().await else { return Ok(()) };
         let batch = batch?;
+        tally.read(batch.records.len());
         let records = batch.records.clone();
         place.send(batch);
         match sender.send(records).await {

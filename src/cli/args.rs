@@ -542,10 +542,10 @@ pub(super) struct Connection {
     #[arg(help_heading = CONNECTION)]
     pub(super) nodes: Vec<String>,
 
-    /// How long to try
-    #[arg(long, global = true, env = "ANNAL_TIMEOUT", value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = duration, help_heading = CONNECTION)]
-    pub(super) timeout: Duration,
+    /// How long to try, as 500ms or 1m, or `none` [default: 5s; for lines that are appended none]
+    #[arg(long, global = true, env = "ANNAL_TIMEOUT", value_name = "TIME")]
+    #[arg(value_parser = timeout, help_heading = CONNECTION)]
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -615,6 +615,10 @@ pub(super) struct Append {
     #[arg(long, value_name = "F")]
     pub(super) file: Option<PathBuf>,
 
+    /// Take each line as an object that `annal read --json` printed, and append its record
+    #[arg(long)]
+    pub(super) from_json: bool,
+
     /// Repeat an append whose outcome is unknown; its records must be given again
     #[arg(long = "as", value_name = "TOKEN")]
     pub(super) token: Option<String>,
@@ -663,6 +667,7 @@ impl Append {
         Self {
             records: records.into_iter().collect(),
             file: None,
+            from_json: false,
             token: None,
             conditions: AppendConditions::default(),
         }
@@ -784,6 +789,10 @@ fn index(text: &str) -> Result<Index, String> {
     }
 }
 
+fn timeout(text: &str) -> Result<Duration, String> {
+    if text == "none" { Ok(limits::CLIENT_TIMEOUT_NONE) } else { duration(text) }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|_| "a time is a number and a unit, as 500ms, 5s or 1m".to_owned())?;
@@ -861,7 +870,7 @@ mod tests {
             let Command::Client(client) = Arguments::try_parse_from(line).unwrap().command else {
                 panic!("not a client command");
             };
-            assert_eq!(client.connection.timeout, Duration::from_secs(1));
+            assert_eq!(client.connection.timeout, Some(Duration::from_secs(1)));
         }
     }
 

@@ -58,7 +58,13 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         Some(given) => Some(address("--registry", given)?),
         None => cluster.registry,
     };
-    Ok(Target { certs, cluster: cluster.cluster, nodes, registry, timeout: args.timeout })
+    Ok(Target {
+        certs,
+        cluster: cluster.cluster,
+        nodes,
+        registry,
+        timeout: args.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
+    })
 }
 
 /// A client of the target, which shows its usual certificate.
@@ -122,7 +128,7 @@ pub(super) fn of_directory(directory: &Path) -> Result<Target, Failure> {
         dir: directory.to_owned(),
         registry: None,
         nodes: Vec::new(),
-        timeout: limits::CLIENT_TIMEOUT_DEFAULT,
+        timeout: None,
     })
 }
 

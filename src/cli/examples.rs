@@ -53,6 +53,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal append 'two words' more", "two records, in one request"),
             ("seq 1 1000 | annal append -", "a record a line"),
             ("annal append --file lines.txt", "each line of a file"),
+            ("annal append --from-json --file dump", "what `read --json` has printed"),
             ("annal append --expect-offset 42 next", "only if the log ends at offset 42"),
             ("annal append --fence w2 next", "only if w2 is the log's fence"),
         ],

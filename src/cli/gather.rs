@@ -9,9 +9,11 @@ use std::io::{self, Read};
 use std::thread;
 
 use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::base64::from_base64;
 use super::failure::Failure;
 use crate::limits;
 use crate::outcome::Outcome;
@@ -19,6 +21,8 @@ use crate::remedy;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
+/// A line that is an object: a record of which each byte is written as `\u001b`, and what stands beside it.
+const OBJECT_BYTES_MAX: usize = 6 * limits::RECORD_BYTES_MAX + 1024;
 /// Chunks that wait to be cut.
 const CHUNKS_MAX: usize = 8;
 
@@ -31,6 +35,13 @@ pub(super) struct Batch {
     pub(super) records: Vec<Bytes>,
 }
 
+impl Batch {
+    /// The bytes that its lines were in the input, newlines included, if each was a record as it is.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.len() + 1).sum()
+    }
+}
+
 /// Why gathering stops before the end of the input.
 #[derive(Debug)]
 pub(super) enum GatherError {
@@ -38,6 +49,11 @@ pub(super) enum GatherError {
     Read(io::Error),
     /// A line is no record.
     TooLong {
+        /// Its number, from 1.
+        line: u64,
+    },
+    /// A line is no object with a record.
+    NoObject {
         /// Its number, from 1.
         line: u64,
     },
@@ -54,6 +70,11 @@ impl From<GatherError> for Failure {
                 remedy::of(&error, "is it a file or a pipe that this user may read?"),
             ),
             GatherError::TooLong { line } => too_long(&format!("line {line}")),
+            GatherError::NoObject { line } => Self::new(
+                Outcome::Failed,
+                format!("line {line} is no object with a record, and was not sent"),
+                "--from-json takes what `annal read --json` prints, an object a line",
+            ),
             GatherError::TooMuch => too_much(),
         }
     }
@@ -89,11 +110,12 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Starts to read.
-    pub(super) fn new(input: impl Read + Send + 'static) -> Self {
+    /// `are_objects`: each line is an object as `read --json` prints it, of which its record is taken.
+    pub(super) fn new(input: impl Read + Send + 'static, are_objects: bool) -> Self {
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         // The thread ends with the input, or with us: nobody waits for it.
         thread::spawn(move || read_chunks(input, &sender));
-        Self { chunks, lines: Lines::default(), ended: false }
+        Self { chunks, lines: Lines { are_objects, ..Lines::default() }, ended: false }
     }
 
     /// The next request's lines; `None` at the end of the input. Dropping the future loses
@@ -119,7 +141,7 @@ impl Gatherer {
         }
         match self.lines.take_batch() {
             Some(batch) => Some(Ok(batch)),
-            None => self.lines.too_long().map(|line| Err(GatherError::TooLong { line })),
+            None => self.lines.error().map(Err),
         }
     }
 
@@ -134,8 +156,8 @@ impl Gatherer {
                 return Err(GatherError::TooMuch);
             }
         }
-        match self.lines.too_long() {
-            Some(line) => Err(GatherError::TooLong { line }),
+        match self.lines.error() {
+            Some(error) => Err(error),
             None => Ok(Batch { first_line: 1, records: self.lines.ready.drain(..).collect() }),
         }
     }
@@ -182,8 +204,17 @@ struct Lines {
     taken: u64,
     /// Nothing more is cut: the input ended, or a line is too long.
     is_over: bool,
-    /// The line after those that are ready is too long.
-    is_too_long: bool,
+    /// What is wrong with the line after those that are ready.
+    fault: Option<Fault>,
+    /// Each line is an object, of which its record is taken.
+    are_objects: bool,
+}
+
+/// Why a line is no record.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    TooLong,
+    NoObject,
 }
 
 impl Lines {
@@ -196,10 +227,8 @@ impl Lines {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
             };
-            if self.partial.len() + text.len() > limits::RECORD_BYTES_MAX {
-                self.is_too_long = true;
-                self.is_over = true;
-                return;
+            if self.partial.len() + text.len() > self.line_bytes_max() {
+                return self.stop(Fault::TooLong);
             }
             self.partial.extend_from_slice(text);
             if is_line {
@@ -215,8 +244,28 @@ impl Lines {
         self.is_over = true;
     }
 
+    /// A record has its bytes in an object as `\u001b`, at worst.
+    fn line_bytes_max(&self) -> usize {
+        if self.are_objects { OBJECT_BYTES_MAX } else { limits::RECORD_BYTES_MAX }
+    }
+
+    /// Nothing is cut any more.
+    fn stop(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.is_over = true;
+    }
+
     fn finish_line(&mut self) {
-        let line = self.partial.split().freeze();
+        let mut line = self.partial.split().freeze();
+        if self.are_objects {
+            match record_in(&line) {
+                Some(record) if record.len() > limits::RECORD_BYTES_MAX => {
+                    return self.stop(Fault::TooLong);
+                }
+                Some(record) => line = record,
+                None => return self.stop(Fault::NoObject),
+            }
+        }
         self.ready_bytes += line.len();
         self.ready.push_back(line);
     }
@@ -246,9 +295,27 @@ impl Lines {
         if records.is_empty() { None } else { Some(Batch { first_line, records }) }
     }
 
-    /// The number of the line that is too long, once all before it are taken.
-    fn too_long(&self) -> Option<u64> {
-        self.is_too_long.then(|| self.taken + self.ready.len() as u64 + 1)
+    /// What is wrong with the line after those that are ready, once all before it are taken.
+    fn error(&self) -> Option<GatherError> {
+        let line = self.taken + self.ready.len() as u64 + 1;
+        Some(match self.fault? {
+            Fault::TooLong => GatherError::TooLong { line },
+            Fault::NoObject => GatherError::NoObject { line },
+        })
+    }
+}
+
+/// The record in an object as `read --json` prints it; what else it has belongs to another log.
+fn record_in(line: &[u8]) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Object {
+        record: Option<String>,
+        record_base64: Option<String>,
+    }
+    match serde_json::from_slice(line).ok()? {
+        Object { record: Some(text), record_base64: None } => Some(text.into()),
+        Object { record: None, record_base64: Some(text) } => from_base64(&text),
+        Object { .. } => None,
     }
 }
 
@@ -261,7 +328,7 @@ mod tests {
     }
 
     fn cut(input: impl Into<Vec<u8>>) -> (Vec<Batch>, Option<GatherError>) {
-        let mut gatherer = Gatherer::new(io::Cursor::new(input.into()));
+        let mut gatherer = Gatherer::new(io::Cursor::new(input.into()), false);
         runtime().block_on(async {
             let mut batches = Vec::new();
             loop {
@@ -336,7 +403,7 @@ mod tests {
                 Err(io::Error::other("broken"))
             }
         }
-        let mut gatherer = Gatherer::new(Broken);
+        let mut gatherer = Gatherer::new(Broken, false);
         let next = runtime().block_on(gatherer.next());
         assert!(matches!(next, Some(Err(GatherError::Read(_)))), "{next:?}");
     }
@@ -344,7 +411,7 @@ mod tests {
     #[test]
     fn a_repeated_request_is_the_whole_input_or_nothing() {
         let all = |input: String| {
-            let mut gatherer = Gatherer::new(io::Cursor::new(input.into_bytes()));
+            let mut gatherer = Gatherer::new(io::Cursor::new(input.into_bytes()), false);
             runtime().block_on(gatherer.all())
         };
         assert_eq!(all("a\nb".to_owned()).unwrap().records, ["a", "b"]);
@@ -352,5 +419,27 @@ mod tests {
         assert!(matches!(all(too_many), Err(GatherError::TooMuch)));
         let too_long = "x".repeat(limits::RECORD_BYTES_MAX + 1);
         assert!(matches!(all(too_long), Err(GatherError::TooLong { line: 1 })));
+    }
+
+    #[test]
+    fn of_an_object_its_record_is_taken_and_what_is_none_is_named() {
+        let dump = concat!(
+            r#"{"offset":7,"term":2,"index":3,"time":"x","record":"text \u001b"}"#,
+            "\n",
+            r#"{"record_base64":"/wA="}"#,
+            "\n",
+            r#"{"record":1}"#,
+            "\n",
+        );
+        let mut gatherer = Gatherer::new(io::Cursor::new(dump), true);
+        runtime().block_on(async {
+            let batch = gatherer.next().await.unwrap().unwrap();
+            assert_eq!(batch.records, [&b"text \x1b"[..], &b"\xff\x00"[..]]);
+            let error = gatherer.next().await.unwrap();
+            assert!(matches!(error, Err(GatherError::NoObject { line: 3 })), "{error:?}");
+        });
+        for no_object in ["", "[]", "{}", r#"{"record":"a","record_base64":""}"#, "text"] {
+            assert_eq!(record_in(no_object.as_bytes()), None, "{no_object}");
+        }
     }
 }

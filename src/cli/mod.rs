@@ -13,8 +13,10 @@
 //! client's and the node's business.
 
 mod append;
+mod append_progress;
 mod args;
 mod background;
+mod base64;
 mod bench;
 mod by_time;
 mod children;

@@ -17,6 +17,16 @@ pub(super) fn bar(steps: u64, template: &str) -> ProgressBar {
     ProgressBar::new(steps).with_style(style)
 }
 
+/// How much of an input is done: of so many bytes, or of nobody knows how many.
+pub(super) fn lines(bytes: Option<u64>) -> ProgressBar {
+    if let Some(bytes) = bytes {
+        return bar(bytes, "{bar:20} {percent}%  {msg}, {binary_bytes_per_sec}, {eta} left");
+    }
+    let bar = bar(0, "{spinner} {elapsed}  {msg}, {bytes}, {binary_bytes_per_sec}");
+    bar.enable_steady_tick(TURN_EVERY);
+    bar
+}
+
 /// Says that something goes on, and a word about it.
 pub(super) fn spinner() -> ProgressBar {
     if !io::stderr().is_terminal() {

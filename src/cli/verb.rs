@@ -47,6 +47,11 @@ impl Verb {
         }
     }
 
+    /// Whether it goes on trying until it is told to stop, unless a time is given.
+    pub(super) fn has_time(&self) -> bool {
+        matches!(self, Self::Append(settings) if settings.is_pipe())
+    }
+
     /// Whether it ends by itself at a signal, with a word about what became of it.
     pub(super) fn hears_signals(&self) -> bool {
         matches!(self, Self::Append(_) | Self::Read(_) | Self::Top | Self::Status { watch: true })

@@ -50,7 +50,7 @@ fn bench(args: &BenchLoad, printer: &mut Printer) -> Result<(), End> {
     }
     with_cluster(args.cluster, async |cluster| {
         let mut target = connection::of_directory(cluster.directory())?;
-        target.timeout = args.connection.timeout;
+        target.timeout = args.connection.timeout.unwrap_or(target.timeout);
         measure(args, &target, cluster.directory(), printer).await
     })
 }

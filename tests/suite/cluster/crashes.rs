@@ -1,6 +1,6 @@
 //! What crashes do not do: lose, repeat, or reorder what was acknowledged.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -263,8 +263,6 @@ fn an_interrupted_append_says_what_became_of_it() {
     let mut child = start(&cluster.leader(), &["-"]);
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"one\ntwo\n").unwrap();
-    let printed = BufReader::new(child.stdout.take().unwrap());
-    assert!(printed.lines().next().is_some(), "an acknowledgement");
     wait_for("both records", || (cluster.records().len() == 2).then_some(()));
     let stderr = interrupted(child, "TERM", 1);
     assert!(stderr.contains("the first 2 lines are acknowledged"), "{stderr}");
@@ -330,7 +328,7 @@ fn signal(child: &Child, signal: &str) {
 #[test]
 fn an_append_whose_output_nobody_reads_can_be_interrupted() {
     let cluster = Cluster::started(Kind::default());
-    for (words, expected) in [(&["one"][..], 1), (&["-"], 2)] {
+    for (words, expected) in [(&["one"][..], 1), (&["--json", "-"], 2)] {
         // What a pipe holds on Linux, unless told otherwise: the next byte waits for a reader.
         let (_reader, mut output) = std::io::pipe().unwrap();
         output.write_all(&vec![b'.'; 64 << 10]).unwrap();
@@ -352,7 +350,7 @@ fn an_append_whose_output_nobody_reads_can_be_interrupted() {
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(5), "{stderr}");
-        assert!(stderr.starts_with("error: interrupted again"), "{stderr}");
+        assert!(stderr.contains("interrupted again"), "{stderr}");
     }
 }
 

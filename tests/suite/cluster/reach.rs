@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::harness::{Cluster, Kind, wait_for};
-use crate::program::annal;
+use crate::program::{self, annal};
 
 /// `--nodes` with the addresses of all, but for one that nobody answers at.
 fn without(cluster: &Cluster, lost: &str, nowhere: &UdpSocket) -> String {
@@ -32,6 +32,45 @@ fn a_client_that_has_a_dead_address_of_the_leader_is_served_all_the_same() {
     let read = cluster.client(["read", "--nodes", &nodes, "--timeout", "30s"]).expect_code(0);
     assert_eq!(read.text(), "before\nby way of others\n");
     assert_eq!(cluster.records(), ["before", "by way of others"]);
+}
+
+#[test]
+fn lines_wait_for_a_leader_as_long_as_it_takes_and_say_so_once() {
+    let mut cluster = Cluster::started(Kind::default());
+    for node in ["n1", "n2"] {
+        cluster.kill(node);
+    }
+    let (lines, out, err) = (cluster.path("lines"), cluster.path("out"), cluster.path("err"));
+    fs::write(&lines, "one\ntwo\nthree\n").unwrap();
+    let mut append = annal(cluster.folder());
+    append.args(["append", "-"]).stdin(fs::File::open(&lines).unwrap());
+    append.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
+    let mut appending = append.spawn().unwrap();
+    let text = |path| fs::read_to_string(path).unwrap();
+    wait_for("a word of it", || text(&err).contains("3 lines wait: ").then_some(()));
+    for node in ["n1", "n2"] {
+        cluster.start(node);
+    }
+    assert_eq!(appending.wait().unwrap().code(), Some(0), "{}", text(&err));
+    let sum = text(&out);
+    assert!(sum.starts_with("3 records acknowledged: offsets 0 to 2; "), "{sum}");
+    assert_eq!(text(&err).matches("wait: ").count(), 1, "{}", text(&err));
+    assert_eq!(cluster.records(), ["one", "two", "three"]);
+}
+
+#[test]
+fn what_read_prints_as_json_can_be_appended_again() {
+    let cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    let first = program::run_with_input(cluster.folder(), ["append", "-"], b"a\xff\n\"\x1b\n");
+    first.expect_code(0);
+    let dump = cluster.client(["read", "--json"]).expect_code(0).stdout;
+    let line = ["append", "--from-json", "-"];
+    program::run_with_input(cluster.folder(), line, &dump).expect_code(0);
+    let all = cluster.client(["read"]).expect_code(0).stdout;
+    assert_eq!(all, b"a\xff\n\"\x1b\na\xff\n\"\x1b\n");
+    let broken = program::run_with_input(cluster.folder(), line, b"{\"record\":\"x\"}\nx\n");
+    broken.expect_complaint(1, "line 2 is no object with a record, and was not sent");
+    cluster.run(["append", "--from-json", "x"]).expect_complaint(2, "takes lines");
 }
 
 #[test]
