@@ -46,11 +46,14 @@
 //! - An append that fails says whether it is certainly not in the log ([`AppendError::outcome`]). If
 //!   nobody can know, its [`Token`] repeats the *same* append: [`Client::resume`]. With
 //!   [`Client::prepare`] that works for a process that was killed as well.
+//! - [`Client::tail`] is the same as a stream of records, [`Client::first_since`] finds where a time
+//!   begins, and [`Client::leader`] says who leads whenever that changes.
 //! - [`Client::status`] tells who leads, who follows, and who does not answer.
 //! - Every wait ends after [`Settings::timeout`], that of a followed read for new records excepted.
 //!   Clients need a tokio runtime, and keep nothing on disk.
 //!
-//! `examples/` has a program for each: `append`, `follow`, `exactly_once`, `leader_watch`.
+//! `examples/` has a program for each: `append`, `follow`, `tail`, `exactly_once`,
+//! `leader_watch`.
 //!
 //! # What is promised of this interface
 //!
@@ -58,7 +61,8 @@
 //! version begins with 0, its second number rises when one of them changes so that a program might
 //! need a change, and the third when nothing does. Enums of errors and structs of results may get more
 //! variants and fields, [`Settings`] and [`ReadOptions`] more fields: make these two from a value that
-//! a function here gives. The crates `bytes` and `tokio` are part of the interface with their version 1.
+//! a function here gives. The crates `bytes` and `tokio` are part of the interface with their version 1, `futures-core` with
+//! its 0.3.
 //! The modules that the program, the tests and the benches use are reachable, are not shown here, and
 //! change whenever that helps.
 //!
@@ -162,8 +166,8 @@ pub use bytes::Bytes;
 pub use client::{
     AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Appender, AskError, Client,
     Consistency, CrashError, Crashed, DiskUse, Leading, NodeStatus, Outcome, ReadError, ReadFrom,
-    ReadOptions, Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Token,
-    TokenError, Unavailable, Vitals, Welcome,
+    ReadOptions, Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Tail,
+    Token, TokenError, Unavailable, Vitals, Welcome,
 };
 #[doc(inline)]
 pub use config::ConfigError;

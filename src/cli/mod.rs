@@ -18,7 +18,6 @@ mod args;
 mod background;
 mod base64;
 mod bench;
-mod by_time;
 mod children;
 mod client;
 mod connection;

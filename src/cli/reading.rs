@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal as _};
 
 use super::args::{Range, Read, Tail};
-use super::by_time::first_since;
 use super::connection::Target;
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
@@ -137,7 +136,7 @@ impl Reading {
         };
         let mut has_said = false;
         loop {
-            match first_since(client, self.consistency, time).await {
+            match client.first_since(time, self.consistency).await {
                 Ok(offset) => {
                     if has_said {
                         talk("going on");

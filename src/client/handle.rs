@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::append::{AppendError, Appender, Orders, check_limits};
 use super::append_options::AppendOptions;
 use super::ask::Ask;
+use super::by_time;
 use super::connections::Connections;
 use super::conversation;
 use super::crash::{self, CrashError, Crashed};
 use super::leader;
+use super::leader_watch;
 use super::random;
 use super::read::{ReadError, Reader};
-use super::read_options::ReadOptions;
+use super::read_options::{Consistency, ReadOptions};
+use super::route::Leading;
 use super::shared::Shared;
 use super::status::{self, Status};
+use super::tail::Tail;
 use super::token::Token;
 use crate::address::Address;
 use crate::command::Command;
@@ -30,7 +34,7 @@ use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
 use crate::outcome::Outcome;
-use crate::types::{ClientId, ClusterId, NodeId, Seq};
+use crate::types::{ClientId, ClusterId, NodeId, Offset, Seq, Timestamp};
 use crate::wire::api::Appended;
 use crate::wire::standing::Inquiry;
 
@@ -262,6 +266,30 @@ impl Client {
     /// Begins a read. Nobody is asked before the first batch is.
     pub fn read(&self, options: ReadOptions) -> Reader {
         Reader::new(self.shared.clone(), options)
+    }
+
+    /// The records of a read that follows, as a stream: it waits through any time without a leader.
+    pub fn tail(&self, options: ReadOptions) -> Tail {
+        Tail::new(self.read(ReadOptions { follow: true, ..options }))
+    }
+
+    /// The offset of the first record of this time or later, to begin a read at; the end of the log if
+    /// there is none yet.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn first_since(
+        &self,
+        time: Timestamp,
+        consistency: Consistency,
+    ) -> Result<Offset, ReadError> {
+        by_time::first_since(&self.shared, consistency, time).await
+    }
+
+    /// Who leads, from now on: looked for twice a second, for as long as anybody holds the receiver.
+    /// `None` where nobody is found, as before the first look.
+    pub fn leader(&self) -> watch::Receiver<Option<Leading>> {
+        leader_watch::watch(self.shared.clone())
     }
 
     /// Tells the nodes that this client is gone, so that they need not wait to notice. What is under

@@ -36,6 +36,7 @@ mod append;
 mod append_options;
 pub mod ask;
 pub mod backoff;
+mod by_time;
 mod connections;
 mod conversation;
 mod crash;
@@ -44,6 +45,7 @@ mod detour;
 mod fake;
 mod handle;
 mod leader;
+mod leader_watch;
 pub mod moment;
 pub mod pilot;
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub mod session;
 mod session_model;
 mod shared;
 mod status;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -76,6 +79,7 @@ pub use read::{ReadError, Reader, Record, Step};
 pub use read_options::{Consistency, ReadOptions};
 pub use route::Leading;
 pub use status::{NodeStatus, RegistryStatus, Status};
+pub use tail::Tail;
 pub use token::{Token, TokenError};
 pub use unavailable::Unavailable;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use annal::{Bytes, Client, Offset, ReadOptions, Settings};
+use annal::{Bytes, Client, Consistency, Offset, ReadFrom, ReadOptions, Settings, Timestamp};
 
 use crate::one_node::OneNode;
 
@@ -20,6 +20,10 @@ mod follow;
 #[path = "../../examples/leader_watch.rs"]
 mod leader_watch;
 
+#[expect(dead_code, reason = "its `main` reads the command line, and the rest is here")]
+#[path = "../../examples/tail.rs"]
+mod tail;
+
 fn text(output: &[u8]) -> &str {
     std::str::from_utf8(output).unwrap()
 }
@@ -34,6 +38,9 @@ async fn what_is_appended_is_followed_and_somebody_leads() {
     assert!(text(&appended).starts_with("offset 0 is on the disks"), "{}", text(&appended));
     follow::run(directory, Offset::new(1), Some(2), &mut followed).await.unwrap();
     assert_eq!(text(&followed), "1: b\n2: c\n");
+    let mut tailed = vec![];
+    tail::run(directory, 2, Some(2), &mut tailed).await.unwrap();
+    assert_eq!(text(&tailed), "1: b\n2: c\n");
     leader_watch::run(directory, 1, &mut watched).await.unwrap();
     assert!(text(&watched).starts_with("n1 leads term"), "{}", text(&watched));
     cluster.stop().await;
@@ -60,6 +67,40 @@ async fn a_job_that_was_killed_in_between_appends_each_line_once() {
         exactly_once::run(directory, &input).await.unwrap();
         assert_eq!(read_all(&client).await, lines);
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_not_waited_for_loses_nothing_and_a_time_is_found() {
+    let cluster = OneNode::start();
+    let client = Client::connect(Settings::from_dir(cluster.directory()).unwrap()).unwrap();
+    client.append(vec!["0".into(), "1".into(), "2".into()]).await.unwrap();
+    let from = ReadFrom::Last(2);
+    let mut tail = client.tail(ReadOptions { from, limit: Some(4), ..ReadOptions::default() });
+    let (mut found, mut was_dropped, mut is_appended) = (vec![], 0, false);
+    loop {
+        tokio::select! {
+            biased;
+            next = tail.next() => match next.unwrap() {
+                Some(record) => found.push(record),
+                None => break,
+            },
+            () = tokio::task::yield_now() => was_dropped += 1,
+        }
+        if found.len() == 2 && !is_appended {
+            is_appended = true;
+            client.append(vec!["3".into(), "4".into()]).await.unwrap();
+        }
+    }
+    let texts: Vec<_> = found.iter().map(|record| text(&record.bytes)).collect();
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    assert!(was_dropped > 0, "it was waited for");
+    assert_eq!(tail.next().await, Ok(None), "it stays at its end");
+
+    let since = |time| client.first_since(time, Consistency::Linearizable);
+    assert_eq!(since(Timestamp::new(0)).await, Ok(Offset::ZERO));
+    assert!(since(found[3].time).await.unwrap() <= found[3].offset);
+    assert_eq!(since(Timestamp::new(u64::MAX)).await, Ok(Offset::new(5)));
     cluster.stop().await;
 }
 
