@@ -49,10 +49,18 @@ use crate::types::{
 pub const HEADER_BYTES: usize = 68;
 
 const VERSION: u8 = 3;
+/// Where the length of the payload stands.
+const PAYLOAD_LENGTH_AT: usize = 4;
 /// Where the CRC stands, and so the end of what it covers of the header.
 const CRC_AT: usize = 32;
 /// Where the chain stands, and so the end of what it covers of the header.
 const CHAIN_AT: usize = 36;
+
+/// The length of the sealed entry that begins here, as its header says; `None` if that does not say it.
+pub fn length_in_header(bytes: &[u8]) -> Option<usize> {
+    let field = bytes.get(PAYLOAD_LENGTH_AT..)?.first_chunk().copied()?;
+    HEADER_BYTES.checked_add(u32::from_le_bytes(field) as usize)
+}
 
 /// The hash that ties an entry to all before it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::error::StoreError;
 use super::group::Group;
-use super::journal::{GroupHeader, GroupMark, Journal, Written};
+use super::journal::{GroupHeader, Journal, Written};
 use super::opened::{Done, Store};
 use super::upkeep::{Chore, Parts, Shared, Synced, Upkeep};
 use crate::entry::{SealedEntry, Tip};
@@ -101,7 +101,6 @@ impl GroupWriter {
     ) -> Result<Written, StoreError> {
         self.check_entries(entries);
         let header = GroupHeader {
-            previous: GroupMark::default(),
             hard_state: self.hard_state,
             truncate_from,
             commit_index: commit_index.max(self.shared.commit_index()),

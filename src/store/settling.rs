@@ -86,14 +86,10 @@ impl Shared {
             ends_parts: 0,
         };
         let journal_from = self.segments.journal_from(full.last().next());
-        let synced = self.synced();
-        let commit_index = self.commit_index();
         let journal_from = {
             let mut meta = self.meta.lock().expect(UNPOISONED);
             meta.seal(row.clone(), &full.ends(), |record| {
-                record.hard_state = synced.hard_state;
-                record.synced = synced.mark;
-                record.commit_index = commit_index;
+                self.bring_up(record);
                 record.journal_from = journal_from.unwrap_or(record.journal_from);
             })?;
             meta.record().journal_from

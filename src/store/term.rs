@@ -13,7 +13,7 @@
 use thiserror::Error;
 
 use super::error::StoreError;
-use super::journal::{GroupHeader, GroupMark};
+use super::journal::GroupHeader;
 use super::opened::Store;
 use crate::limits::{TERM_JUMP_MAX, TERM_REPAIR_MARGIN};
 use crate::raft::{HardState, Remembered};
@@ -79,7 +79,6 @@ impl Store {
     /// In the journal first, the last group of which counts: interrupted, `meta` still has the old one.
     fn put(&mut self, hard_state: HardState) -> Result<(), StoreError> {
         let header = GroupHeader {
-            previous: GroupMark::default(),
             hard_state,
             truncate_from: None,
             commit_index: self.commit_index,

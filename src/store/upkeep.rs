@@ -12,7 +12,7 @@ use super::database::wait_until_released;
 use super::error::StoreError;
 use super::journal::{GroupMark, Spares};
 use super::layout::Layout;
-use super::meta::Meta;
+use super::meta::{Meta, Record};
 use super::segments::Segments;
 use crate::limits::NOTE_ROOM_BYTES;
 use crate::raft::{HardState, Remembered};
@@ -187,6 +187,15 @@ impl Shared {
         *self.synced.lock().expect(UNPOISONED) = synced;
     }
 
+    /// Brings a record of `meta` up to what is known by now.
+    pub(super) fn bring_up(&self, record: &mut Record) {
+        // NB: in this order what is noted as synced has all that is noted as committed, or more.
+        record.commit_index = self.commit_index();
+        let synced = self.synced();
+        record.hard_state = synced.hard_state;
+        record.synced = synced.mark;
+    }
+
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
@@ -221,13 +230,7 @@ impl Shared {
             return Ok(());
         }
         let mut meta = self.meta.lock().expect(UNPOISONED);
-        let synced = self.synced();
-        let commit_index = self.commit_index();
-        meta.remember(&remembered, |record| {
-            record.hard_state = synced.hard_state;
-            record.synced = synced.mark;
-            record.commit_index = commit_index;
-        })
+        meta.remember(&remembered, |record| self.bring_up(record))
     }
 
     /// Does a chore.
@@ -255,16 +258,12 @@ impl Shared {
     fn prepare(&self) -> Result<(), StoreError> {
         self.make_file_ahead()?;
         self.look_for_space();
-        let synced = self.synced();
         let mut meta = self.meta.lock().expect(UNPOISONED);
         // It is no promise: where there may be no room for it, it is left.
-        if meta.record().synced == synced.mark || self.free_bytes() < NOTE_ROOM_BYTES {
+        if meta.record().synced == self.synced().mark || self.free_bytes() < NOTE_ROOM_BYTES {
             return Ok(());
         }
-        meta.update(|record| {
-            record.hard_state = synced.hard_state;
-            record.synced = synced.mark;
-        })
+        meta.update(|record| self.bring_up(record))
     }
 
     /// A clean stop, once nothing is under way: all that is committed goes into sled, and `meta` says
@@ -274,12 +273,9 @@ impl Shared {
         self.settle_rest()?;
         self.write_remembered()?;
         self.segments.close();
-        let (synced, commit_index) = (self.synced(), self.commit_index());
         let mut meta = self.meta.lock().expect(UNPOISONED);
         meta.update(|record| {
-            record.hard_state = synced.hard_state;
-            record.synced = synced.mark;
-            record.commit_index = commit_index;
+            self.bring_up(record);
             record.is_clean = true;
         })?;
         meta.close();

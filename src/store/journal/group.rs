@@ -47,7 +47,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::super::Identity;
-use crate::entry::{Chain, HEADER_BYTES as ENTRY_HEADER_BYTES, SealedEntry, Tip};
+use crate::entry::{Chain, SealedEntry, Tip, length_in_header};
 use crate::limits::JOURNAL_BLOCK_BYTES;
 use crate::raft::HardState;
 use crate::types::{Index, LogId, NodeId, Term, Timestamp};
@@ -122,8 +122,6 @@ pub(in super::super) struct GroupMark {
 /// What a group says besides its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct GroupHeader {
-    /// The group before it.
-    pub(in super::super) previous: GroupMark,
     /// Term and vote.
     pub(in super::super) hard_state: HardState,
     /// Entries from this index on are removed first.
@@ -136,15 +134,17 @@ pub(in super::super) struct GroupHeader {
     pub(in super::super) tip: Tip,
 }
 
-/// Writes a group into `block`, which is whole blocks long afterwards, and returns its mark.
+/// Writes the group behind `previous` into `blocks`, which is whole blocks long afterwards, and returns
+/// its mark.
 pub(in super::super) fn encode_group(
     header: &GroupHeader,
+    previous: GroupMark,
     id: FileId,
     entries: &[SealedEntry],
     blocks: &mut Vec<u8>,
 ) -> GroupMark {
     let bytes: usize = entries.iter().map(|entry| entry.bytes().len()).sum();
-    let number = header.previous.number + 1;
+    let number = previous.number + 1;
     blocks.clear();
     blocks.reserve(blocks_for(bytes) * JOURNAL_BLOCK_BYTES);
     blocks.put_slice(GROUP_MAGIC);
@@ -153,7 +153,7 @@ pub(in super::super) fn encode_group(
     blocks.put_u32_le(u32::try_from(entries.len()).expect("a group is a few MiB"));
     blocks.put_u128_le(id);
     blocks.put_u64_le(number);
-    blocks.put_u32_le(header.previous.crc);
+    blocks.put_u32_le(previous.crc);
     blocks.put_u32_le(0);
     blocks.put_u64_le(header.hard_state.current_term.get());
     blocks.put_u64_le(header.hard_state.voted_for.map_or(0, |node| u64::from(node.get())));
@@ -185,6 +185,8 @@ pub(in super::super) fn blocks_for(bytes: usize) -> usize {
 #[derive(Clone, Debug)]
 pub(in super::super) struct FoundGroup {
     pub(in super::super) header: GroupHeader,
+    /// The group before it.
+    pub(in super::super) previous: GroupMark,
     pub(in super::super) mark: GroupMark,
     /// The bytes of its entries.
     pub(in super::super) body: Bytes,
@@ -212,9 +214,9 @@ impl FoundGroup {
         }
         let previous = GroupMark { number: number.checked_sub(1)?, crc: fields.u32()? };
         fields.u32()?;
-        let header = read_header(&mut fields, previous)?;
+        let header = read_header(&mut fields)?;
         let body = blocks.slice(GROUP_HEADER_BYTES..GROUP_HEADER_BYTES + length);
-        Some(Self { header, mark: GroupMark { number, crc }, body, entries })
+        Some(Self { header, previous, mark: GroupMark { number, crc }, body, entries })
     }
 
     /// How many blocks it takes.
@@ -228,7 +230,7 @@ impl FoundGroup {
         let mut found = vec![];
         let mut at = 0;
         while at < self.body.len() {
-            let end = at.checked_add(entry_length(self.body.get(at..)?)?)?;
+            let end = at.checked_add(length_in_header(self.body.get(at..)?)?)?;
             let bytes = (end <= self.body.len()).then(|| self.body.slice(at..end))?;
             found.push((at, SealedEntry::parse(bytes).ok()?));
             at = end;
@@ -248,7 +250,7 @@ pub(in super::super) fn begun_group(blocks: &[u8], id: FileId) -> Option<usize> 
     (is_magic && fields.u128()? == id).then(|| blocks_for(length))
 }
 
-fn read_header(fields: &mut Fields<'_>, previous: GroupMark) -> Option<GroupHeader> {
+fn read_header(fields: &mut Fields<'_>) -> Option<GroupHeader> {
     let current_term = Term::new(fields.u64()?);
     let vote = u16::try_from(fields.u64()?).ok()?;
     let voted_for = if vote == 0 { None } else { Some(NodeId::new(vote)?) };
@@ -260,19 +262,12 @@ fn read_header(fields: &mut Fields<'_>, previous: GroupMark) -> Option<GroupHead
     let time = Timestamp::new(fields.u64()?);
     let chain = Chain::new(fields.array()?);
     Some(GroupHeader {
-        previous,
         hard_state: HardState { current_term, voted_for },
         truncate_from,
         commit_index,
         meta_generation,
         tip: Tip { id, chain, time },
     })
-}
-
-/// The length of the entry that begins here, as its header says.
-fn entry_length(bytes: &[u8]) -> Option<usize> {
-    let length = bytes.get(4..8)?.try_into().ok().map(u32::from_le_bytes)?;
-    ENTRY_HEADER_BYTES.checked_add(length as usize)
 }
 
 /// Reads little-endian fields one after the other.
@@ -303,11 +298,11 @@ mod tests {
     use super::super::super::testing::{IDENTITY, Log, hard_state, hex};
     use super::*;
 
+    const PREVIOUS: GroupMark = GroupMark { number: 6, crc: 0xaabb_ccdd };
     const ID: FileId = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
 
     fn header() -> GroupHeader {
         GroupHeader {
-            previous: GroupMark { number: 6, crc: 0xaabb_ccdd },
             hard_state: hard_state(9, Some(3)),
             truncate_from: Some(Index::new(301)),
             commit_index: Index::new(299),
@@ -325,7 +320,7 @@ mod tests {
         let mut log = Log::new();
         let entries: Vec<_> = sizes.iter().map(|bytes| log.add(*bytes)).collect();
         let mut blocks = vec![0xff; 10];
-        let mark = encode_group(&header(), ID, &entries, &mut blocks);
+        let mark = encode_group(&header(), PREVIOUS, ID, &entries, &mut blocks);
         let bytes: usize = entries.iter().map(|entry| entry.bytes().len()).sum();
         (blocks, mark, GROUP_HEADER_BYTES + bytes)
     }
@@ -424,10 +419,10 @@ mod tests {
             (ID, GroupMark { number: 6, crc: 2 }),
             (ID, GroupMark { number: 7, crc: 1 }),
         ] {
-            let mark = encode_group(&GroupHeader { previous, ..header() }, id, &[], &mut blocks);
+            let mark = encode_group(&header(), previous, id, &[], &mut blocks);
             let bytes = Bytes::from(blocks.clone());
             for of in [None, Some(id)] {
-                assert_eq!(FoundGroup::parse(&bytes, of).unwrap().header.previous, previous);
+                assert_eq!(FoundGroup::parse(&bytes, of).unwrap().previous, previous);
             }
             assert!(FoundGroup::parse(&bytes, Some(id + 2)).is_none());
             assert!(!marks.contains(&mark), "{mark:?} names another group, too");

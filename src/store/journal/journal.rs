@@ -62,8 +62,7 @@ impl Journal {
         &self.spares
     }
 
-    /// Writes a group, and returns when it is on the disk: one write, one sync. `header` need not say
-    /// which group is the one before.
+    /// Writes a group, and returns when it is on the disk: one write, one sync.
     pub(in super::super) fn append(
         &mut self,
         header: GroupHeader,
@@ -78,8 +77,7 @@ impl Journal {
             self.at = JOURNAL_BLOCK_BYTES as u64;
             self.has_asked = false;
         }
-        let header = GroupHeader { previous: self.last, ..header };
-        let mark = encode_group(&header, self.file.id, entries, &mut self.blocks);
+        let mark = encode_group(&header, self.last, self.file.id, entries, &mut self.blocks);
         self.file.write(self.at, &self.blocks)?;
         let entries_at = self.at + GROUP_HEADER_BYTES as u64;
         self.at += length;

@@ -140,7 +140,7 @@ impl Scan {
     ) -> Result<usize, StoreError> {
         let mut at = JOURNAL_BLOCK_BYTES;
         while let Some(group) = group_at(bytes, at, Some(header.id)) {
-            if self.first.is_some() && group.header.previous != self.last {
+            if self.first.is_some() && group.previous != self.last {
                 break;
             }
             self.take(path, &group, header.number, at)?;
@@ -219,7 +219,7 @@ impl Scan {
             // that follows on what is there is believed.
             let counts = match id {
                 Some(_) => group.mark.number > self.last.number,
-                None => group.header.previous == self.last,
+                None => group.previous == self.last,
             };
             if counts {
                 return Err(self.hole(path));
