@@ -733,6 +733,10 @@ pub const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u32 = 3;
 /// Ticks of the core in one heartbeat interval.
 pub const TICKS_PER_HEARTBEAT: u32 = 5;
 
+/// Bytes in a tick that followers who are far behind get in any case, however little is appended beside
+/// them: with a tick of 10 ms some 13 MB/s.
+pub const CATCH_UP_BYTES_PER_TICK_MIN: u64 = 128 << 10;
+
 /// A leader whose disk has owed something for this many longest election timeouts steps down if
 /// others' disks were faster with it: its own is stuck, and another does better.
 pub const DISK_STALL_ELECTION_TIMEOUTS: u32 = 10;

@@ -72,6 +72,8 @@ marks! {
     ReadsShared,
     /// entries were read from disk for a follower far behind
     Fetched,
+    /// a follower far behind waited for its share, beside what was appended
+    FetchPaced,
     /// what was read for a follower was of no more use
     FetchedTooLate,
     /// a follower that is silent was sent a question without entries

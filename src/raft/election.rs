@@ -114,6 +114,7 @@ impl Raft {
             unread_ticks: None,
             reluctant_ticks: 0,
             owed: None,
+            pace: None,
             reads: Reads::default(),
             transfer: None,
         });

@@ -33,6 +33,8 @@ pub struct Options {
     pub read_stall_ticks: u32,
     /// Bytes of recent entries kept at hand.
     pub window_bytes_max: u64,
+    /// Bytes in a tick that followers who are far behind get in any case.
+    pub catch_up_bytes_min: u64,
     /// Entries in one AppendEntries.
     pub append_count_max: usize,
     /// Bytes in one AppendEntries, unless its only entry is larger.
@@ -56,6 +58,7 @@ impl Options {
             // Whoever opens files for a read sets more.
             read_stall_ticks: disk_stall_ticks,
             window_bytes_max: limits::WINDOW_BYTES_MAX as u64,
+            catch_up_bytes_min: limits::CATCH_UP_BYTES_PER_TICK_MIN,
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
@@ -423,6 +426,9 @@ impl Raft {
             Content::NoOp(_) | Content::Proposal => None,
         };
         let term = self.current_term();
+        if let Some(pace) = &mut self.leader_mut().pace {
+            pace.on_appended(bytes);
+        }
         let info = super::message::EntryInfo { term, bytes, configuration };
         let index = self.log.append(info);
         self.outbox.stage_entry(index);

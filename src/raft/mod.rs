@@ -44,6 +44,7 @@ mod membership;
 mod memory;
 pub mod message;
 mod outbox;
+mod pace;
 mod plausible;
 mod progress;
 pub mod quorum;

@@ -4,7 +4,7 @@
 use super::border::{Content, Effect, Notice, StepDownReason};
 use super::machine::Raft;
 use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message};
-use super::progress::State;
+use super::progress::{Progress, State};
 use super::role::Leader;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
@@ -23,6 +23,7 @@ impl Raft {
         self.tick_transfer();
         self.tick_owed();
         self.check_quorum();
+        self.tick_pace();
         let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.heartbeat_elapsed >= self.options.heartbeat_ticks {
             self.broadcast_heartbeats();
@@ -31,6 +32,20 @@ impl Raft {
         self.forget_unread_of_nobody();
         self.maybe_leave_full_disk();
         self.maybe_leave_wrong_clock();
+    }
+
+    /// There is a pace as long as somebody is so far behind that the disk has to be asked.
+    fn tick_pace(&mut self) {
+        let window_first = self.log.window_first();
+        let bytes_min = self.options.catch_up_bytes_min;
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        let is_behind =
+            |progress: &Progress| progress.next_index < window_first || progress.fetching.is_some();
+        if leader.progress.values().any(is_behind) {
+            leader.pace.get_or_insert_default().on_tick(bytes_min);
+        } else {
+            leader.pace = None;
+        }
     }
 
     /// Who no longer waits for a read (it was lost, and its follower fell silent) proves nothing.
@@ -103,7 +118,7 @@ impl Raft {
                 return self.send_batch(to, next.previous());
             }
             if next < window_first {
-                return self.fetch(to, next, window_first.previous());
+                return self.fetch_at_pace(to, next, window_first.previous());
             }
             let count_max = self.options.append_count_max;
             let through = self.log.batch_end(next, count_max, self.options.append_bytes_max);
@@ -133,6 +148,15 @@ impl Raft {
         self.outbox.send(to, Message::AppendEntries(message));
     }
 
+    fn fetch_at_pace(&mut self, to: NodeId, first: Index, last: Index) {
+        let pace = self.leader_mut().pace.get_or_insert_default();
+        if pace.may_fetch() {
+            self.fetch(to, first, last);
+        } else {
+            hit(Mark::FetchPaced);
+        }
+    }
+
     fn fetch(&mut self, to: NodeId, first: Index, last: Index) {
         let prev_log_id = self.log.id_at(first.previous());
         hit(Mark::Fetched);
@@ -154,6 +178,8 @@ impl Raft {
         if entries.is_empty() {
             return; // Asked again with the next tick.
         }
+        let bytes = entries.iter().map(|entry| u64::from(entry.bytes)).sum();
+        leader.pace.get_or_insert_default().on_fetched(bytes);
         // The follower may have got further meanwhile; then they are of no use.
         let is_next = progress.next_index == prev_log_id.index.next();
         if !is_next {

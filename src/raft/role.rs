@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::pace::Pace;
 use super::progress::Progress;
 use super::reads::Reads;
 use crate::entry::ElectionReason;
@@ -81,6 +82,8 @@ pub struct Leader {
     pub reluctant_ticks: u32,
     /// What its own disk has not finished, beside what other disks made of it.
     pub owed: Option<Owed>,
+    /// What may be read from the disk for followers that are far behind, if there are any.
+    pub pace: Option<Pace>,
     /// Reads that wait.
     pub reads: Reads,
     /// A handover under way.

@@ -211,6 +211,7 @@ impl Machine {
         let mut raft = raft::Options::new(self.id, options.heartbeat_ticks, timeouts);
         raft.election_timeout_ticks_widest = options.widest_election_timeout_ticks();
         raft.window_bytes_max = options.window_bytes_max;
+        raft.catch_up_bytes_min = options.window_bytes_max;
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;

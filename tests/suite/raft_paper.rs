@@ -619,6 +619,53 @@ fn what_is_not_answered_is_sent_again() {
     assert!(said(&effects).iter().any(|line| line.starts_with(&again)), "{:?}", said(&effects));
 }
 
+/// What is read from the disk for a follower that is far behind, a MiB at a time, in so many ticks: each
+/// time one of the followers acknowledges an append, if there are any, and the other what it was sent.
+fn megabytes_read(ticks: u32, is_live: bool) -> usize {
+    const ENTRIES: u64 = 2000;
+    let options = Options { window_bytes_max: 100, ..Options::new(n(1), 2, (10, 19)) };
+    let configuration = Configuration::of([n(1), n(2), n(3)]);
+    let mut raft = with_options(options, configuration, &[1; 2000], 1, None);
+    tick(&mut raft, 10);
+    receive(&mut raft, 2, pre_vote_granted(2));
+    receive(&mut raft, 2, vote(2, true));
+    receive(&mut raft, 2, accepted(2, ENTRIES + 1));
+    let nothing = AppendResult::Rejected { prev_log_id: id(ENTRIES, 1), hint: LogId::ZERO };
+    let mut effects = receive(&mut raft, 3, response(2, 0, nothing));
+    let (mut last, mut has, mut read) = (ENTRIES + 1, 0, 0);
+    for _ in 0..ticks {
+        for _ in 0..10 {
+            let is_fetch =
+                |effect: &Effect| matches!(effect, Effect::Fetch { to, .. } if *to == n(3));
+            if !effects.iter().any(is_fetch) {
+                break;
+            }
+            let prev_log_id = id(has, u64::from(has > 0));
+            let entry = EntryInfo { bytes: 1 << 20, ..entries(&[1]).remove(0) };
+            let fetched = Input::Fetched { to: n(3), prev_log_id, entries: vec![entry] };
+            effects = step(&mut raft, fetched);
+            (has, read) = (has + 1, read + 1);
+            effects.extend(receive(&mut raft, 3, accepted(2, has)));
+        }
+        if is_live {
+            step(&mut raft, Input::Propose { bytes: 100 });
+            last += 1;
+        }
+        receive(&mut raft, 2, accepted(2, last));
+        effects.extend(tick(&mut raft, 1));
+    }
+    read
+}
+
+/// A follower that is far behind gets its share beside what is appended, and all there is where nothing
+/// is.
+#[test]
+fn catching_up_makes_way_for_appends() {
+    let beside_appends = megabytes_read(400, true);
+    assert!((45..=60).contains(&beside_appends), "a MiB each eight ticks: {beside_appends}");
+    assert!(megabytes_read(150, false) > 1000);
+}
+
 /// A leader never removes or changes what is in its log (3.5): a second leader in its term is no reason
 /// to truncate.
 #[test]
