@@ -224,7 +224,6 @@ impl Log {
 fn store_options() -> StoreOptions {
     StoreOptions {
         journal_file_bytes: limits::JOURNAL_FILE_BYTES_DEFAULT,
-        sled_cache_bytes: limits::SLED_CACHE_BYTES_DEFAULT,
         start: Incarnation::new(5),
     }
 }

@@ -48,10 +48,12 @@ pub const GROUP_COMMIT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of one value in sled. Above a quarter of sled's segment size a page would go to a blob
 /// file, which sled never syncs; this stays well below.
-pub const STORE_VALUE_BYTES_MAX: usize = 128 << 10;
+pub const STORE_VALUE_BYTES_MAX: usize = 8 << 10;
 
-/// sled's own segment size, part of the on-disk format.
-pub const SLED_SEGMENT_BYTES: usize = 16 << 20;
+/// sled's own segment size, part of the on-disk format. sled writes as many bytes at a time: a MiB is
+/// still in the processor's caches when it is copied to the page cache, and the last of them, which is
+/// hardly begun, wastes little.
+pub const SLED_SEGMENT_BYTES: usize = 1 << 20;
 
 /// sled's own segment size in the databases that hold a few small values: the store's `meta` and
 /// the registry's map. Part of the on-disk format.
@@ -64,9 +66,9 @@ pub const DISK_MAP_VALUE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of pairs that go into a `DiskMap` behind one barrier.
 pub const DISK_MAP_BATCH_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of pages that sled keeps in memory for one segment, unless configured otherwise. The
-/// window of recent entries is the real cache; this one only has to hold the pages being written.
-pub const SLED_CACHE_BYTES_DEFAULT: u64 = 16 << 20;
+/// Bytes of pages that sled is told to keep in memory for one segment. It begins to let go of pages only
+/// after thousands of reads: see [`SEALED_READ_BYTES_MAX`].
+pub const SLED_CACHE_BYTES: u64 = 2 << 20;
 
 /// How long to wait for a sled database that this process has just closed: sled's threads hold its
 /// file for some milliseconds more.
@@ -87,6 +89,10 @@ pub const JOURNAL_SPARES_MAX: usize = 3;
 
 /// Bytes of entries that are copied from the journal into a segment before whoever does it rests.
 pub const SETTLE_BYTES: usize = 1 << 20;
+
+/// How nice the thread is that settles: with 5 it gets a third of what one gets that answers clients, where
+/// both want the processor.
+pub const UPKEEP_NICENESS: i32 = 5;
 
 /// How often a segment is made whose entries, read back, are not those that were written.
 pub const SETTLE_ATTEMPTS_MAX: usize = 2;
@@ -113,9 +119,17 @@ pub const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// its segments there at most.
 pub const NOTE_ROOM_BYTES: u64 = 2 * SLED_SEGMENT_BYTES_SMALL as u64;
 
-/// Sealed segments that are open at once: readers of the distant past are few, and each costs a
-/// file and a cache.
+/// Sealed segments that are kept open at once: readers of the distant past are few, and each costs a
+/// file and its pages.
 pub const SEALED_OPEN_MAX: usize = 4;
+
+/// Bytes that are read of a sealed segment before it is opened anew. sled keeps in memory what it has read
+/// of so small a database, whatever size of cache it is given; opening takes some 5 ms.
+pub const SEALED_READ_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads of clients that are at the disk at once; the others wait for their turn. More would be no faster,
+/// and each may have a sealed segment of its own open.
+pub const LOADS_AT_ONCE_MAX: usize = 3;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;

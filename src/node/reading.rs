@@ -18,7 +18,7 @@ use crate::net::{Held, Stream};
 use crate::replica::{
     Account, Cursor, CursorError, Horizon, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
 };
-use crate::store::{self, ReadError, Reader};
+use crate::store::{self, ReadError};
 use crate::types::{Index, LogNumber};
 use crate::wire::api::{Read, ReadRefusal, Records};
 use crate::wire::standing::Inquiry;
@@ -168,7 +168,7 @@ impl OngoingRead {
     ) -> Result<Option<(RecordBatch, Held)>, CursorError> {
         while !self.cursor.is_at_end() {
             if self.loaded.is_none() {
-                self.load(&service.reader, caller).await?;
+                self.load(service, caller).await?;
             }
             let mut held = caller.sent.take(limits::READ_FRAME_COST_MAX).await;
             let batch = service.framing.in_turn(|| self.fill()).await?;
@@ -182,11 +182,11 @@ impl OngoingRead {
     }
 
     /// Reads entries from the disk, as many as there is room for: one at least.
-    async fn load(&mut self, reader: &Reader, caller: &Caller) -> Result<(), CursorError> {
+    async fn load(&mut self, service: &Service, caller: &Caller) -> Result<(), CursorError> {
         let mut held = caller.loaded.take(limits::READ_LOAD_BYTES).await;
-        let (reader, cursor) = (reader.clone(), self.cursor);
+        let (reader, cursor) = (service.reader.clone(), self.cursor);
         let read = move || cursor.load(&reader, limits::READ_FRAME_BYTES_MAX);
-        let entries = tokio::task::spawn_blocking(read).await.expect("a panic ends the process")?;
+        let entries = service.framing.load(read).await?;
         held.shrink_to(entries.iter().map(|entry| entry.bytes().len()).sum());
         self.loaded = Some(Loaded { entries, _held: held });
         Ok(())

@@ -17,7 +17,6 @@ use super::meta::{Contents, META_SHAPE, SealedRow};
 use super::recovery::Examined;
 use super::segment::{Loaded, load, segment_shape};
 use crate::entry::{Chain, SealedEntry, Tip};
-use crate::limits::SLED_CACHE_BYTES_DEFAULT;
 use crate::raft::HardState;
 use crate::types::{Index, LogNumber, Offset};
 
@@ -148,7 +147,7 @@ impl<'a> Inspector<'a> {
             (files == row.files).then_some(()).ok_or_else(differs)
         });
         self.note(is_as_closed);
-        let shape = segment_shape(SLED_CACHE_BYTES_DEFAULT);
+        let shape = segment_shape();
         match on_copy(&Disk::real(), &folder, copy, shape, |database| load(database, first)) {
             Ok(Loaded { head, entries }) => self.take(&folder, &head, &entries),
             Err(error) => self.note_break(error),

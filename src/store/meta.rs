@@ -38,7 +38,7 @@ use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, LogId, LogNumber, NodeId, Offset};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];

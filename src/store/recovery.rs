@@ -20,7 +20,7 @@ use super::segment::segment_shape;
 use super::segments::{Segments, Unsealed};
 use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
-use crate::limits::{JOURNAL_FILE_BYTES_DEFAULT, SLED_CACHE_BYTES_DEFAULT};
+use crate::limits::JOURNAL_FILE_BYTES_DEFAULT;
 use crate::marks::{Mark, hit};
 use crate::raft::{Configuration, HardState, Lineage};
 use crate::types::{Incarnation, Index, LogId};
@@ -30,8 +30,6 @@ use crate::types::{Incarnation, Index, LogId};
 pub struct Options {
     /// Bytes of a file of the journal that is made ahead.
     pub journal_file_bytes: u64,
-    /// Bytes of pages that sled keeps in memory for each open segment.
-    pub sled_cache_bytes: u64,
     /// This start of the process, drawn at random: the store writes it down before anybody hears of
     /// it. A store is known by the start that made it.
     pub start: Incarnation,
@@ -39,11 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            journal_file_bytes: JOURNAL_FILE_BYTES_DEFAULT,
-            sled_cache_bytes: SLED_CACHE_BYTES_DEFAULT,
-            start: Incarnation::default(),
-        }
+        Self { journal_file_bytes: JOURNAL_FILE_BYTES_DEFAULT, start: Incarnation::default() }
     }
 }
 
@@ -248,7 +242,7 @@ fn open_at(
     })?;
     remove_copies(&layout, &found)?;
     let (journal, unsealed) = found.go_on(&layout, identity, &options)?;
-    let shape = segment_shape(options.sled_cache_bytes);
+    let shape = segment_shape();
     let rows = (sealed, found.contents.offsets.clone());
     let segments = Arc::new(Segments::new(layout.clone(), shape, rows, unsealed));
     let report = RecoveryReport {

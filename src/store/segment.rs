@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!  key                                 value
-//!  1 | part u32                        a part of the head, at most 128 KiB of its postcard form
+//!  1 | part u32                        a part of the head, at most 8 KiB of its postcard form
 //!  2                                   the head's length, u64 little-endian, and BLAKE3
 //!  3 | index u64 | part u16            sealed entries one behind the other, of which the first has
-//!                                      this index, at most 128 KiB; or a part of one that is larger
-//!  4 | log u32 | offset u64            the index, u64 little-endian, in the key of the value which has
-//!                                      the entry with this offset
+//!                                      this index, at most 8 KiB; or a part of one that is larger
+//!  4 | log u32 | offset u64            the index, u64 little-endian, in the key of the value at which the
+//!                                      stretch begins that has the entry with this offset
 //! ```
 //!
 //! Numbers in keys are big-endian, so that keys sort as the numbers do; kinds are never used for
-//! anything else. Key 4 stands once for each log that a value has records of: a look-up takes the
-//! last one that is not above the offset it wants, or the head, and reads on from there.
+//! anything else. Key 4 stands once for each log that a stretch has records of, which is some 128 KiB of
+//! values one behind the other: a look-up takes the last one that is not above the offset it wants, or the
+//! head, and reads on from there.
 //!
 //! What a segment holds is a function of the log: its head says what the entries before it come to, and
 //! it ends with the entry that fills it. So it has the same [`ContentHash`] on every node, whatever sled
@@ -25,6 +26,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -35,8 +37,11 @@ use super::database::Database;
 use super::disk::Disk;
 use super::engine::Shape;
 use super::error::{Fault, StoreError};
-use crate::entry::{EntryError, HEADER_BYTES, SealedEntry, Tip};
-use crate::limits::{SLED_SEGMENT_BYTES, STORE_VALUE_BYTES_MAX};
+use crate::entry::{EntryError, SealedEntry, Tip, length_in_header};
+use crate::limits::{
+    LOCATE_BYTES, SEALED_READ_BYTES_MAX, SLED_CACHE_BYTES, SLED_SEGMENT_BYTES,
+    STORE_VALUE_BYTES_MAX,
+};
 use crate::types::{Index, LogNumber, Offset};
 
 const HEAD_KIND: u8 = 1;
@@ -45,8 +50,8 @@ const ENTRY_KIND: u8 = 3;
 const OFFSET_KIND: u8 = 4;
 
 /// How segments use sled.
-pub(super) fn segment_shape(cache_bytes: u64) -> Shape {
-    Shape { sled_segment_bytes: SLED_SEGMENT_BYTES, cache_bytes }
+pub(super) fn segment_shape() -> Shape {
+    Shape { sled_segment_bytes: SLED_SEGMENT_BYTES, cache_bytes: SLED_CACHE_BYTES }
 }
 
 /// The name of a segment's folder: names sort as the segments do.
@@ -107,6 +112,7 @@ pub(super) struct Filling {
     tip: Tip,
     crc: u32,
     run: Run,
+    stretch: Stretch,
 }
 
 /// Entries that go into one value.
@@ -114,7 +120,14 @@ pub(super) struct Filling {
 struct Run {
     first: Index,
     bytes: Vec<u8>,
-    /// For each log its first offset in the run.
+}
+
+/// Values that one look-up reads.
+#[derive(Default)]
+struct Stretch {
+    first: Index,
+    bytes: usize,
+    /// For each log its first offset here.
     offsets: Vec<(LogNumber, Offset)>,
 }
 
@@ -128,8 +141,8 @@ impl Filling {
     ) -> Result<Self, StoreError> {
         let database = Database::create(disk, folder, shape)?;
         let bytes = encode_head(head);
-        let run = Run::default();
-        let mut filling = Self { database, head: vec![], tip: head.tip, crc: 0, run };
+        let (run, stretch) = (Run::default(), Stretch::default());
+        let mut filling = Self { database, head: vec![], tip: head.tip, crc: 0, run, stretch };
         for (number, part) in (0_u32..).zip(bytes.chunks(STORE_VALUE_BYTES_MAX)) {
             filling.database.insert(head_key(number), part)?;
         }
@@ -172,9 +185,14 @@ impl Filling {
         if self.run.bytes.is_empty() {
             self.run.first = entry.id().index;
         }
+        if self.stretch.bytes == 0 {
+            self.stretch.first = self.run.first;
+        }
+        self.stretch.bytes += bytes.len();
+        let offsets = &mut self.stretch.offsets;
         for run in check(&self.database, entry.runs())? {
-            if !self.run.offsets.iter().any(|(log, _)| *log == run.log) {
-                self.run.offsets.push((run.log, run.first_offset));
+            if !offsets.iter().any(|(log, _)| *log == run.log) {
+                offsets.push((run.log, run.first_offset));
             }
         }
         self.run.bytes.extend_from_slice(bytes);
@@ -184,15 +202,24 @@ impl Filling {
     /// Returns when all is on the disk.
     pub(super) fn finish(mut self) -> Result<Contents, StoreError> {
         self.put_run()?;
+        self.put_offsets()?;
         self.database.pass_barrier()?;
         Ok(Contents::new(&self.head, self.tip, self.crc))
     }
 
     fn put_run(&mut self) -> Result<(), StoreError> {
-        let Run { first, bytes, offsets } = std::mem::take(&mut self.run);
+        let Run { first, bytes } = std::mem::take(&mut self.run);
         for (number, part) in (0_u16..).zip(bytes.chunks(STORE_VALUE_BYTES_MAX)) {
             self.database.insert(entry_key(first, number), part)?;
         }
+        if self.stretch.bytes >= LOCATE_BYTES {
+            self.put_offsets()?;
+        }
+        Ok(())
+    }
+
+    fn put_offsets(&mut self) -> Result<(), StoreError> {
+        let Stretch { first, offsets, .. } = std::mem::take(&mut self.stretch);
         for (log, offset) in offsets {
             self.database.insert(offset_key(log, offset), &first.get().to_le_bytes())?;
         }
@@ -205,6 +232,8 @@ impl Filling {
 pub(super) struct Segment {
     database: Database,
     first: Index,
+    /// Bytes that were read of it.
+    read_bytes: AtomicU64,
 }
 
 /// All that a segment holds, checked from its head to its last entry.
@@ -222,7 +251,18 @@ impl Segment {
         first: Index,
         shape: Shape,
     ) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open(disk, folder, shape)?, first })
+        let database = Database::open(disk, folder, shape)?;
+        Ok(Self { database, first, read_bytes: AtomicU64::new(0) })
+    }
+
+    /// Whether so much was read of it that it should be closed: sled keeps that in memory.
+    pub(super) fn is_worn(&self) -> bool {
+        self.read_bytes.load(Ordering::Relaxed) >= SEALED_READ_BYTES_MAX
+    }
+
+    /// Notes what a read has brought into memory: whole pages.
+    fn note_read(&self, bytes: usize) {
+        self.read_bytes.fetch_add((bytes + LOCATE_BYTES) as u64, Ordering::Relaxed);
     }
 
     /// The entries from `first` to `last`, as far as they are here and fit into `bytes_max`; the
@@ -254,6 +294,7 @@ impl Segment {
             entries.push(entry);
             Ok(ControlFlow::Continue(()))
         })?;
+        self.note_read(bytes);
         Ok(entries)
     }
 
@@ -277,6 +318,7 @@ impl Segment {
             }
             Ok(ControlFlow::Break(()))
         })?;
+        self.note_read(LOCATE_BYTES);
         Ok(found)
     }
 
@@ -450,8 +492,7 @@ impl Gathered {
 
 /// Takes the bytes of one entry from the front, as its header says, or all there are.
 fn split_entry(rest: &mut Bytes) -> Bytes {
-    let payload = rest.get(4..8).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
-    let length = payload.map_or(rest.len(), |payload| HEADER_BYTES + payload as usize);
+    let length = length_in_header(rest).unwrap_or(rest.len());
     rest.split_to(length.min(rest.len()))
 }
 
@@ -520,7 +561,7 @@ mod tests {
 
     /// Makes a segment of these entries.
     fn made(folder: &Path, head: &Head, entries: &[SealedEntry]) -> Contents {
-        let shape = segment_shape(1 << 20);
+        let shape = segment_shape();
         let mut filling = Filling::begin(&Disk::real(), folder, head, shape).unwrap();
         let lengths: Vec<_> = entries.iter().map(|entry| entry.bytes().len()).collect();
         filling.put_keys(&lengths).unwrap();
@@ -533,7 +574,7 @@ mod tests {
     }
 
     fn opened(folder: &Path, first: u64) -> Segment {
-        Segment::open(&Disk::real(), folder, Index::new(first), segment_shape(1 << 20)).unwrap()
+        Segment::open(&Disk::real(), folder, Index::new(first), segment_shape()).unwrap()
     }
 
     /// Small ones, one that fills a value, larger ones.

@@ -46,6 +46,8 @@ pub(super) struct Segments {
     seal_at: AtomicU64,
     /// How many times the files of a sealed segment were hashed.
     verified: AtomicU64,
+    /// How many times a sealed segment was opened.
+    opened: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -163,6 +165,7 @@ impl Segments {
             sealed_one: Condvar::new(),
             seal_at: AtomicU64::new(NOTHING_TO_SEAL),
             verified: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
         }
     }
 
@@ -229,6 +232,9 @@ impl Segments {
         }
         let mut opened = sealed.opened.lock().expect(UNPOISONED);
         let first = sealed.row.first;
+        if opened.kept.as_ref().is_some_and(|kept| kept.is_worn()) {
+            opened.kept = None;
+        }
         // One that is kept no longer may still be read from: sled would not open it twice.
         let segment = if let Some(segment) = opened.newest.upgrade() {
             segment
@@ -239,6 +245,7 @@ impl Segments {
                 self.verify(&folder, sealed.row.files)?;
                 opened.is_verified = true;
             }
+            self.opened.fetch_add(1, Ordering::Relaxed);
             Arc::new(Segment::open(&self.layout.disk, &folder, first, self.shape)?)
         };
         opened.newest = Arc::downgrade(&segment);
@@ -259,6 +266,12 @@ impl Segments {
     #[cfg(test)]
     pub(super) fn verified(&self) -> u64 {
         self.verified.load(Ordering::Relaxed)
+    }
+
+    /// How many times a sealed segment was opened.
+    #[cfg(test)]
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     // ---- the writer ----

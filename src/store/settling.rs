@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Head;
-use super::database::{FilesHash, hash_of, wait_until_released};
+use super::database::{FilesHash, forget_cached, hash_of, wait_until_released};
 use super::error::{Fault, StoreError};
 use super::head;
 use super::journal::JournalFile;
@@ -182,7 +182,11 @@ impl Shared {
         wait_until_released(disk, folder)?;
         drop(Segment::open(disk, folder, first, shape)?);
         wait_until_released(disk, folder)?;
-        Ok((contents, hash_of(disk, folder)?))
+        let files = hash_of(disk, folder)?;
+        // Whoever reads what is old has the disk. Pages that nobody reads would only take the place of
+        // others, and pages that are free are cheap for the next segment.
+        forget_cached(disk, folder)?;
+        Ok((contents, files))
     }
 
     /// Copies what is committed and not sealed: after an orderly stop all that is committed is in sled.

@@ -27,7 +27,6 @@ pub(super) fn small() -> Options {
     static STARTS: AtomicU64 = AtomicU64::new(1);
     Options {
         journal_file_bytes: FILE_BYTES,
-        sled_cache_bytes: 1 << 20,
         start: Incarnation::new(STARTS.fetch_add(1, Ordering::Relaxed)),
     }
 }

@@ -22,7 +22,7 @@ use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
 use super::opened::{Done, Store};
 use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
-use crate::limits::UPKEEP_INTERVAL;
+use crate::limits::{UPKEEP_INTERVAL, UPKEEP_NICENESS};
 use crate::raft::Remembered;
 use crate::types::{Index, NodeId};
 
@@ -132,6 +132,12 @@ impl Writer {
         self.shared.segments.verified()
     }
 
+    /// How many times a sealed segment was opened.
+    #[cfg(test)]
+    pub(super) fn opened(&self) -> u64 {
+        self.shared.segments.opened()
+    }
+
     fn stop_threads(&mut self) {
         if let Some(Threads { writer, upkeep }) = self.threads.take() {
             writer.join().expect(UNPOISONED);
@@ -212,8 +218,17 @@ fn write_groups(mut group_writer: GroupWriter, mut queue: Queue, on_done: impl F
     }
 }
 
+/// Whoever answers clients comes first. Linux has priorities by thread, sled's own threads get that of
+/// who needs them first, and a refusal only costs speed.
+fn yield_to_others() {
+    if let Err(error) = rustix::process::setpriority_process(None, UPKEEP_NICENESS) {
+        tracing::debug!(%error, "settling has the priority of everything else");
+    }
+}
+
 /// The thread of the upkeep.
 fn keep_up(shared: &Shared, inbox: &Receiver<Option<Chore>>) {
+    yield_to_others();
     let mut remember_at = Instant::now() + UPKEEP_INTERVAL;
     loop {
         let chore = inbox.recv_timeout(remember_at.saturating_duration_since(Instant::now()));

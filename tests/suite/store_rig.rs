@@ -22,11 +22,8 @@ const JOB: &str = "ANNAL_TEST_STORE_JOB";
 /// The folder that it works in.
 const FOLDER: &str = "ANNAL_TEST_STORE_FOLDER";
 
-pub(crate) const OPTIONS: Options = Options {
-    journal_file_bytes: 256 << 10,
-    sled_cache_bytes: 4 << 20,
-    start: Incarnation::new(5),
-};
+pub(crate) const OPTIONS: Options =
+    Options { journal_file_bytes: 256 << 10, start: Incarnation::new(5) };
 
 pub(crate) fn identity() -> Identity {
     Identity { cluster: ClusterId::new(7), node: node(1) }

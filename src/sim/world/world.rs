@@ -123,11 +123,7 @@ impl World {
     /// The options of the next start.
     pub(super) fn store_options(&self, place: usize) -> store::Options {
         let start = Incarnation::new(self.machines[place].starts + 1);
-        store::Options {
-            journal_file_bytes: self.options.disks.journal_file_bytes,
-            start,
-            ..store::Options::default()
-        }
+        store::Options { journal_file_bytes: self.options.disks.journal_file_bytes, start }
     }
 
     /// The storm, the calm after it, and the judgement.

@@ -69,6 +69,24 @@ fn readers_of_more_segments_than_are_kept_open_do_not_hash_them_again() {
 }
 
 #[test]
+fn a_segment_is_opened_anew_once_so_much_was_read_of_it_that_sled_would_keep() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[10]);
+    running.roll();
+    running.seal();
+    // A read counts as the pages that it brings into memory, however little it gives.
+    let reads = crate::limits::SEALED_READ_BYTES_MAX / crate::limits::LOCATE_BYTES as u64;
+    for expected in [1, 2] {
+        for _ in 0..reads {
+            assert_eq!(running.all(), running.log.entries);
+        }
+        assert_eq!(running.writer.opened(), expected);
+    }
+    running.close();
+}
+
+#[test]
 fn records_of_many_logs_are_found_in_sealed_segments() {
     const LOGS: u32 = 8_000;
     let folder = Folder::with_store();

@@ -94,7 +94,7 @@ fn an_orderly_stop_leaves_in_sled_all_that_is_committed_and_promised() {
     for (first, last) in [(1, 2), (3, 42)] {
         let place = copy.path().join("segment");
         copy_folder(&folder.segment(first), &place);
-        let database = Database::open(&Disk::real(), &place, segment_shape(1 << 20)).unwrap();
+        let database = Database::open(&Disk::real(), &place, segment_shape()).unwrap();
         let loaded = load(&database, index(first)).unwrap();
         let range = usize::try_from(first - 1).unwrap()..usize::try_from(last).unwrap();
         assert_eq!(loaded.entries, log.entries[range]);
