@@ -790,7 +790,10 @@ fn index(text: &str) -> Result<Index, String> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    if text == "none" { Ok(limits::CLIENT_TIMEOUT_NONE) } else { duration(text) }
+    match text {
+        "none" => Ok(limits::CLIENT_TIMEOUT_NONE),
+        text => duration(text).map_err(|error| format!("{error}, or is `none`")),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -42,14 +42,7 @@ pub(super) struct Target {
 /// Finds out where the cluster is.
 pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
     let certs = certs_of(args)?;
-    let cluster = ClusterConfig::load(&certs).map_err(|error| {
-        let hint = if error.is_missing() {
-            "`annal up` makes a cluster; --dir says where one is".to_owned()
-        } else {
-            error.hint()
-        };
-        Failure::new(Outcome::Failed, &error, hint)
-    })?;
+    let cluster = load(&certs)?;
     let nodes = match args.nodes.as_slice() {
         [] => cluster.nodes.iter().map(|(node, at)| (*node, at.clone())).collect(),
         given => named(given, &cluster)?,
@@ -64,6 +57,22 @@ pub(super) fn target(args: &Connection) -> Result<Target, Failure> {
         nodes,
         registry,
         timeout: args.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
+    })
+}
+
+/// What a cluster's file in this directory says, for whoever looks nowhere else.
+pub(super) fn cluster_in(directory: &Path) -> Result<ClusterConfig, Failure> {
+    load(&directory.join(CERTS_FOLDER))
+}
+
+fn load(certs: &Path) -> Result<ClusterConfig, Failure> {
+    ClusterConfig::load(certs).map_err(|error| {
+        let hint = if error.is_missing() {
+            "`annal up` makes a cluster; --dir says where one is".to_owned()
+        } else {
+            error.hint()
+        };
+        Failure::new(Outcome::Failed, &error, hint)
     })
 }
 

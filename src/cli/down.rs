@@ -7,13 +7,14 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::args::Down;
 use super::children::Part;
+use super::connection;
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
 use super::rows::DownRow;
 use super::running;
 use super::runtime;
 use super::up::parts_in_use;
-use crate::config::{CERTS_FOLDER, ClusterConfig};
+use crate::config::ClusterConfig;
 use crate::limits::STOP_TIMEOUT;
 use crate::outcome::Outcome;
 
@@ -24,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Stops the cluster, and says what was running.
 pub(super) fn run(args: &Down, printer: &mut Printer) -> Result<(), End> {
-    let cluster = ClusterConfig::load(&args.dir.join(CERTS_FOLDER))?;
+    let cluster = connection::cluster_in(&args.dir)?;
     let process = runtime::wait(async { Ok(stop(&args.dir, &cluster).await?) })?;
     let dir = args.dir.display().to_string();
     Ok(printer.print_now(&DownRow { was_running: process.is_some(), process, dir })?)

@@ -15,7 +15,7 @@ use crate::wire::registry::{Announcement, Answer, Question};
 /// Who led last; `None` if the registry has not heard of a leader yet. May be dead by now.
 ///
 /// # Errors
-/// [`LookupError`], after `limit` at the latest.
+/// [`LookupError`], after `limit` and a moment at the latest.
 pub async fn leader(
     endpoint: &Endpoint,
     address: &Address,
@@ -35,7 +35,7 @@ pub async fn leader(
 /// All terms that the registry knows, oldest first.
 ///
 /// # Errors
-/// [`LookupError`], after `limit` at the latest.
+/// [`LookupError`], after `limit` and a moment at the latest.
 pub async fn terms(
     endpoint: &Endpoint,
     address: &Address,
@@ -73,7 +73,7 @@ fn is_after(after: Term, page: &[Announcement]) -> bool {
 /// already may be told again. When this returns, it is on the registry's disk.
 ///
 /// # Errors
-/// [`LookupError`], after `limit` at the latest. After [`LookupError::Refused`] trying again is of
+/// [`LookupError`], after `limit` and a moment at the latest. After [`LookupError::Refused`] trying again is of
 /// use only if an admin has the registry forget what is in the way.
 pub async fn announce(
     endpoint: &Endpoint,
@@ -100,7 +100,7 @@ pub async fn announce(
 /// the number of terms forgotten; when this returns, that is on the registry's disk.
 ///
 /// # Errors
-/// [`LookupError`], after `limit` at the latest.
+/// [`LookupError`], after `limit` and a moment at the latest.
 pub async fn forget(
     endpoint: &Endpoint,
     address: &Address,
@@ -117,11 +117,15 @@ pub async fn forget(
     bounded(limit, asking).await
 }
 
+/// Whoever waits for a connection or an answer as long as for all of it knows better what came to nothing,
+/// and is let say so.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 async fn bounded<T>(
     limit: Duration,
     asking: impl Future<Output = Result<T, LookupError>>,
 ) -> Result<T, LookupError> {
-    timeout(limit, asking).await.unwrap_or(Err(LookupError::TimedOut { after: limit }))
+    timeout(limit + LAST_WORD, asking).await.unwrap_or(Err(LookupError::TimedOut { after: limit }))
 }
 
 /// A connection to a registry, closed when it is dropped.

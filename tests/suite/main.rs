@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod dependencies;
 mod documents;
+mod errors;
 mod examples;
 mod help;
 mod node;
