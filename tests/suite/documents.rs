@@ -85,3 +85,15 @@ fn the_numbers_of_formats_are_those_in_the_code() {
         assert!(newest.contains(&format!("`annal-{name}`")), "{name}: {newest}");
     }
 }
+
+#[test]
+fn screens_fit_on_a_terminal_of_80_columns() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/screens.md");
+    let text = fs::read_to_string(page).unwrap();
+    let screens: Vec<&str> = between(&text, "```text", '`').collect();
+    assert!(screens.len() > 4, "looked in the wrong way?");
+    for line in screens.iter().flat_map(|screen| screen.lines()) {
+        // A file has no width.
+        assert!(line.chars().count() <= 80 || line.contains(" | 20"), "{line}");
+    }
+}
