@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::label::FenceToken;
+use crate::label::{FenceToken, ProducerName};
 
 /// What a request asks for instead of appending records: a client numbers it among its requests, and it
 /// is in the log once, as they are.
@@ -12,6 +12,10 @@ use crate::label::FenceToken;
 pub enum Command {
     /// From here on the log's fence token is this one, or there is none.
     Fence(Option<FenceToken>),
+    /// From here on the client that asks is this producer; whoever was it before is not any more.
+    Open(ProducerName),
+    /// This producer is forgotten, and its place is free.
+    Forget(ProducerName),
 }
 
 impl Command {
@@ -37,6 +41,8 @@ mod tests {
         assert_eq!(fence.encode(), b"\x00\x01\x02a1");
         assert_eq!(Command::decode(b"\x00\x01\x02a1"), Some(fence));
         assert_eq!(Command::Fence(None).encode(), [0, 0]);
+        assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
+        assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         assert_eq!(Command::decode(b"\x09"), None);
     }

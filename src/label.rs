@@ -18,6 +18,9 @@ pub struct Label<const MAX: usize> {
 /// The word that an append names to show that it may still come: see [`crate::AppendOptions::fence`].
 pub type FenceToken = Label<36>;
 
+/// The name of a producer: see [`crate::Client::producer`].
+pub type ProducerName = Label<64>;
+
 impl<const MAX: usize> Label<MAX> {
     /// The word.
     pub fn as_str(&self) -> &str {

@@ -41,6 +41,7 @@
 //!   requests in flight, in order.
 //! - [`Client::append_with`] appends only if something is so: that the log ends at an
 //!   offset, that nobody has set another fence ([`Client::set_fence`]).
+//! - [`Client::producer`] has a name, by which the next process goes on where this one was.
 //! - [`Client::read`] reads from any offset, once or for ever ([`ReadOptions::follow`]), and goes on at
 //!   the next leader without a gap and without a repetition.
 //! - An append that fails says whether it is certainly not in the log ([`AppendError::outcome`]). If
@@ -165,14 +166,14 @@ pub use bytes::Bytes;
 #[doc(inline)]
 pub use client::{
     AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Appender, AskError, Client,
-    Consistency, CrashError, Crashed, DiskUse, Leading, NodeStatus, Outcome, ReadError, ReadFrom,
-    ReadOptions, Reader, Record, RegistryStatus, Role, Settings, SetupError, Status, Step, Tail,
-    Token, TokenError, Unavailable, Vitals, Welcome,
+    Consistency, CrashError, Crashed, DiskUse, Leading, NodeStatus, OpenError, Outcome, Producer,
+    ProducerState, ReadError, ReadFrom, ReadOptions, Reader, Record, RegistryStatus, Role,
+    Settings, SetupError, Status, Step, Tail, Token, TokenError, Unavailable, Vitals, Welcome,
 };
 #[doc(inline)]
 pub use config::ConfigError;
 #[doc(inline)]
-pub use label::{FenceToken, LabelError};
+pub use label::{FenceToken, LabelError, ProducerName};
 #[doc(inline)]
 pub use net::tls::TlsError;
 #[doc(inline)]

@@ -19,6 +19,10 @@ pub const REQUEST_RECORDS_MAX: usize = 4096;
 /// One request always fits with its list, however it is cut into records.
 pub const ENTRY_PAYLOAD_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 
+/// Producers that a log remembers. Each is in the head of every segment, with some 150 bytes. Beyond it
+/// new names are refused, and none is forgotten by itself.
+pub const PRODUCERS_MAX: usize = 1000;
+
 /// Bytes of a command in an entry: its kind, and the longest word in it.
 pub const COMMAND_BYTES_MAX: usize = 80;
 

@@ -64,7 +64,9 @@ mutants! {
     43 JudgeRunByFirst "a run of requests is judged by its first";
     44 RefuseAtOnce "a condition is refused before that is certain";
     45 ExpectCommitted "an append is taken where it expects the end of what is committed";
+    46 GuardsStay "a truncation leaves what its entries said of fences and producers";
     47 FenceCommitted "an append is taken where it names the fence that is committed";
+    48 SupersededGoesOn "an older process of a producer goes on";
     50 KeepPatience "a client's patience is kept for the next leader";
 }
 

@@ -91,7 +91,13 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::JudgeRunByFirst, &[LawName::ExactlyOnce], 50),
     hunt(Mutant::RefuseAtOnce, &[LawName::Refusals], 100),
     hunt(Mutant::ExpectCommitted, &[LawName::Conditional], 50),
+    hunt(
+        Mutant::GuardsStay,
+        &[LawName::SegmentsEqual, LawName::Determinism, LawName::Conditional, LawName::Producers],
+        200,
+    ),
     hunt(Mutant::FenceCommitted, &[LawName::Conditional], 200),
+    hunt(Mutant::SupersededGoesOn, &[LawName::Producers], 200),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
 ];
 

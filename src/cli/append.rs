@@ -21,13 +21,14 @@ use super::args::{Append, AppendConditions, Connection};
 use super::connection;
 use super::failure::{End, Failure};
 use super::gather::{Batch, Gatherer, too_long, too_much};
-use super::output::{Closed, Printer};
+use super::output::{Closed, Printer, talk};
 use super::quote::command_line;
 use super::rows::AppendRow;
 use super::runtime::Interruption;
 use crate::client::{
     AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Client, Token,
 };
+use crate::label::ProducerName;
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::remedy;
@@ -68,6 +69,8 @@ pub(super) struct Settings {
     token: Option<Token>,
     /// What must be so for it.
     conditions: AppendConditions,
+    /// The producer that appends.
+    producer: Option<ProducerName>,
     /// The words with which its repetition begins.
     words: Vec<OsString>,
 }
@@ -121,7 +124,13 @@ pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> 
             records.into_iter().map(|record| Bytes::from(record.into_vec())).collect(),
         )?),
     };
-    Ok(Settings { source, token, conditions: args.conditions, words: typed.words })
+    if args.producer.is_some() && matches!(source, Source::Arguments(_)) {
+        let sentence = "a producer's records are the lines of an input, counted from its first";
+        let hint = "give `-` for standard input, or --file F";
+        return Err(Failure::new(Outcome::Usage, sentence, hint));
+    }
+    let (conditions, producer) = (args.conditions, args.producer);
+    Ok(Settings { source, token, conditions, producer, words: typed.words })
 }
 
 /// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.
@@ -186,7 +195,7 @@ pub(super) async fn run(
     settings: Settings,
     printer: &mut Printer,
 ) -> Result<(), End> {
-    let Settings { source, token, conditions, words } = settings;
+    let Settings { source, token, conditions, producer, words } = settings;
     let options = conditions.options();
     // Everything under way is given up, so that it can be said what became of it.
     let given_up = client.clone();
@@ -196,7 +205,7 @@ pub(super) async fn run(
     let (answer, records) = match (source, token) {
         (Source::Lines(input), None) => {
             let interrupted = interrupted.clone();
-            let pipeline = Pipeline { words: &words, conditions, interrupted };
+            let pipeline = Pipeline { words: &words, conditions, producer, interrupted };
             let is_each = printer.printer.is_json() || input.is_typed;
             printer.sum = (!is_each).then(Sum::begin);
             let tally = Arc::new(Tally::default());
@@ -339,6 +348,7 @@ fn failure_of(error: &AppendError, sentence: String) -> Failure {
 struct Pipeline<'a> {
     words: &'a [OsString],
     conditions: AppendConditions,
+    producer: Option<ProducerName>,
     interrupted: CancellationToken,
 }
 
@@ -350,13 +360,12 @@ impl Pipeline<'_> {
         (gatherer, tally): (Gatherer, Arc<Tally>),
         (mut printer, telling): (Unheard<'_>, Telling),
     ) -> Result<(), End> {
-        let options = self.conditions.options();
-        let (sender, mut receiver) = client.appender_with(&options).split();
+        let ((sender, mut receiver), known) = self.begin(client).await?;
         let (under_way, mut sent) = mpsc::channel(limits::GATHER_IN_FLIGHT_MAX);
         let notice = self.interrupted.clone();
         let sending = tokio::spawn(async move {
             tokio::select! {
-                sent = send_lines(gatherer, &tally, sender, under_way) => sent,
+                sent = send_lines((gatherer, known), &tally, sender, under_way) => sent,
                 () = notice.cancelled() => Err(interruption()),
             }
         });
@@ -390,6 +399,32 @@ impl Pipeline<'_> {
         }
     }
 
+    /// What sends and what receives, and how many lines of the input are in the log already.
+    async fn begin(
+        &self,
+        client: &Client,
+    ) -> Result<((AppendSender, AppendReceiver), u64), Failure> {
+        let options = self.conditions.options();
+        let Some(name) = self.producer else {
+            return Ok((client.appender_with(&options).split(), 0));
+        };
+        let opened = tokio::select! {
+            opened = client.producer(name, &options) => opened,
+            () = self.interrupted.cancelled() => {
+                let failure = interruption();
+                return Err(Failure { outcome: Outcome::NoLeader, ..failure });
+            }
+        };
+        let producer =
+            opened.map_err(|error| Failure::of(error.outcome(), &error, error.hint()))?;
+        let known = producer.last_seq();
+        if known > 0 {
+            let lines = if known == 1 { "line was" } else { "lines were" };
+            talk(format_args!("{known} {lines} in the log already"));
+        }
+        Ok((producer.split(), known))
+    }
+
     /// The failure of the first request that is not acknowledged, with a command for it and for
     /// each after it whose outcome is unknown as well.
     async fn stopped(
@@ -402,6 +437,12 @@ impl Pipeline<'_> {
         let count = receiver.acknowledged_records();
         let sentence = format!("{}; {}", said(error, &self.interrupted), acknowledged(count));
         let mut failure = failure_of(error, sentence);
+        if let Some(name) = self.producer.filter(|_| error.token().is_some()) {
+            failure.hint = format!(
+                "the same command goes on where it was; `annal outcome --producer {name}` tells how far"
+            );
+            return failure;
+        }
         let AppendError::Unknown { token } = error else { return failure };
         let later = receiver.later_unknown().await;
         let mut conditions = self.conditions.after(count);
@@ -424,16 +465,23 @@ impl Pipeline<'_> {
 /// Gathers lines and sends them. A place among those under way is taken before, and is given back
 /// by the acknowledgement.
 async fn send_lines(
-    mut gatherer: Gatherer,
+    (mut gatherer, known): (Gatherer, u64),
     tally: &Tally,
     mut sender: AppendSender,
     under_way: mpsc::Sender<Batch>,
 ) -> Result<(), Failure> {
+    let mut known = usize::try_from(known).unwrap_or(usize::MAX);
     loop {
         let Ok(place) = under_way.reserve().await else { return Ok(()) };
         let Some(batch) = gatherer.next().await else { return Ok(()) };
-        let batch = batch?;
+        let mut batch = batch?;
+        let skipped = known.min(batch.records.len());
+        batch.records.drain(..skipped);
+        known -= skipped;
         tally.read(batch.records.len());
+        if batch.records.is_empty() {
+            continue;
+        }
         let records = batch.records.clone();
         place.send(batch);
         match sender.send(records).await {

@@ -23,7 +23,7 @@ use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::client::AppendOptions;
-use crate::label::{FenceToken, Label, LabelError};
+use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
@@ -164,6 +164,10 @@ pub(super) enum Command {
     Tail(Short<Tail>),
     /// Set or show the log's fence, which an append can name
     Fence(Short<Fence>),
+    /// Show how far a producer is: its last record's number and offset
+    Outcome(Short<OutcomeOf>),
+    /// Show which producers there are, or forget one
+    Producers(Short<Producers>),
     /// Show every node's state
     Status(Short<Look>),
     /// Watch nodes, rates and events on a screen; q ends it
@@ -592,6 +596,10 @@ pub(super) enum ClientVerb {
     Tail(Tail),
     /// Set or show the log's fence, which an append can name
     Fence(Fence),
+    /// Show how far a producer is: its last record's number and offset
+    Outcome(OutcomeOf),
+    /// Show which producers there are, or forget one
+    Producers(Producers),
     /// Show every node's state
     Status(Look),
     /// Watch nodes, rates and events on a screen; q ends it
@@ -622,6 +630,11 @@ pub(super) struct Append {
     /// Repeat an append whose outcome is unknown; its records must be given again
     #[arg(long = "as", value_name = "TOKEN")]
     pub(super) token: Option<String>,
+
+    /// Append lines as this producer, which goes on where its last process was: lines of the input that
+    /// are in the log already are left out
+    #[arg(long, value_name = "NAME", value_parser = label::<64>, conflicts_with = "token")]
+    pub(super) producer: Option<ProducerName>,
 
     #[command(flatten)]
     pub(super) conditions: AppendConditions,
@@ -669,6 +682,7 @@ impl Append {
             file: None,
             from_json: false,
             token: None,
+            producer: None,
             conditions: AppendConditions::default(),
         }
     }
@@ -710,6 +724,33 @@ pub(super) struct Fence {
     /// Take it away: then no append that names one is taken
     #[arg(long, conflicts_with = "token")]
     pub(super) clear: bool,
+}
+
+/// Whose outcome.
+#[derive(Clone, Debug, Args)]
+pub(super) struct OutcomeOf {
+    /// The producer's name
+    #[arg(long, value_name = "NAME", value_parser = label::<64>)]
+    pub(super) producer: ProducerName,
+}
+
+/// What is to be done with producers.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Producers {
+    #[command(subcommand)]
+    pub(super) verb: ProducersVerb,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ProducersVerb {
+    /// Show all of them, and how far they are
+    List,
+    /// Forget one: its records stay, and its name is free
+    Forget {
+        /// Its name
+        #[arg(value_name = "NAME", value_parser = label::<64>)]
+        name: ProducerName,
+    },
 }
 
 /// How often the state is shown.

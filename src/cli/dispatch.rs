@@ -82,6 +82,8 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
         Command::Fence(args) => client::run(args.client(ClientVerb::Fence), &mut printer),
+        Command::Outcome(args) => client::run(args.client(ClientVerb::Outcome), &mut printer),
+        Command::Producers(args) => client::run(args.client(ClientVerb::Producers), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
         Command::Top(args) => client::run(args.client(ClientVerb::Top), &mut printer),
         Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),

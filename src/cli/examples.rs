@@ -54,6 +54,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("seq 1 1000 | annal append -", "a record a line"),
             ("annal append --file lines.txt", "each line of a file"),
             ("annal append --from-json --file dump", "what `read --json` has printed"),
+            ("annal append --producer p --file lines.txt", "each once, also after a crash"),
             ("annal append --expect-offset 42 next", "only if the log ends at offset 42"),
             ("annal append --fence w2 next", "only if w2 is the log's fence"),
         ],
@@ -77,6 +78,12 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal tail -f --from 42", "from offset 42 on, without a gap"),
             ("annal tail -n 1 --json", "the last one, with its offset and time"),
         ],
+    ),
+    ("outcome", &[("annal outcome --producer p", "its epoch, its last seq and where that is")]),
+    ("producers list", &[("annal producers list", "how far each is")]),
+    (
+        "producers forget",
+        &[("annal producers forget p", "who opens p again begins with the first line")],
     ),
     (
         "fence",

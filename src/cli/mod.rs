@@ -37,6 +37,7 @@ mod node;
 mod output;
 mod paper;
 mod parent;
+mod producers;
 mod progress;
 mod quote;
 mod reach;

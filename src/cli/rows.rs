@@ -10,8 +10,8 @@ use time::macros::format_description;
 
 use super::base64::base64;
 use super::output::Row;
-use crate::client::Record;
-use crate::label::FenceToken;
+use crate::client::{ProducerState, Record};
+use crate::label::{FenceToken, ProducerName};
 use crate::types::{ClusterId, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
@@ -54,6 +54,33 @@ impl Row for FenceRow {
         match &self.fence {
             Some(token) => writeln!(out, "{token}"),
             None => writeln!(out, "no fence"),
+        }
+    }
+}
+
+/// How far a producer is.
+#[derive(Serialize)]
+pub(super) struct ProducerRow {
+    producer: ProducerName,
+    epoch: u64,
+    last_seq: u64,
+    offset: Option<Offset>,
+}
+
+impl From<ProducerState> for ProducerRow {
+    fn from(state: ProducerState) -> Self {
+        let ProducerState { name: producer, epoch, last_seq, offset, .. } = state;
+        Self { producer, epoch, last_seq, offset }
+    }
+}
+
+impl Row for ProducerRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { producer, epoch, last_seq, .. } = self;
+        write!(out, "{producer}: epoch {epoch}, last seq {last_seq}")?;
+        match self.offset {
+            Some(offset) => writeln!(out, ", at offset {offset}"),
+            None => writeln!(out),
         }
     }
 }

@@ -1,21 +1,24 @@
 //! The verbs of the client: what each comes to, once its words are understood.
 
 use super::append::{self, Typed};
-use super::args::ClientVerb;
+use super::args::{ClientVerb, ProducersVerb};
 use super::connection::Target;
 use super::failure::{End, Failure};
 use super::fence::Fencing;
 use super::output::Printer;
 use super::reach::Reach;
 use super::reading::Reading;
-use super::{registry, state, top};
+use super::{producers, registry, state, top};
 use crate::client::Leading;
+use crate::label::ProducerName;
 
 /// What is to be done.
 pub(super) enum Verb {
     Append(append::Settings),
     Read(Reading),
     Fence(Fencing),
+    Outcome(ProducerName),
+    Producers(ProducersVerb),
     Status { watch: bool },
     Top,
     Leader,
@@ -31,6 +34,8 @@ impl Verb {
             ClientVerb::Read(read) => Self::Read(Reading::of_read(read)),
             ClientVerb::Tail(tail) => Self::Read(Reading::of_tail(tail)),
             ClientVerb::Fence(fence) => Self::Fence(Fencing::of(&fence)),
+            ClientVerb::Outcome(outcome) => Self::Outcome(outcome.producer),
+            ClientVerb::Producers(producers) => Self::Producers(producers.verb),
             ClientVerb::Status(look) => Self::Status { watch: look.watch },
             ClientVerb::Top => Self::Top,
             ClientVerb::Leader => Self::Leader,
@@ -66,6 +71,8 @@ impl Verb {
         match self {
             Self::Append(settings) => append::run(reach.client()?, settings, printer).await?,
             Self::Read(reading) => reading.run(reach.client()?, printer).await?,
+            Self::Outcome(name) => producers::outcome(reach.client()?, name, printer).await?,
+            Self::Producers(verb) => producers::run(reach.client()?, verb, printer).await?,
             Self::Fence(fencing) => fencing.run(reach.client()?, printer).await?,
             Self::Status { watch: true } => state::watch(reach.client()?, printer).await?,
             Self::Status { watch: false } => return state::status(reach.client()?, printer).await,

@@ -12,9 +12,10 @@ use super::append_options::AppendOptions;
 use super::ask::Ask;
 use super::token::Token;
 use super::unavailable::Unavailable;
-use crate::label::FenceToken;
+use crate::command::Command;
+use crate::label::{FenceToken, ProducerName};
 use crate::limits::{
-    CLIENT_IN_FLIGHT_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
+    CLIENT_IN_FLIGHT_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
 use crate::outcome::Outcome;
 use crate::types::Offset;
@@ -72,6 +73,23 @@ pub enum AppendError {
         /// The log's.
         present: Option<FenceToken>,
     },
+    /// A newer process of the producer has taken over: certainly none of it is in the log.
+    #[error("a newer process of producer {producer} has taken over (epoch {epoch})")]
+    Superseded {
+        /// Which producer.
+        producer: ProducerName,
+        /// How often it was opened by then.
+        epoch: u64,
+    },
+    /// There is no such producer, or it was forgotten: certainly none of it is in the log.
+    #[error("there is no producer {producer}")]
+    NoProducer {
+        /// Which was meant.
+        producer: ProducerName,
+    },
+    /// The log remembers as many producers as it can, and this one is new.
+    #[error("there are {PRODUCERS_MAX} producers already")]
+    TooManyProducers,
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
     Unavailable(Unavailable),
@@ -109,7 +127,20 @@ pub enum AppendError {
 
 impl AppendError {
     /// That a condition of an append did not hold.
-    pub(super) fn unmet(conditions: &Conditions, obstacle: Obstacle) -> Self {
+    pub(super) fn unmet(ask: &Ask, obstacle: Obstacle) -> Self {
+        let conditions = &ask.conditions;
+        let producer = match &ask.command {
+            Some(Command::Open(name) | Command::Forget(name)) => Some(*name),
+            Some(Command::Fence(_)) | None => conditions.producer,
+        };
+        match (obstacle, producer) {
+            (Obstacle::Superseded { epoch }, Some(producer)) => {
+                return Self::Superseded { producer, epoch };
+            }
+            (Obstacle::NoProducer, Some(producer)) => return Self::NoProducer { producer },
+            (Obstacle::TooManyProducers, _) => return Self::TooManyProducers,
+            _ => {}
+        }
         match obstacle {
             Obstacle::Offset { next } => {
                 Self::OtherOffset { expected: conditions.expect_offset.unwrap_or(next), next }
@@ -118,13 +149,21 @@ impl AppendError {
                 Some(named) => Self::Fenced { named, present },
                 None => Self::Invalid,
             },
+            // Nobody asked for that.
+            Obstacle::Superseded { .. } | Obstacle::NoProducer | Obstacle::TooManyProducers => {
+                Self::Invalid
+            }
         }
     }
 
     /// What it means for scripts.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::OtherOffset { .. } | Self::Fenced { .. } => Outcome::ConditionNotMet,
+            Self::OtherOffset { .. }
+            | Self::Fenced { .. }
+            | Self::Superseded { .. }
+            | Self::NoProducer { .. }
+            | Self::TooManyProducers => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -171,6 +210,11 @@ impl AppendError {
             Self::OtherOffset { expected, next } if next > expected => format!(
                 "`annal client read --from {expected}` shows what came before it; then expect {next}"
             ),
+            Self::Superseded { producer, .. } => format!(
+                "`annal outcome --producer {producer}` shows how far it is; whoever opens it takes over"
+            ),
+            Self::NoProducer { .. } => "`annal producers list` shows which there are".to_owned(),
+            Self::TooManyProducers => "`annal producers forget NAME` makes room".to_owned(),
             Self::Fenced { .. } => {
                 "another has taken over: whoever appends under the present fence knows \
                  what is so now"
@@ -311,6 +355,13 @@ impl Appender {
         }
     }
 
+    /// Becomes this producer, before anything else is sent.
+    pub(super) async fn open(&mut self, name: ProducerName) -> Result<Appended, AppendError> {
+        self.sender.command(Command::Open(name)).await?;
+        self.sender.conditions.producer = Some(name);
+        self.receiver.next().await?.ok_or(AppendError::Ended)
+    }
+
     /// The two halves, for two tasks: one reads what to append, the other prints what was.
     pub fn split(self) -> (AppendSender, AppendReceiver) {
         (self.sender, self.receiver)
@@ -348,17 +399,26 @@ impl AppendSender {
         if let Some(token) = self.token.filter(|token| !token.fits(&ask)) {
             return Err(AppendError::OtherRecords { expected: token.count() });
         }
+        let next = self.conditions.after(ask.records.len() as u64);
+        self.place(ask).await?;
+        self.conditions = next;
+        self.token = None;
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), AppendError> {
+        self.place(Ask::of(command)).await
+    }
+
+    async fn place(&mut self, ask: Ask) -> Result<(), AppendError> {
         // First the place among the answers, so that those which nobody takes are bounded.
         let place = self.places.acquire().await.map_err(|_| AppendError::Ended)?;
         // Counted before it can be answered: what was sent and is not answered is not acknowledged.
         let counted = Counted::one_of(&self.sent);
-        let next = self.conditions.after(ask.records.len() as u64);
         self.orders.place(Order { ask, reply: None }).await?;
         counted.keep();
-        self.conditions = next;
         // Given back when the answer is received.
         place.forget();
-        self.token = None;
         Ok(())
     }
 

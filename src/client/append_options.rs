@@ -22,6 +22,6 @@ pub struct AppendOptions {
 impl AppendOptions {
     /// As the nodes are told.
     pub(super) fn conditions(&self) -> Conditions {
-        Conditions { expect_offset: self.expect_offset, fence: self.fence }
+        Conditions { expect_offset: self.expect_offset, fence: self.fence, producer: None }
     }
 }

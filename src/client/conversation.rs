@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::append::{Answer, AppendError, Appender, Order, Orders};
 use super::append_options::AppendOptions;
+use super::ask::Ask;
 use super::connections::Opened;
 use super::pilot::{Action, Fate, Names, Pilot};
 use super::questions::Questions;
@@ -27,7 +28,6 @@ use crate::limits::{LANE_EVENTS_MAX, LANE_FRAMES_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
 use crate::wire::Frame;
 use crate::wire::api::{AppendReplies, Onward, Request};
-use crate::wire::conditions::Conditions;
 
 /// The task of callers of whom each waits for its own answer. It ends when every holder of the orders is
 /// gone and all is answered.
@@ -98,7 +98,8 @@ struct Waiting {
     reply: Option<oneshot::Sender<Answer>>,
     /// How many records it has.
     sent: usize,
-    conditions: Conditions,
+    /// What it asks for, without them.
+    ask: Ask,
 }
 
 struct Lane {
@@ -182,8 +183,10 @@ impl Conversation {
         let now = self.shared.now();
         let mut next = first;
         while let Some(Order { ask, reply }) = next {
-            let (sent, conditions) = (ask.records.len(), ask.conditions.clone());
-            self.waiting.push_back(Waiting { reply, sent, conditions });
+            let sent = ask.records.len();
+            let (conditions, command) = (ask.conditions.clone(), ask.command.clone());
+            let without = Ask { records: vec![], conditions, command };
+            self.waiting.push_back(Waiting { reply, sent, ask: without });
             self.pilot.on_order(now, ask, now + self.shared.timeout);
             let orders = self.orders.as_mut().filter(|_| !self.pilot.is_full());
             match orders.map(mpsc::Receiver::try_recv) {
@@ -279,7 +282,7 @@ impl Conversation {
     fn error(&self, fate: Fate, waiting: &Waiting) -> AppendError {
         let sent = waiting.sent;
         match fate {
-            Fate::Unmet(unmet) => AppendError::unmet(&waiting.conditions, unmet.obstacle),
+            Fate::Unmet(unmet) => AppendError::unmet(&waiting.ask, unmet.obstacle),
             Fate::Unknown(token) => AppendError::Unknown { token },
             Fate::Expired(token) => AppendError::Expired { token },
             Fate::Mismatch(appended) => AppendError::Mismatch { appended, sent },

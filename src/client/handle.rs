@@ -18,6 +18,7 @@ use super::conversation;
 use super::crash::{self, CrashError, Crashed};
 use super::leader;
 use super::leader_watch;
+use super::producer::{OpenError, Producer};
 use super::random;
 use super::read::{ReadError, Reader};
 use super::read_options::{Consistency, ReadOptions};
@@ -29,14 +30,14 @@ use super::token::Token;
 use crate::address::Address;
 use crate::command::Command;
 use crate::config::{CERTS_FOLDER, ClusterConfig, ConfigError};
-use crate::label::FenceToken;
+use crate::label::{FenceToken, ProducerName};
 use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
 use crate::outcome::Outcome;
 use crate::types::{ClientId, ClusterId, NodeId, Offset, Seq, Timestamp};
 use crate::wire::api::Appended;
-use crate::wire::standing::Inquiry;
+use crate::wire::standing::{Inquiry, ProducerState};
 
 /// The certificate that a client shows unless its settings name another.
 const CLIENT: &str = "client";
@@ -218,6 +219,59 @@ impl Client {
     pub async fn fence(&self) -> Result<Option<FenceToken>, ReadError> {
         let answer = Reader::asking(self.shared.clone(), Inquiry::Fence).answer().await?;
         Ok(answer.fence)
+    }
+
+    /// Becomes a producer of this name, which is new or goes on where it was: an older process of it is
+    /// refused from now on.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Opening it again does no harm.
+    pub async fn producer(
+        &self,
+        name: ProducerName,
+        options: &AppendOptions,
+    ) -> Result<Producer, OpenError> {
+        let mut appender = self.appender_with(options);
+        let opened = appender.open(name).await?;
+        let state =
+            self.producer_state(name).await?.ok_or(AppendError::NoProducer { producer: name })?;
+        // An entry has one command.
+        if state.opened_at == opened.index {
+            return Ok(Producer::new(appender, state));
+        }
+        Err(AppendError::Superseded { producer: name, epoch: state.epoch }.into())
+    }
+
+    /// How a producer stands, as of everything that was acknowledged before; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn producer_state(
+        &self,
+        name: ProducerName,
+    ) -> Result<Option<ProducerState>, ReadError> {
+        let inquiry = Inquiry::Producer(name);
+        let answer = Reader::asking(self.shared.clone(), inquiry).answer().await?;
+        Ok(answer.producers.first().copied())
+    }
+
+    /// How all producers stand, by name.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn producers(&self) -> Result<Vec<ProducerState>, ReadError> {
+        let answer = Reader::asking(self.shared.clone(), Inquiry::Producers).answer().await?;
+        Ok(answer.producers)
+    }
+
+    /// Forgets a producer: its records stay, and one that is opened under its name is a new one.
+    ///
+    /// # Errors
+    /// As [`Self::append`], and [`AppendError::NoProducer`].
+    pub async fn forget_producer(&self, name: ProducerName) -> Result<Appended, AppendError> {
+        let mut conditional = self.conditional.lock().await;
+        let orders = conditional.get_or_insert_with(|| conversation::start(self.shared.clone()));
+        orders.append(Ask::of(Command::Forget(name))).await
     }
 
     /// A pipeline of requests in order, over a session of its own.

@@ -50,6 +50,7 @@ pub mod moment;
 pub mod pilot;
 #[cfg(test)]
 mod pilot_cases;
+mod producer;
 mod questions;
 mod random;
 mod read;
@@ -75,6 +76,7 @@ pub use append_options::AppendOptions;
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
+pub use producer::{OpenError, Producer};
 pub use read::{ReadError, Reader, Record, Step};
 pub use read_options::{Consistency, ReadOptions};
 pub use route::Leading;
@@ -82,5 +84,7 @@ pub use status::{NodeStatus, RegistryStatus, Status};
 pub use tail::Tail;
 pub use token::{Token, TokenError};
 pub use unavailable::Unavailable;
+
+pub use crate::wire::standing::ProducerState;
 
 pub use crate::wire::api::{Appended, DiskUse, ReadFrom, Role, Vitals, Welcome};

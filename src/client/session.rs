@@ -500,7 +500,11 @@ impl Session {
             None
         } else if self.can_renew() {
             Some(Advice::Renew)
-        } else if self.requests.iter().any(|p| p.doubtful || p.answer.is_some()) {
+        } else if self
+            .requests
+            .iter()
+            .any(|p| p.doubtful || p.answer.is_some() || p.ask.conditions.producer.is_some())
+        {
             Some(Advice::Failed(Failure::Expired))
         } else {
             Some(Advice::Continue)
@@ -510,7 +514,10 @@ impl Session {
     fn can_renew(&self) -> bool {
         let nothing_under_way = self.lanes.values().all(|lane| lane.outstanding.is_empty());
         let taken = |pending: &Pending| pending.doubtful || pending.answer.is_some();
-        self.expired && nothing_under_way && !self.requests.iter().any(taken)
+        // A producer that goes on under another name is none.
+        let is_producer =
+            self.requests.front().is_some_and(|first| first.ask.conditions.producer.is_some());
+        self.expired && nothing_under_way && !is_producer && !self.requests.iter().any(taken)
     }
 
     /// Moves the answers that have none missing before them to where they are taken.

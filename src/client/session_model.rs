@@ -203,7 +203,7 @@ impl World {
             let record = Bytes::copy_from_slice(&self.pushed.to_le_bytes());
             let end = self.log.slots.len() + self.open.len();
             let expect_offset = expect.map(|behind| Offset::new(end as u64 + behind));
-            let conditions = Conditions { expect_offset, fence: None };
+            let conditions = Conditions { expect_offset, ..Conditions::default() };
             self.session.push(Ask { records: vec![record], conditions, command: None });
             self.open.push_back(self.pushed);
         }

@@ -7,16 +7,19 @@ use super::cases::{
     NOW, acknowledged, append, from_leader, heard, leader, leader_of_three, node, one, refused,
 };
 use super::replica::Replica;
+use super::state::State;
 use crate::command::Command;
 use crate::entry::{ElectionReason, EntryKind, NoOp, SealedEntry, Tip};
+use crate::limits;
 use crate::raft::{AppendEntriesResponse, AppendResult, Message};
-use crate::types::{Index, LogId, LogNumber, Offset, Term, Ticket};
+use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Term, Ticket};
 use crate::wire::api::{AppendRefusal, Appended};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 use crate::wire::standing::Inquiry;
 
 fn expecting(offset: u64, event: Event) -> Event {
-    let conditions = Conditions { expect_offset: Some(Offset::new(offset)), fence: None };
+    let conditions =
+        Conditions { expect_offset: Some(Offset::new(offset)), ..Conditions::default() };
     under(conditions, event)
 }
 
@@ -113,7 +116,7 @@ fn a_leader_that_steps_down_has_refused_nobody() {
 /// An append that names this fence.
 fn naming(fence: &str, event: Event) -> Event {
     let fence = Some(fence.parse().unwrap());
-    under(Conditions { expect_offset: None, fence }, event)
+    under(Conditions { fence, ..Conditions::default() }, event)
 }
 
 fn commanded(token: u64, seq: u64, command: Command) -> Event {
@@ -196,4 +199,137 @@ fn a_command_with_records_is_invalid() {
     run.command = Some(Command::Fence(None));
     replica.handle(NOW, Event::Append { token, run, records });
     assert_eq!(answers(&mut replica), [refused(1, one(1), AppendRefusal::Invalid)]);
+}
+
+fn of(client: u128, event: Event) -> Event {
+    let Event::Append { token, mut run, records } = event else { unreachable!() };
+    // It is new, whatever was forgotten before.
+    (run.client, run.began_at) = (ClientId::new(client), Index::new(1 << 40));
+    Event::Append { token, run, records }
+}
+
+fn producing(event: Event) -> Event {
+    under(Conditions { producer: "p".parse().ok(), ..Conditions::default() }, event)
+}
+
+fn open(token: u64, client: u128) -> Event {
+    of(client, commanded(token, 1, Command::Open("p".parse().unwrap())))
+}
+
+/// Folds what waits, and has it committed.
+fn settle(replica: &mut Replica) -> Vec<Action> {
+    let mut all = vec![];
+    for _ in 0..5 {
+        replica.flush();
+        for action in replica.take_actions() {
+            match action {
+                Action::Write(write) => replica.handle(NOW, Event::Persisted(write.ticket)),
+                Action::Append { .. } => all.push(action),
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+fn superseded(token: u64, seq: u64, epoch: u64, index: u64, term: Term) -> Action {
+    let as_of = LogId::new(Index::new(index), term);
+    let unmet = Unmet { as_of, obstacle: Obstacle::Superseded { epoch } };
+    refused(token, one(seq), AppendRefusal::Unmet(unmet))
+}
+
+/// Epoch, last seq and the offset of that one.
+fn state(replica: &Replica) -> Option<(u64, u64, Option<u64>)> {
+    let standing = replica.standing(LogNumber::MAIN, Inquiry::Producer("p".parse().unwrap()));
+    let state = standing.producers.first()?;
+    Some((state.epoch, state.last_seq, state.offset.map(Offset::get)))
+}
+
+#[test]
+fn whoever_opens_a_producer_is_it_and_nobody_before() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    assert_eq!(state(&replica), None);
+    replica.handle(NOW, open(1, 1));
+    replica.handle(NOW, of(1, producing(append(2, 2, "a"))));
+    assert_eq!(settle(&mut replica).len(), 2);
+    assert_eq!(state(&replica), Some((1, 1, Some(0))));
+    replica.handle(NOW, open(3, 2));
+    // Another process of it, whose last words come late: what was taken is answered, and nothing more is.
+    replica.handle(NOW, of(1, producing(append(4, 2, "a"))));
+    replica.handle(NOW, of(1, producing(append(5, 3, "b"))));
+    replica.handle(NOW, of(2, producing(append(6, 2, "b"))));
+    let answered = settle(&mut replica);
+    assert!(answered.contains(&acknowledged(4, one(2), 0, 3, term)), "{answered:?}");
+    assert!(answered.contains(&superseded(5, 3, 2, 4, term)), "{answered:?}");
+    assert!(answered.contains(&acknowledged(6, one(2), 1, 5, term)), "{answered:?}");
+    assert_eq!(state(&replica), Some((2, 2, Some(1))));
+    replica.handle(NOW, of(2, commanded(7, 3, Command::Forget("p".parse().unwrap()))));
+    settle(&mut replica);
+    assert_eq!(state(&replica), None);
+}
+
+#[test]
+fn a_producer_outlives_the_clients_that_come_after_it() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, open(1, 1));
+    replica.handle(NOW, of(1, producing(append(2, 2, "a"))));
+    settle(&mut replica);
+    // The table remembers ten.
+    for client in 10..30 {
+        replica.handle(NOW, of(client, append(1, 1, "x")));
+        settle(&mut replica);
+    }
+    replica.handle(NOW, of(1, producing(append(3, 2, "a"))));
+    replica.handle(NOW, of(1, producing(append(4, 3, "b"))));
+    let answered = settle(&mut replica);
+    assert_eq!(answered[0], acknowledged(3, one(2), 0, 3, term));
+    assert!(matches!(&answered[1], Action::Append { result: Ok(_), .. }), "{answered:?}");
+    assert_eq!(state(&replica), Some((1, 2, Some(21))));
+    // It survives the head of a segment.
+    let bytes = replica.encoded_clients();
+    assert_eq!(State::decode(&bytes).unwrap().encode(), bytes);
+}
+
+#[test]
+fn a_producer_too_many_is_refused_and_none_is_forgotten() {
+    let (mut replica, _) = leader();
+    replica.options.proposals_bytes_max = 1 << 20;
+    let opens = |number: usize, seq: u64| {
+        let name = format!("p{number}").parse().unwrap();
+        of(number as u128, commanded(1, seq, Command::Open(name)))
+    };
+    for number in 0..limits::PRODUCERS_MAX {
+        replica.handle(NOW, opens(number, 1));
+        let answered = settle(&mut replica);
+        assert!(matches!(&answered[..], [Action::Append { result: Ok(_), .. }]), "{answered:?}");
+    }
+    replica.handle(NOW, opens(limits::PRODUCERS_MAX, 1));
+    let answered = settle(&mut replica);
+    let Action::Append { result: Err(AppendRefusal::Unmet(unmet)), .. } = &answered[0] else {
+        panic!("{answered:?}");
+    };
+    assert_eq!(unmet.obstacle, Obstacle::TooManyProducers);
+    let all = replica.standing(LogNumber::MAIN, Inquiry::Producers).producers;
+    assert_eq!(all.len(), limits::PRODUCERS_MAX);
+    assert!(all.iter().all(|state| state.epoch == 1));
+}
+
+#[test]
+fn what_a_producer_did_is_cut_with_its_entry() {
+    let mut replica = leader_of_three();
+    let before = replica.encoded_clients();
+    replica.handle(NOW, open(1, 1));
+    replica.flush();
+    replica.handle(NOW, of(1, producing(append(2, 2, "a"))));
+    replica.handle(NOW, open(3, 2));
+    replica.flush();
+    assert_ne!(replica.encoded_clients(), before);
+    replica.take_actions();
+    let term = Term::new(9);
+    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
+    let other = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
+    replica.handle(NOW, from_leader(9, &[other]));
+    assert_eq!(replica.encoded_clients(), before);
 }

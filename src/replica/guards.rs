@@ -1,38 +1,74 @@
-//! What entries say of a log besides its records: who may append.
+//! What entries say of a log besides its records: who may append, and how far named producers are.
 //!
 //! A function of the log, as the table of clients is: equal on all nodes at equal indexes, and in the
-//! heads of segments.
+//! heads of segments. A producer is a client with a name: who opens it is it from then on, and whatever
+//! that client appends is the producer's. Unlike other clients it is never forgotten for others' sake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::sessions::Answers;
 use crate::command::Command;
-use crate::entry::Logged;
-use crate::label::FenceToken;
-use crate::types::{Index, LogNumber};
+use crate::entry::{Logged, RunHead};
+use crate::label::{FenceToken, ProducerName};
+use crate::limits::PRODUCERS_MAX;
+use crate::mutants::{self, Mutant};
+use crate::types::{ClientId, Index, LogNumber, Offset};
 use crate::wire::api::AppendRun;
 use crate::wire::conditions::Obstacle;
-use crate::wire::standing::{Inquiry, Standing};
+use crate::wire::standing::{Inquiry, ProducerState, Standing};
+
+/// Names a producer: names are a log's own.
+type Key = (LogNumber, ProducerName);
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guards {
     fences: BTreeMap<LogNumber, FenceToken>,
+    producers: BTreeMap<Key, Producer>,
+    /// Which producer each client is. Derived; not stored.
+    #[serde(skip)]
+    held: BTreeMap<ClientId, Key>,
+}
+
+/// A named producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Producer {
+    epoch: u64,
+    opened_at: Index,
+    /// The client that is it; nobody, if that client is another producer by now.
+    holder: Option<ClientId>,
+    last_seq: u64,
+    offset: Option<Offset>,
+    /// The answers to the holder's last run, if it has one: with them it goes on even if the table of
+    /// clients has forgotten it.
+    last: VecDeque<Answers>,
 }
 
 /// What was so before an entry changed it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Before {
     Fence(LogNumber, Option<FenceToken>),
+    Producer(Key, Option<Box<Producer>>),
 }
 
 impl Guards {
-    /// Does what a run of an entry says. Gives what is to be put back if the entry is cut.
-    pub(super) fn apply(&mut self, logged: &Logged) -> Option<Before> {
-        let log = logged.head.log;
-        match logged.command.as_deref()? {
-            Command::Fence(token) => Some(Before::Fence(log, self.set_fence(log, *token))),
+    /// Fills in what is not stored, after it was read.
+    pub(super) fn derive(&mut self) {
+        let holders = self.producers.iter().filter_map(|(key, it)| Some((it.holder?, *key)));
+        self.held = holders.collect();
+    }
+
+    /// Does what a run of the entry at `index` says. Gives what is to be put back if that is cut, in
+    /// this order.
+    pub(super) fn apply(&mut self, logged: &Logged, index: Index) -> Vec<Before> {
+        let RunHead { log, client, .. } = logged.head;
+        match logged.command.as_deref() {
+            None => self.count(&logged.head, index).into_iter().collect(),
+            Some(Command::Fence(token)) => vec![Before::Fence(log, self.set_fence(log, *token))],
+            Some(Command::Open(name)) => self.open((log, *name), client, index),
+            Some(Command::Forget(name)) => vec![self.set((log, *name), None)],
         }
     }
 
@@ -40,6 +76,7 @@ impl Guards {
     pub(super) fn undo(&mut self, before: Before) {
         match before {
             Before::Fence(log, token) => drop(self.set_fence(log, token)),
+            Before::Producer(key, producer) => drop(self.set(key, producer.map(|it| *it))),
         }
     }
 
@@ -50,6 +87,60 @@ impl Guards {
         }
     }
 
+    /// Puts a producer in the place of what is there. Gives how to undo it.
+    fn set(&mut self, key: Key, producer: Option<Producer>) -> Before {
+        let holder = producer.as_ref().and_then(|producer| producer.holder);
+        let before = match producer {
+            Some(producer) => self.producers.insert(key, producer),
+            None => self.producers.remove(&key),
+        };
+        if let Some(former) = before.as_ref().and_then(|before| before.holder) {
+            self.held.remove(&former);
+        }
+        if let Some(holder) = holder {
+            self.held.insert(holder, key);
+        }
+        Before::Producer(key, before.map(Box::new))
+    }
+
+    fn open(&mut self, key: Key, client: ClientId, index: Index) -> Vec<Before> {
+        let mut before = vec![];
+        // A client is one producer at a time.
+        let other = self.held.get(&client).copied().filter(|held| *held != key);
+        if let Some((other, producer)) = other.and_then(|it| Some((it, self.producers.get(&it)?))) {
+            let producer = Producer { holder: None, ..producer.clone() };
+            before.push(self.set(other, Some(producer)));
+        }
+        let former = self.producers.get(&key);
+        let opened = Producer {
+            epoch: former.map_or(0, |former| former.epoch) + 1,
+            opened_at: index,
+            holder: Some(client),
+            last_seq: former.map_or(0, |former| former.last_seq),
+            offset: former.and_then(|former| former.offset),
+            last: VecDeque::new(),
+        };
+        before.push(self.set(key, Some(opened)));
+        before
+    }
+
+    /// Counts records of a client that is a producer.
+    fn count(&mut self, run: &RunHead, index: Index) -> Option<Before> {
+        let key = *self.held.get(&run.client)?;
+        let producer = self.producers.get_mut(&key)?;
+        let before = Box::new(producer.clone());
+        producer.last_seq += run.records();
+        producer.offset = Some(Offset::new(run.next_offset().get() - 1));
+        producer.last = VecDeque::from([Answers::of(run, index)]);
+        Some(Before::Producer(key, Some(before)))
+    }
+
+    /// The answers to the last run of a client that is a producer.
+    pub(super) fn last_of(&self, client: ClientId) -> Option<&VecDeque<Answers>> {
+        let producer = self.producers.get(self.held.get(&client)?)?;
+        (!producer.last.is_empty()).then_some(&producer.last)
+    }
+
     fn fence(&self, log: LogNumber) -> Option<FenceToken> {
         self.fences.get(&log).copied()
     }
@@ -57,14 +148,55 @@ impl Guards {
     /// What keeps new requests out, if something does.
     pub(super) fn obstacle(&self, run: &AppendRun) -> Option<Obstacle> {
         let present = self.fence(run.log);
-        let is_fenced = run.conditions.fence.is_some_and(|named| Some(named) != present);
-        is_fenced.then_some(Obstacle::Fence { present })
+        if run.conditions.fence.is_some_and(|named| Some(named) != present) {
+            return Some(Obstacle::Fence { present });
+        }
+        let of_producer =
+            run.conditions.producer.and_then(|name| self.not_producer((run.log, name), run.client));
+        of_producer.or_else(|| self.forbids(run.log, run.command.as_ref()?))
+    }
+
+    /// Why a client is not this producer, if it is not.
+    fn not_producer(&self, key: Key, client: ClientId) -> Option<Obstacle> {
+        let Some(producer) = self.producers.get(&key) else { return Some(Obstacle::NoProducer) };
+        let is_it = producer.holder == Some(client) || mutants::is_on(Mutant::SupersededGoesOn);
+        (!is_it).then_some(Obstacle::Superseded { epoch: producer.epoch })
+    }
+
+    /// Why a command cannot be done, if it cannot.
+    fn forbids(&self, log: LogNumber, command: &Command) -> Option<Obstacle> {
+        match command {
+            Command::Open(name) => {
+                let is_new = !self.producers.contains_key(&(log, *name));
+                let is_full = self.producers.len() >= PRODUCERS_MAX;
+                (is_new && is_full).then_some(Obstacle::TooManyProducers)
+            }
+            Command::Forget(name) => {
+                (!self.producers.contains_key(&(log, *name))).then_some(Obstacle::NoProducer)
+            }
+            Command::Fence(_) => None,
+        }
     }
 
     /// The answer to a question, as of this entry.
     pub(super) fn standing(&self, as_of: Index, log: LogNumber, inquiry: Inquiry) -> Standing {
-        match inquiry {
-            Inquiry::Fence => Standing { as_of, fence: self.fence(log) },
-        }
+        let all = self.producers.iter().filter(|((of, _), _)| *of == log);
+        let states = all.map(|((_, name), producer)| producer.state(*name));
+        let (fence, producers) = match inquiry {
+            Inquiry::Fence => (self.fence(log), vec![]),
+            Inquiry::Producer(wanted) => {
+                let found = self.producers.get(&(log, wanted));
+                (None, found.map(|producer| producer.state(wanted)).into_iter().collect())
+            }
+            Inquiry::Producers => (None, states.collect()),
+        };
+        Standing { as_of, fence, producers }
+    }
+}
+
+impl Producer {
+    fn state(&self, name: ProducerName) -> ProducerState {
+        let Self { epoch, opened_at, last_seq, offset, .. } = *self;
+        ProducerState { name, epoch, opened_at, last_seq, offset }
     }
 }

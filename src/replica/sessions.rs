@@ -112,15 +112,17 @@ impl Table {
     /// answers to the client's requests that are not yet applied here: first those in the log, then
     /// those about to be.
     ///
+    /// `kept` are the last answers to a client that are remembered even if the table has forgotten it.
+    ///
     /// NB: a repetition may be cut into other runs than what it repeats.
     pub fn look_up(
         &self,
-        client: ClientId,
+        (client, kept): (ClientId, Option<&VecDeque<Answers>>),
         wanted: SeqRange,
         began_at: Index,
         later: [&VecDeque<Answers>; 2],
     ) -> Verdict {
-        let applied = self.sessions.get(&client).map(|session| &session.answers);
+        let applied = self.sessions.get(&client).map(|session| &session.answers).or(kept);
         let [in_log, folded] = later;
         let last = folded.back().or_else(|| in_log.back()).or_else(|| applied?.back());
         let Some(last) = last else {
@@ -223,7 +225,7 @@ mod tests {
 
     fn look_up(table: &Table, client: u128, wanted: SeqRange, began_at: Index) -> Verdict {
         let none = VecDeque::new();
-        table.look_up(ClientId::new(client), wanted, began_at, [&none, &none])
+        table.look_up((ClientId::new(client), None), wanted, began_at, [&none, &none])
     }
 
     fn known(wanted: SeqRange, index: u64, offset: u64) -> Verdict {
@@ -281,8 +283,9 @@ mod tests {
         let overlay = VecDeque::from([Answers::of(&run(1, seqs(2, 2), 1), Index::new(6))]);
         let folded = VecDeque::from([Answers::of(&run(1, seqs(4, 1), 1), Index::new(7))]);
         let none = VecDeque::new();
-        let look_up =
-            |wanted, folded| table.look_up(ClientId::new(1), wanted, BEGAN_AT, [&overlay, folded]);
+        let look_up = |wanted, folded| {
+            table.look_up((ClientId::new(1), None), wanted, BEGAN_AT, [&overlay, folded])
+        };
         assert_eq!(look_up(seqs(3, 3), &none), known(seqs(3, 1), 6, 22));
         assert_eq!(look_up(seqs(4, 1), &none), Verdict::New);
         assert_eq!(look_up(seqs(4, 1), &folded), known(seqs(4, 1), 7, 40));

@@ -22,7 +22,7 @@ impl State {
     pub(super) fn apply(&mut self, logged: &Logged, index: Index) {
         self.table.apply(&logged.head, index);
         // It is committed: nothing of it is ever put back.
-        let _ = self.guards.apply(logged);
+        let _ = self.guards.apply(logged, index);
     }
 
     /// The stored form: a byte of version, and postcard. Equal states have equal bytes.
@@ -43,6 +43,7 @@ impl State {
         }
         let mut state: Self = postcard::from_bytes(fields)?;
         state.table.derive();
+        state.guards.derive();
         Ok(state)
     }
 }

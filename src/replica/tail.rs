@@ -9,6 +9,7 @@ use super::guards::{Before, Guards};
 use super::sessions::{Answers, Verdict};
 use super::state::State;
 use crate::entry::Logged;
+use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
 
 /// The runs of requests of one entry that is not committed.
@@ -94,7 +95,8 @@ impl Tail {
     ) -> Verdict {
         let none = VecDeque::new();
         let overlay = self.overlay.get(&client).unwrap_or(&none);
-        self.state.table.look_up(client, wanted, began_at, [overlay, folded])
+        let kept = self.state.guards.last_of(client);
+        self.state.table.look_up((client, kept), wanted, began_at, [overlay, folded])
     }
 
     /// Adds the runs of the entry behind the last.
@@ -113,7 +115,7 @@ impl Tail {
             );
             self.next_offsets.insert(run.log, run.next_offset());
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
-            before.extend(self.guards.apply(logged));
+            before.extend(self.guards.apply(logged, index));
         }
         self.entries.push_back(TailEntry { index, runs, before });
     }
@@ -127,7 +129,9 @@ impl Tail {
                 self.next_offsets.insert(run.log, run.first_offset);
                 self.forget(run.client, VecDeque::pop_back);
             }
-            entry.before.into_iter().rev().for_each(|before| self.guards.undo(before));
+            if !mutants::is_on(Mutant::GuardsStay) {
+                entry.before.into_iter().rev().for_each(|before| self.guards.undo(before));
+            }
         }
         assert!(self.ends().1 < from, "nothing from {from} on is left");
     }

@@ -33,8 +33,8 @@ impl Guard {
             self.fence = (self.random.below(4) > 0).then(|| self.any_fence());
             return Ask::of(Command::Fence(self.fence));
         }
-        let conditions =
-            Conditions { expect_offset: self.expected(under_way), fence: self.named() };
+        let (expect_offset, fence) = (self.expected(under_way), self.named());
+        let conditions = Conditions { expect_offset, fence, producer: None };
         Ask { records, conditions, command: None }
     }
 
@@ -68,6 +68,8 @@ impl Guard {
         match unmet.obstacle {
             Obstacle::Offset { next } => self.end = self.end.max(next),
             Obstacle::Fence { present } => self.fence = present,
+            // It is no producer.
+            Obstacle::Superseded { .. } | Obstacle::NoProducer | Obstacle::TooManyProducers => {}
         }
     }
 

@@ -40,6 +40,7 @@ pub mod history;
 mod lab;
 pub mod laws;
 mod machine;
+mod maker;
 pub mod model;
 mod network;
 mod options;

@@ -5,10 +5,12 @@
 //! user does: thinks, appends, reads, dies, repeats what is in doubt, and tells what it has learned.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::guard::Guard;
+use super::maker::{Maker, Next};
 use super::network::StreamNumber;
 use super::options::{Options, WorkloadOptions};
 use super::random::Random;
@@ -21,12 +23,14 @@ use crate::client::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken};
 use crate::client::search::{Beliefs, LinkNumber, Question, Word};
 use crate::client::session::LaneNumber;
 use crate::client::{Consistency, ReadOptions, Token, Welcome};
+use crate::command::Command;
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::types::{ClientId, NodeId, Offset, Seq};
 use crate::wire::api::{AppendReply, Appended, Read, ReadFrom, Records};
-use crate::wire::conditions::Unmet;
+use crate::wire::conditions::{Conditions, Unmet};
 use crate::wire::registry::Announcement;
+use crate::wire::standing::Inquiry;
 
 /// What a client wants done.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ pub(super) enum ClientAction {
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     /// A request begins.
-    Begins { client: ClientId, seq: Seq, ask: Ask },
+    Begins { client: ClientId, seq: Seq, ask: Ask, sequence: Option<u64> },
     /// It is in the log.
     Acknowledged { client: ClientId, seq: Seq, appended: Appended },
     /// It is not, for certain.
@@ -72,6 +76,8 @@ struct Waiting {
     seq: Seq,
     client: ClientId,
     ask: Ask,
+    /// The number of its first record, if it is a producer's.
+    sequence: Option<u64>,
 }
 
 /// A read without an answer.
@@ -93,6 +99,9 @@ pub(super) struct Served {
     pub(super) read: Read,
     pub(super) began: Time,
 }
+
+/// So many pauses long a producer waits after a failure before it is opened again: others are it meanwhile.
+const REOPEN_THINKS: u64 = 20;
 
 /// How long a client waits for the answer to a read, at most.
 const READ_PATIENCE: Time = Time::from_secs(2);
@@ -136,6 +145,8 @@ pub(super) struct SimClient {
     random: Random,
     /// What it asks for, if it does.
     guard: Option<Guard>,
+    /// It is a producer.
+    maker: Option<Maker>,
     workload: WorkloadOptions,
     /// How far away the nodes are.
     distance: Time,
@@ -171,6 +182,7 @@ impl SimClient {
             nodes,
             random,
             guard: None,
+            maker: None,
             workload: options.workload.clone(),
             distance: options.network.distance,
             actions: vec![],
@@ -180,6 +192,11 @@ impl SimClient {
     /// The same, but it asks for this.
     pub(super) fn guarded(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
+    }
+
+    /// The same, but it is a producer.
+    pub(super) fn producing(self, maker: Maker) -> Self {
+        Self { maker: Some(maker), ..self }
     }
 
     /// What it wants done. Empty after.
@@ -268,7 +285,7 @@ impl SimClient {
 
     /// Appends this, besides what it does by itself.
     pub(super) fn append(&mut self, now: Time, records: Vec<Bytes>) {
-        self.push(now, records.into());
+        self.push(now, records.into(), None);
     }
 
     fn begin(&mut self, now: Time) {
@@ -280,6 +297,9 @@ impl SimClient {
         if is_full || self.resuming {
             return;
         }
+        if let Some(next) = self.maker.as_ref().map(|maker| maker.next(now)) {
+            return self.produce(now, next);
+        }
         let count = if self.random.below(4) == 0 { self.random.between(1, 5) } else { 1 };
         let records = (0..count).map(|_| self.record()).collect();
         let under_way = self.waiting.iter().map(|waiting| waiting.ask.records.len() as u64).sum();
@@ -287,7 +307,7 @@ impl SimClient {
             Some(guard) => guard.ask(records, under_way),
             None => records.into(),
         };
-        self.push(now, ask);
+        self.push(now, ask, None);
     }
 
     /// A record that no other is equal to.
@@ -301,10 +321,39 @@ impl SimClient {
         Bytes::from(text)
     }
 
-    fn push(&mut self, now: Time, ask: Ask) {
-        let waiting = self.order(now, ask);
-        let Waiting { client, seq, ask } = waiting.clone();
-        self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask }));
+    /// What a producer does next.
+    fn produce(&mut self, now: Time, next: Next) {
+        let count = self.random.between(1, 3);
+        let records: Vec<_> = (0..count).map(|_| self.record()).collect();
+        let Some(maker) = &mut self.maker else { return };
+        match next {
+            Next::Open if self.waiting.is_empty() => {
+                maker.begins_to_open();
+                let open = Ask::of(Command::Open(maker.name));
+                // Each process has a session of its own.
+                self.start_anew();
+                self.push(now, open, None);
+            }
+            Next::Nothing | Next::Open => {}
+            Next::Ask => {
+                let inquiry = Inquiry::Producer(maker.name);
+                self.read_with(now, false, |patience, jitter| {
+                    ReadPilot::asking(inquiry, patience, jitter)
+                });
+            }
+            Next::Append { first } => {
+                maker.appends(count);
+                let producer = Some(maker.name);
+                let conditions = Conditions { producer, ..Conditions::default() };
+                self.push(now, Ask { records, conditions, command: None }, Some(first));
+            }
+        }
+    }
+
+    fn push(&mut self, now: Time, ask: Ask, sequence: Option<u64>) {
+        let waiting = Waiting { sequence, ..self.order(now, ask) };
+        let Waiting { client, seq, ask, .. } = waiting.clone();
+        self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask, sequence }));
         self.waiting.push_back(waiting);
         self.advance_appends(now);
     }
@@ -312,7 +361,7 @@ impl SimClient {
     fn order(&mut self, now: Time, ask: Ask) -> Waiting {
         let deadline = (now + self.workload.patience).moment();
         let seq = self.pilot.on_order(now.moment(), ask.clone(), deadline);
-        Waiting { seq, client: self.pilot.client(), ask }
+        Waiting { seq, client: self.pilot.client(), ask, sequence: None }
     }
 
     /// Repeats the request whose outcome is unknown, as the command of a user would.
@@ -342,13 +391,22 @@ impl SimClient {
     }
 
     fn read(&mut self, now: Time, consistency: Consistency, from: ReadFrom, is_blind: bool) {
+        let options = ReadOptions { from, limit: Some(200), consistency, follow: false };
+        self.read_with(now, is_blind, |patience, jitter| ReadPilot::new(options, patience, jitter));
+    }
+
+    fn read_with(
+        &mut self,
+        now: Time,
+        is_blind: bool,
+        pilot: impl FnOnce(Duration, Jitter) -> ReadPilot,
+    ) {
         // One read at a time, and one that failed is not repeated at once.
         if self.reading.is_some() || now < self.read_after {
             return;
         }
-        let options = ReadOptions { from, limit: Some(200), consistency, follow: false };
         let patience = self.workload.patience.min(READ_PATIENCE + self.distance.times(10)).length();
-        let mut pilot = ReadPilot::new(options, patience, Jitter::new(self.random.number()));
+        let mut pilot = pilot(patience, Jitter::new(self.random.number()));
         pilot.on_wait(now.moment());
         let mut read = pilot.rest();
         read.linearizable |= is_blind;
@@ -377,7 +435,7 @@ impl SimClient {
                 }
                 Action::Close(lane) => self.close_lane(lane),
                 Action::Acknowledge(appended) => self.acknowledge(appended),
-                Action::Fail(fate) => self.fail(fate),
+                Action::Fail(fate) => self.fail(now, fate),
                 Action::Renamed(client) => self.rename(client),
             }
         }
@@ -442,18 +500,24 @@ impl SimClient {
         if let Some(guard) = &mut self.guard {
             guard.on_acknowledged(&appended);
         }
+        if let Some(maker) = &mut self.maker {
+            maker.on_acknowledged(appended.index);
+        }
         self.actions.push(ClientAction::Told(Told::Acknowledged { client, seq, appended }));
         if self.resuming {
             hit(Mark::Settled);
         }
     }
 
-    fn fail(&mut self, fate: Fate) {
-        let Waiting { client, seq, ask } = self.waiting.pop_front().expect("it waits");
+    fn fail(&mut self, now: Time, fate: Fate) {
+        if let Some(maker) = &mut self.maker {
+            maker.on_failed(now, self.workload.think.times(REOPEN_THINKS));
+        }
+        let Waiting { client, seq, ask, .. } = self.waiting.pop_front().expect("it waits");
         let told = match fate {
             Fate::Unknown(token) => {
                 // A user who wants to know repeats the same append; others go on.
-                if self.doubt.is_none() && self.random.coin() {
+                if self.doubt.is_none() && self.maker.is_none() && self.random.coin() {
                     self.doubt = Some((token, ask));
                 }
                 Told::Unknown { client, seq }
@@ -481,8 +545,8 @@ impl SimClient {
             let (old, seq) = (waiting.client, waiting.seq);
             self.actions.push(ClientAction::Told(Told::Rejected { client: old, seq }));
             (waiting.client, waiting.seq) = (client, Seq::new(number));
-            let (seq, ask) = (waiting.seq, waiting.ask.clone());
-            self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask }));
+            let Waiting { seq, ask, sequence, .. } = waiting.clone();
+            self.actions.push(ClientAction::Told(Told::Begins { client, seq, ask, sequence }));
         }
     }
 
@@ -598,6 +662,12 @@ impl SimClient {
                 assert_eq!(taken, count, "a node sent more than was asked for");
                 self.reads_served += 1;
                 let reading = self.reading.take()?;
+                if let Some(standing) = &header.standing {
+                    if let Some(maker) = &mut self.maker {
+                        maker.on_standing(now, standing);
+                    }
+                    return None;
+                }
                 Some(Served { read: reading.read, began: reading.began })
             }
             Taken::Nothing => None,
@@ -631,6 +701,9 @@ impl SimClient {
         self.doubt = None;
         if let Some(guard) = &mut self.guard {
             guard.die();
+        }
+        if let Some(maker) = &mut self.maker {
+            maker.on_failed(Time::ZERO, Time::ZERO);
         }
         self.reading = None;
         self.beliefs = beliefs(&self.nodes);

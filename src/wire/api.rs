@@ -567,6 +567,9 @@ mod tests {
             (AppendRefusal::DiskFull { node: n1(), full }, "06010708"),
             (unmet(Obstacle::Offset { next: Offset::new(5) }), "0703020005"),
             (unmet(Obstacle::Fence { present: "f".parse().ok() }), "07030201010166"),
+            (unmet(Obstacle::Superseded { epoch: 4 }), "0703020204"),
+            (unmet(Obstacle::NoProducer), "07030203"),
+            (unmet(Obstacle::TooManyProducers), "07030204"),
         ]);
         check_golden(&[
             (ReadRefusal::NotLeader { leader: None }, "0000"),
@@ -659,7 +662,7 @@ mod tests {
         let frame = run.to_frame(&records);
         assert_eq!(
             hex(&frame),
-            "21000000011207000000000000000000000000000000030302090000000003010002616263"
+            "2200000001120700000000000000000000000000000003030209000000000003010002616263"
         );
         let got = AppendRun::from_frame(&received(&frame)).unwrap();
         assert_eq!(got, (run.clone(), Bytes::from_static(b"abc")));

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::label::FenceToken;
+use crate::label::{FenceToken, ProducerName};
 use crate::types::{LogId, Offset};
 
 /// What must be so for an append. Empty: nothing.
@@ -17,6 +17,8 @@ pub struct Conditions {
     pub expect_offset: Option<Offset>,
     /// This is the log's fence token.
     pub fence: Option<FenceToken>,
+    /// The client that asks is this producer, and no newer process is.
+    pub producer: Option<ProducerName>,
 }
 
 impl Conditions {
@@ -67,6 +69,15 @@ pub enum Obstacle {
         /// Which, if it had one.
         present: Option<FenceToken>,
     },
+    /// A newer process is the producer.
+    Superseded {
+        /// How often it was opened.
+        epoch: u64,
+    },
+    /// There is no such producer, or none any more.
+    NoProducer,
+    /// A new one would be one too many.
+    TooManyProducers,
 }
 
 impl Obstacle {
@@ -76,7 +87,9 @@ impl Obstacle {
         match self {
             Self::Offset { next } => conditions.expect_offset.is_some_and(|at| at < *next),
             // It may be set again.
-            Self::Fence { .. } => false,
+            Self::Fence { .. } | Self::TooManyProducers => false,
+            // Who opens it again is another client.
+            Self::Superseded { .. } | Self::NoProducer => true,
         }
     }
 }
@@ -87,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_log_that_has_gone_past_an_offset_never_comes_back_to_it() {
-        let expect = |at| Conditions { expect_offset: Some(Offset::new(at)), fence: None };
+        let expect =
+            |at| Conditions { expect_offset: Some(Offset::new(at)), ..Conditions::default() };
         let obstacle = Obstacle::Offset { next: Offset::new(5) };
         assert!(obstacle.is_final(&expect(4)));
         assert!(!obstacle.is_final(&expect(6)));
@@ -99,7 +113,8 @@ mod tests {
     #[test]
     fn nothing_is_nothing() {
         assert!(Conditions::default().encode().is_empty());
-        let all = Conditions { expect_offset: Some(Offset::ZERO), fence: "f".parse().ok() };
-        assert_eq!(all.encode(), b"\x01\x00\x01\x01f");
+        let (fence, producer) = ("f".parse().ok(), "p".parse().ok());
+        let all = Conditions { expect_offset: Some(Offset::ZERO), fence, producer };
+        assert_eq!(all.encode(), b"\x01\x00\x01\x01f\x01\x01p");
     }
 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::label::FenceToken;
-use crate::types::Index;
+use crate::bounded;
+use crate::label::{FenceToken, ProducerName};
+use crate::limits::PRODUCERS_MAX;
+use crate::types::{Index, Offset};
 
 /// What is asked. The answer comes as that of a read does: in a frame that ends it, without records.
 ///
@@ -12,6 +14,10 @@ use crate::types::Index;
 pub enum Inquiry {
     /// Which fence token it has.
     Fence,
+    /// How this producer stands.
+    Producer(ProducerName),
+    /// How all of them stand.
+    Producers,
 }
 
 /// How a log stands, as far as it was asked.
@@ -21,4 +27,42 @@ pub struct Standing {
     pub as_of: Index,
     /// Its fence token.
     pub fence: Option<FenceToken>,
+    /// The producers that were asked for, as far as there are such, by name.
+    #[serde(deserialize_with = "bounded::list::<_, _, PRODUCERS_MAX>")]
+    pub producers: Vec<ProducerState>,
+}
+
+/// How a producer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProducerState {
+    /// Its name.
+    pub name: ProducerName,
+    /// How often it was opened: an older process of it is refused.
+    pub epoch: u64,
+    /// The entry in which it was opened last.
+    pub opened_at: Index,
+    /// How many records it has in the log: the number of its last one, counted from 1.
+    pub last_seq: u64,
+    /// The offset of that one.
+    pub offset: Option<Offset>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes() {
+        let name = "p".parse().unwrap();
+        let inquiries = [Inquiry::Fence, Inquiry::Producer(name), Inquiry::Producers];
+        let bytes: Vec<_> = inquiries.iter().map(|it| postcard::to_stdvec(it).unwrap()).collect();
+        assert_eq!(bytes, [&b"\x00"[..], b"\x01\x01p", b"\x02"]);
+        let (opened_at, offset) = (Index::new(3), Some(Offset::new(9)));
+        let producers = vec![ProducerState { name, epoch: 2, opened_at, last_seq: 4, offset }];
+        let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers };
+        let bytes = postcard::to_stdvec(&standing).unwrap();
+        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09");
+        assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
+    }
 }

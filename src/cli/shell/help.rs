@@ -30,7 +30,6 @@ Examples:
   append hello               one record
   append 'two words' more    two records, side by side
   append --file lines.txt    each line of a file
-  read --from 5 --limit 10   ten records from offset 5 on
   tail -n 3 -f               the last three, and those to come; Ctrl-C ends it
 Several lines that are pasted are asked about before anything is done.
 Tab completes, the right arrow takes the hint, Ctrl-R finds earlier lines.

@@ -53,7 +53,7 @@ impl Law for Conditional {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { committed, .. } => self.on_committed(committed),
-            What::Asked { client, seq, conditions } => {
+            What::Asked { client, seq, conditions, .. } => {
                 self.asked.insert((client, seq), conditions.clone());
                 Ok(())
             }
@@ -75,9 +75,12 @@ mod tests {
         let mut log = Log::of(&[1]);
         log.records(1, &[(1, 2), (2, 1)]);
         let asked = |law: &mut Conditional, client, expected| {
-            let conditions = Conditions { expect_offset: Some(Offset::new(expected)), fence: None };
+            let conditions =
+                Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
             let (client, seq) = (ClientId::new(client), Seq::FIRST);
-            Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
+            Stage::new()
+                .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+                .unwrap();
         };
         let mut law = Conditional::default();
         asked(&mut law, 2, 2);
@@ -97,7 +100,9 @@ mod tests {
         let names = |law: &mut Conditional, client, word: &str| {
             let conditions = Conditions { fence: word.parse().ok(), ..Conditions::default() };
             let (client, seq) = (ClientId::new(client), Seq::FIRST);
-            Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
+            Stage::new()
+                .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+                .unwrap();
         };
         let mut log = Log::of(&[1]);
         log.requests(1, &[fence("a", 1, 0)]);

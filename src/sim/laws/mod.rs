@@ -19,6 +19,7 @@ mod log_matching;
 mod monotonic;
 mod name;
 mod no_silent_repair;
+mod producers;
 mod refusals;
 mod registry_monotonic;
 mod segments_equal;
@@ -56,6 +57,7 @@ pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use name::LawName;
 pub use no_silent_repair::NoSilentRepair;
+pub use producers::Producers;
 pub use refusals::Refusals;
 pub use registry_monotonic::RegistryMonotonic;
 pub use segments_equal::SegmentsEqual;
@@ -130,6 +132,8 @@ pub enum What<'a> {
         seq: Seq,
         /// What must be so.
         conditions: &'a Conditions,
+        /// The number of its first record, if it is a producer's.
+        sequence: Option<u64>,
     },
     /// A client was told for certain that what must be so for its request is not.
     Unmet {
@@ -240,6 +244,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<Durability>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Conditional>::default(),
+        Box::<Producers>::default(),
         Box::<Refusals>::default(),
         Box::<Linearizable>::default(),
         Box::<Subscriptions>::default(),

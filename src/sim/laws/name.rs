@@ -25,6 +25,8 @@ pub enum LawName {
     ExactlyOnce,
     /// What is appended under a condition stands where that holds.
     Conditional,
+    /// A producer's records are in the log in order, each once.
+    Producers,
     /// A condition that was said not to hold did not.
     Refusals,
     /// What clients saw can be put in one order.
@@ -77,6 +79,7 @@ impl LawName {
             Self::Durability => "durability of acknowledgements",
             Self::ExactlyOnce => "exactly once",
             Self::Conditional => "conditions",
+            Self::Producers => "producers",
             Self::Refusals => "refusals",
             Self::Linearizable => "linearizable",
             Self::Subscriptions => "subscriptions",

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
+use crate::command::Command;
 use crate::entry::SealedEntry;
 use crate::sim::model::{Model, Placed, RecordHash};
 use crate::types::{ClientId, Index, Seq};
@@ -119,6 +120,12 @@ impl Refusals {
                     ));
                 }
             }
+            Obstacle::Superseded { epoch } => {
+                self.check_superseded(&it, conditions, (*client, as_of.index, epoch))?;
+            }
+            Obstacle::NoProducer | Obstacle::TooManyProducers => {
+                return Err(format!("{it} was refused by {obstacle:?}, and nobody forgets here"));
+            }
             Obstacle::Offset { next } => {
                 // It may have ended within the entry: requests that wait together share one.
                 let end = self.model.end_within(as_of.index, next);
@@ -134,6 +141,33 @@ impl Refusals {
     }
 }
 
+impl Refusals {
+    /// A producer that was opened so often was opened last by another client.
+    fn check_superseded(
+        &self,
+        it: &str,
+        conditions: &Conditions,
+        (client, as_of, epoch): (ClientId, Index, u64),
+    ) -> Result<(), String> {
+        let opens = |placed: &&Placed| match (&placed.command, conditions.producer) {
+            (Some(Command::Open(opened)), Some(name)) => *opened == name,
+            _ => false,
+        };
+        let through = |placed: &&Placed| placed.entry.index <= as_of;
+        let opened: Vec<_> = self.model.requests().iter().filter(through).filter(opens).collect();
+        // The last may stand behind what was refused, in the same entry.
+        let place = usize::try_from(epoch).unwrap_or(usize::MAX);
+        let is_so = opened.len() <= place + 1
+            && place > 0
+            && opened.get(place - 1).is_some_and(|last| last.client != client);
+        if is_so {
+            return Ok(());
+        }
+        let count = opened.len();
+        Err(format!("{it} was refused by epoch {epoch}, and {count} was the epoch then"))
+    }
+}
+
 impl Law for Refusals {
     fn name(&self) -> LawName {
         LawName::Refusals
@@ -142,7 +176,7 @@ impl Law for Refusals {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { committed, .. } => self.on_committed(committed),
-            What::Asked { client, seq, conditions } => {
+            What::Asked { client, seq, conditions, .. } => {
                 let asked = Asked { conditions: conditions.clone(), told: self.told };
                 self.asked.insert((client, seq), asked);
                 Ok(())
@@ -178,9 +212,12 @@ mod tests {
     }
 
     fn asks(law: &mut Refusals, client: u128, expected: u64) {
-        let conditions = Conditions { expect_offset: Some(Offset::new(expected)), fence: None };
+        let conditions =
+            Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
         let (client, seq) = (ClientId::new(client), Seq::FIRST);
-        Stage::new().show(law, What::Asked { client, seq, conditions: &conditions }).unwrap();
+        Stage::new()
+            .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+            .unwrap();
     }
 
     fn refused(

@@ -110,14 +110,15 @@ impl World {
     fn on_told(&mut self, number: usize, told: Told) {
         let now = self.now;
         match told {
-            Told::Begins { client, seq, ask } => {
+            Told::Begins { client, seq, ask, sequence } => {
                 if ask.command.is_some() {
                     self.history.command((client, seq));
                 } else {
                     let hashes = RecordHash::of_all(&ask.records);
                     self.history.append(now.micros(), (client, seq), hashes);
                 }
-                self.look(What::Asked { client, seq, conditions: &ask.conditions });
+                let conditions = &ask.conditions;
+                self.look(What::Asked { client, seq, conditions, sequence });
             }
             Told::Unmet { client, seq, unmet } => {
                 self.counts.unmet += 1;

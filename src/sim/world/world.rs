@@ -7,6 +7,7 @@ use crate::sim::guard::Guard;
 use crate::sim::history::History;
 use crate::sim::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
 use crate::sim::machine::{Machine, Process};
+use crate::sim::maker::Maker;
 use crate::sim::network::Network;
 use crate::sim::options::{Options, node};
 use crate::sim::queue::{Event, Queue};
@@ -20,6 +21,9 @@ use crate::store::{self, Identity, MemoryDisk};
 use crate::types::{Incarnation, NodeId};
 #[cfg(test)]
 use crate::wire::api::AppendReply;
+
+/// Clients that may be a producer, the first of those that append under conditions.
+const MAKERS: usize = 2;
 
 /// All there is.
 pub(in crate::sim) struct World {
@@ -67,7 +71,11 @@ impl World {
                 if number >= options.workload.guarded {
                     return client;
                 }
-                client.guarded(Guard::new(Random::new(draw, Purpose::Guard)))
+                let mut random = Random::new(draw, Purpose::Guard);
+                if number < MAKERS && random.coin() {
+                    return client.producing(Maker::new());
+                }
+                client.guarded(Guard::new(random))
             })
             .collect();
         let machines = options

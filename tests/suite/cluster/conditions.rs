@@ -1,8 +1,10 @@
 //! Appends under conditions, of real processes: what is accepted, what is refused, and what it says.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use super::harness::{Cluster, Kind};
+use super::harness::{Cluster, Kind, wait_for};
 use crate::program::{self, Output};
 
 fn expecting<'a>(offset: &'a str, record: &'a str) -> [&'a str; 4] {
@@ -92,5 +94,94 @@ fn nothing_that_names_another_fence_is_taken() {
     for word in ["", "a b", "1234567890123456789012345678901234567"] {
         cluster.client(["fence", word]).expect_code(2);
     }
+    cluster.stop_all();
+}
+
+/// A command that appends lines of its input as producer `p`.
+fn producing(cluster: &Cluster) -> Command {
+    let mut command = program::annal(cluster.folder());
+    command.args(["append", "--producer", "p", "--timeout", "1m", "-"]);
+    command
+}
+
+fn state(cluster: &Cluster) -> serde_json::Value {
+    let outcome = cluster.client(["outcome", "--producer", "p", "--json"]);
+    outcome.expect_code(0).json().remove(0)
+}
+
+#[test]
+fn a_producer_that_is_killed_goes_on_where_it_was() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.client(["outcome", "--producer", "p"]).expect_complaint(4, "there is no producer p");
+    let lines: Vec<String> = (1..=20_000).map(|number| format!("line {number}")).collect();
+    let input = lines.join("\n") + "\n";
+    for attempt in 0..3 {
+        let mut command = producing(&cluster);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let before = if attempt == 0 { 0 } else { state(&cluster)["last_seq"].as_u64().unwrap() };
+        // A part of it, the rest of the pipe stays open: killed in the middle, whatever is on its way.
+        let part = lines[..(attempt + 1) * 5_000].join("\n") + "\n";
+        let feeding = thread::spawn(move || {
+            let _ = stdin.write_all(part.as_bytes());
+            stdin
+        });
+        wait_for("lines of the producer", || {
+            let outcome = cluster.client(["outcome", "--producer", "p", "--json"]);
+            if outcome.code != Some(0) {
+                return None;
+            }
+            let last_seq = outcome.json()[0]["last_seq"].as_u64().unwrap();
+            (last_seq > before).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(feeding.join());
+        if attempt == 1 {
+            let leader = cluster.leader();
+            cluster.kill(&leader);
+            cluster.start(&leader);
+        }
+    }
+    let resumed = program::finish(producing(&cluster), input.as_bytes()).expect_code(0);
+    assert!(resumed.stderr.contains("lines were in the log already"), "{}", resumed.stderr);
+    assert_eq!(cluster.records(), lines);
+    let state = state(&cluster);
+    assert_eq!(state["last_seq"], 20_000);
+    assert_eq!(state["offset"], 19_999);
+    assert!(state["epoch"].as_u64().unwrap() >= 4, "{state}");
+
+    // Once more: nothing is new.
+    let again = program::finish(producing(&cluster), input.as_bytes()).expect_code(0);
+    assert!(again.stderr.contains("20000 lines were in the log already"), "{}", again.stderr);
+    assert_eq!(cluster.records().len(), 20_000);
+    cluster.stop_all();
+}
+
+#[test]
+fn of_two_processes_of_a_producer_the_older_is_refused() {
+    let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    let mut command = producing(&cluster);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut older = command.spawn().unwrap();
+    let mut input = older.stdin.take().unwrap();
+    input.write_all(b"a\n").unwrap();
+    wait_for("the first line", || (cluster.records() == ["a"]).then_some(()));
+    program::finish(producing(&cluster), b"a\nb\n").expect_code(0);
+    input.write_all(b"late\n").unwrap();
+    drop(input);
+    let output = older.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("a newer process of producer p has taken over (epoch 2)"), "{said}");
+    assert_eq!(cluster.records(), ["a", "b"]);
+
+    cluster.client(["append", "--producer", "p", "x"]).expect_complaint(2, "lines of an input");
+    let listed = cluster.client(["producers", "list"]).expect_code(0).text();
+    assert_eq!(listed, "p: epoch 2, last seq 2, at offset 1\n");
+    cluster.client(["producers", "forget", "p"]).expect_code(0);
+    cluster.client(["producers", "forget", "p"]).expect_complaint(4, "there is no producer p");
+    assert_eq!(cluster.client(["producers", "list"]).expect_code(0).text(), "");
     cluster.stop_all();
 }

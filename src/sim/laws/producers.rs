@@ -1,0 +1,98 @@
+//! Invariant: the records of a named producer are in the log in the order of their numbers, without a gap
+//! and without a double, whichever of its processes have appended them.
+//!
+//! A program that crashed goes on where it was, and knows neither what of its last words arrived nor
+//! whether its former process really ended.
+//!
+//! Judged by what clients say of the numbers of their records, and by the reference model.
+
+use std::collections::BTreeMap;
+
+use super::{Law, LawName, Moment, What};
+use crate::entry::SealedEntry;
+use crate::label::ProducerName;
+use crate::sim::model::Model;
+use crate::types::{ClientId, Seq};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Producers {
+    model: Model,
+    /// Whose record is the first of each request, and which number it has.
+    asked: BTreeMap<(ClientId, Seq), (ProducerName, u64)>,
+    /// The last number of each that is in the log.
+    last: BTreeMap<ProducerName, u64>,
+}
+
+impl Producers {
+    fn on_committed(&mut self, committed: &[SealedEntry]) -> Result<(), String> {
+        let known = self.model.requests().len();
+        self.model.catch_up(committed)?;
+        for placed in self.model.requests().iter().skip(known) {
+            let asked = self.asked.get(&(placed.client, placed.seq));
+            let Some((name, first)) = asked else { continue };
+            let last = self.last.entry(*name).or_default();
+            if *first != *last + 1 {
+                return Err(format!(
+                    "record {first} of producer {name} is in {}, after record {last}",
+                    placed.entry
+                ));
+            }
+            *last += placed.count();
+        }
+        Ok(())
+    }
+}
+
+impl Law for Producers {
+    fn name(&self) -> LawName {
+        LawName::Producers
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        match moment.what {
+            What::Turn { committed, .. } => self.on_committed(committed),
+            What::Asked { client, seq, conditions, sequence } => {
+                match conditions.producer.zip(sequence) {
+                    Some(it) => self.asked.insert((client, seq), it),
+                    None => self.asked.remove(&(client, seq)),
+                };
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::wire::conditions::Conditions;
+
+    #[test]
+    fn gaps_and_doubles_are_found_whoever_appends() {
+        let mut log = Log::of(&[1]);
+        log.records(1, &[(1, 2), (2, 1)]);
+        let asks = |law: &mut Producers, client, first| {
+            let conditions = Conditions { producer: "p".parse().ok(), ..Conditions::default() };
+            let (client, seq, sequence) = (ClientId::new(client), Seq::FIRST, Some(first));
+            let what = What::Asked { client, seq, conditions: &conditions, sequence };
+            Stage::new().show(law, what).unwrap();
+        };
+        for (second, found) in [
+            (3, None),
+            (2, Some("record 2 of producer p is in 2@1, after record 2")),
+            (4, Some("record 4")),
+        ] {
+            let mut law = Producers::default();
+            asks(&mut law, 1, 1);
+            asks(&mut law, 2, second);
+            let commits = Stage::new().commits(&mut law, 1, &log.entries);
+            match found {
+                None => commits.unwrap(),
+                Some(words) => assert_broken(commits, words),
+            }
+        }
+    }
+}
