@@ -23,6 +23,10 @@ const NOWHERE: &[&[&str]] = &[
     &["read", "--since", "yesterday"],
     &["read", "--node", "n1"],
     &["tail", "--timeout", "0s"],
+    &["fence"],
+    &["outcome"],
+    &["producers"],
+    &["producers", "forget"],
     &["status"],
     &["status", "--json"],
     &["leader"],
@@ -68,6 +72,9 @@ const STOPPED: &[&[&str]] = &[
     &["read"],
     &["read", "--stale", "--node", "n9"],
     &["tail"],
+    &["fence"],
+    &["outcome", "--producer", "jobs"],
+    &["producers", "list"],
     &["status"],
     &["leader"],
     &["terms"],
@@ -108,9 +115,8 @@ fn errors_of_a_cluster_that_is_stopped_are_what_was_recorded() {
     };
     let mut said = String::new();
     for line in STOPPED {
-        let asks = ["append", "read", "tail", "status", "leader", "terms", "crash-leader"];
-        let is_client = asks.contains(&line[0]) || line[0] == "registry";
-        let limit = if is_client { &["--timeout", "300ms"][..] } else { &[] };
+        let is_local = ["node", "init", "up"].contains(&line[0]);
+        let limit = if is_local { &[][..] } else { &["--timeout", "300ms"] };
         let words: Vec<_> = line.iter().chain(limit).copied().collect();
         record(&mut said, &words, &run(folder.path(), &words), without_ports);
     }
