@@ -25,7 +25,6 @@ const NOWHERE: &[&[&str]] = &[
     &["tail", "--timeout", "0s"],
     &["fence"],
     &["outcome"],
-    &["producers"],
     &["producers", "forget"],
     &["status"],
     &["status", "--json"],
