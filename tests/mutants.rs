@@ -57,7 +57,8 @@ const HUNTS: &[Hunt] = &[
     hunt_in(Mutant::StuckDiskLeads, &[LawName::Liveness], 100, Template::PauseAndKill),
     // Not by a doubled record: for that a client's first request has to be asked for again when its
     // segment is full and every node was started since. That the tables differ is seen long before.
-    hunt(Mutant::HeadLacksClients, &[LawName::Determinism], 100),
+    // Or a head that lacks fences and producers with them has a refusal say what is not so.
+    hunt(Mutant::HeadLacksClients, &[LawName::Determinism, LawName::Refusals], 100),
     // Or the next start, which does not believe the page cache, misses what was said to be synced.
     hunt(
         Mutant::RetryFailedSync,
