@@ -4,7 +4,7 @@ use std::io::{self, Stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
@@ -75,10 +75,23 @@ impl Drop for Screen {
         self.is_closed.store(true, Ordering::Relaxed);
         // The keys pressed from now on are somebody else's.
         if let Some(reading) = self.reading.take() {
-            let _ = reading.join();
+            end(reading);
         }
         give_back();
     }
+}
+
+/// Waits for the thread that reads keys, unless it looks no more whether it is wanted: where the terminal
+/// is gone, whoever waits for its keys reads its end again and again.
+fn end(reading: JoinHandle<()>) {
+    let give_up = Instant::now() + LOOK * 4;
+    while !reading.is_finished() {
+        if Instant::now() >= give_up {
+            return;
+        }
+        thread::sleep(LOOK / 10);
+    }
+    let _ = reading.join();
 }
 
 fn give_back() {

@@ -1,11 +1,13 @@
 //! A terminal for a program, and somebody who types and looks.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -17,9 +19,25 @@ use super::harness::wait_for;
 pub(crate) struct Terminal {
     child: Child,
     keys: File,
+    looking: Option<JoinHandle<()>>,
+    is_hung_up: Arc<AtomicBool>,
     shown: Arc<Mutex<Vec<u8>>>,
     /// How much of it was looked at.
     seen: usize,
+}
+
+/// Notes what is shown, until nobody has the other end any more.
+fn look(mut screen: File, shown: &Mutex<Vec<u8>>, is_hung_up: &AtomicBool) {
+    let mut buffer = [0; 4096];
+    while !is_hung_up.load(Ordering::Relaxed) {
+        match screen.read(&mut buffer) {
+            Ok(count @ 1..) => shown.lock().unwrap().extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 impl Drop for Terminal {
@@ -32,7 +50,8 @@ impl Drop for Terminal {
 impl Terminal {
     /// Runs `annal` with these words in a folder, as the foreground of a terminal of its own.
     pub(crate) fn run(folder: &Path, words: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
@@ -47,17 +66,21 @@ impl Terminal {
         command.env_remove("XDG_STATE_HOME").env_remove("NO_COLOR").env_remove("CARGO");
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         let child = command.spawn().unwrap();
+        rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).unwrap();
         let keys = File::from(master);
-        let shown = Arc::new(Mutex::new(vec![]));
-        let (mut screen, all) = (keys.try_clone().unwrap(), shown.clone());
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // It fails once nobody has the other end any more.
-            while let Ok(count @ 1..) = screen.read(&mut buffer) {
-                all.lock().unwrap().extend_from_slice(&buffer[..count]);
-            }
-        });
-        Self { child, keys, shown, seen: 0 }
+        let (shown, is_hung_up) = (Arc::new(Mutex::new(vec![])), Arc::new(AtomicBool::new(false)));
+        let (screen, all, is_over) = (keys.try_clone().unwrap(), shown.clone(), is_hung_up.clone());
+        let looking = Some(thread::spawn(move || look(screen, &all, &is_over)));
+        Self { child, keys, looking, is_hung_up, shown, seen: 0 }
+    }
+
+    /// Closes the terminal, as somebody does who closes its window. Returns the program's exit code.
+    #[track_caller]
+    pub(crate) fn hang_up(&mut self) -> Option<i32> {
+        self.is_hung_up.store(true, Ordering::Relaxed);
+        self.looking.take().unwrap().join().unwrap();
+        self.keys = File::open("/dev/null").unwrap();
+        self.expect_end()
     }
 
     /// Presses keys.

@@ -202,5 +202,12 @@ fn top_is_a_screen_that_leaves_the_terminal_as_it_was() {
     assert_eq!(top.expect_end(), Some(0));
     assert!(top.has_its_own_screen_again(), "{}", top.text());
 
+    // Where the window was closed there is no terminal to give back, and nobody to wait for.
+    for word in ["top", "shell"] {
+        let mut left = Terminal::run(cluster.folder(), &[word]);
+        left.expect("n1");
+        left.hang_up();
+    }
+
     cluster.run(["top"]).expect_complaint(2, "this is no terminal");
 }
