@@ -380,13 +380,14 @@ impl Pipeline<'_> {
                 Ok(None) => break,
                 Err(error) => {
                     sending.abort();
-                    return Err(self.stopped(&error, &mut receiver, &mut sent).await.into());
+                    let stopped = self.stopped((&error, known), &mut receiver, &mut sent).await;
+                    return Err(stopped.into());
                 }
             }
         }
         drop(telling);
         // Everything sent is acknowledged; what stopped the sending, if not the end?
-        let count = receiver.acknowledged_records();
+        let count = known + receiver.acknowledged_records();
         match sending.await.expect("a panic ends the process") {
             Ok(()) => printer.end(&all_acknowledged(count)),
             Err(mut failure) => {
@@ -394,6 +395,9 @@ impl Pipeline<'_> {
                     failure.outcome = Outcome::NoLeader;
                 }
                 failure.sentence = format!("{}; {}", failure.sentence, acknowledged(count));
+                if let Some(name) = self.producer {
+                    failure.hint = goes_on(&name);
+                }
                 Err(failure.into())
             }
         }
@@ -429,18 +433,17 @@ impl Pipeline<'_> {
     /// each after it whose outcome is unknown as well.
     async fn stopped(
         &self,
-        error: &AppendError,
+        (error, known): (&AppendError, u64),
         receiver: &mut AppendReceiver,
         sent: &mut mpsc::Receiver<Batch>,
     ) -> Failure {
         let error = &named(error.clone(), None, &self.interrupted);
         let count = receiver.acknowledged_records();
-        let sentence = format!("{}; {}", said(error, &self.interrupted), acknowledged(count));
-        let mut failure = failure_of(error, sentence);
+        let so_far = acknowledged(known + count);
+        let mut failure =
+            failure_of(error, format!("{}; {so_far}", said(error, &self.interrupted)));
         if let Some(name) = self.producer.filter(|_| error.token().is_some()) {
-            failure.hint = format!(
-                "the same command goes on where it was; `annal outcome --producer {name}` tells how far"
-            );
+            failure.hint = goes_on(&name);
             return failure;
         }
         let AppendError::Unknown { token } = error else { return failure };
@@ -497,6 +500,12 @@ async fn send_lines(
 fn interruption() -> Failure {
     let hint = "append the lines after those";
     Failure::new(Outcome::Failed, "interrupted before the end of the input", hint)
+}
+
+fn goes_on(producer: &ProducerName) -> String {
+    format!(
+        "the same command goes on where it was; `annal outcome --producer {producer}` tells how far"
+    )
 }
 
 fn all_acknowledged(count: u64) -> String {

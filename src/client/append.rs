@@ -407,7 +407,9 @@ impl AppendSender {
     }
 
     async fn command(&mut self, command: Command) -> Result<(), AppendError> {
-        self.place(Ask::of(command)).await
+        // Whoever was fenced out does not take a producer over, either.
+        let conditions = Conditions { fence: self.conditions.fence, ..Conditions::default() };
+        self.place(Ask { conditions, ..Ask::of(command) }).await
     }
 
     async fn place(&mut self, ask: Ask) -> Result<(), AppendError> {

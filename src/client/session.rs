@@ -326,7 +326,7 @@ impl Session {
             Ok(appended) => {
                 self.on_answer(seqs, appended.later(seqs.first.since(reply.seqs.first)))
             }
-            Err(refusal) => self.on_refusal(number, seqs, refusal),
+            Err(refusal) => self.on_refusal(number, (seqs, reply.seqs.first), refusal),
         };
         match advice {
             Advice::Failed(_) => advice,
@@ -402,7 +402,7 @@ impl Session {
     fn on_refusal(
         &mut self,
         number: LaneNumber,
-        seqs: SeqRange,
+        (seqs, said_of): (SeqRange, Seq),
         refusal: &AppendRefusal,
     ) -> Advice {
         let Some(lane) = self.lanes.get_mut(&number) else { return Advice::Continue };
@@ -428,7 +428,11 @@ impl Session {
             }
             AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
             AppendRefusal::Unmet(unmet) => {
-                self.on_unmet(seq, *unmet);
+                // It is said of the first that was asked for. If that was taken elsewhere meanwhile,
+                // those behind it were not judged.
+                if seq == said_of {
+                    self.on_unmet(seq, *unmet);
+                }
                 Advice::Continue
             }
         }

@@ -39,10 +39,12 @@ impl Raft {
         let window_first = self.log.window_first();
         let bytes_min = self.options.catch_up_bytes_min;
         let Some(leader) = self.role.as_leader_mut() else { return };
-        let is_behind =
-            |progress: &Progress| progress.next_index < window_first || progress.fetching.is_some();
-        if leader.progress.values().any(is_behind) {
-            leader.pace.get_or_insert_default().on_tick(bytes_min);
+        let is_behind = |progress: &&Progress| {
+            progress.next_index < window_first || progress.fetching.is_some()
+        };
+        let behind = leader.progress.values().filter(is_behind).count();
+        if behind > 0 {
+            leader.pace.get_or_insert_default().on_tick(behind as u64, bytes_min);
         } else {
             leader.pace = None;
         }

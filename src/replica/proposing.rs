@@ -128,6 +128,9 @@ impl Replica {
                     if answers.seqs.count < left.count {
                         hit(Mark::CutOtherwise);
                     }
+                    if !waiting.run.conditions.is_empty() {
+                        hit(Mark::ConditionKnown);
+                    }
                     self.answer_again(token, answers);
                     answers.seqs.count
                 }

@@ -113,7 +113,7 @@ impl Tail {
                 "broken law: entry {index} does not continue log {}",
                 run.log
             );
-            self.next_offsets.insert(run.log, run.next_offset());
+            note_offset(&mut self.next_offsets, run.log, run.next_offset());
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
             before.extend(self.guards.apply(logged, index));
         }
@@ -126,7 +126,9 @@ impl Tail {
         while self.entries.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.entries.pop_back().expect("it has a back");
             for Logged { head: run, .. } in entry.runs.iter().rev() {
-                self.next_offsets.insert(run.log, run.first_offset);
+                // A log without a record has no place among the offsets: they are a function of what
+                // is in the log, and not of what was cut.
+                note_offset(&mut self.next_offsets, run.log, run.first_offset);
                 self.forget(run.client, VecDeque::pop_back);
             }
             if !mutants::is_on(Mutant::GuardsStay) {
@@ -151,7 +153,7 @@ impl Tail {
             let entry = self.entries.pop_front().expect("it has a front");
             for logged in &entry.runs {
                 let run = &logged.head;
-                self.committed_offsets.insert(run.log, run.next_offset());
+                note_offset(&mut self.committed_offsets, run.log, run.next_offset());
                 self.forget(run.client, VecDeque::pop_front);
                 self.state.apply(logged, entry.index);
             }
@@ -189,5 +191,13 @@ impl Tail {
     /// Who may append, at the commit index.
     pub(super) fn committed_guards(&self) -> &Guards {
         &self.state.guards
+    }
+}
+/// Notes where a log goes on; one that has no record is not there.
+fn note_offset(offsets: &mut BTreeMap<LogNumber, Offset>, log: LogNumber, next: Offset) {
+    if next > Offset::ZERO {
+        offsets.insert(log, next);
+    } else {
+        offsets.remove(&log);
     }
 }

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Head;
 use super::database::{FilesHash, hash_of, wait_until_released};
@@ -26,7 +28,7 @@ use super::layout::Layout;
 use super::meta::{Ends, OffsetIndex, SealedRow};
 use super::segment::Segment;
 use crate::entry::{SealedEntry, Tip};
-use crate::limits::{SEALED_OPEN_MAX, UNSEALED_SEGMENTS_MAX};
+use crate::limits::{SEALED_OPEN_MAX, SLED_REOPEN_TIMEOUT, UNSEALED_SEGMENTS_MAX};
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment can be sealed.
@@ -234,6 +236,7 @@ impl Segments {
         let first = sealed.row.first;
         if opened.kept.as_ref().is_some_and(|kept| kept.is_worn()) {
             opened.kept = None;
+            wait_until_unread(&opened.newest);
         }
         // One that is kept no longer may still be read from: sled would not open it twice.
         let segment = if let Some(segment) = opened.newest.upgrade() {
@@ -448,6 +451,15 @@ impl Segments {
             sealed.opened.lock().expect(UNPOISONED).kept = None;
         }
         self.sealed_one.notify_all();
+    }
+}
+
+/// Waits until those have finished who read from a segment that is to be closed. Nobody new gets it
+/// meanwhile, and each of them reads some MiB at most and waits for nothing; who takes longer has it on.
+fn wait_until_unread(segment: &Weak<Segment>) {
+    let give_up = Instant::now() + SLED_REOPEN_TIMEOUT;
+    while segment.strong_count() > 0 && Instant::now() < give_up {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
