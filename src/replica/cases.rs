@@ -413,6 +413,12 @@ pub(super) fn leader_of_three() -> Replica {
     panic!("nobody is elected");
 }
 
+/// The no-op with which node 2 begins to lead this term on an empty log.
+pub(super) fn first_of_term(term: u64) -> SealedEntry {
+    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
+    SealedEntry::seal(&Tip::default(), EntryKind::NoOp, Term::new(term), NOW, &no_op.encode())
+}
+
 /// What the leader of this term sends of an empty log: these entries, all of them committed.
 pub(super) fn from_leader(term: u64, entries: &[SealedEntry]) -> Event {
     let header = AppendEntries {
@@ -438,9 +444,7 @@ fn what_a_deposed_leader_had_proposed_is_not_acknowledged_by_what_replaces_it() 
     replica.flush();
     replica.take_actions();
     // One message cuts the request and commits another entry at its index.
-    let term = Term::new(9);
-    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
-    let first = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
+    let first = first_of_term(9);
     let second = records_entry(&first.tip(), &[request(1, 0, "b")]);
     replica.handle(NOW, from_leader(9, &[first, second]));
     let answers = replica.take_actions().into_iter();

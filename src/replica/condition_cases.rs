@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::border::{Action, AppendToken, Event};
 use super::cases::{
-    NOW, acknowledged, append, from_leader, heard, leader, leader_of_three, node, one, refused,
+    NOW, acknowledged, append, first_of_term, from_leader, heard, leader, leader_of_three, node,
+    one, refused,
 };
 use super::replica::Replica;
 use super::state::State;
 use crate::command::Command;
-use crate::entry::{ElectionReason, EntryKind, NoOp, SealedEntry, Tip};
 use crate::limits;
 use crate::raft::{AppendEntriesResponse, AppendResult, Message};
 use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Term, Ticket};
@@ -185,10 +185,7 @@ fn a_fence_is_cut_with_its_entry() {
     replica.flush();
     assert_ne!(replica.encoded_clients(), before);
     replica.take_actions();
-    let term = Term::new(9);
-    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
-    let other = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
-    replica.handle(NOW, from_leader(9, &[other]));
+    replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
     assert_eq!(replica.encoded_clients(), before);
 }
 
@@ -327,9 +324,6 @@ fn what_a_producer_did_is_cut_with_its_entry() {
     replica.flush();
     assert_ne!(replica.encoded_clients(), before);
     replica.take_actions();
-    let term = Term::new(9);
-    let no_op = NoOp { leader: node(2), reason: ElectionReason::Timeout, voters: vec![node(2)] };
-    let other = SealedEntry::seal(&Tip::default(), EntryKind::NoOp, term, NOW, &no_op.encode());
-    replica.handle(NOW, from_leader(9, &[other]));
+    replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
     assert_eq!(replica.encoded_clients(), before);
 }

@@ -65,12 +65,12 @@ impl Guards {
     pub(super) fn apply(&mut self, logged: &Logged, index: Index) -> Vec<Before> {
         let RunHead { log, client, .. } = logged.head;
         let mut before = match logged.command.as_deref() {
-            None => self.count(&logged.head).into_iter().collect(),
+            None => vec![],
             Some(Command::Fence(token)) => vec![Before::Fence(log, self.set_fence(log, *token))],
             Some(Command::Open(name)) => self.open((log, *name), client, index),
             Some(Command::Forget(name)) => vec![self.set((log, *name), None)],
         };
-        before.extend(self.keep_answers(&logged.head, index));
+        before.extend(self.count(&logged.head, index));
         before
     }
 
@@ -126,22 +126,16 @@ impl Guards {
         before
     }
 
-    /// Counts records of a client that is a producer.
-    fn count(&mut self, run: &RunHead) -> Option<Before> {
+    /// Counts the records of a client that is a producer, of which a command has none; and keeps the
+    /// answers to either: a repetition is known even if the table of clients has forgotten it.
+    fn count(&mut self, run: &RunHead, index: Index) -> Option<Before> {
         let key = *self.held.get(&run.client)?;
         let producer = self.producers.get_mut(&key)?;
         let before = Box::new(producer.clone());
-        producer.last_seq += run.records();
-        producer.offset = Some(Offset::new(run.next_offset().get() - 1));
-        Some(Before::Producer(key, Some(before)))
-    }
-
-    /// Keeps the answers to what a client that is a producer has asked for last, be it records or a
-    /// command: its repetition is known even if the table of clients has forgotten it.
-    fn keep_answers(&mut self, run: &RunHead, index: Index) -> Option<Before> {
-        let key = *self.held.get(&run.client)?;
-        let producer = self.producers.get_mut(&key)?;
-        let before = Box::new(producer.clone());
+        if run.records() > 0 {
+            producer.last_seq += run.records();
+            producer.offset = Some(Offset::new(run.next_offset().get() - 1));
+        }
         producer.last = VecDeque::from([Answers::of(run, index)]);
         Some(Before::Producer(key, Some(before)))
     }
