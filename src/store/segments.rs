@@ -320,6 +320,9 @@ impl Segments {
 
     /// Notes where segments end, all of whose entries were written.
     pub(super) fn note_heads(&self, heads: Vec<Head>) {
+        if heads.is_empty() {
+            return;
+        }
         let mut table = self.table();
         let unsealed = table.unsealed.as_mut().expect("the store is open");
         for head in heads {
