@@ -524,3 +524,23 @@ impl Drop for AppendReceiver {
         self.places.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_producer_is_opened_under_the_fence_that_its_records_name() {
+        let (sender, mut orders) = mpsc::channel(1);
+        let (_answers, answers) = mpsc::unbounded_channel();
+        let fence: Option<FenceToken> = "w1".parse().ok();
+        let options = AppendOptions { fence, expect_offset: Some(Offset::ZERO) };
+        let mut appender = Appender::new(Orders(sender), answers, (None, &options));
+        let name: ProducerName = "p".parse().unwrap();
+        let opening = tokio::spawn(async move { appender.open(name).await });
+        let order = orders.recv().await.unwrap();
+        assert_eq!(order.ask.command, Some(Command::Open(name)));
+        assert_eq!(order.ask.conditions, Conditions { fence, ..Conditions::default() });
+        opening.abort();
+    }
+}

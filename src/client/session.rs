@@ -583,7 +583,8 @@ fn length(record: &Bytes) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Offset, Term};
+    use crate::types::{LogId, Offset, Term};
+    use crate::wire::conditions::{Conditions, Obstacle};
 
     const A: LaneNumber = LaneNumber::new(1);
     const B: LaneNumber = LaneNumber::new(2);
@@ -696,6 +697,29 @@ mod tests {
         assert_eq!(ok(&mut session, A, 1), Advice::Continue);
         let advice = refuse(&mut session, 2, AppendRefusal::Gap { expected: Seq::FIRST });
         assert_eq!(advice, Advice::Elsewhere { hint: None });
+    }
+
+    /// A node judged three together, and another has taken the first of them by then.
+    #[test]
+    fn a_refusal_of_what_was_taken_elsewhere_is_not_of_what_stands_behind_it() {
+        let mut session = session(0);
+        for offset in 5..8 {
+            let expect_offset = Some(Offset::new(offset));
+            let conditions = Conditions { expect_offset, ..Conditions::default() };
+            session.push(Ask { records: records("x"), conditions, command: None });
+        }
+        assert_eq!(sent(&mut session, A), [1, 2, 3]);
+        session.open_lane(B);
+        assert_eq!(sent(&mut session, B), [1, 2, 3]);
+        assert_eq!(ok(&mut session, B, 1), Advice::Continue);
+        let as_of = LogId::new(Index::new(1), Term::new(1));
+        let unmet = Unmet { as_of, obstacle: Obstacle::Offset { next: Offset::new(9) } };
+        let (client, result) = (session.client, Err(AppendRefusal::Unmet(unmet)));
+        let reply = AppendReply { client, seqs: range(1, 3), result };
+        assert_eq!(session.on_reply(A, &reply), Advice::Continue);
+        assert_eq!(ok(&mut session, B, 2), Advice::Continue);
+        assert_eq!(ok(&mut session, B, 3), Advice::Continue);
+        assert_eq!(std::iter::from_fn(|| session.take_answered()).count(), 3);
     }
 
     #[test]

@@ -327,3 +327,44 @@ fn what_a_producer_did_is_cut_with_its_entry() {
     replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
     assert_eq!(replica.encoded_clients(), before);
 }
+
+#[test]
+fn what_a_producer_has_done_is_not_done_again_however_many_clients_came_since() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, open(1, 1));
+    assert_eq!(settle(&mut replica), [done(1, 1, 0, 2, term)]);
+    // The table remembers ten.
+    for client in 10..30 {
+        replica.handle(NOW, of(client, append(1, 1, "x")));
+        settle(&mut replica);
+    }
+    replica.handle(NOW, open(2, 1));
+    assert_eq!(settle(&mut replica), [done(2, 1, 0, 2, term)]);
+    assert_eq!(state(&replica), Some((1, 0, None)), "it was opened once");
+}
+
+#[test]
+fn a_producer_is_opened_by_nobody_who_is_fenced_out() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, of(1, fence(1, 1, "w1")));
+    settle(&mut replica);
+    replica.handle(NOW, of(2, naming("w2", commanded(2, 1, Command::Open("p".parse().unwrap())))));
+    let as_of = LogId::new(Index::new(2), term);
+    let unmet = Unmet { as_of, obstacle: Obstacle::Fence { present: "w1".parse().ok() } };
+    assert_eq!(settle(&mut replica), [refused(2, one(1), AppendRefusal::Unmet(unmet))]);
+    assert_eq!(state(&replica), None);
+}
+
+/// It would be in the head of a segment, and there of this node alone.
+#[test]
+fn a_log_whose_first_records_were_cut_has_no_place_among_the_offsets() {
+    let mut replica = leader_of_three();
+    replica.handle(NOW, append(1, 1, "a"));
+    replica.flush();
+    assert_eq!(replica.tail.offsets(), [(LogNumber::MAIN, Offset::new(1))]);
+    replica.take_actions();
+    replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
+    assert_eq!(replica.tail.offsets(), []);
+}
