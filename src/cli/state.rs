@@ -6,7 +6,7 @@ use super::failure::{End, Failure};
 use super::output::Printer;
 use super::rows::{CrashRow, LeaderRow};
 use super::runtime::Interruption;
-use super::status_rows::{NodeRow, RegistryRow, StatusRow};
+use crate::client::report::StatusRow;
 use crate::client::{Client, CrashError, Crashed, Leading, NodeStatus, Status};
 use crate::limits::STATUS_WATCH_EVERY;
 use crate::outcome::Outcome;
@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 /// Prints what every part of the cluster says of itself. Returns who leads.
 pub(super) async fn status(client: &Client, printer: &mut Printer) -> Result<Option<Leading>, End> {
     let status = client.status().await;
-    printer.print_now(&status_row(&status))?;
+    printer.print_now(&StatusRow::of(&status))?;
     led(&status)?;
     Ok(status.leader)
 }
@@ -27,7 +27,7 @@ pub(super) async fn watch(client: &Client, printer: &mut Printer) -> Result<(), 
         loop {
             let status = client.status().await;
             let reason = status.unavailable.as_ref().map(ToString::to_string);
-            printer.print_in_place(&StatusRow { reason, ..status_row(&status) })?;
+            printer.print_in_place(&StatusRow { reason, ..StatusRow::of(&status) })?;
             sleep(STATUS_WATCH_EVERY).await;
         }
     };
@@ -61,52 +61,6 @@ fn led(status: &Status) -> Result<(), Failure> {
     match &status.unavailable {
         Some(reason) => Err(Failure::of(status.outcome(), reason, reason.hint())),
         None => Ok(()),
-    }
-}
-
-fn status_row(status: &Status) -> StatusRow {
-    let announced = status.registry.as_ref().and_then(|registry| registry.said.as_ref().ok());
-    let last = announced.and_then(Option::as_ref);
-    StatusRow {
-        cluster: status.cluster,
-        leader: status.leader.map(|leading| leading.node),
-        term: status.leader.map(|leading| leading.term),
-        next_offset: status.next_offset(),
-        reason: None,
-        nodes: status.nodes.iter().map(|node| node_row(status, node)).collect(),
-        registry: RegistryRow {
-            reachable: announced.is_some(),
-            leader: last.map(|announcement| announcement.node),
-            term: last.map(|announcement| announcement.term),
-        },
-    }
-}
-
-fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
-    let said = node.said.as_ref().ok();
-    let vitals = said.map(|welcome| &welcome.vitals);
-    let disk = vitals.and_then(|vitals| vitals.disk);
-    NodeRow {
-        node: node.node,
-        address: node.address.to_string(),
-        role: said.map(|welcome| welcome.role),
-        term: said.map(|welcome| welcome.term),
-        last_index: said.map(|welcome| welcome.last_index),
-        commit_index: said.map(|welcome| welcome.commit_index),
-        next_offset: said.map(|welcome| welcome.next_offset),
-        lag: status.lag(node),
-        reachable: said.is_some(),
-        disk_full: said.and_then(|welcome| welcome.disk_full),
-        log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),
-        version: vitals.map(|vitals| vitals.version.clone()),
-        uptime_ms: vitals.map(|vitals| vitals.uptime_ms),
-        last_contact_ms: status
-            .last_contact(node.node)
-            .and_then(|ago| ago.as_millis().try_into().ok()),
-        elections: vitals.map(|vitals| vitals.elections),
-        disk_used_bytes: disk.map(|disk| disk.used_bytes),
-        disk_free_bytes: disk.map(|disk| disk.free_bytes),
-        leads_according_to: status.named_by(node.node),
     }
 }
 

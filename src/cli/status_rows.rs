@@ -4,85 +4,12 @@ use std::array;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
-use serde::Serialize;
-
 use super::output::{Row, colour};
+use crate::client::report::{NodeRow, StatusRow};
 use crate::limits;
-use crate::types::{ByteCount, ClusterId, DiskFull, Index, NodeId, Offset, Term};
+use crate::types::{ByteCount, Offset};
 use crate::wire::api::Role;
-
-/// The state of a cluster.
-#[derive(Serialize)]
-pub(super) struct StatusRow {
-    /// Which.
-    pub(super) cluster: ClusterId,
-    /// Who leads, if anybody.
-    pub(super) leader: Option<NodeId>,
-    /// In which term.
-    pub(super) term: Option<Term>,
-    /// The offset after the last committed record.
-    pub(super) next_offset: Option<Offset>,
-    /// Why nobody leads, if nobody does and that is not said elsewhere.
-    #[serde(skip)]
-    pub(super) reason: Option<String>,
-    /// Every node.
-    pub(super) nodes: Vec<NodeRow>,
-    /// The registry.
-    pub(super) registry: RegistryRow,
-}
-
-/// The state of a node, in a [`StatusRow`]. What a node out of reach would say is `null`.
-#[derive(Serialize)]
-pub(super) struct NodeRow {
-    /// Its name.
-    pub(super) node: NodeId,
-    /// Where it listens.
-    pub(super) address: String,
-    /// Its role.
-    pub(super) role: Option<Role>,
-    /// Its term.
-    pub(super) term: Option<Term>,
-    /// Its last index.
-    pub(super) last_index: Option<Index>,
-    /// Its commit index.
-    pub(super) commit_index: Option<Index>,
-    /// The offset after its last committed record.
-    pub(super) next_offset: Option<Offset>,
-    /// How many entries it lacks that the leader has.
-    pub(super) lag: Option<u64>,
-    /// Whether it answered.
-    pub(super) reachable: bool,
-    /// What its disk has and needs, if that is too little.
-    pub(super) disk_full: Option<DiskFull>,
-    /// How far the time of its log is ahead of its clock, in ms.
-    pub(super) log_ahead_ms: Option<u64>,
-    /// The version of its program.
-    pub(super) version: Option<String>,
-    /// How long it has been running, in ms.
-    pub(super) uptime_ms: Option<u64>,
-    /// How long ago others heard it, in ms.
-    pub(super) last_contact_ms: Option<u64>,
-    /// Terms whose leader it has met since it started.
-    pub(super) elections: Option<u64>,
-    /// What it takes of its disk.
-    pub(super) disk_used_bytes: Option<u64>,
-    /// What it could have beside that.
-    pub(super) disk_free_bytes: Option<u64>,
-    /// Who says that it leads, though it does not answer here.
-    pub(super) leads_according_to: Vec<NodeId>,
-}
-
-/// What the registry says, in a [`StatusRow`].
-#[derive(Serialize)]
-pub(super) struct RegistryRow {
-    /// Whether it answered.
-    pub(super) reachable: bool,
-    /// Who led last, as it knows.
-    pub(super) leader: Option<NodeId>,
-    /// In which term.
-    pub(super) term: Option<Term>,
-}
+use anstyle::{AnsiColor, Style};
 
 impl Row for StatusRow {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -257,6 +184,8 @@ pub(super) fn role_name(role: Role) -> &'static str {
 mod tests {
     use super::*;
     use crate::cli::rows::tests::{human, json, node};
+    use crate::client::report::RegistryRow;
+    use crate::types::{ClusterId, Index, Term};
 
     #[test]
     fn the_status_of_a_node_out_of_reach_is_null() {

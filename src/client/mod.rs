@@ -56,6 +56,7 @@ mod random;
 mod read;
 mod read_options;
 pub mod read_pilot;
+pub mod report;
 pub mod route;
 pub mod search;
 mod seq_set;

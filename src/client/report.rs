@@ -1,0 +1,132 @@
+//! The state of a cluster as a program reads it: `annal status --json`, and what a node says over HTTP.
+
+use serde::Serialize;
+
+use super::status::{NodeStatus, Status};
+use crate::types::{ClusterId, DiskFull, Index, NodeId, Offset, Term};
+use crate::wire::api::Role;
+
+/// The state of a cluster.
+#[derive(Debug, Serialize)]
+pub struct StatusRow {
+    /// Which.
+    pub cluster: ClusterId,
+    /// Who leads, if anybody.
+    pub leader: Option<NodeId>,
+    /// In which term.
+    pub term: Option<Term>,
+    /// The offset after the last committed record.
+    pub next_offset: Option<Offset>,
+    /// Why nobody leads, if nobody does and that is not said elsewhere.
+    #[serde(skip)]
+    pub reason: Option<String>,
+    /// Every node.
+    pub nodes: Vec<NodeRow>,
+    /// The registry.
+    pub registry: RegistryRow,
+}
+
+/// The state of a node, in a [`StatusRow`]. What a node out of reach would say is `null`.
+#[derive(Debug, Serialize)]
+pub struct NodeRow {
+    /// Its name.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: String,
+    /// Its role.
+    pub role: Option<Role>,
+    /// Its term.
+    pub term: Option<Term>,
+    /// Its last index.
+    pub last_index: Option<Index>,
+    /// Its commit index.
+    pub commit_index: Option<Index>,
+    /// The offset after its last committed record.
+    pub next_offset: Option<Offset>,
+    /// How many entries it lacks that the leader has.
+    pub lag: Option<u64>,
+    /// Whether it answered.
+    pub reachable: bool,
+    /// What its disk has and needs, if that is too little.
+    pub disk_full: Option<DiskFull>,
+    /// How far the time of its log is ahead of its clock, in ms.
+    pub log_ahead_ms: Option<u64>,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// How long it has been running, in ms.
+    pub uptime_ms: Option<u64>,
+    /// How long ago others heard it, in ms.
+    pub last_contact_ms: Option<u64>,
+    /// Terms whose leader it has met since it started.
+    pub elections: Option<u64>,
+    /// What it takes of its disk.
+    pub disk_used_bytes: Option<u64>,
+    /// What it could have beside that.
+    pub disk_free_bytes: Option<u64>,
+    /// Who says that it leads, though it does not answer here.
+    pub leads_according_to: Vec<NodeId>,
+}
+
+/// What the registry says, in a [`StatusRow`].
+#[derive(Debug, Serialize)]
+pub struct RegistryRow {
+    /// Whether it answered.
+    pub reachable: bool,
+    /// Who led last, as it knows.
+    pub leader: Option<NodeId>,
+    /// In which term.
+    pub term: Option<Term>,
+}
+
+impl StatusRow {
+    /// What each part said, in one.
+    pub fn of(status: &Status) -> Self {
+        status_row(status)
+    }
+}
+
+fn status_row(status: &Status) -> StatusRow {
+    let announced = status.registry.as_ref().and_then(|registry| registry.said.as_ref().ok());
+    let last = announced.and_then(Option::as_ref);
+    StatusRow {
+        cluster: status.cluster,
+        leader: status.leader.map(|leading| leading.node),
+        term: status.leader.map(|leading| leading.term),
+        next_offset: status.next_offset(),
+        reason: None,
+        nodes: status.nodes.iter().map(|node| node_row(status, node)).collect(),
+        registry: RegistryRow {
+            reachable: announced.is_some(),
+            leader: last.map(|announcement| announcement.node),
+            term: last.map(|announcement| announcement.term),
+        },
+    }
+}
+
+fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
+    let said = node.said.as_ref().ok();
+    let vitals = said.map(|welcome| &welcome.vitals);
+    let disk = vitals.and_then(|vitals| vitals.disk);
+    NodeRow {
+        node: node.node,
+        address: node.address.to_string(),
+        role: said.map(|welcome| welcome.role),
+        term: said.map(|welcome| welcome.term),
+        last_index: said.map(|welcome| welcome.last_index),
+        commit_index: said.map(|welcome| welcome.commit_index),
+        next_offset: said.map(|welcome| welcome.next_offset),
+        lag: status.lag(node),
+        reachable: said.is_some(),
+        disk_full: said.and_then(|welcome| welcome.disk_full),
+        log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),
+        version: vitals.map(|vitals| vitals.version.clone()),
+        uptime_ms: vitals.map(|vitals| vitals.uptime_ms),
+        last_contact_ms: status
+            .last_contact(node.node)
+            .and_then(|ago| ago.as_millis().try_into().ok()),
+        elections: vitals.map(|vitals| vitals.elections),
+        disk_used_bytes: disk.map(|disk| disk.used_bytes),
+        disk_free_bytes: disk.map(|disk| disk.free_bytes),
+        leads_according_to: status.named_by(node.node),
+    }
+}
