@@ -3,8 +3,8 @@
 //!
 //! A cluster of nodes keeps one ordered log of records. Raft decides the order; every node keeps its
 //! term, vote and entries in sled; nodes, clients and the registry talk over QUIC with mutual TLS.
-//! This crate is the client, and with the feature `server` (a default) all that is behind the program
-//! `annal`.
+//! This crate is the client, and with the features `server` and `http` (defaults) all that is behind the
+//! program `annal`.
 //!
 //! # A first program
 //!
@@ -78,8 +78,9 @@
 //! data and checks every path.
 //!
 //! ```text
-//! 7  cli        grammar, settings, command, printer: one file per noun
-//! 6  node       one node as a process        sim   a cluster in one thread, with faults
+//! 8  cli        grammar, settings, command, printer: one file per noun
+//! 7  node       one node as a process
+//! 6  http       a node's door for everybody  sim   a cluster in one thread, with faults
 //! 5  client     the public Rust API: sessions, routing, appends, reads
 //! 4  registry   Leader_TermX: who led which term; a hint and a witness
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
@@ -123,6 +124,9 @@ pub mod config;
 pub mod decisions {}
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod entry;
+#[cfg(feature = "http")]
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod http;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod label;
 #[cfg_attr(not(annal_floors), doc(hidden))]

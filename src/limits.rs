@@ -386,11 +386,11 @@ pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_RUNS_MAX;
 pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
 /// Threads that a node or a registry cannot do without: seven of sled's, which else hangs; the store's
-/// writer and upkeep; two for what blocks; one that watches the parent.
-pub const SERVER_THREADS: usize = 12;
+/// writer and upkeep; two for what blocks; one that watches the parent; one for HTTP.
+pub const SERVER_THREADS: usize = 13;
 
 /// Files and sockets that a node or a registry has open while it starts and serves its first clients.
-pub const SERVER_FILES: usize = 32;
+pub const SERVER_FILES: usize = 40;
 
 /// Threads of a command besides its workers: for a look-up, and for its input or a word above its prompt.
 pub const COMMAND_THREADS: usize = 2;
@@ -671,6 +671,53 @@ pub const LANE_EVENTS_MAX: usize = 64;
 /// Requests that callers have handed to the task that sends them, before they enter its window.
 pub const ORDERS_QUEUE_MAX: usize = 64;
 
+/// From the port of a cluster's registry to that of its first node's door for HTTP, less one. Clusters on
+/// one machine are a hundred ports apart, and have fifteen nodes at most.
+pub const HTTP_PORTS_AFTER: u16 = 80;
+
+/// Connections that a node's door for HTTP serves at once: a thousand readers that wait, and some more.
+pub const HTTP_CONNECTIONS_MAX: usize = 1280;
+
+/// Bytes of a request's line and headers. Browsers send a few hundred.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Headers of a request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// How long the line and headers of a request may take to arrive, and how long a connection may stand
+/// without any.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a visitor may take nothing of an answer, before the connection is closed.
+pub const HTTP_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a reader waits for news, unless the configuration says otherwise …
+pub const HTTP_LONG_POLL_DEFAULT: Duration = Duration::from_secs(20);
+
+/// … and between which times that may be.
+pub const HTTP_LONG_POLL_MIN: Duration = Duration::from_millis(100);
+/// See [`HTTP_LONG_POLL_MIN`].
+pub const HTTP_LONG_POLL_MAX: Duration = Duration::from_mins(2);
+
+/// Times by which writes to a node's disk are counted, in ms: from a disk of flash to one that is ill.
+pub const PERSIST_BOUNDS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
+/// How long a node that stops lets requests over HTTP go on.
+pub const HTTP_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the door rests after a connection could not be accepted, for want of files.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a door tries to get its port while another process has it.
+pub const HTTP_BIND_PAUSE: Duration = Duration::from_secs(2);
+
+/// How old the state of the cluster may be that a visitor is shown: so often all nodes are asked at most,
+/// however many visitors there are.
+pub const HTTP_STATUS_FRESH: Duration = Duration::from_millis(250);
+
+/// Whoever is refused for want of room or of a leader is asked to come back after so many seconds.
+pub const HTTP_RETRY_AFTER_SECONDS: u32 = 1;
+
 /// A node that was asked to stop has done so within this time, or is ended.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -851,5 +898,8 @@ const _: () = {
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
     // Who is dialled never gives up before who dials does.
+    // The door closes well before the node is ended, and no cluster's doors are at another's ports.
+    assert!(HTTP_CLOSE_TIMEOUT.as_millis() * 3 < STOP_TIMEOUT.as_millis());
+    assert!(HTTP_PORTS_AFTER as usize + NODES_MAX < 100);
     assert!(CONNECT_TIMEOUT_MAX.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
 };

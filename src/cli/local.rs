@@ -204,6 +204,8 @@ impl LocalCluster {
             return Ok(at_free(InitOptions::local(directory, self.count, base_port)?)?);
         }
         let mut options = InitOptions::local(directory, self.count, limits::BASE_PORT_DEFAULT)?;
+        // It is there for a moment, and for whoever made it.
+        options.http.clear();
         let mut free = free_addresses(options.nodes.len() + 1)?.into_iter();
         for address in options.nodes.values_mut().chain([&mut options.registry]) {
             *address = free.next().map(Address::Ip).expect("as many as were asked for");

@@ -167,7 +167,13 @@ impl Client {
         if settings.nodes.is_empty() && settings.registry.is_none() {
             return Err(SetupError::NoAddresses);
         }
-        let endpoint = Endpoint::client(&credentials)?;
+        Ok(Self::with(&credentials, settings)?)
+    }
+
+    /// As [`Self::connect`], with credentials that are loaded already; the settings' folder does not
+    /// matter.
+    pub(crate) fn with(credentials: &Credentials, settings: Settings) -> Result<Self, BindError> {
+        let endpoint = Endpoint::client(credentials)?;
         let connections = Connections::new(endpoint, settings.nodes, settings.registry);
         let shared = Arc::new(Shared::new(connections, settings.timeout));
         Ok(Self { shared, orders: Arc::default(), conditional: Arc::default() })

@@ -11,11 +11,13 @@
 
 mod cluster;
 mod file;
+mod http;
 mod node;
 mod registry;
 
 pub use cluster::ClusterConfig;
 pub use file::ConfigError;
+pub use http::HttpConfig;
 pub use node::NodeConfig;
 pub use registry::RegistryConfig;
 

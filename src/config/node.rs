@@ -12,6 +12,7 @@ use super::file::{
     ConfigError, ConfigFile, check_addresses, check_port, line, plain, push_addresses, quoted,
     quoted_path,
 };
+use super::http::{HttpConfig, RawHttp, push_http};
 use crate::address::Address;
 use crate::limits;
 use crate::types::{ClusterId, NodeId};
@@ -43,6 +44,8 @@ pub struct NodeConfig {
     pub fault_injection: bool,
     /// The folder with the certificates, if the file names one; the file's folder is put before it.
     pub certs: Option<PathBuf>,
+    /// Its door for HTTP, if it has one.
+    pub http: Option<HttpConfig>,
 }
 
 impl NodeConfig {
@@ -91,6 +94,7 @@ impl NodeConfig {
         line(&mut text, "segment_bytes", &segment, "the log takes a new segment after so many");
         let allowed = self.fault_injection.to_string();
         line(&mut text, "fault_injection", &allowed, "whether an admin may crash the leader");
+        push_http(&mut text, self.http.as_ref());
         push_addresses(&mut text, "peers", &self.peers);
         text
     }
@@ -111,6 +115,7 @@ struct RawNode {
     segment_bytes: Option<Spanned<u64>>,
     #[serde(default)]
     fault_injection: bool,
+    http: Option<RawHttp>,
     peers: Spanned<BTreeMap<NodeId, Spanned<Address>>>,
 }
 
@@ -128,6 +133,7 @@ impl RawNode {
         let segment_bytes = self.check_segment(file)?;
         self.check_peers(file)?;
         let address = self.check_own_address(file)?;
+        let http = self.http.as_ref().map(|http| http.check(file)).transpose()?.flatten();
         Ok(NodeConfig {
             cluster: self.cluster,
             node: self.node.into_inner(),
@@ -141,6 +147,7 @@ impl RawNode {
             segment_bytes,
             fault_injection: self.fault_injection,
             certs: self.certs.map(|certs| file.relative(&certs)),
+            http,
         })
     }
 
@@ -265,6 +272,7 @@ mod tests {
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
             fault_injection: true,
             certs: Some(PathBuf::from("../../certs")),
+            http: Some(HttpConfig::at("127.0.0.1:7181".parse().unwrap())),
         }
     }
 
@@ -296,11 +304,23 @@ mod tests {
 
     #[test]
     fn a_wildcard_needs_an_address_for_the_others() {
-        let text = example().to_toml().replace("listen = \"127.0.0.1", "listen = \"0.0.0.0");
+        let text = example().to_toml().replacen("listen = \"127.0.0.1", "listen = \"0.0.0.0", 1);
         let message = load(&text).unwrap_err().to_string();
         assert!(message.contains("others can reach"), "{message}");
         let config = load(&format!("address = \"10.0.0.1:7101\"\n{text}")).unwrap();
         assert_eq!(config.address, "10.0.0.1:7101".parse().unwrap());
+    }
+
+    #[test]
+    fn a_door_that_is_off_or_not_spoken_of_is_none() {
+        let text = example().to_toml();
+        let off = NodeConfig { http: None, ..example() }.to_toml();
+        assert!(off.contains("listen = \"off\""), "{off}");
+        let (begin, end) = (text.find("[http]").unwrap(), text.find("[peers]").unwrap());
+        for without in [off, format!("{}{}", &text[..begin], &text[end..])] {
+            assert_eq!(load(&without).unwrap().http, None);
+        }
+        assert!(load(&text).unwrap().http.is_some());
     }
 
     #[test]
@@ -318,6 +338,10 @@ mod tests {
             ("n2 = ", "x2 = ", "'x2' is not a node's name"),
             ("n2 = \"127.0.0.1:7102\"", "n2 = \"nowhere\"", "'nowhere' is no address"),
             ("7101\"", "0\"", "an address needs a port"),
+            ("127.0.0.1:7181", "0.0.0.0:7181", "can be reached from elsewhere"),
+            ("127.0.0.1:7181", "localhost:7181", "neither an address with a port nor"),
+            ("127.0.0.1:7181", "127.0.0.1:0", "a port other than 0"),
+            ("long_poll_ms = 20000", "long_poll_ms = 1", "long_poll_ms must lie between"),
             ("fault_injection = true", "fault_injection = 1", "invalid type"),
             ("fault_injection", "fault_injektion", "unknown field"),
             ("cluster = ", "cluster ", "expected"),

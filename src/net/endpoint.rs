@@ -408,7 +408,7 @@ mod tests {
             ("registry", Protocol::Peer, false),
             ("client", Protocol::Client, true),
             ("admin", Protocol::Client, true),
-            ("n2", Protocol::Client, false),
+            ("n2", Protocol::Client, true),
             ("registry", Protocol::Client, false),
             ("client", Protocol::Registry, true),
             ("n2", Protocol::Onward, true),

@@ -35,15 +35,16 @@ impl Protocol {
 
     /// Whether the holder of a certificate with this role may open a connection.
     ///
-    /// A client can never speak Raft, and a node has no business among another's clients.
+    /// A client can never speak Raft. A node is a client of the others for those who come to its door.
     pub const fn is_open_to(self, role: CertificateRole) -> bool {
         use CertificateRole::{Admin, Client, Node, Registry};
         match (self, role) {
             (Self::Peer | Self::Onward, Node)
-            | (Self::Client, Client | Admin)
+            | (Self::Client, Node | Client | Admin)
             | (Self::Registry, Node | Client | Admin | Registry) => true,
-            (Self::Peer | Self::Onward, Client | Admin | Registry)
-            | (Self::Client, Node | Registry) => false,
+            (Self::Peer | Self::Onward, Client | Admin | Registry) | (Self::Client, Registry) => {
+                false
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::wire::api::{OnBehalf, Request};
 
 /// The clients behind one node, as long as they have a stream open.
 struct Behind {
-    /// Where that node is.
+    /// Where that node is, and who.
     address: SocketAddr,
+    node: CertificateIdentity,
     clients: Mutex<BTreeMap<(String, u64), Weak<Caller>>>,
 }
 
@@ -28,8 +29,8 @@ pub(super) async fn serve(service: Arc<Service>, connection: Connection) {
         connection.close(Close::NotAllowed);
         return;
     }
-    let address = connection.remote_address();
-    let behind = Arc::new(Behind { address, clients: Mutex::default() });
+    let (address, node) = (connection.remote_address(), connection.identity().clone());
+    let behind = Arc::new(Behind { address, node, clients: Mutex::default() });
     while let Some(stream) = connection.accept().await {
         tokio::spawn(serve_stream(service.clone(), behind.clone(), stream));
     }
@@ -51,7 +52,12 @@ impl Behind {
     /// Whom a stream is for; `None` if that can be no client of this cluster.
     fn caller(&self, service: &Service, on_behalf: &OnBehalf) -> Option<Arc<Caller>> {
         let identity: CertificateIdentity = on_behalf.identity.parse().ok()?;
-        let is_client = matches!(identity.role, CertificateRole::Client | CertificateRole::Admin);
+        let is_client = match identity.role {
+            CertificateRole::Client | CertificateRole::Admin => true,
+            // For those who come to its own door.
+            CertificateRole::Node => identity == self.node,
+            CertificateRole::Registry => false,
+        };
         if !is_client || identity.cluster != service.cluster {
             return None;
         }

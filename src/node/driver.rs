@@ -18,6 +18,7 @@ use super::inputs::{AppendAnswer, Command, DriverInput, Fetched, Inputs};
 use super::narrator::Narrator;
 use super::published;
 use super::pulse::Pulse;
+use super::tally::Tally;
 use crate::limits;
 use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
@@ -36,6 +37,7 @@ pub(super) struct Outputs {
     pub(super) reader: Reader,
     pub(super) published: watch::Sender<Account>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) tally: Arc<Tally>,
     pub(super) announcer: Announcer,
     pub(super) narrator: Narrator,
 }
@@ -56,6 +58,8 @@ struct Waiting {
     client: ClientId,
     /// Requests without an answer.
     left: u32,
+    /// Bytes of all their records; 0 once one was refused.
+    records_bytes: usize,
     /// What all of the answers take until the last of them is on its way.
     answers_bytes: usize,
     reply: mpsc::UnboundedSender<AppendAnswer>,
@@ -143,7 +147,10 @@ impl Driver {
         match input {
             DriverInput::Expelled(expelled) => self.end = Some(End::Expelled(expelled)),
             DriverInput::Stop => self.begin_stop(),
-            DriverInput::Persisted(ticket) => self.handle(Event::Persisted(ticket)),
+            DriverInput::Persisted(ticket) => {
+                self.outputs.tally.persisted(ticket);
+                self.handle(Event::Persisted(ticket));
+            }
             DriverInput::Peer(from, message) => self.on_peer(from, message),
             DriverInput::Fetched(Fetched { to, prev_log_id, entries }) => {
                 self.handle(Event::Fetched { to, prev_log_id, entries });
@@ -190,7 +197,9 @@ impl Driver {
                 let token = AppendToken(self.next_token);
                 let (client, left) = (run.client, run.seqs.count);
                 let answers_bytes = caller::answers_bytes(&run);
-                self.appends.insert(token, Waiting { client, left, answers_bytes, reply, held });
+                let records_bytes = records.len();
+                let waiting = Waiting { client, left, records_bytes, answers_bytes, reply, held };
+                self.appends.insert(token, waiting);
                 self.handle(Event::Append { token, run, records });
             }
             Command::Read(reply) => {
@@ -215,7 +224,10 @@ impl Driver {
                 return; // What it was about to say is not said.
             }
             match action {
-                Action::Write(write) => self.outputs.writer.write(write),
+                Action::Write(write) => {
+                    self.outputs.tally.wrote(write.ticket);
+                    self.outputs.writer.write(write);
+                }
                 Action::Send { to, message } => self.outputs.peers.send(to, message),
                 Action::Fetch { to, prev_log_id, last } => self.fetch(to, prev_log_id, last),
                 Action::Append { token, seqs, result } => self.answer(token, seqs, result),
@@ -243,6 +255,8 @@ impl Driver {
         result: Result<Appended, AppendRefusal>,
     ) {
         let Some(mut waiting) = self.appends.remove(&token) else { return };
+        self.outputs.tally.answered(seqs.count, result.is_ok());
+        waiting.records_bytes *= usize::from(result.is_ok());
         let reply = AppendReply { client: waiting.client, seqs, result };
         waiting.left -= seqs.count;
         // A client that is gone asks again elsewhere.
@@ -250,6 +264,7 @@ impl Driver {
             let _ = waiting.reply.send(AppendAnswer { reply, held: None });
             self.appends.insert(token, waiting);
         } else {
+            self.outputs.tally.took_bytes(waiting.records_bytes);
             let Waiting { reply: sender, answers_bytes, mut held, .. } = waiting;
             // The records are in the log, or nowhere. Those before this one may still be on their way.
             held.shrink_to(answers_bytes);

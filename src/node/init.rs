@@ -21,8 +21,8 @@ use thiserror::Error;
 use super::privacy;
 use crate::address::Address;
 use crate::config::{
-    CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, NODE_FILE, NodeConfig,
-    REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
+    CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, HttpConfig, NODE_FILE,
+    NodeConfig, REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
 };
 use crate::limits;
 use crate::net::{CertificateFile, CertificateRole, IssueError, issue_all};
@@ -48,10 +48,13 @@ pub struct InitOptions {
     pub nodes: BTreeMap<NodeId, Address>,
     /// Whether an admin may crash the leader.
     pub fault_injection: bool,
+    /// Where nodes will listen for HTTP, those that will.
+    pub http: BTreeMap<NodeId, SocketAddr>,
 }
 
 impl InitOptions {
-    /// A cluster on this machine: the registry at `base_port`, the nodes at the ports after it.
+    /// A cluster on this machine: the registry at `base_port`, the nodes at the ports after it, their
+    /// doors for HTTP [`limits::HTTP_PORTS_AFTER`] further on, as far as there are such ports.
     ///
     /// # Errors
     /// There are no nodes, too many, or too few ports above `base_port`.
@@ -62,13 +65,21 @@ impl InitOptions {
         if base_port == 0 || base_port.checked_add(nodes).is_none() {
             return Err(InitError::Ports { base_port, nodes });
         }
-        let at = |port| Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let nodes = (1..=nodes).filter_map(|number| Some((NodeId::new(number)?, number)));
+        let door = |(node, number)| {
+            let port = base_port.checked_add(limits::HTTP_PORTS_AFTER + number)?;
+            Some((node, at(port)))
+        };
         Ok(Self {
             directory: directory.to_owned(),
-            registry: at(base_port),
-            nodes: nodes.map(|(node, number)| (node, at(base_port + number))).collect(),
+            registry: at(base_port).into(),
+            nodes: nodes
+                .clone()
+                .map(|(node, number)| (node, at(base_port + number).into()))
+                .collect(),
             fault_injection: true,
+            http: nodes.filter_map(door).collect(),
         })
     }
 }
@@ -343,6 +354,7 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
             fault_injection: options.fault_injection,
             certs: certs.clone(),
+            http: options.http.get(node).copied().map(HttpConfig::at),
         };
         privacy::create_folder(&folder).map_err(at(&folder))?;
         write_file(&folder.join(NODE_FILE), config.to_toml().as_bytes())?;

@@ -12,6 +12,7 @@
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
 //!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
+//! - `tally` counts for monitors; `inside`: what the door for HTTP sees of the node;
 //! - `published`, `pulse`, `narrator`: what others see, of the replica and of the process; what people
 //!   read, with `company`: who is connected.
 //!
@@ -28,6 +29,8 @@ mod driver;
 mod framing;
 pub mod init;
 mod inputs;
+#[cfg(feature = "http")]
+mod inside;
 mod leaders;
 mod narrator;
 mod new_sessions;
@@ -42,6 +45,7 @@ mod refused;
 mod service;
 mod shared;
 pub mod start;
+mod tally;
 
 pub use narrator::ELECTIONS;
 pub use process::{RunError, Settings, run};

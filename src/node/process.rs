@@ -22,7 +22,12 @@ use super::new_sessions::NewSessions;
 use super::pulse::{self, Pulse};
 use super::refused;
 use super::shared::Service;
+use super::tally::Tally;
+#[cfg(feature = "http")]
+use crate::client;
 use crate::config::NodeConfig;
+#[cfg(feature = "http")]
+use crate::http::{Door, Plan};
 use crate::limits;
 use crate::net::{
     self, BindError, Credentials, Endpoint, Expelled, Inbound, LocalNode, Peers, Protocol,
@@ -174,7 +179,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let introduction = introduction(&config, &store, &recovered);
     drop(recovered);
     let stores = (store, introduction);
-    let (writer, end) = serve((&data, &config), endpoint.clone(), stores, replica, stop).await;
+    let place = Place { data: &data, config: &config, credentials: &credentials };
+    let (writer, end) = serve(place, endpoint.clone(), stores, replica, stop).await;
 
     endpoint.close();
     endpoint.closed(limits::CONNECT_TIMEOUT).await;
@@ -230,14 +236,24 @@ fn memory(config: &NodeConfig, store: &Store, shown: &Standing) -> SharedMemory 
     Arc::new(Mutex::new(Memory::new(me, store.remembered(), count_after)))
 }
 
+/// Which node it is, and where.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    data: &'a Path,
+    config: &'a NodeConfig,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
+    credentials: &'a Credentials,
+}
+
 /// Wires the tasks together and runs the driver to its end.
 async fn serve(
-    (data, config): (&Path, &NodeConfig),
+    place: Place<'_>,
     endpoint: Endpoint,
     (store, introduction): (Store, Introduction),
     replica: Replica,
     stop: CancellationToken,
 ) -> (Writer, End) {
+    let Place { data, config, .. } = place;
     let incarnation = introduction.incarnation();
     let memory = memory(config, &store, &introduction.standing);
     let (inbound, peer_messages) = Inbound::new();
@@ -245,6 +261,7 @@ async fn serve(
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Account::of(&replica));
     let pulse = Arc::new(Pulse::new(config.peers.keys().copied()));
+    let tally = Arc::new(Tally::default());
     tokio::spawn(pulse::look_at_disk(pulse.clone(), data.to_owned()));
 
     let reader = store.reader();
@@ -263,6 +280,7 @@ async fn serve(
         fault_injection: config.fault_injection,
         published: watched,
         pulse: pulse.clone(),
+        tally: tally.clone(),
         commands: command_sender,
         shares: Shares::new(),
         new_sessions: NewSessions::default(),
@@ -278,13 +296,46 @@ async fn serve(
         nodes: config.members(),
     });
     let announcer = Announcer::start(registry, stop.clone());
-    tokio::spawn(accepting::accept(endpoint, peers.clone(), Arc::new(service)));
+    let service = Arc::new(service);
+    #[cfg(feature = "http")]
+    let door = open_door(place, &service, &stop);
+    tokio::spawn(accepting::accept(endpoint, peers.clone(), service));
 
     let expelled = peers.expelled();
     let inputs = Inputs::new((peer_messages, commands), expelled, persisted, stop);
     let narrator = Narrator::new(tick(config));
-    let outputs = Outputs { peers, memory, writer, reader, published, pulse, announcer, narrator };
-    Driver::new(replica, inputs, outputs, tick(config)).run().await
+    let outputs =
+        Outputs { peers, memory, writer, reader, published, pulse, tally, announcer, narrator };
+    let ended = Driver::new(replica, inputs, outputs, tick(config)).run().await;
+    #[cfg(feature = "http")]
+    close_door(door).await;
+    ended
+}
+
+/// Opens the node's door for HTTP, if it is to have one.
+#[cfg(feature = "http")]
+fn open_door(
+    Place { config, credentials, .. }: Place<'_>,
+    service: &Arc<Service>,
+    stop: &CancellationToken,
+) -> Option<(Door, CancellationToken)> {
+    let settings = client::Settings {
+        registry: config.registry.clone(),
+        ..client::Settings::new("", config.members())
+    };
+    let credentials = credentials.clone();
+    let plan = Plan { node: config.node, config: config.http?, credentials, settings };
+    // It ends with the node, whatever ends that.
+    let stop = stop.child_token();
+    Some((Door::open(plan, service.clone(), stop.clone()), stop))
+}
+
+#[cfg(feature = "http")]
+async fn close_door(door: Option<(Door, CancellationToken)>) {
+    if let Some((door, stop)) = door {
+        stop.cancel();
+        door.closed().await;
+    }
 }
 
 /// Does something that may take long, or hang, beside this thread, which hears of `stop` meanwhile.

@@ -29,7 +29,8 @@ impl Service {
     /// Serves a connection until it ends.
     pub(super) async fn serve(self: Arc<Self>, connection: Connection) {
         let role = connection.identity().role;
-        if !matches!(role, CertificateRole::Client | CertificateRole::Admin) {
+        // A node does what clients do for those who come to its door.
+        if role == CertificateRole::Registry {
             connection.close(Close::NotAllowed);
             return;
         }
@@ -77,7 +78,7 @@ impl Service {
         }
     }
 
-    fn welcome(&self) -> Welcome {
+    pub(super) fn welcome(&self) -> Welcome {
         let Self { cluster, node, incarnation, .. } = *self;
         let name = Name { cluster, node, incarnation };
         let (now, vitals) = (driver::wall_clock(), self.pulse.vitals());

@@ -11,6 +11,7 @@ use super::inputs::Command;
 use super::leaders::Leaders;
 use super::new_sessions::NewSessions;
 use super::pulse::Pulse;
+use super::tally::Tally;
 use crate::address::Address;
 use crate::net::{Audit, Peers};
 use crate::replica::Account;
@@ -29,6 +30,9 @@ pub(super) struct Service {
     pub(super) published: watch::Receiver<Account>,
     /// How this process is doing.
     pub(super) pulse: Arc<Pulse>,
+    /// What it has done.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
+    pub(super) tally: Arc<Tally>,
     pub(super) commands: mpsc::Sender<Command>,
     /// What clients may make this node hold.
     pub(super) shares: Shares,

@@ -29,7 +29,7 @@ const BANNED: &[(&str, &str)] = &[
     ("native-tls", "rustls is the one implementation of TLS"),
     ("openraft", "the core of consensus is our own"),
     ("raft", "its tables judge ours; it is never compiled"),
-    ("reqwest", "nothing speaks HTTP, and nothing calls home"),
+    ("reqwest", "nothing calls home"),
     ("async-std", "tokio is the one runtime"),
     ("smol", "tokio is the one runtime"),
     ("failure", "abandoned, with an unsound downcast (RUSTSEC-2020-0036)"),

@@ -101,6 +101,7 @@ impl Nodes {
             segment_bytes: 16 << 10,
             fault_injection: true,
             certs: None,
+            http: None,
         };
         let credentials = Credentials::load(&self.path().join("certs"), &node.to_string()).unwrap();
         let data = self.path().join(node.to_string());
@@ -353,7 +354,7 @@ async fn nobody_but_a_node_speaks_for_others_and_only_for_clients() {
     let elsewhere = format!("annal://{}/client/client", ClusterId::new(7));
     for (from, request) in [
         (&client, on_behalf(identity("client/client"))),
-        (&peer, on_behalf(identity("node/n3"))),
+        (&peer, on_behalf(identity(&format!("node/{leader}")))),
         (&peer, on_behalf(elsewhere)),
         (&peer, on_behalf("client".to_owned())),
         (&peer, Request::Appends),
@@ -362,7 +363,10 @@ async fn nobody_but_a_node_speaks_for_others_and_only_for_clients() {
         let refused = open(from, &request).await.receiver.answer(PATIENCE).await.unwrap_err();
         assert_eq!(refused, StreamError::Abandoned, "{request:?}");
     }
-    let mut served = open(&peer, &on_behalf(identity("client/client"))).await;
-    served.receiver.answer(PATIENCE).await.unwrap();
+    // A client's, and of nodes its own: who comes to its door over HTTP.
+    for whose in ["client/client".to_owned(), format!("node/{node}")] {
+        let mut served = open(&peer, &on_behalf(identity(&whose))).await;
+        served.receiver.answer(PATIENCE).await.unwrap();
+    }
     nodes.stop_all().await;
 }

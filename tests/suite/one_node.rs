@@ -30,6 +30,7 @@ impl OneNode {
         let [registry, node]: [SocketAddr; 2] = sockets.map(|socket| socket.local_addr().unwrap());
         options.registry = registry.into();
         options.nodes.values_mut().for_each(|address| *address = node.into());
+        options.http.clear();
         init(&options).unwrap();
 
         let data = directory.path().join(DATA_FOLDER).join("n1");

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -83,12 +83,20 @@ pub(crate) fn alone() -> File {
     file
 }
 
-/// A port with `count` free ones after it, all of this machine's loopback.
+/// From a port of a cluster to that of its first door for HTTP, less one.
+pub(crate) const HTTP_PORTS_AFTER: u16 = 80;
+
+/// A port with `count` free ones after it, and as many for HTTP, all of this machine's loopback.
 pub(crate) fn free_ports(count: u16) -> u16 {
-    let is_free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let is_free = |port| {
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port + HTTP_PORTS_AFTER)).is_ok()
+    };
     loop {
         let found = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if found.checked_add(count).is_some() && (found..=found + count).all(is_free) {
+        if found.checked_add(HTTP_PORTS_AFTER + count).is_some()
+            && (found..=found + count).all(is_free)
+        {
             return found;
         }
     }

@@ -8,6 +8,7 @@ mod crowd;
 mod follow;
 mod full_disk;
 pub(crate) mod harness;
+mod http;
 mod identity;
 mod names;
 mod pty;

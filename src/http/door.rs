@@ -1,0 +1,172 @@
+//! The door: listens, counts who comes in, and ends with its node.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::house::House;
+use super::inside::Inside;
+use super::patience::Patience;
+use super::routes;
+use crate::client::{Client, Settings};
+use crate::config::HttpConfig;
+use crate::limits;
+use crate::net::Credentials;
+use crate::remedy;
+use crate::types::NodeId;
+
+/// What a door needs.
+#[derive(Debug)]
+pub struct Plan {
+    /// Whose door it is.
+    pub node: NodeId,
+    /// Where it is.
+    pub config: HttpConfig,
+    /// The node's certificate.
+    pub credentials: Credentials,
+    /// Where the nodes and the registry are.
+    pub settings: Settings,
+}
+
+/// A node's door. It closes when the node is to stop.
+#[derive(Debug)]
+pub struct Door {
+    /// Dropped by the door's thread at its end.
+    closed: oneshot::Receiver<()>,
+}
+
+impl Door {
+    /// Opens a door, beside the node: what it cannot have, it says and the node goes on.
+    pub fn open(plan: Plan, inside: Arc<dyn Inside>, stop: CancellationToken) -> Self {
+        let (closing, closed) = oneshot::channel::<()>();
+        let node = plan.node;
+        let run = move || {
+            let _closing = closing;
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(serve(plan, inside, stop));
+            runtime.shutdown_timeout(Duration::ZERO);
+            io::Result::Ok(())
+        };
+        let say = move |error: &io::Error| tracing::error!(%node, "there is no HTTP here: {error}");
+        let started = thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || run().unwrap_or_else(|error| say(&error)));
+        started.map_or_else(|error| say(&error), drop);
+        Self { closed }
+    }
+
+    /// Waits until it is closed, within a bound.
+    pub async fn closed(self) {
+        // Whatever hangs there ends with the process.
+        let _ = timeout(limits::HTTP_CLOSE_TIMEOUT * 2, self.closed).await;
+    }
+}
+
+/// Serves until the node is to stop.
+async fn serve(plan: Plan, inside: Arc<dyn Inside>, stop: CancellationToken) {
+    let (node, address) = (plan.node, plan.config.listen);
+    let client = match Client::with(&plan.credentials, plan.settings) {
+        Ok(client) => client,
+        Err(error) => return tracing::error!(%node, "there is no HTTP here: {error}"),
+    };
+    let Some(Ok(listener)) = stop.run_until_cancelled(listen(node, address)).await else { return };
+    tracing::info!(%node, "HTTP for this machine at http://{address}/");
+    receive(&Arc::new(House::new(address, inside, client, stop)), &listener).await;
+}
+
+/// Receives visitors until the node is to stop, and lets those who are there finish, within a bound.
+pub(super) async fn receive(house: &Arc<House>, listener: &TcpListener) {
+    let visitors = TaskTracker::new();
+    accept(house, listener, &visitors).await;
+    visitors.close();
+    let _ = timeout(limits::HTTP_CLOSE_TIMEOUT, visitors.wait()).await;
+}
+
+/// Listens as soon as that can be done: whoever has the port may give it back.
+async fn listen(node: NodeId, address: SocketAddr) -> io::Result<TcpListener> {
+    let mut was_told = false;
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        if !was_told {
+            let hint = remedy::of(&error, "say another [http] listen in node.toml, or \"off\"");
+            tracing::error!(%node, "no HTTP at {address}: {error}; the node goes on without ({hint})");
+        }
+        was_told = true;
+        sleep(limits::HTTP_BIND_PAUSE).await;
+    }
+}
+
+/// Lets visitors in until the node is to stop.
+async fn accept(house: &Arc<House>, listener: &TcpListener, visitors: &TaskTracker) {
+    let places = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX));
+    while let Some(accepted) = house.stop.run_until_cancelled(listener.accept()).await {
+        let Ok((stream, _)) = accepted else {
+            // No files are left, or the visitor is gone already.
+            sleep(limits::HTTP_ACCEPT_PAUSE).await;
+            continue;
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => drop(visitors.spawn(serve_visitor(house.clone(), stream, place))),
+            Err(_) => turn_away(house, &stream),
+        }
+    }
+}
+
+/// One too many: it is told so if that costs nothing.
+fn turn_away(house: &House, stream: &TcpStream) {
+    house.visits.turned_away.fetch_add(1, Ordering::Relaxed);
+    let seconds = limits::HTTP_RETRY_AFTER_SECONDS;
+    let text = "there are too many connections\nhint: close some, or come back in a moment\n";
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {seconds}\r\nconnection: close\r\n\
+         content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{text}"
+    );
+    // What does not fit into the system's buffer is not sent.
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+/// Serves a connection until it ends or the node is to stop; then what is under way still ends.
+async fn serve_visitor(house: Arc<House>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    house.visits.connections.fetch_add(1, Ordering::Relaxed);
+    // Answers are small and written whole.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Patience::new(stream, limits::HTTP_STALL_TIMEOUT));
+    let service = service_fn(|request| routes::attend(Arc::clone(&house), request));
+    let mut connection = Box::pin(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(house.head_timeout)
+            .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
+            .max_headers(limits::HTTP_HEADERS_MAX)
+            .serve_connection(io, service),
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = house.stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection over HTTP ended");
+    }
+    drop(connection);
+    house.visits.connections.fetch_sub(1, Ordering::Relaxed);
+}

@@ -1,0 +1,160 @@
+//! Who is not heard at all.
+//!
+//! A page that a browser has from elsewhere may try to speak to this machine: by its address, or by a name
+//! of its own that it lets point here (DNS rebinding). In the first case the browser says whose page it
+//! is, in the second it asks for that name; both are refused before anything is looked at. And a path
+//! means one thing: what could be read in two ways is refused.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{StatusCode, Uri};
+
+use super::answer::{Answer, complaint};
+
+/// Names of this machine that no other has.
+const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// What is wrong with a request, if it is not to be heard at a door at this address.
+pub(super) fn refusal(parts: &Parts, door: SocketAddr) -> Option<Answer> {
+    if !is_asked_for(parts, door) {
+        let sentence = "this door answers only under this machine's own names";
+        let hint = format!("ask for http://{door}");
+        return Some(complaint(StatusCode::MISDIRECTED_REQUEST, sentence, &hint));
+    }
+    if parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin)) {
+        let sentence = "a page from elsewhere may not use this door";
+        let hint = "programs are not asked: only browsers say whose page they speak for";
+        return Some(complaint(StatusCode::FORBIDDEN, sentence, hint));
+    }
+    if !is_plain(parts.uri.path()) {
+        let sentence = "that path could be read in more than one way";
+        let hint = "paths have letters, digits, '.', '_', '-' and '/' in them, and no part that is empty \
+                    or made of dots";
+        return Some(complaint(StatusCode::BAD_REQUEST, sentence, hint));
+    }
+    None
+}
+
+/// Whether a request is for this door: by its one header, and by its line, if that says more than a path.
+fn is_asked_for(parts: &Parts, door: SocketAddr) -> bool {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let in_line = parts.uri.authority().map(Authority::as_str);
+    let is_host = host.to_str().is_ok_and(|host| is_name_of(host, door));
+    is_host && in_line.is_none_or(|name| is_name_of(name, door))
+}
+
+fn is_name_of(host: &str, door: SocketAddr) -> bool {
+    let (name, port) = split(host);
+    let is_own = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => address == door.ip() || NAMES.contains(&name),
+        Err(_) => NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)),
+    };
+    is_own && port.unwrap_or("80") == door.port().to_string()
+}
+
+/// A host's name, and its port if it has one. Of an address of IPv6 the colons are in brackets.
+fn split(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    }
+}
+
+/// Whether a page is of this machine, whichever program's it is.
+fn is_from_here(origin: &HeaderValue) -> bool {
+    let Some(uri) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else {
+        return false;
+    };
+    let is_here = |host: &str| NAMES.iter().any(|known| known.eq_ignore_ascii_case(host));
+    uri.scheme().is_some() && uri.host().is_some_and(is_here)
+}
+
+/// Whether a path can be read in one way only.
+fn is_plain(path: &str) -> bool {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let mut parts = path.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
+    let is_part = |part: &str| part.chars().any(|c| c != '.');
+    path == "/" || path.starts_with('/') && path.chars().all(is_known) && parts.all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn refused(uri: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let door = SocketAddr::from(([127, 0, 0, 1], 7181));
+        refusal(&parts, door).map(|answer| answer.status().as_u16())
+    }
+
+    #[test]
+    fn only_this_machines_own_names_are_answered() {
+        for host in ["127.0.0.1:7181", "localhost:7181", "LocalHost:7181", "[::1]:7181"] {
+            assert_eq!(refused("/", &[("host", host)]), None, "{host}");
+        }
+        for host in [
+            "evil.example:7181",
+            "127.0.0.1.evil.example:7181",
+            "localhost.evil.example:7181",
+            "127.0.0.1:7182",
+            "127.0.0.1",
+            "localhost",
+            "127.0.0.2:7181",
+            "evil@127.0.0.1:7181",
+            "",
+        ] {
+            assert_eq!(refused("/", &[("host", host)]), Some(421), "{host}");
+        }
+        let own = ("host", "127.0.0.1:7181");
+        assert_eq!(refused("/", &[]), Some(421));
+        assert_eq!(refused("/", &[own, own]), Some(421));
+        assert_eq!(refused("http://evil.example/", &[own]), Some(421));
+        assert_eq!(refused("http://127.0.0.1:7181/", &[own]), None);
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_not_heard() {
+        let asked = |origin| refused("/", &[("host", "127.0.0.1:7181"), ("origin", origin)]);
+        for origin in ["http://127.0.0.1:7181", "http://localhost:3000", "https://[::1]"] {
+            assert_eq!(asked(origin), None, "{origin}");
+        }
+        for origin in
+            ["http://evil.example", "null", "http://localhost.evil.example", "file://", ""]
+        {
+            assert_eq!(asked(origin), Some(403), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_path_means_one_thing() {
+        let asked = |path| refused(path, &[("host", "127.0.0.1:7181")]);
+        for path in ["/", "/metrics", "/v1/stream/a.b-c_D9", "/v1/stream/a/b?offset=%2e%2e"] {
+            assert_eq!(asked(path), None, "{path}");
+        }
+        for path in [
+            "//",
+            "/v1//status",
+            "/v1/status/",
+            "/v1/../metrics",
+            "/.",
+            "/v1/%2e%2e/metrics",
+            "/%6detrics",
+            "/v1/stream/...",
+            "/a\\b",
+            "/a;b",
+            "*",
+        ] {
+            assert_eq!(asked(path), Some(400), "{path}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What answering takes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::inside::Inside;
+use crate::client::Client;
+use crate::client::report::StatusRow;
+use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_STATUS_FRESH};
+
+/// What all visitors share.
+pub(super) struct House {
+    /// Where the door is.
+    pub(super) address: SocketAddr,
+    /// The node behind it.
+    pub(super) inside: Arc<dyn Inside>,
+    /// For what concerns more than this node.
+    pub(super) client: Client,
+    pub(super) visits: Visits,
+    /// How long the head of a request may take.
+    pub(super) head_timeout: Duration,
+    /// The state of the cluster, and when all nodes were asked for it. Locked while they are asked.
+    status: Mutex<Option<(Instant, Bytes)>>,
+    /// The node is to stop.
+    pub(super) stop: CancellationToken,
+}
+
+/// What the door has counted since it opened.
+#[derive(Debug, Default)]
+pub(super) struct Visits {
+    /// Connections that are open.
+    pub(super) connections: AtomicUsize,
+    /// Connections that were one too many.
+    pub(super) turned_away: AtomicU64,
+    /// Answers, by the first digit of their status.
+    answers: [AtomicU64; 6],
+}
+
+impl Visits {
+    pub(super) fn answered(&self, status: hyper::StatusCode) {
+        if let Some(count) = self.answers.get(usize::from(status.as_u16() / 100)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many answers there were of each kind: 2 for those from 200 to 299.
+    pub(super) fn answers(&self) -> impl Iterator<Item = (usize, u64)> {
+        let count = |(kind, count): (usize, &AtomicU64)| (kind, count.load(Ordering::Relaxed));
+        self.answers.iter().enumerate().skip(2).map(count)
+    }
+}
+
+impl House {
+    pub(super) fn new(
+        address: SocketAddr,
+        inside: Arc<dyn Inside>,
+        client: Client,
+        stop: CancellationToken,
+    ) -> Self {
+        let (visits, head_timeout) = (Visits::default(), HTTP_HEAD_TIMEOUT);
+        Self { address, inside, client, visits, head_timeout, status: Mutex::default(), stop }
+    }
+
+    /// The state of the cluster, as `annal status --json` has it, not older than a moment.
+    pub(super) async fn status(&self) -> Bytes {
+        let mut kept = self.status.lock().await;
+        if let Some((at, status)) = &*kept
+            && at.elapsed() < HTTP_STATUS_FRESH
+        {
+            return status.clone();
+        }
+        let row = StatusRow::of(&self.client.status().await);
+        let mut text = serde_json::to_vec(&row).expect("numbers and words are JSON");
+        text.push(b'\n');
+        let status = Bytes::from(text);
+        *kept = Some((Instant::now(), status.clone()));
+        status
+    }
+}

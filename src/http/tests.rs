@@ -1,0 +1,226 @@
+//! Visitors of all kinds, over real connections, at a door whose node is a picture.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::door;
+use super::health::tests::welcome;
+use super::house::House;
+use super::{Counts, Inside};
+use crate::client::{Client, Settings};
+use crate::limits;
+use crate::net::Credentials;
+use crate::net::tls::tests::certificates;
+use crate::types::ClusterId;
+use crate::wire::api::{Role, Welcome};
+
+struct Picture;
+
+impl Inside for Picture {
+    fn welcome(&self) -> Welcome {
+        welcome(Role::Leader, Some(2), true)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+}
+
+/// A door that is open.
+struct Open {
+    house: Arc<House>,
+    stop: CancellationToken,
+    receiving: JoinHandle<()>,
+}
+
+impl Open {
+    async fn new() -> Self {
+        Self::with_head_timeout(limits::HTTP_HEAD_TIMEOUT).await
+    }
+
+    async fn with_head_timeout(head_timeout: Duration) -> Self {
+        let certs = certificates(ClusterId::new(1));
+        let credentials = Credentials::load(certs.path(), "n2").unwrap();
+        // A cluster of which nobody answers.
+        let nowhere = [("n2".parse().unwrap(), "127.0.0.1:9".parse().unwrap())];
+        let client = Client::with(&credentials, Settings::new("", nowhere)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let mut house = House::new(address, Arc::new(Picture), client, stop.clone());
+        house.head_timeout = head_timeout;
+        let house = Arc::new(house);
+        let at_door = house.clone();
+        let receiving = tokio::spawn(async move { door::receive(&at_door, &listener).await });
+        Self { house, stop, receiving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.house.address).await.unwrap()
+    }
+
+    /// What comes back until the connection is closed; `HOST` stands for the door's name.
+    async fn say(&self, text: &str) -> String {
+        let mut stream = self.connect().await;
+        let text = text.replace("HOST", &self.house.address.to_string());
+        // It may be closed before all is said.
+        let _ = stream.write_all(text.as_bytes()).await;
+        heard(&mut stream).await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.say(&format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n")).await
+    }
+}
+
+async fn heard(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![];
+    // An end by a reset is one, too.
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8(bytes).unwrap()
+}
+
+fn status(answer: &str) -> &str {
+    answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).unwrap_or("none")
+}
+
+#[tokio::test]
+async fn what_there_is_is_found_and_nothing_else() {
+    let door = Open::new().await;
+    for path in ["/health/live", "/health/ready", "/metrics", "/metrics?x=%2e%2e"] {
+        let answer = door.get(path).await;
+        assert_eq!(status(&answer), "200", "{path}: {answer}");
+        assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
+    }
+    assert_eq!(status(&door.get("/nothing").await), "404");
+    let post = "POST /metrics HTTP/1.1\r\nhost: HOST\r\ncontent-length: 2\r\n\
+                connection: close\r\n\r\nhi";
+    let answer = door.say(post).await;
+    assert_eq!(status(&answer), "405");
+    assert!(answer.contains("allow: GET, HEAD"), "{answer}");
+    let head = "HEAD /health/live HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n";
+    let answer = door.say(head).await;
+    assert!(answer.contains("content-length: 5\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_ends_the_connection() {
+    let door = Open::new().await;
+    let long = "a".repeat(limits::HTTP_HEAD_BYTES_MAX);
+    let many = "x: y\r\n".repeat(limits::HTTP_HEADERS_MAX + 1);
+    let get = "GET /health/live HTTP/1.1\r\nhost: HOST\r\n";
+    for (expected, text) in [
+        ("431", format!("{get}x: {long}\r\n\r\n")),
+        ("431", format!("{get}{many}\r\n")),
+        ("431", format!("GET /{long} HTTP/1.1\r\nhost: HOST\r\n\r\n")),
+        ("400", format!("{get}content-length: 1\r\ncontent-length: 2\r\n\r\n")),
+        ("400", format!("{get}content-length: -1\r\n\r\n")),
+        ("400", format!("{get}transfer-encoding: gzip\r\n\r\n")),
+        ("400", format!("{get}transfer-encoding: chunked, identity\r\n\r\n")),
+        ("400", format!("{get}x : y\r\n\r\n")),
+        ("400", format!("{get}x\0: y\r\n\r\n")),
+        ("400", "GET /health/live HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n".to_owned()),
+        ("400", "\x16\x03\x01\x02\0\x01\0\r\n\r\n".to_owned()),
+        (
+            "421",
+            "GET /health/live HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n".into(),
+        ),
+        (
+            "400",
+            "GET /v1/%2e%2e/metrics HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n".into(),
+        ),
+    ] {
+        let answer = door.say(&text).await;
+        assert_eq!(status(&answer), expected, "{text:.60}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{text:.60}: {answer}");
+    }
+}
+
+/// Where two programs do not agree where a request ends, the rest of one becomes another's.
+#[tokio::test]
+async fn no_request_is_smuggled_in_the_body_of_another() {
+    let door = Open::new().await;
+    let inner = "GET /smuggled HTTP/1.1\r\nhost: HOST\r\n\r\n";
+    let post = "POST /health/live HTTP/1.1\r\nhost: HOST\r\n";
+    for (what, text) in [
+        (
+            "both lengths",
+            format!(
+                "{post}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
+            ),
+        ),
+        (
+            "the other way round",
+            format!(
+                "{post}transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n{inner}"
+            ),
+        ),
+        (
+            "a chunk's size that is none",
+            format!("{post}transfer-encoding: chunked\r\n\r\nzz\r\n{inner}"),
+        ),
+        (
+            "a chunk's size that turns over",
+            format!("{post}transfer-encoding: chunked\r\n\r\n10000000000000001\r\nab{inner}"),
+        ),
+        (
+            "a chunk that is longer than it says",
+            format!("{post}transfer-encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n{inner}"),
+        ),
+        ("a body that is not wanted", format!("{post}content-length: 9999999\r\n\r\n{inner}")),
+    ] {
+        let mut stream = door.connect().await;
+        let text = text.replace("HOST", &door.house.address.to_string());
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = heard(&mut stream).await;
+        assert!(!answer.contains("404"), "{what}: {answer}");
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{what}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_begins_and_does_not_go_on_is_let_go() {
+    let door = Open::with_head_timeout(Duration::from_millis(100)).await;
+    let mut silent = door.connect().await;
+    assert_eq!(heard(&mut silent).await, "");
+    let mut slow = door.connect().await;
+    slow.write_all(b"GET /health/live HTTP/1.1\r\nhost: ").await.unwrap();
+    let answer = heard(&mut slow).await;
+    assert!(!answer.contains("200"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_too_many_is_told_so_and_a_place_that_is_free_again_is_taken() {
+    let door = Open::new().await;
+    let mut guests = vec![];
+    while guests.len() < limits::HTTP_CONNECTIONS_MAX {
+        guests.push(door.connect().await);
+    }
+    let answer = heard(&mut door.connect().await).await;
+    assert_eq!(status(&answer), "503", "{answer}");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+    drop(guests.pop());
+    while status(&door.get("/health/live").await) != "200" {
+        tokio::task::yield_now().await;
+    }
+    assert!(door.get("/metrics").await.contains("annal_http_turned_away_total"));
+}
+
+#[tokio::test]
+async fn a_door_closes_with_its_node_though_a_visitor_stays() {
+    let door = Open::new().await;
+    let mut idle = door.connect().await;
+    let text = format!("GET /health/live HTTP/1.1\r\nhost: {}\r\n\r\n", door.house.address);
+    idle.write_all(text.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    door.stop.cancel();
+    assert!(heard(&mut idle).await.ends_with("live\n"));
+    door.receiving.await.unwrap();
+}

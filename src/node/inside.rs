@@ -1,0 +1,15 @@
+//! What the node's door for HTTP sees of it.
+
+use super::shared::Service;
+use crate::http::{Counts, Inside};
+use crate::wire::api::Welcome;
+
+impl Inside for Service {
+    fn welcome(&self) -> Welcome {
+        Self::welcome(self)
+    }
+
+    fn counts(&self) -> Counts {
+        self.tally.counts()
+    }
+}
