@@ -109,10 +109,14 @@ pub const UNSEALED_SEGMENTS_MAX: usize = 3;
 /// smallest may take a block for itself: so the journal of a segment is at most four times as long.
 pub const ENTRY_WEIGHT_BYTES_MIN: u64 = 1 << 10;
 
+/// Bytes of a node's reserve (`store::reserve`) besides two copies of `meta`: a file of the journal
+/// that is begun, and marks.
+pub const RESERVE_BESIDE_COPY_BYTES: u64 = 16 * JOURNAL_BLOCK_BYTES as u64;
+
 /// Bytes that a node keeps free on its disk, besides twice the size of a segment: below them no
 /// records are taken, below half of them no entries but the first of each term. What a follower has accepted by then (messages
-/// of 1 MiB, 32 on their way, and what sled writes besides) fits into a quarter; a start, which
-/// copies a segment of about its size and a half, into the second segment.
+/// of 1 MiB, 32 on their way, and what sled writes besides) fits into a quarter; sealing, which
+/// copies a segment of about its size and a half, into the segments.
 pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 
 /// How often a node writes down what it remembers of its peers; and after so long without a write the

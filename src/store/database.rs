@@ -250,12 +250,21 @@ pub(super) fn on_copy<T>(
     Ok(found)
 }
 
+/// Bytes that a copy of a database takes once it is opened.
+///
+/// # Errors
+/// [`StoreError::Io`] if its files cannot be looked at.
+pub(super) fn copy_bytes(disk: &Disk, folder: &Path, shape: Shape) -> Result<u64, StoreError> {
+    let mut bytes = disk.opening_bytes(shape.sled_segment_bytes);
+    for name in files_of(disk, folder)? {
+        bytes += disk.length(&folder.join(name))?;
+    }
+    Ok(bytes)
+}
+
 /// A copy is not begun that would not fit.
 fn check_room(disk: &Disk, folder: &Path, copy: &Path, shape: Shape) -> Result<(), StoreError> {
-    let mut needed_bytes = disk.opening_bytes(shape.sled_segment_bytes);
-    for name in files_of(disk, folder)? {
-        needed_bytes += disk.length(&folder.join(name))?;
-    }
+    let needed_bytes = copy_bytes(disk, folder, shape)?;
     let data = parent_of(copy);
     let free_bytes = disk.free_bytes(data)?;
     if free_bytes < needed_bytes {

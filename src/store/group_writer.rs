@@ -30,11 +30,13 @@ pub(super) struct GroupWriter {
 impl GroupWriter {
     /// That of a store that was opened, with the upkeep that it hands its chores to.
     pub(super) fn new(store: Store, upkeep: Upkeep) -> Self {
-        let Store { layout, segments, meta, journal, tip, hard_state, commit_index, .. } = store;
+        let Store {
+            layout, segments, meta, journal, reserve, tip, hard_state, commit_index, ..
+        } = store;
         let synced = Synced { mark: journal.last(), hard_state };
         let rests = matches!(upkeep, Upkeep::Thread(_));
         let spares = journal.spares().clone();
-        let parts = Parts { layout, segments, spares, meta };
+        let parts = Parts { layout, segments, spares, meta, reserve };
         let shared = Arc::new(Shared::new(parts, synced, commit_index, rests));
         let is_unconfirmed = true;
         let mut writer = Self { shared, journal, hard_state, tip, is_unconfirmed, upkeep };

@@ -7,6 +7,7 @@
 //!  data/n1/log/00000000000000000001/       one segment each, named after its first index
 //!  data/n1/log/00000000000000000901.head   the head of the oldest segment that is not sealed
 //!  data/n1/log/00000000000000000001.damaged    a mark: see `fatal`
+//!  data/n1/reserve                         space for a start on a full disk: see `reserve`
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
 //!  data/n1/syncing, and in the others too  there for a moment: see `sync_names`
 //! ```
@@ -55,6 +56,10 @@ impl Layout {
 
     pub(super) fn journal(&self) -> PathBuf {
         self.data.join("journal")
+    }
+
+    pub(super) fn reserve(&self) -> PathBuf {
+        self.data.join("reserve")
     }
 
     pub(super) fn segment(&self, first: Index) -> PathBuf {

@@ -123,6 +123,7 @@ mod opened;
 mod reader;
 mod real;
 mod recovery;
+mod reserve;
 mod segment;
 mod segments;
 mod settling;

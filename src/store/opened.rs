@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::lock::FolderLock;
 use super::meta::Meta;
 use super::reader::Reader;
+use super::reserve::Reserve;
 use super::segments::Segments;
 use crate::entry::Tip;
 use crate::raft::{HardState, Lineage, Remembered};
@@ -21,6 +22,7 @@ pub struct Store {
     pub(super) segments: Arc<Segments>,
     pub(super) meta: Meta,
     pub(super) journal: Journal,
+    pub(super) reserve: Reserve,
     /// The last entry.
     pub(super) tip: Tip,
     pub(super) hard_state: HardState,

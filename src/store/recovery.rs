@@ -16,6 +16,7 @@ use super::lock::FolderLock;
 use super::memory::MemoryDisk;
 use super::meta::{Contents, LastEntry, META_SHAPE, Meta, Record};
 use super::opened::Store;
+use super::reserve::{self, Reserve};
 use super::segment::segment_shape;
 use super::segments::{Segments, Unsealed};
 use super::{Head, Identity};
@@ -225,7 +226,12 @@ fn open_at(
 ) -> Result<(Store, Recovered), StoreError> {
     let started = Instant::now();
     layout.remove_trials()?;
-    let found = Examined::look(&layout, identity)?;
+    let found = match Examined::look(&layout, identity) {
+        Err(StoreError::NoRoom { .. }) if reserve::give_up(&layout)? => {
+            Examined::look(&layout, identity)?
+        }
+        outcome => outcome?,
+    };
     let Contents { record, sealed, remembered, .. } = &found.contents;
     let clean = record.is_clean;
     if clean {
@@ -234,6 +240,7 @@ fn open_at(
 
     // So far everything was only read.
     layout.sync_names()?;
+    let reserve = Reserve::of(&layout)?;
     let mut meta = open_meta(&layout, &found.contents)?;
     let lineage = found.contents.lineage.started(options.start);
     meta.start(&lineage, |record| {
@@ -242,6 +249,7 @@ fn open_at(
     })?;
     remove_copies(&layout, &found)?;
     let (journal, unsealed) = found.go_on(&layout, identity, &options)?;
+    reserve.keep()?;
     let shape = segment_shape();
     let rows = (sealed, found.contents.offsets.clone());
     let segments = Arc::new(Segments::new(layout.clone(), shape, rows, unsealed));
@@ -258,6 +266,7 @@ fn open_at(
         segments,
         meta,
         journal,
+        reserve,
         tip: found.tip(),
         hard_state: found.hard_state,
         commit_index: found.commit_index(),

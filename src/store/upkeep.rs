@@ -13,6 +13,7 @@ use super::error::StoreError;
 use super::journal::{GroupMark, Spares};
 use super::layout::Layout;
 use super::meta::{Meta, Record};
+use super::reserve::Reserve;
 use super::segments::Segments;
 use crate::limits::NOTE_ROOM_BYTES;
 use crate::raft::{HardState, Remembered};
@@ -111,6 +112,7 @@ pub(super) struct Parts {
     pub(super) segments: Arc<Segments>,
     pub(super) spares: Arc<Spares>,
     pub(super) meta: Meta,
+    pub(super) reserve: Reserve,
 }
 
 /// What the threads of a store share.
@@ -120,6 +122,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) spares: Arc<Spares>,
     pub(super) meta: Mutex<Meta>,
+    reserve: Reserve,
     /// The generation of `meta`, for those who must not wait for it.
     pub(super) generation: Arc<AtomicU64>,
     synced: Mutex<Synced>,
@@ -138,13 +141,14 @@ pub(super) struct Shared {
 impl Shared {
     /// Settling `rests` where appends share the machine with it.
     pub(super) fn new(parts: Parts, synced: Synced, commit_index: Index, rests: bool) -> Self {
-        let Parts { layout, segments, spares, meta } = parts;
+        let Parts { layout, segments, spares, meta, reserve } = parts;
         let shared = Self {
             layout,
             segments,
             spares,
             generation: meta.generation_cell(),
             meta: Mutex::new(meta),
+            reserve,
             synced: Mutex::new(synced),
             commit_index: AtomicU64::new(commit_index.get()),
             free_bytes: AtomicU64::new(u64::MAX),
@@ -217,14 +221,19 @@ impl Shared {
     /// What is done twice a second.
     pub(super) fn keep_up(&self) -> Result<(), StoreError> {
         self.look_for_space();
+        self.reserve.keep()?;
         if self.segments.lacks_room() {
             self.seal_all()?;
         }
         self.write_remembered()
     }
 
-    /// Writes down what is to be remembered, if there is anything.
+    /// Writes down what is to be remembered, if there is anything. It waits where there may be no room:
+    /// nobody relies on it within a time.
     fn write_remembered(&self) -> Result<(), StoreError> {
+        if self.free_bytes() < NOTE_ROOM_BYTES {
+            return Ok(());
+        }
         let remembered = std::mem::take(&mut *self.remembered.lock().expect(UNPOISONED));
         if remembered.is_empty() {
             return Ok(());

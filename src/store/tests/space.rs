@@ -55,13 +55,52 @@ fn a_group_that_fits_into_a_file_that_is_there_needs_no_space() {
     assert_eq!(all(&disk), log.entries);
 }
 
-#[test]
-fn a_start_on_a_full_disk_says_what_it_needs_and_leaves_nothing_behind() {
+/// A store with a record, whose disk others fill to the last byte while it is closed.
+fn on_a_full_disk() -> (MemoryDisk, Log) {
     let (disk, mut writer) = started();
     let mut log = Log::new();
     append(&mut writer, &mut log, 10).unwrap();
     drop(writer);
     disk.restart();
+    disk.leave_room(0);
+    (disk, log)
+}
+
+#[test]
+fn a_start_on_a_full_disk_takes_its_reserve_and_makes_it_again() {
+    let (disk, mut log) = on_a_full_disk();
+    let reserve = Layout::in_memory(disk.mount()).reserve();
+    for _ in 0..3 {
+        let (store, recovered) = open_in(&disk, IDENTITY, small()).unwrap();
+        assert_eq!(recovered.entries, log.entries);
+        let mut writer = store.into_stepped_writer();
+        // A vote finds room, and so does the one file that is ready.
+        writer.write(Write {
+            ticket: Ticket::new(1),
+            hard_state: Some(hard_state(9, None)),
+            ..nothing()
+        });
+        assert!(writer.begin());
+        writer.finish().unwrap();
+        drop(writer);
+        disk.restart();
+    }
+    disk.make_room();
+    let mut writer = open_in(&disk, IDENTITY, small()).unwrap().0.into_stepped_writer();
+    append(&mut writer, &mut log, 10).unwrap();
+    writer.keep_up().unwrap();
+    let layout = Layout::in_memory(disk.mount());
+    assert!(layout.disk.exists(&reserve).unwrap());
+    drop(writer);
+    disk.restart();
+    assert_eq!(all(&disk), log.entries);
+}
+
+#[test]
+fn a_start_without_a_reserve_says_what_it_needs_and_leaves_nothing_behind() {
+    let (disk, log) = on_a_full_disk();
+    let layout = Layout::in_memory(disk.mount());
+    layout.disk.remove_file(&layout.reserve()).unwrap();
     disk.leave_room(0);
     let operations = disk.operations();
     let Err(error) = open_in(&disk, IDENTITY, small()) else { panic!("there is no room") };

@@ -32,9 +32,9 @@ impl Small {
 
     /// Takes all of it but so many bytes.
     fn leave(&self, bytes: u64) {
+        let file = File::create(self.folder.join("filler")).unwrap();
         let found = statvfs(&self.folder).unwrap();
         let taken = (found.f_bavail * found.f_frsize).saturating_sub(bytes);
-        let file = File::create(self.folder.join("filler")).unwrap();
         fallocate(&file, FallocateFlags::empty(), 0, taken).unwrap();
     }
 
@@ -132,7 +132,16 @@ fn what_a_disk_without_any_room_ends_says_so_and_comes_back_with_everything() {
     small.leave(0);
     let _ = appends(&cluster);
 
-    // A start does not begin with what it has no room for.
+    // A start takes what was kept for it.
+    cluster.start(&killed);
+    cluster.wait_for_line(&killed, "the space that was kept for it");
+    cluster.wait_for_line(&killed, "recovered: ");
+    cluster.wait_for_line(&killed, "the disk is full (");
+    cluster.kill(&killed);
+
+    // Without that it does not begin with what it has no room for.
+    let _ = fs::remove_file(cluster.path(&format!("data/{killed}/reserve")));
+    small.leave(0);
     cluster.start(&killed);
     let status = cluster.wait_for_end(&killed);
     assert_eq!(status.code(), Some(1), "{status}");
