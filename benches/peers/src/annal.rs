@@ -104,10 +104,11 @@ impl Annal {
 impl Peer for Annal {
     async fn load(&mut self, work: &Work) -> Result<Load> {
         let load = format!(
-            "bench --here --json --connections 1 --size {} --inflight {} --batch {} \
+            "bench --here --json --connections {} --size {} --inflight {} --batch {} \
              --duration {}ms --warmup {}ms",
+            work.connections,
             work.size,
-            work.in_flight,
+            work.in_flight / work.connections,
             work.batch,
             work.duration.as_millis(),
             work.warm_up.as_millis(),

