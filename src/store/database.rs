@@ -56,15 +56,25 @@ impl Database {
 
     /// Opens a database that is known to be good, in place.
     pub(super) fn open(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {
-        check_files(disk, folder)?;
-        remove_snapshot_leftovers(disk, folder)?;
-        let _guard = disk.opening(|| Opened::InPlace(folder.to_owned()));
-        let database = Self::start(disk, folder, shape)?;
+        let database = Self::open_to_read(disk, folder, shape)?;
         // What was found may so far stand in the page cache alone: a process that was killed
         // between a write and its barrier left it so.
         database.pass_barrier()?;
         sync_names(disk, folder)?;
         Ok(database)
+    }
+
+    /// As [`Self::open`], for one whose files are known to be those that were closed behind a barrier,
+    /// and that is only read: there is nothing to wait for.
+    pub(super) fn open_to_read(
+        disk: &Disk,
+        folder: &Path,
+        shape: Shape,
+    ) -> Result<Self, StoreError> {
+        check_files(disk, folder)?;
+        remove_snapshot_leftovers(disk, folder)?;
+        let _guard = disk.opening(|| Opened::InPlace(folder.to_owned()));
+        Self::start(disk, folder, shape)
     }
 
     fn start(disk: &Disk, folder: &Path, shape: Shape) -> Result<Self, StoreError> {

@@ -255,6 +255,17 @@ impl Segment {
         Ok(Self { database, first, read_bytes: AtomicU64::new(0) })
     }
 
+    /// Opens a sealed segment whose files are those that were closed.
+    pub(super) fn open_sealed(
+        disk: &Disk,
+        folder: &Path,
+        first: Index,
+        shape: Shape,
+    ) -> Result<Self, StoreError> {
+        let database = Database::open_to_read(disk, folder, shape)?;
+        Ok(Self { database, first, read_bytes: AtomicU64::new(0) })
+    }
+
     /// Whether so much was read of it that it should be closed: sled keeps that in memory.
     pub(super) fn is_worn(&self) -> bool {
         self.read_bytes.load(Ordering::Relaxed) >= SEALED_READ_BYTES_MAX

@@ -249,7 +249,7 @@ impl Segments {
                 opened.is_verified = true;
             }
             self.opened.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Segment::open(&self.layout.disk, &folder, first, self.shape)?)
+            Arc::new(Segment::open_sealed(&self.layout.disk, &folder, first, self.shape)?)
         };
         opened.newest = Arc::downgrade(&segment);
         opened.kept = Some(segment.clone());

@@ -200,6 +200,29 @@ fn who_reads_from_a_file_goes_on_reading_while_it_is_sealed_and_used_again() {
     assert_eq!(segment.entries(index(1), index(3), usize::MAX).unwrap(), expected);
 }
 
+/// What is sealed was closed behind a barrier: whoever reads it need not wait for the disk.
+#[test]
+fn a_sealed_segment_is_read_without_a_sync() {
+    let mut store = ByHand::new();
+    store.append(1000);
+    store.roll();
+    let shared = store.writer.shared().clone();
+    shared.note_committed(index(1));
+    shared.seal_all().unwrap();
+    store.disk.fail_sync_once();
+    for expected in [1, 2] {
+        let Some(Found::Sealed(segment, _)) = shared.segments.find(index(1), index(1), 1).unwrap()
+        else {
+            panic!("it is not sealed")
+        };
+        assert_eq!(shared.segments.opened(), expected);
+        while !segment.is_worn() {
+            assert_eq!(segment.entries(index(1), index(1), 1).unwrap(), store.log.entries);
+        }
+    }
+    assert_eq!(store.disk.faults().syncs_failed, 0);
+}
+
 #[test]
 fn files_are_used_again_and_only_so_many_are_kept() {
     let mut store = ByHand::new();
