@@ -147,6 +147,9 @@ struct Lane {
     outstanding: SeqSet,
     /// The next request for it, if that has no answer by then.
     next: Seq,
+    /// Nothing more goes on it while this one is outstanding: its node said that it lacks it, which can
+    /// only be because it has not said yet what becomes of it.
+    waits_for: Option<Seq>,
 }
 
 impl Session {
@@ -236,7 +239,8 @@ impl Session {
 
     /// Opens a lane, to which every unanswered request will be given.
     pub fn open_lane(&mut self, number: LaneNumber) {
-        let lane = Lane { outstanding: SeqSet::default(), next: self.first };
+        let (outstanding, next) = (SeqSet::default(), self.first);
+        let lane = Lane { outstanding, next, waits_for: None };
         let before = self.lanes.insert(number, lane);
         assert!(before.is_none(), "lane {number:?} was opened twice");
     }
@@ -262,7 +266,8 @@ impl Session {
     /// can go now, up to the first that differs in its number of records, and not many bytes at once.
     ///
     /// A lane sends upwards only: while a later request is on it, an earlier one that was refused
-    /// waits, because the later one is about to be refused as well.
+    /// waits, because the later one is about to be refused as well. Nor does a later one go again as long
+    /// as the one that it was refused for has no answer.
     pub fn next_for(&mut self, number: LaneNumber) -> Option<Outgoing> {
         let began_at = self.began_at.filter(|_| !self.expired)?;
         let seqs = self.run_from(self.next_on(number)?);
@@ -416,7 +421,10 @@ impl Session {
             }
             AppendRefusal::Busy => Advice::Pause,
             AppendRefusal::DiskFull { node, full } => Advice::NoRoom { node: *node, full: *full },
-            AppendRefusal::Gap { expected } => self.on_gap(seq, *expected),
+            AppendRefusal::Gap { expected } => {
+                lane.waits_for = Some(*expected);
+                self.on_gap(seq, *expected)
+            }
             AppendRefusal::Expired => {
                 self.expired = true;
                 Advice::Continue
@@ -555,7 +563,8 @@ impl Session {
             return None;
         }
         let upwards = lane.outstanding.last().is_none_or(|last| last < seq);
-        upwards.then_some(seq)
+        let waits = lane.waits_for.is_some_and(|awaited| lane.outstanding.contains(awaited));
+        (upwards && !waits).then_some(seq)
     }
 
     fn next_seq(&self) -> Seq {
@@ -660,6 +669,21 @@ mod tests {
         assert_eq!(sent(&mut session, A), [0u64; 0]);
         assert_eq!(refuse(&mut session, 3, gap), Advice::Continue);
         assert_eq!(session.certain_from(), Seq::FIRST, "each sending was refused");
+        assert_eq!(sent(&mut session, A), [1, 2, 3]);
+    }
+
+    /// A leader holds the refusal of a condition until it is certain, and misses that request meanwhile: each
+    /// round trip, all behind it were sent again in vain.
+    #[test]
+    fn what_stands_behind_a_request_whose_refusal_is_held_waits_for_it() {
+        let mut session = session(2);
+        assert_eq!(sent(&mut session, A), [1, 2]);
+        let gap = AppendRefusal::Gap { expected: Seq::FIRST };
+        assert_eq!(refuse(&mut session, 2, gap), Advice::Continue);
+        assert_eq!(sent(&mut session, A), [0u64; 0]);
+        session.push(records("y"));
+        assert_eq!(sent(&mut session, A), [0u64; 0], "nor does a new one go");
+        assert_eq!(refuse(&mut session, 1, AppendRefusal::Busy), Advice::Pause);
         assert_eq!(sent(&mut session, A), [1, 2, 3]);
     }
 
