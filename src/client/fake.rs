@@ -16,12 +16,13 @@ use crate::net::testing::relay::Relay;
 use crate::net::testing::{Certificates, any_port};
 use crate::net::{Close, Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
 use crate::types::{
-    ClientId, ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
+    ClientId, ClusterId, Incarnation, Index, LogId, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
 };
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRun, Appended, CrashReply, EntrySpan, Onward,
     Read, ReadFrom, ReadRefusal, Records, Request, Role, Vitals, Welcome,
 };
+use crate::wire::conditions::{Obstacle, Unmet};
 
 pub(super) const CLUSTER: ClusterId = ClusterId::new(1);
 
@@ -223,6 +224,11 @@ impl World {
         let count: usize = self.log.iter().map(|slot| slot.records.len()).sum();
         let client = header.client;
         let first_offset = Offset::new(count as u64);
+        if header.conditions.expect_offset.is_some_and(|expected| expected != first_offset) {
+            let as_of = LogId::new(Index::new(self.log.len() as u64), Term::new(self.term));
+            let obstacle = Obstacle::Offset { next: first_offset };
+            return Err(AppendRefusal::Unmet(Unmet { as_of, obstacle }));
+        }
         self.log.push(Slot { client, seq, first_offset, records });
         Ok(self.log.len() - 1)
     }

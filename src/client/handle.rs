@@ -149,7 +149,7 @@ pub struct Client {
     orders: Arc<OnceLock<Orders>>,
     /// The task behind [`Client::append_with`], once there is one. Whoever appends holds it: a condition
     /// that does not hold must not fail others.
-    conditional: Arc<Mutex<Option<Orders>>>,
+    one_by_one: Arc<Mutex<Option<Orders>>>,
 }
 
 impl Client {
@@ -176,7 +176,7 @@ impl Client {
         let endpoint = Endpoint::client(credentials)?;
         let connections = Connections::new(endpoint, settings.nodes, settings.registry);
         let shared = Arc::new(Shared::new(connections, settings.timeout));
-        Ok(Self { shared, orders: Arc::default(), conditional: Arc::default() })
+        Ok(Self { shared, orders: Arc::default(), one_by_one: Arc::default() })
     }
 
     /// Appends records as one request: all of them side by side, or none.
@@ -195,7 +195,7 @@ impl Client {
     }
 
     /// As [`Self::append`], if what the options ask for is so. One at a time: calls made at the same
-    /// time wait for each other.
+    /// time wait for each other, also for one whose future was dropped before its answer came.
     ///
     /// # Errors
     /// Those of [`Self::append`], and [`AppendError::OtherOffset`].
@@ -204,9 +204,21 @@ impl Client {
         records: Vec<Bytes>,
         options: &AppendOptions,
     ) -> Result<Appended, AppendError> {
-        let mut conditional = self.conditional.lock().await;
-        let orders = conditional.get_or_insert_with(|| conversation::start(self.shared.clone()));
-        orders.append(Ask { records, conditions: options.conditions(), command: None }).await
+        self.alone(Ask { records, conditions: options.conditions(), command: None }).await
+    }
+
+    /// Asks when nothing else is asked so, and waits for the answer.
+    ///
+    /// NB: if whoever asks is gone before it comes, it is waited for all the same. Else the next request
+    /// would stand behind this one, and fail with it.
+    async fn alone(&self, ask: Ask) -> Result<Appended, AppendError> {
+        let mut held = self.one_by_one.clone().lock_owned().await;
+        let shared = self.shared.clone();
+        let asking = tokio::spawn(async move {
+            held.get_or_insert_with(|| conversation::start(shared)).append(ask).await
+        });
+        // It ends before its time only with the runtime.
+        asking.await.unwrap_or(Err(AppendError::Ended))
     }
 
     /// Sets the log's fence token, or takes it away: from then on every append that names another one
@@ -275,9 +287,7 @@ impl Client {
     /// # Errors
     /// As [`Self::append`], and [`AppendError::NoProducer`].
     pub async fn forget_producer(&self, name: ProducerName) -> Result<Appended, AppendError> {
-        let mut conditional = self.conditional.lock().await;
-        let orders = conditional.get_or_insert_with(|| conversation::start(self.shared.clone()));
-        orders.append(Ask::of(Command::Forget(name))).await
+        self.alone(Ask::of(Command::Forget(name))).await
     }
 
     /// A pipeline of requests in order, over a session of its own.

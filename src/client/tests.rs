@@ -179,6 +179,32 @@ async fn the_first_failure_ends_a_pipeline_after_a_prefix() {
     assert_eq!(soon(sender.send(records("6"))).await, Err(AppendError::Ended));
 }
 
+/// Its refusal was the next one's failure.
+#[tokio::test]
+async fn an_append_that_is_not_waited_for_any_more_fails_nobody_else() {
+    let fake = Fake::start();
+    let client = fake.client();
+    let expecting = |offset| AppendOptions {
+        expect_offset: Some(Offset::new(offset)),
+        ..AppendOptions::default()
+    };
+    soon(client.append_with(records("a"), &expecting(0))).await.unwrap();
+    // Its answer does not come before the other one is asked for.
+    fake.change(|world| world.silent.insert(n(1)));
+    let (left, wrong) = (client.clone(), expecting(9));
+    let dropped = tokio::spawn(async move { left.append_with(records("b"), &wrong).await });
+    while fake.change(|world| world.handed.len()) < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    dropped.abort();
+    let (right, next) = (expecting(1), client.clone());
+    let next = tokio::spawn(async move { next.append_with(records("c"), &right).await });
+    tokio::task::yield_now().await;
+    fake.change(|world| world.silent.clear());
+    assert_eq!(soon(next).await.unwrap().unwrap().offset, Offset::new(1));
+    assert_eq!(fake.texts(), ["a", "c"]);
+}
+
 #[tokio::test]
 async fn what_was_sent_and_never_looked_at_is_not_taken_for_acknowledged() {
     let fake = Fake::start();
