@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::args::{Shared, Up};
 use super::children::ending;
 use super::failure::{End, Failure};
-use super::running::{self, Runner};
+use super::running::{self, Runner, Starting};
 use super::runtime::Signals;
 use crate::config::DATA_FOLDER;
 use crate::outcome::Outcome;
@@ -39,9 +39,7 @@ pub(super) fn log_in(directory: &Path) -> PathBuf {
 /// One runs already; or it ended, for the reason that it said; or it was interrupted, and is stopped.
 pub(super) async fn start(args: &Up, shared: &Shared) -> Result<u32, End> {
     let mut signals = Signals::new()?;
-    if running::runner(&args.dir)?.is_some() {
-        return Err(running::runs_already(&args.dir).into());
-    }
+    let _starting = Starting::take(&args.dir)?;
     let log = log_in(&args.dir);
     let mut child = spawn(args, shared, &log).map_err(|error| cannot_start(&error))?;
     let process = child.id();
@@ -89,7 +87,7 @@ async fn comes_up(child: &mut Child, directory: &Path) -> Result<Option<ExitStat
         if let Some(status) = child.try_wait().map_err(|error| cannot_start(&error))? {
             return Ok(Some(status));
         }
-        let is_ready = |runner: Runner| runner.process == child.id() && runner.is_ready;
+        let is_ready = |runner: Runner| runner.process.number == child.id() && runner.is_ready;
         if running::runner(directory)?.is_some_and(is_ready) {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::args::Down;
@@ -10,6 +10,7 @@ use super::children::Part;
 use super::connection;
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
+use super::process::Process;
 use super::rows::DownRow;
 use super::running;
 use super::runtime;
@@ -17,6 +18,7 @@ use super::up::parts_in_use;
 use crate::config::ClusterConfig;
 use crate::limits::STOP_TIMEOUT;
 use crate::outcome::Outcome;
+use crate::remedy;
 
 /// How often it is looked whether all have ended.
 const POLL: Duration = Duration::from_millis(50);
@@ -35,12 +37,7 @@ pub(super) fn run(args: &Down, printer: &mut Printer) -> Result<(), End> {
 async fn stop(directory: &Path, cluster: &ClusterConfig) -> Result<Option<u32>, Failure> {
     let process = running::runner(directory)?.map(|runner| runner.process);
     if let Some(process) = process {
-        signal(process, Signal::TERM);
-        if !has_let_go(directory, STOP_TIMEOUT + GRACE).await? {
-            talk(format_args!("process {process} does not stop, and is ended"));
-            signal(process, Signal::KILL);
-            has_let_go(directory, GRACE).await?;
-        }
+        end(directory, process).await?;
     }
     // Parts whose parent was killed are ending by themselves.
     let until = Instant::now() + STOP_TIMEOUT;
@@ -48,16 +45,45 @@ async fn stop(directory: &Path, cluster: &ClusterConfig) -> Result<Option<u32>, 
         sleep(POLL).await;
     }
     match parts_in_use(cluster).as_slice() {
-        [] => Ok(process),
+        [] => Ok(process.map(|process| process.number)),
         parts => Err(strangers(parts)),
     }
 }
 
-fn signal(process: u32, signal: Signal) {
-    if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-        // It may have ended meanwhile, which is what is wanted.
-        let _ = kill_process(process, signal);
+/// Has a process end that runs the parts.
+async fn end(directory: &Path, process: Process) -> Result<(), Failure> {
+    // It may have ended meanwhile, which is what is wanted.
+    let is_there = signal(process, Signal::TERM)?;
+    let patience = if is_there { STOP_TIMEOUT + GRACE } else { GRACE };
+    if has_let_go(directory, patience).await? {
+        return Ok(());
     }
+    if !is_there {
+        return Err(elsewhere(directory, process));
+    }
+    talk(format_args!("process {} does not stop, and is ended", process.number));
+    signal(process, Signal::KILL)?;
+    has_let_go(directory, GRACE).await?;
+    Ok(())
+}
+
+/// Sends the process a signal. Says whether it is still there.
+fn signal(process: Process, signal: Signal) -> Result<bool, Failure> {
+    process.signal(signal).map_err(|error| {
+        let number = process.number;
+        let sentence = format!("process {number} runs the cluster, and cannot be stopped: {error}");
+        let hint = remedy::of(&error, "stop it as the user who started it");
+        Failure::new(Outcome::Failed, sentence, hint)
+    })
+}
+
+/// Somebody runs the parts, and is not the process of this system that has the number.
+fn elsewhere(directory: &Path, process: Process) -> Failure {
+    let (dir, number) = (directory.display(), process.number);
+    let sentence =
+        format!("the cluster in {dir} runs, and process {number} here is not what runs it");
+    let hint = "stop it where it was started: in another container, or on another machine";
+    Failure::new(Outcome::Failed, sentence, hint)
 }
 
 /// Whether nobody runs the parts any more, before long.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use serde_json::Value;
 
@@ -172,6 +173,49 @@ fn up_in_the_background_stays_until_down_and_is_found_after_a_crash() {
         run(folder, ["down"]).expect_code(0).text(),
         "nothing of the cluster in . is running\n"
     );
+}
+
+#[test]
+fn of_two_that_start_it_in_the_background_at_once_one_does_and_its_log_is_whole() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let _stopped = Stopped(folder);
+    let port = free_ports(1).to_string();
+    run(folder, ["init", "--nodes", "1", "--base-port", &port]).expect_code(0);
+    let mut outcomes = thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| run(folder, ["up", "--detach"])));
+        both.map(|starting| starting.join().unwrap())
+    });
+    outcomes.sort_by_key(|output| output.code);
+    let [started, refused] = outcomes;
+    started.expect_code(0);
+    let said = &refused.expect_code(1).stderr;
+    assert!(said.contains("another process starts") || said.contains("runs already"), "{said}");
+    run(folder, ["down"]).expect_code(0);
+    let log = text(folder, "data/up.log");
+    assert!(log.contains("stopped") && !log.contains("error: "), "{log}");
+    assert!(!folder.join("data/up.log.1").exists(), "a log was taken away");
+}
+
+/// Was swallowed, and `down` waited in vain.
+#[test]
+#[ignore = "needs root: tries to stop a cluster as somebody else"]
+fn down_says_whose_the_cluster_is_that_it_may_not_stop() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let _stopped = Stopped(folder);
+    let port = free_ports(1).to_string();
+    let up = ["up", "--detach", "--nodes", "1", "--base-port", &port];
+    run(folder, up).expect_code(0);
+    assert!(Command::new("chmod").args(["-R", "a+rX"]).arg(folder).status().unwrap().success());
+    let mut down = Command::new("setpriv");
+    down.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    down.args([env!("CARGO_BIN_EXE_annal"), "down"]).current_dir(folder);
+    let refused = program::finish(down, b"").expect_code(1);
+    assert!(refused.stderr.contains("cannot be stopped: Operation not permitted"), "{refused:?}");
+    assert!(status(folder).is_some());
 }
 
 #[test]
