@@ -26,6 +26,9 @@ const LEAVE_TIME: Duration = Duration::from_millis(100);
 /// Signals that come this soon after one are copies of it. Nobody types a second one as fast.
 const COPIES_TIME: Duration = Duration::from_millis(300);
 
+/// How long a screen may take to give the terminal back. One that is read from takes no time for it.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+
 /// The stack of a thread that only waits.
 const TRIAL_STACK_BYTES: usize = 64 << 10;
 
@@ -202,6 +205,33 @@ impl Interruption {
 impl Drop for Interruption {
     fn drop(&mut self) {
         self.listening.abort();
+    }
+}
+
+/// Sees to it that a process ends soon after a signal, even if it hangs in a write to a terminal that is
+/// stopped: then at another signal, or after [`LEAVES_WITHIN`]. Dropped, it listens no more.
+pub(super) struct Leaving(JoinHandle<()>);
+
+impl Leaving {
+    /// Watches from now on. `last` is done before the process is ended, and must not write: whoever would
+    /// read it does not.
+    pub(super) fn watch(last: fn()) -> Result<Self, Failure> {
+        let mut signals = Signals::new()?;
+        Ok(Self(tokio::spawn(async move {
+            signals.next().await;
+            tokio::select! {
+                () = signals.next() => {}
+                () = sleep(LEAVES_WITHIN) => {}
+            }
+            last();
+            process::exit(Outcome::Failed.exit_code().into());
+        })))
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -18,7 +18,7 @@ use self::model::Model;
 use self::screen::Screen;
 use super::failure::{End, Failure};
 use super::output::{Paint, Printer};
-use super::runtime::Signals;
+use super::runtime::{Leaving, Signals};
 use crate::client::{Client, Status};
 use crate::limits::STATUS_WATCH_EVERY;
 use crate::outcome::Outcome;
@@ -39,6 +39,8 @@ pub(super) fn check(printer: &Printer) -> Result<(), Failure> {
 /// Shows the cluster until `q`, Ctrl-C or a signal.
 pub(super) async fn run(client: &Client) -> Result<(), End> {
     let mut signals = Signals::new()?;
+    // Is dropped after the screen, which gives the terminal back.
+    let _leaving = Leaving::watch(screen::give_back_keys)?;
     let mut screen = Screen::open()?;
     let mut model = Model::default();
     let has_colours = Paint::of_stdout().is_shown();

@@ -97,6 +97,11 @@ fn end(reading: JoinHandle<()>) {
 fn give_back() {
     // A terminal that is gone needs nothing.
     let _ = execute!(io::stdout(), LeaveAlternateScreen);
+    give_back_keys();
+}
+
+/// Has the terminal show again what is typed. Writes nothing to it.
+pub(super) fn give_back_keys() {
     let _ = disable_raw_mode();
 }
 

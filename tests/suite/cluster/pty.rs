@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Action, Winsize, tcflow, tcsetwinsize};
 
 use super::harness::wait_for;
 
@@ -81,6 +81,13 @@ impl Terminal {
         self.looking.take().unwrap().join().unwrap();
         self.keys = File::open("/dev/null").unwrap();
         self.expect_end()
+    }
+
+    /// Stops the output, as a terminal does that is held: whoever writes to it hangs.
+    pub(crate) fn stop_output(&self) {
+        let name = ptsname(&self.keys, vec![]).unwrap();
+        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        tcflow(slave, Action::OOff).unwrap();
     }
 
     /// Presses keys.

@@ -202,6 +202,13 @@ fn top_is_a_screen_that_leaves_the_terminal_as_it_was() {
     assert_eq!(top.expect_end(), Some(0));
     assert!(top.has_its_own_screen_again(), "{}", top.text());
 
+    // One that hangs in a write to a terminal that is held ends all the same.
+    let mut held = Terminal::run(cluster.folder(), &["top"]);
+    held.expect("n1 leads term 1");
+    held.stop_output();
+    held.signal("TERM");
+    assert_eq!(held.expect_end(), Some(1));
+
     // Where the window was closed there is no terminal to give back, and nobody to wait for.
     for word in ["top", "shell"] {
         let mut left = Terminal::run(cluster.folder(), &[word]);
