@@ -471,6 +471,14 @@ pub(super) struct NodeInspect {
     /// Verify the chain up to this entry [default: the last]
     #[arg(long, value_name = "INDEX", value_parser = index)]
     pub(super) at: Option<Index>,
+
+    /// Show the entries from this one on, with their records, instead of the sum
+    #[arg(long, value_name = "INDEX", value_parser = index, conflicts_with = "at")]
+    pub(super) from: Option<Index>,
+
+    /// Show so many entries at most
+    #[arg(long, value_name = "N", requires = "from")]
+    pub(super) limit: Option<u64>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,6 +1,7 @@
 //! `annal node start`, `annal node inspect` and `annal node set-term`.
 
 use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
+use super::entry_rows::EntryRow;
 use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
@@ -8,13 +9,14 @@ use super::parent::ChildWord;
 use super::rows::{InspectRow, SetTermRow};
 use super::{parent, runtime};
 use crate::config::NODE_FILE;
+use crate::entry::SealedEntry;
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::init::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
 use crate::outcome::Outcome;
-use crate::store::{self, SetTermError, StoreError};
+use crate::store::{self, Inspection, SetTermError, StoreError};
 use crate::types::{Index, Term};
 
 /// Runs a node until it is stopped.
@@ -81,9 +83,12 @@ fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
 
 /// Looks into a stopped node's folder.
 pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), End> {
-    let row = inspection(args)?;
+    let row = inspection(args, printer)?;
     let is_damaged = !row.damage.is_empty();
-    printer.print_now(&row)?;
+    if is_damaged || args.from.is_none() {
+        printer.print(&row)?;
+    }
+    printer.flush()?;
     if is_damaged {
         let sentence = "the folder is damaged, and was left as it is";
         let hint = "keep it; the other nodes carry on without this one";
@@ -92,16 +97,32 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
     Ok(())
 }
 
-/// Asks the store what is in the folder.
-fn inspection(args: &NodeInspect) -> Result<InspectRow, Failure> {
-    let found = store::inspect(&args.data, args.at).map_err(|error| no_inspection(args, &error))?;
+/// Asks the store what is in the folder, and prints the entries that are asked for.
+fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<InspectRow, End> {
+    let mut told = Ok(());
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let list = |entry: &SealedEntry| {
+        let is_wanted = args.from.is_some_and(|from| from <= entry.id().index) && left > 0;
+        if is_wanted && told.is_ok() {
+            left -= 1;
+            told = printer.print(&EntryRow::from(entry));
+        }
+    };
+    let found = store::inspect_each(&args.data, args.at, list);
+    let found = found.map_err(|error| no_inspection(args, &error))?;
+    told?;
+    Ok(row_of(args, found)?)
+}
+
+fn row_of(args: &NodeInspect, found: Inspection) -> Result<InspectRow, Failure> {
     let last = found.last.id.index;
     let is_there = |at: &Index| (found.first_index..=last).contains(at);
     // Damage is told first: it may be why the entry is not there.
-    if let Some(at) = args.at.filter(|at| !is_there(at) && found.damage.is_empty()) {
+    let asked = args.at.or(args.from);
+    if let Some(at) = asked.filter(|at| !is_there(at) && found.damage.is_empty()) {
         let sentence =
             format!("entry {at} is not there: the log has {} to {last}", found.first_index);
-        let hint = "without --at all of it is verified";
+        let hint = "without an index all of it is verified";
         return Err(Failure::new(Outcome::Failed, sentence, hint));
     }
     Ok(InspectRow {

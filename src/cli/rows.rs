@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use serde::ser::SerializeStruct as _;
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -112,11 +112,19 @@ impl Serialize for RecordRow {
         object.serialize_field("term", &self.term)?;
         object.serialize_field("index", &self.index)?;
         object.serialize_field("time", &rfc3339(self.time))?;
-        match std::str::from_utf8(&self.record) {
-            Ok(text) => object.serialize_field("record", text)?,
-            Err(_) => object.serialize_field("record_base64", &base64(&self.record))?,
-        }
+        serialize_record(&mut object, &self.record)?;
         object.end()
+    }
+}
+
+/// A record as a field: a text, or what stands for other bytes.
+pub(super) fn serialize_record<S: SerializeStruct>(
+    object: &mut S,
+    record: &[u8],
+) -> Result<(), S::Error> {
+    match std::str::from_utf8(record) {
+        Ok(text) => object.serialize_field("record", text),
+        Err(_) => object.serialize_field("record_base64", &base64(record)),
     }
 }
 

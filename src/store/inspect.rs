@@ -53,6 +53,18 @@ pub struct Inspection {
 /// [`StoreError::Locked`] while a node runs on it; [`StoreError`] if it cannot even be told whose it
 /// is. Other damage is listed in the answer.
 pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError> {
+    inspect_each(data, at, |_| ())
+}
+
+/// As [`inspect`], and shows `visit` each entry that can be read, in order.
+///
+/// # Errors
+/// As there.
+pub fn inspect_each(
+    data: &Path,
+    at: Option<Index>,
+    mut visit: impl FnMut(&SealedEntry),
+) -> Result<Inspection, StoreError> {
     let layout = Layout::of(data);
     if !layout.disk.exists(&layout.meta())? {
         return Err(StoreError::Missing { folder: data.to_owned() });
@@ -61,7 +73,7 @@ pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError>
     let scratch = Scratch::new()?;
     let copy = scratch.0.join("copy");
     let contents = on_copy(&Disk::real(), &layout.meta(), &copy, META_SHAPE, Contents::read)?;
-    let mut inspector = Inspector::new(&layout, &contents, at);
+    let mut inspector = Inspector::new(&layout, &contents, (at, &mut visit));
     inspector.note(layout.check_marks());
     for row in contents.sealed.values() {
         inspector.look_at_sealed(row, &copy);
@@ -92,18 +104,26 @@ impl Drop for Scratch {
     }
 }
 
+/// Who is shown each entry.
+type Visit<'a> = &'a mut dyn FnMut(&SealedEntry);
+
 /// Goes through the log from the first entry to the last.
 struct Inspector<'a> {
     layout: &'a Layout,
     contents: &'a Contents,
     at: Option<Index>,
+    visit: Visit<'a>,
     /// The end of what was found intact so far; `None` behind something that was not.
     intact: Option<Tip>,
     found: Inspection,
 }
 
 impl<'a> Inspector<'a> {
-    fn new(layout: &'a Layout, contents: &'a Contents, at: Option<Index>) -> Self {
+    fn new(
+        layout: &'a Layout,
+        contents: &'a Contents,
+        (at, visit): (Option<Index>, Visit<'a>),
+    ) -> Self {
         let found = Inspection {
             identity: contents.identity,
             hard_state: contents.record.hard_state,
@@ -115,7 +135,7 @@ impl<'a> Inspector<'a> {
             chain: None,
             damage: vec![],
         };
-        Self { layout, contents, at, intact: Some(Tip::default()), found }
+        Self { layout, contents, at, visit, intact: Some(Tip::default()), found }
     }
 
     /// Keeps what went wrong.
@@ -175,6 +195,7 @@ impl<'a> Inspector<'a> {
         self.found.next_offset = of_main.next().map(|(_, next)| *next).unwrap_or_default();
         self.pass(&head.tip);
         for entry in entries {
+            (self.visit)(entry);
             self.pass(&entry.tip());
             let runs = entry.runs().unwrap_or_default();
             if let Some(run) = runs.iter().rev().find(|run| run.log == LogNumber::MAIN) {
@@ -244,6 +265,9 @@ mod tests {
                 assert_eq!(found.chain, Some(entry.chain()));
             }
             assert_eq!(inspect(folder.path(), Some(Index::new(6))).unwrap().chain, None);
+            let mut entries = vec![];
+            inspect_each(folder.path(), None, |entry| entries.push(entry.clone())).unwrap();
+            assert_eq!(entries, log.entries);
             assert!(folder.contents() == before);
         }
     }

@@ -49,9 +49,58 @@ fn inspecting_says_what_is_not_there_and_writes_nothing() {
     let inspect = inspect.expect_complaint(1, "is not there: the log has 1 to ");
     assert!(!inspect.text().contains("no damage"), "{}", inspect.text());
 
+    let inspect = cluster.run(["node", "inspect", "--data", "data/n1", "--from", &beyond]);
+    inspect.expect_complaint(1, "is not there: the log has 1 to ");
+
     // Nor does it leave a lock: the folder may be on a file system that is mounted read-only.
     let lock = cluster.path("data/n1/lock");
     fs::remove_file(&lock).unwrap();
     cluster.inspect("n1", None);
     assert!(!lock.exists());
+}
+
+#[test]
+fn entries_are_shown_with_what_is_in_them() {
+    let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    cluster.append(&["one", "t\u{1b}[2Jwo"]);
+    cluster.client(["fence", "w1"]).expect_code(0);
+    cluster.append(&["three"]);
+    cluster.stop_all();
+    let inspect = |flags: &[&str]| {
+        let words = ["node", "inspect", "--data", "data/n1"];
+        cluster.run(words.iter().chain(flags)).expect_code(0)
+    };
+    let shown = inspect(&["--from", "1"]).text();
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(
+        lines[0].starts_with("entry 1@1 ") && lines[0].ends_with(": n1 was elected"),
+        "{shown}"
+    );
+    assert!(lines[1].starts_with("entry 2@1 ") && lines[1].ends_with("Z: records"), "{shown}");
+    assert_eq!(lines[2..4], ["  0: one", r"  1: t\x1b[2Jwo"]);
+    assert_eq!((lines[5], lines[7]), ("  fence w1", "  2: three"), "{shown}");
+    let some = inspect(&["--from", "2", "--limit", "2", "--json"]).json();
+    assert_eq!(some.len(), 2);
+    assert_eq!(some[0]["records"][1], serde_json::json!({"offset": 1, "record": "t\u{1b}[2Jwo"}));
+    assert_eq!(some[1]["commands"], serde_json::json!(["fence w1"]));
+}
+
+#[test]
+#[ignore = "needs root: mounts a folder read-only"]
+fn a_folder_that_is_mounted_read_only_can_be_inspected() {
+    let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    cluster.append(&["one"]);
+    cluster.stop_all();
+    let (data, seen) = (cluster.path("data/n1"), cluster.path("seen"));
+    fs::create_dir(&seen).unwrap();
+    let mount = |words: &[&str]| {
+        assert!(Command::new("mount").args(words).arg(&seen).status().unwrap().success());
+    };
+    mount(&["--bind", data.to_str().unwrap()]);
+    mount(&["-o", "remount,bind,ro"]);
+    let shown = cluster.run(["node", "inspect", "--data", "seen", "--from", "2"]);
+    let whole = cluster.run(["node", "inspect", "--data", "seen"]);
+    assert!(Command::new("umount").arg(&seen).status().unwrap().success());
+    assert!(shown.expect_code(0).text().ends_with("  0: one\n"));
+    assert!(whole.expect_code(0).text().ends_with("no damage found\n"));
 }

@@ -1,0 +1,105 @@
+//! Entries of a log with what is in them, as `annal node inspect --from` prints them.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use super::escape::write_escaped;
+use super::output::Row;
+use super::rows::{rfc3339, serialize_record};
+use crate::command::Command;
+use crate::entry::{EntryKind, SealedEntry};
+use crate::types::{Index, LogNumber, NodeId, Offset, Term};
+
+/// An entry.
+#[derive(Serialize)]
+pub(super) struct EntryRow {
+    index: Index,
+    term: Term,
+    time: Option<String>,
+    kind: &'static str,
+    /// Who was elected, if a term begins with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<NodeId>,
+    /// What is done with it besides appending.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commands: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<Listed>,
+}
+
+/// A record of an entry.
+struct Listed {
+    offset: Offset,
+    record: Bytes,
+}
+
+impl From<&SealedEntry> for EntryRow {
+    fn from(entry: &SealedEntry) -> Self {
+        // Its checksum is right: what has another form is of another program, and listed as far as it goes.
+        let logged = entry.logged().unwrap_or_default();
+        let commands = logged.iter().filter_map(|logged| logged.command.as_deref());
+        let mut records = vec![];
+        let _ = entry.visit_records(LogNumber::MAIN, Offset::ZERO, |offset, record| {
+            records.push(Listed { offset, record: Bytes::copy_from_slice(record) });
+            true
+        });
+        Self {
+            index: entry.id().index,
+            term: entry.id().term,
+            time: rfc3339(entry.time()),
+            kind: kind(entry.kind()),
+            leader: entry.no_op().ok().flatten().map(|no_op| no_op.leader),
+            commands: commands.map(shown).collect(),
+            records,
+        }
+    }
+}
+
+fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::NoOp => "election",
+        EntryKind::Configuration => "configuration",
+        EntryKind::Records => "records",
+    }
+}
+
+fn shown(command: &Command) -> String {
+    match command {
+        Command::Fence(Some(token)) => format!("fence {token}"),
+        Command::Fence(None) => "fence --clear".to_owned(),
+        Command::Open(name) => format!("open producer {name}"),
+        Command::Forget(name) => format!("forget producer {name}"),
+    }
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("record", 2)?;
+        object.serialize_field("offset", &self.offset)?;
+        serialize_record(&mut object, &self.record)?;
+        object.end()
+    }
+}
+
+impl Row for EntryRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { index, term, time, kind, .. } = self;
+        let time = time.as_deref().unwrap_or("-");
+        match self.leader {
+            Some(leader) => writeln!(out, "entry {index}@{term} {time}: {leader} was elected")?,
+            None => writeln!(out, "entry {index}@{term} {time}: {kind}")?,
+        }
+        for command in &self.commands {
+            writeln!(out, "  {command}")?;
+        }
+        for Listed { offset, record } in &self.records {
+            write!(out, "  {offset}: ")?;
+            write_escaped(out, record)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
