@@ -335,13 +335,12 @@ fn said(error: &AppendError, interrupted: &CancellationToken) -> String {
 }
 
 fn failure_of(error: &AppendError, sentence: String) -> Failure {
-    let hint = match error {
-        AppendError::Unknown { .. } => {
-            "this settles it: the same append, which may be repeated at will".to_owned()
-        }
-        error => error.hint(),
-    };
-    Failure::of(error.outcome(), sentence, hint)
+    let mut failure = Failure::of_append(error, sentence);
+    if let AppendError::Unknown { .. } = error {
+        "this settles it: the same append, which may be repeated at will"
+            .clone_into(&mut failure.hint);
+    }
+    failure
 }
 
 /// An append of lines.
@@ -419,8 +418,7 @@ impl Pipeline<'_> {
                 return Err(Failure { outcome: Outcome::NoLeader, ..failure });
             }
         };
-        let producer =
-            opened.map_err(|error| Failure::of(error.outcome(), &error, error.hint()))?;
+        let producer = opened.map_err(|error| Failure::from(&error))?;
         let known = producer.last_seq();
         if known > 0 {
             let lines = if known == 1 { "line was" } else { "lines were" };

@@ -329,5 +329,5 @@ fn keep(kept: &mut Vec<Kept>, request: &[String], appended: Appended) {
 
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
 fn not_appended(error: AppendError) -> Failure {
-    Failure::of(error.outcome(), format!("a record was not acknowledged: {error}"), error.hint())
+    Failure::of_append(&error, format!("a record was not acknowledged: {error}"))
 }

@@ -8,11 +8,14 @@ use serde::Serialize;
 use super::escape::{escaped, escaped_json};
 use super::output::{Closed, Paint, colour, talk};
 use super::parent::ChildWord;
+use crate::client::{AppendError, OpenError};
 use crate::config::ConfigError;
+use crate::label::FenceToken;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
 use crate::outcome::Outcome;
 use crate::remedy;
+use crate::types::Offset;
 
 /// Why a command ends with anything but 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(super) struct Failure {
     pub(super) hint: String,
     /// Commands that do it, ready to be run.
     pub(super) commands: Vec<String>,
+    /// What a program may go on with.
+    pub(super) facts: Box<Facts>,
     /// Another process has what this one needs.
     pub(super) is_occupied: bool,
 }
@@ -44,7 +49,14 @@ impl Failure {
     #[expect(clippy::needless_pass_by_value, reason = "texts and errors, owned or not")]
     pub(super) fn new(outcome: Outcome, sentence: impl ToString, hint: impl ToString) -> Self {
         let (sentence, hint) = (sentence.to_string(), hint.to_string());
-        Self { outcome, sentence, hint, commands: Vec::new(), is_occupied: false }
+        let (commands, facts) = (Vec::new(), Box::default());
+        Self { outcome, sentence, hint, commands, facts, is_occupied: false }
+    }
+
+    /// A failure of an append, in this sentence.
+    pub(super) fn of_append(error: &AppendError, sentence: impl ToString) -> Self {
+        let facts = Box::new(Facts::from(error));
+        Self { facts, ..Self::of(error.outcome(), sentence, error.hint()) }
     }
 }
 
@@ -58,6 +70,48 @@ impl Failure {
     pub(super) fn word(&self) -> ChildWord {
         let (sentence, hint) = (self.sentence.clone(), self.hint.clone());
         ChildWord::Failed { sentence, hint, is_occupied: self.is_occupied }
+    }
+}
+
+/// What is known of an append that failed, each under its own name: a program need not read sentences.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Facts {
+    /// The offset that the next record gets, if the log did not end where it was expected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_offset: Option<Offset>,
+    /// The log's fence, if it is another than the append names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<FenceToken>,
+    /// How often the producer was opened, if a newer process of it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    /// The word that repeats the same append, if nobody knows what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl From<&AppendError> for Facts {
+    fn from(error: &AppendError) -> Self {
+        let mut facts =
+            Self { token: error.token().map(|token| token.to_string()), ..Self::default() };
+        match error {
+            AppendError::OtherOffset { next, .. } => facts.next_offset = Some(*next),
+            AppendError::Fenced { present, .. } => facts.fence = *present,
+            AppendError::Superseded { epoch, .. } => facts.epoch = Some(*epoch),
+            _ => {}
+        }
+        facts
+    }
+}
+
+impl From<&OpenError> for Failure {
+    fn from(error: &OpenError) -> Self {
+        let facts = match error {
+            // To open it again does no harm: nobody has to repeat just this.
+            OpenError::Append(error) => Facts { token: None, ..Facts::from(error) },
+            _ => Facts::default(),
+        };
+        Self { facts: Box::new(facts), ..Self::of(error.outcome(), error, error.hint()) }
     }
 }
 
@@ -77,14 +131,16 @@ struct Complaint<'a> {
     hint: &'a str,
     exit: u8,
     kind: &'static str,
+    #[serde(flatten)]
+    facts: &'a Facts,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     commands: &'a [String],
 }
 
 impl<'a> From<&'a Failure> for Complaint<'a> {
     fn from(failure: &'a Failure) -> Self {
-        let Failure { outcome, sentence: error, hint, commands, .. } = failure;
-        Self { error, hint, exit: outcome.exit_code(), kind: outcome.kind(), commands }
+        let Failure { outcome, sentence: error, hint, commands, facts, .. } = failure;
+        Self { error, hint, exit: outcome.exit_code(), kind: outcome.kind(), facts, commands }
     }
 }
 
@@ -178,6 +234,9 @@ mod tests {
             json(&failure),
             r#"{"error":"nobody knows","hint":"this settles it","exit":5,"kind":"outcome-unknown"}"#
         );
+        let (producer, epoch) = ("p".parse().unwrap(), 7);
+        *failure.facts = Facts::from(&AppendError::Superseded { producer, epoch });
+        assert!(json(&failure).ends_with(r#""kind":"outcome-unknown","epoch":7}"#));
         failure.commands.push("annal append --as s1- x".to_owned());
         assert!(json(&failure).ends_with(r#","commands":["annal append --as s1- x"]}"#));
     }

@@ -47,5 +47,5 @@ fn unset(error: &AppendError) -> Failure {
         let hint = "set it again, which does no harm; `annal fence` shows which there is";
         return Failure::new(Outcome::Unknown, sentence, hint);
     }
-    Failure::of(error.outcome(), error, error.hint())
+    Failure::of_append(error, error)
 }

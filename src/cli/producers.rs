@@ -15,7 +15,10 @@ pub(super) async fn outcome(
     printer: &mut Printer,
 ) -> Result<(), End> {
     let state = client.producer_state(name).await.map_err(|error| unread(&error))?;
-    let state = state.ok_or_else(|| failed(&AppendError::NoProducer { producer: name }))?;
+    let state = state.ok_or_else(|| {
+        let error = AppendError::NoProducer { producer: name };
+        Failure::of_append(&error, &error)
+    })?;
     Ok(printer.print_now(&ProducerRow::from(state))?)
 }
 
@@ -44,14 +47,10 @@ fn unread(error: &ReadError) -> Failure {
     Failure::of(error.outcome(), error, error.hint())
 }
 
-fn failed(error: &AppendError) -> Failure {
-    Failure::of(error.outcome(), error, error.hint())
-}
-
 fn unforgotten(name: ProducerName, error: &AppendError) -> Failure {
     if error.token().is_some() {
         let sentence = format!("no answer came: producer {name} may be forgotten, or may still be");
         return Failure::new(Outcome::Unknown, sentence, "`annal producers list` shows it");
     }
-    failed(error)
+    Failure::of_append(error, error)
 }

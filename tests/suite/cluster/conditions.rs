@@ -163,6 +163,7 @@ fn a_producer_that_is_killed_goes_on_where_it_was() {
 fn of_two_processes_of_a_producer_the_older_is_refused() {
     let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
     let mut command = producing(&cluster);
+    command.arg("--json");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut older = command.spawn().unwrap();
     let mut input = older.stdin.take().unwrap();
@@ -175,7 +176,22 @@ fn of_two_processes_of_a_producer_the_older_is_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("a newer process of producer p has taken over (epoch 2)"), "{said}");
+    assert!(said.contains(r#","epoch":2}"#), "{said}");
     assert_eq!(cluster.records(), ["a", "b"]);
+
+    // What a program may go on with is in fields of its own.
+    let json = |words: &[&str]| {
+        let words: Vec<_> = words.iter().copied().chain(["--json"]).collect();
+        let refused = cluster.client(words).expect_code(4);
+        serde_json::from_str::<serde_json::Value>(&refused.stderr).unwrap()
+    };
+    assert_eq!(json(&["append", "--expect-offset", "1", "x"])["next_offset"], 2);
+    cluster.client(["fence", "w1"]).expect_code(0);
+    assert_eq!(json(&["append", "--fence", "w2", "x"])["fence"], "w1");
+    // Nor does a process that is fenced out take the producer over.
+    let refused = json(&["append", "--producer", "p", "--fence", "w2", "-"]);
+    assert_eq!((&refused["fence"], &refused["epoch"]), (&"w1".into(), &serde_json::Value::Null));
+    assert_eq!(state(&cluster)["epoch"], 2);
 
     cluster.client(["append", "--producer", "p", "x"]).expect_complaint(2, "lines of an input");
     let listed = cluster.client(["producers", "list"]).expect_code(0).text();
