@@ -53,7 +53,7 @@
 //! - Every wait ends after [`Settings::timeout`], that of a followed read for new records excepted.
 //!   Clients need a tokio runtime, and keep nothing on disk.
 //!
-//! `examples/` has a program for each: `append`, `follow`, `tail`, `exactly_once`,
+//! `examples/` has a program for each: `append`, `follow`, `tail`, `exactly_once`, `producer`,
 //! `leader_watch`.
 //!
 //! # What is promised of this interface

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use annal::{Bytes, Client, Consistency, Offset, ReadFrom, ReadOptions, Settings, Timestamp};
+use annal::{
+    AppendError, AppendOptions, Bytes, Client, Consistency, Offset, ProducerName, ReadFrom,
+    ReadOptions, Settings, Timestamp,
+};
 
 use crate::one_node::OneNode;
 
@@ -19,7 +22,9 @@ mod follow;
 #[expect(dead_code, reason = "its `main` reads the command line, and the rest is here")]
 #[path = "../../examples/leader_watch.rs"]
 mod leader_watch;
-
+#[expect(dead_code, reason = "its `main` reads the command line, and the rest is here")]
+#[path = "../../examples/producer.rs"]
+mod producer;
 #[expect(dead_code, reason = "its `main` reads the command line, and the rest is here")]
 #[path = "../../examples/tail.rs"]
 mod tail;
@@ -67,6 +72,35 @@ async fn a_job_that_was_killed_in_between_appends_each_line_once() {
         exactly_once::run(directory, &input).await.unwrap();
         assert_eq!(read_all(&client).await, lines);
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_was_killed_goes_on_where_it_was_and_is_told_so() {
+    let cluster = OneNode::start();
+    let directory = cluster.directory();
+    let input = directory.join("lines");
+    let lines: Vec<String> = (0..250).map(|number| number.to_string()).collect();
+    fs::write(&input, lines.join("\n")).unwrap();
+    let lines: Vec<Bytes> = lines.into_iter().map(Bytes::from).collect();
+    // A process that was killed when its first words were in the log, and is it still.
+    let client = Client::connect(Settings::from_dir(directory).unwrap()).unwrap();
+    let name: ProducerName = "numbers".parse().unwrap();
+    let mut killed = client.producer(name, &AppendOptions::default()).await.unwrap();
+    killed.send(lines[..30].to_vec()).await.unwrap();
+    killed.next().await.unwrap().unwrap();
+
+    let mut said = vec![];
+    for _ in 0..2 {
+        producer::run(directory, name, &input, &mut said).await.unwrap();
+        assert_eq!(read_all(&client).await, lines);
+    }
+    let expected = "process 2 of numbers: 30 lines are in the log\n220 more\n\
+                    process 3 of numbers: 250 lines are in the log\n0 more\n";
+    assert_eq!(text(&said), expected);
+    killed.send(vec!["late".into()]).await.unwrap();
+    let refused = killed.next().await.unwrap_err();
+    assert_eq!(refused, AppendError::Superseded { producer: name, epoch: 3 });
     cluster.stop().await;
 }
 
