@@ -371,6 +371,8 @@ impl<'a> Up<'a> {
                 event = self.children.next() => match event {
                     Event::Line { part, text } => self.lines.add(part, &text),
                     Event::Told { .. } => {}
+                    // It has said itself that it stopped.
+                    Event::Ended { status, .. } if status.success() => {}
                     Event::Ended { part, status } => self.lines.say(part, &ending(status)),
                 },
                 () = at(self.lines.due()) => self.lines.show(),

@@ -132,6 +132,7 @@ fn up_on_a_terminal_fits_it_and_says_what_is_appended() {
         assert!(line.len() <= 80 || line.contains(&*folder.to_string_lossy()), "too long: {line}");
         assert!(!(line.contains("term ") && line.contains("term=")), "it repeats itself: {line}");
     }
+    assert_eq!(text.matches("n1       stopped\n").count(), 1, "{text}");
     let time = |line: &str| line.get(..12).filter(|time| time.contains('.')).map(str::to_owned);
     let times: Vec<String> = text.lines().filter_map(time).collect();
     assert!(times.len() > 5, "{text}");
