@@ -719,6 +719,12 @@ pub const HTTP_BIND_PAUSE: Duration = Duration::from_secs(2);
 /// however many visitors there are.
 pub const HTTP_STATUS_FRESH: Duration = Duration::from_millis(250);
 
+/// How often a door looks who leads, for the history that its page shows. What is shorter is not seen.
+pub const HTTP_LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Turns of leaders in that history.
+pub const HTTP_TURNS_MAX: usize = 200;
+
 /// Whoever is refused for want of room or of a leader is asked to come back after so many seconds.
 pub const HTTP_RETRY_AFTER_SECONDS: u32 = 1;
 

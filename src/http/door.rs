@@ -35,6 +35,8 @@ pub struct Plan {
     pub node: NodeId,
     /// Where it is.
     pub config: HttpConfig,
+    /// Whether an admin may crash the leader.
+    pub fault_injection: bool,
     /// The node's certificate.
     pub credentials: Credentials,
     /// Where the nodes and the registry are.
@@ -84,12 +86,16 @@ async fn serve(plan: Plan, inside: Arc<dyn Inside>, stop: CancellationToken) {
     };
     let Some(Ok(listener)) = stop.run_until_cancelled(listen(node, address)).await else { return };
     tracing::info!(%node, "HTTP for this machine at http://{address}/");
-    receive(&Arc::new(House::new(address, inside, client, stop)), &listener).await;
+    let mut house = House::new(address, inside, client, stop);
+    house.fault_injection = plan.fault_injection;
+    receive(&Arc::new(house), &listener).await;
 }
 
 /// Receives visitors until the node is to stop, and lets those who are there finish, within a bound.
 pub(super) async fn receive(house: &Arc<House>, listener: &TcpListener) {
     let visitors = TaskTracker::new();
+    let keep = house.chronicle.clone().keep(house.inside.clone(), house.stop.clone());
+    visitors.spawn(keep);
     accept(house, listener, &visitors).await;
     visitors.close();
     let _ = timeout(limits::HTTP_CLOSE_TIMEOUT, visitors.wait()).await;

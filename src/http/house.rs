@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::chronicle::{Chronicle, Turn};
 use super::inside::Inside;
 use crate::client::Client;
 use crate::client::report::StatusRow;
 use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_STATUS_FRESH};
+use crate::types::NodeId;
 
 /// What all visitors share.
 pub(super) struct House {
@@ -24,6 +27,10 @@ pub(super) struct House {
     /// For what concerns more than this node.
     pub(super) client: Client,
     pub(super) visits: Visits,
+    /// Who led when.
+    pub(super) chronicle: Arc<Chronicle>,
+    /// Whether the leader may be crashed, as far as this node is asked.
+    pub(super) fault_injection: bool,
     /// How long the head of a request may take.
     pub(super) head_timeout: Duration,
     /// The state of the cluster, and when all nodes were asked for it. Locked while they are asked.
@@ -41,6 +48,14 @@ pub(super) struct Visits {
     pub(super) turned_away: AtomicU64,
     /// Answers, by the first digit of their status.
     answers: [AtomicU64; 6],
+}
+
+/// What a node tells its page.
+#[derive(Serialize)]
+struct NodeRow {
+    node: NodeId,
+    fault_injection: bool,
+    terms: Vec<Turn>,
 }
 
 impl Visits {
@@ -64,8 +79,27 @@ impl House {
         client: Client,
         stop: CancellationToken,
     ) -> Self {
-        let (visits, head_timeout) = (Visits::default(), HTTP_HEAD_TIMEOUT);
-        Self { address, inside, client, visits, head_timeout, status: Mutex::default(), stop }
+        Self {
+            address,
+            inside,
+            client,
+            visits: Visits::default(),
+            chronicle: Arc::default(),
+            fault_injection: false,
+            head_timeout: HTTP_HEAD_TIMEOUT,
+            status: Mutex::default(),
+            stop,
+        }
+    }
+
+    /// Which node this is, and what it has seen.
+    pub(super) fn node(&self) -> Vec<u8> {
+        let row = NodeRow {
+            node: self.inside.welcome().node,
+            fault_injection: self.fault_injection,
+            terms: self.chronicle.turns(),
+        };
+        serde_json::to_vec(&row).expect("numbers and words are JSON")
     }
 
     /// The state of the cluster, as `annal status --json` has it, not older than a moment.

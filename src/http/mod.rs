@@ -8,18 +8,22 @@
 //! - `door`: listens, counts connections, ends with the node; `patience`: who takes nothing is let go;
 //! - `guard`: who is not heard at all: other hosts' names, other sites' pages, tricks with paths;
 //! - `routes`: the one table of what there is; `house`: what answering takes; `answer`: how it looks;
-//! - `health` and `metrics`: what a monitor asks.
+//! - `health` and `metrics`: what a monitor asks;
+//! - `page`: what a person sees, with the `chronicle` of who led, and `crash` where that is allowed.
 //!
 //! It asks nobody who they are. So it listens on this machine's loopback alone (`config`), and answers
 //! only under the names that this has: a page that a browser has from elsewhere cannot use it.
 
 mod answer;
+mod chronicle;
+mod crash;
 mod door;
 mod guard;
 mod health;
 mod house;
 mod inside;
 mod metrics;
+mod page;
 mod patience;
 mod routes;
 #[cfg(test)]

@@ -4,14 +4,47 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, ORIGIN, VARY,
+};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 
 use super::answer::{Answer, JSON, answer, close_to_others, complaint, whole};
+use super::crash;
 use super::guard;
 use super::health;
 use super::house::House;
 use super::metrics;
+use super::page;
+
+/// What there is at a path.
+enum Place {
+    Page,
+    Live,
+    Ready,
+    Metrics,
+    Node,
+    Status,
+    CrashLeader,
+}
+
+impl Place {
+    /// All of them, as they are asked for.
+    const ALL: [(&str, Self); 7] = [
+        ("/", Self::Page),
+        ("/health/live", Self::Live),
+        ("/health/ready", Self::Ready),
+        ("/metrics", Self::Metrics),
+        ("/v1/node", Self::Node),
+        ("/v1/status", Self::Status),
+        ("/v1/crash-leader", Self::CrashLeader),
+    ];
+
+    fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(known, place)| (known == path).then_some(place))
+    }
+}
 
 /// Answers a request, whatever it is.
 pub(super) async fn attend(
@@ -19,42 +52,54 @@ pub(super) async fn attend(
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let (parts, body) = request.into_parts();
-    let is_head = parts.method == Method::HEAD;
     let mut answer = match guard::refusal(&parts, house.address) {
         Some(refusal) => refusal,
-        None => route(&house, &parts.method, parts.uri.path()).await,
+        None => open_to_neighbours(route(&house, &parts).await, &parts.headers),
     };
     // Nothing here takes a body. What is left of one is not read: hyper closes the connection then.
     drop(body);
     close_to_others(&mut answer);
     house.visits.answered(answer.status());
-    Ok(if is_head { without_body(answer) } else { answer })
+    Ok(if parts.method == Method::HEAD { without_body(answer) } else { answer })
 }
 
-async fn route(house: &House, method: &Method, path: &str) -> Answer {
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    match path {
-        _ if !is_read && is_known(path) => not_allowed(method),
-        "/health/live" => health::live(),
-        "/health/ready" => health::ready(house),
-        "/metrics" => metrics::show(house),
-        "/v1/status" => answer(StatusCode::OK, JSON, house.status().await),
-        _ => complaint(
-            StatusCode::NOT_FOUND,
-            "there is nothing at this path",
-            "there are /health/live, /health/ready, /metrics and /v1/status",
-        ),
+async fn route(house: &House, parts: &Parts) -> Answer {
+    let Some(place) = Place::of(parts.uri.path()) else { return nothing_here() };
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    match (place, is_read) {
+        (Place::Page, true) => page::show(),
+        (Place::Live, true) => health::live(),
+        (Place::Ready, true) => health::ready(house),
+        (Place::Metrics, true) => metrics::show(house),
+        (Place::Node, true) => answer(StatusCode::OK, JSON, house.node()),
+        (Place::Status, true) => answer(StatusCode::OK, JSON, house.status().await),
+        (Place::CrashLeader, _) if parts.method == Method::POST => {
+            crash::crash(house, &parts.headers).await
+        }
+        (Place::CrashLeader, _) => not_allowed(&parts.method, "POST"),
+        (_, false) => not_allowed(&parts.method, "GET, HEAD"),
     }
 }
 
-fn is_known(path: &str) -> bool {
-    ["/health/live", "/health/ready", "/metrics", "/v1/status"].contains(&path)
+fn nothing_here() -> Answer {
+    let known = Place::ALL.map(|(path, _)| path).join(", ");
+    let sentence = "there is nothing at this path";
+    complaint(StatusCode::NOT_FOUND, sentence, &format!("there are {known}"))
 }
 
-fn not_allowed(method: &Method) -> Answer {
+fn not_allowed(method: &Method, allowed: &'static str) -> Answer {
     let sentence = format!("{method} means nothing here");
-    let mut answer = complaint(StatusCode::METHOD_NOT_ALLOWED, sentence, "use GET");
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let hint = format!("use {allowed}");
+    let mut answer = complaint(StatusCode::METHOD_NOT_ALLOWED, sentence, &hint);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// Pages of this machine may read what is said here: of others the guard has let none through.
+fn open_to_neighbours(mut answer: Answer, asked: &HeaderMap) -> Answer {
+    let Some(origin) = asked.get(ORIGIN) else { return answer };
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
     answer
 }
 

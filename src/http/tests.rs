@@ -224,3 +224,56 @@ async fn a_door_closes_with_its_node_though_a_visitor_stays() {
     assert!(heard(&mut idle).await.ends_with("live\n"));
     door.receiving.await.unwrap();
 }
+
+#[tokio::test]
+async fn the_page_is_whole_and_runs_nothing_that_is_not_its_own() {
+    let door = Open::new().await;
+    let page = door.get("/").await;
+    assert_eq!(status(&page), "200");
+    let policy = page.lines().find(|line| line.starts_with("content-security-policy: ")).unwrap();
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert_eq!(nonce.len(), 16);
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.matches("<script").count(), 1);
+    for part in [format!("<script nonce=\"{nonce}\">"), format!("<style nonce=\"{nonce}\">")] {
+        assert!(page.contains(&part), "{part}");
+    }
+    for from_elsewhere in ["src=", "href=", "@import", "url(", "onclick", "style=", "innerHTML"] {
+        assert!(!page.contains(from_elsewhere), "{from_elsewhere}");
+    }
+    assert!(!door.get("/").await.contains(nonce), "a number is used once");
+}
+
+#[tokio::test]
+async fn no_page_but_the_doors_own_asks_for_a_crash() {
+    let door = Open::new().await;
+    let post = |more: &str| {
+        let text = format!(
+            "POST /v1/crash-leader HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{more}\r\n"
+        );
+        let door = &door;
+        async move { door.say(&text).await }
+    };
+    for (expected, more) in [
+        ("nobody has asked", ""),
+        ("nobody has asked", "content-type: application/x-www-form-urlencoded\r\n"),
+        ("nobody has asked", "annal-crash: no\r\n"),
+        ("nobody has asked", "annal-crash: yes\r\norigin: http://localhost:3000\r\n"),
+        ("from elsewhere", "annal-crash: yes\r\norigin: http://evil.example\r\n"),
+        ("from elsewhere", "annal-crash: yes\r\norigin: null\r\n"),
+        // Its own is heard; this cluster does not allow it.
+        ("without fault injection", "annal-crash: yes\r\norigin: http://HOST\r\n"),
+        ("without fault injection", "annal-crash: yes\r\n"),
+    ] {
+        let answer = post(more).await;
+        assert_eq!(status(&answer), "403", "{more}: {answer}");
+        assert!(answer.contains(expected), "{more}: {answer}");
+    }
+    // Nor is a browser told that it may ask so.
+    let text = "OPTIONS /v1/crash-leader HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\
+                origin: http://localhost:3000\r\naccess-control-request-headers: annal-crash\r\n\r\n";
+    let answer = door.say(text).await;
+    assert_eq!(status(&answer), "405");
+    assert!(!answer.contains("access-control-allow-headers"), "{answer}");
+    assert_eq!(status(&door.get("/v1/crash-leader").await), "405");
+}

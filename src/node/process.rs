@@ -324,7 +324,8 @@ fn open_door(
         ..client::Settings::new("", config.members())
     };
     let credentials = credentials.clone();
-    let plan = Plan { node: config.node, config: config.http?, credentials, settings };
+    let (node, fault_injection) = (config.node, config.fault_injection);
+    let plan = Plan { node, config: config.http?, fault_injection, credentials, settings };
     // It ends with the node, whatever ends that.
     let stop = stop.child_token();
     Some((Door::open(plan, service.clone(), stop.clone()), stop))

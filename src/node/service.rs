@@ -151,7 +151,9 @@ impl Service {
     async fn crash(&self, mut stream: Stream, caller: &Caller, term: Term) {
         let published = *self.published.borrow();
         let leads = published.role == Role::Leader && published.term == term;
-        let reply = if caller.role != CertificateRole::Admin {
+        // A node asks for those who come to its door, which asks whether they may.
+        let may_ask = matches!(caller.role, CertificateRole::Admin | CertificateRole::Node);
+        let reply = if !may_ask {
             CrashReply::NotAdmin
         } else if !self.fault_injection {
             CrashReply::NotAllowed

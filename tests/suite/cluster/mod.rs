@@ -11,6 +11,7 @@ pub(crate) mod harness;
 mod http;
 mod identity;
 mod names;
+mod page;
 mod pty;
 mod reach;
 mod refusals;
