@@ -148,6 +148,9 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// The largest segment that can be configured: a start after a crash copies one.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// Freed bytes at the end of each thread's memory that the allocator keeps for what comes next.
+pub const ALLOCATOR_KEEPS_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes of the recent entries that a node keeps in memory, beyond those not yet committed.
 pub const WINDOW_BYTES_MAX: usize = 32 << 20;
 

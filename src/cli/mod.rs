@@ -12,6 +12,7 @@
 //! This floor decides nothing about the log: what may be promised, retried or repeated is the
 //! client's and the node's business.
 
+mod allocator;
 mod append;
 mod append_progress;
 mod args;

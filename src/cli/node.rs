@@ -7,7 +7,7 @@ use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::parent::ChildWord;
 use super::rows::{InspectRow, SetTermRow};
-use super::{parent, runtime};
+use super::{allocator, parent, runtime};
 use crate::config::NODE_FILE;
 use crate::entry::SealedEntry;
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
@@ -21,6 +21,7 @@ use crate::types::{Index, Term};
 
 /// Runs a node until it is stopped.
 pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
+    allocator::give_back();
     let name = args.data.file_name().unwrap_or_default().to_string_lossy().into_owned();
     logs::install(LogSettings {
         format: shared.log_format,
