@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::label::{FenceToken, ProducerName};
+use crate::log_name::LogName;
 
 /// What a request asks for instead of appending records: a client numbers it among its requests, and it
 /// is in the log once, as they are.
@@ -16,6 +17,13 @@ pub enum Command {
     Open(ProducerName),
     /// This producer is forgotten, and its place is free.
     Forget(ProducerName),
+    /// From here on there is a log of this name. The leader gives it its number, which is that of the run
+    /// in the entry.
+    Create(LogName),
+    /// From here on nothing is appended to the log any more.
+    Close,
+    /// From here on there is no such log: its records are gone, and its name is free.
+    Delete,
 }
 
 impl Command {
@@ -34,6 +42,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{COMMAND_BYTES_MAX, LOG_NAME_BYTES_MAX};
 
     #[test]
     fn golden_bytes() {
@@ -43,6 +52,10 @@ mod tests {
         assert_eq!(Command::Fence(None).encode(), [0, 0]);
         assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
+        assert_eq!(Command::Create("a/b".parse().unwrap()).encode(), b"\x03\x03a/b");
+        assert_eq!([Command::Close.encode(), Command::Delete.encode()], [[4], [5]]);
+        let longest = Command::Create("x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap());
+        assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         assert_eq!(Command::decode(b"\x09"), None);
     }

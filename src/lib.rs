@@ -41,6 +41,7 @@
 //!   requests in flight, in order.
 //! - [`Client::append_with`] appends only if something is so: that the log ends at an
 //!   offset, that nobody has set another fence ([`Client::set_fence`]).
+//! - [`Client::log`] is the same client for another log than `main`, which [`Client::create_log`] has made.
 //! - [`Client::producer`] has a name, by which the next process goes on where this one was.
 //! - [`Client::read`] reads from any offset, once or for ever ([`ReadOptions::follow`]), and goes on at
 //!   the next leader without a gap and without a repetition.
@@ -86,7 +87,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, label, config, limits, bounded, command, entry, remedy, marks, mutants
+//! 0  types, address, label, log_name, config, limits, bounded, command, entry, remedy, marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -132,6 +133,8 @@ pub mod label;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod limits;
 #[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod log_name;
+#[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod marks;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod mutants;
@@ -170,14 +173,17 @@ pub use bytes::Bytes;
 #[doc(inline)]
 pub use client::{
     AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Appender, AskError, Client,
-    Consistency, CrashError, Crashed, DiskUse, Leading, NodeStatus, OpenError, Outcome, Producer,
-    ProducerState, ReadError, ReadFrom, ReadOptions, Reader, Record, RegistryStatus, Role,
-    Settings, SetupError, Status, Step, Tail, Token, TokenError, Unavailable, Vitals, Welcome,
+    Consistency, CrashError, Crashed, DiskUse, Leading, LogError, LogState, NodeStatus, OpenError,
+    Outcome, Producer, ProducerState, ReadError, ReadFrom, ReadOptions, Reader, Record,
+    RegistryStatus, Role, Settings, SetupError, Status, Step, Tail, Token, TokenError, Unavailable,
+    Vitals, Welcome,
 };
 #[doc(inline)]
 pub use config::ConfigError;
 #[doc(inline)]
 pub use label::{FenceToken, LabelError, ProducerName};
+#[doc(inline)]
+pub use log_name::{LogName, LogNameError};
 #[doc(inline)]
 pub use net::tls::TlsError;
 #[doc(inline)]
@@ -186,8 +192,8 @@ pub use net::{BindError, CertificateProblem, Close, ConnectError, Problem, Strea
 pub use registry::LookupError;
 #[doc(inline)]
 pub use types::{
-    ClientId, ClusterId, DiskFull, Incarnation, Index, NameError, NodeId, Offset, Seq, Term,
-    Timestamp,
+    ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NameError, NodeId, Offset, Seq,
+    Term, Timestamp,
 };
 #[doc(inline)]
 pub use wire::FrameError;

@@ -23,8 +23,18 @@ pub const ENTRY_PAYLOAD_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 /// new names are refused, and none is forgotten by itself.
 pub const PRODUCERS_MAX: usize = 1000;
 
+/// Logs of a cluster. All of them are in the head of every segment, with some 60 bytes each. Beyond it
+/// new ones are refused.
+pub const LOGS_MAX: usize = 100_000;
+
+/// Bytes of a log's name.
+pub const LOG_NAME_BYTES_MAX: usize = 255;
+
+/// Logs in one answer to who asks which there are: with the longest names a quarter of a MiB.
+pub const LOGS_PAGE: usize = 1000;
+
 /// Bytes of a command in an entry: its kind, and the longest word in it.
-pub const COMMAND_BYTES_MAX: usize = 80;
+pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + 25;
 
 /// Runs of requests folded into one entry.
 pub const ENTRY_RUNS_MAX: usize = 8192;

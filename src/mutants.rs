@@ -68,6 +68,10 @@ mutants! {
     47 FenceCommitted "an append is taken where it names the fence that is committed";
     48 SupersededGoesOn "an older process of a producer goes on";
     50 KeepPatience "a client's patience is kept for the next leader";
+    51 ReuseLogNumber "the number of a log that is deleted is given again";
+    52 ClosedCommitted "an append is taken where its log is open as far as is committed";
+    53 HeadLacksLogs "a new segment's head lacks the catalogue of logs";
+    54 LogsShareOffsets "logs share the offsets of an entry";
 }
 
 impl Mutant {

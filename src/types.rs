@@ -57,7 +57,7 @@ number!(
     Seq(u64)
 );
 number!(
-    /// Which log a record belongs to. Only [`LogNumber::MAIN`] exists so far.
+    /// Which log a record belongs to: given in the order of their creation, and never twice.
     LogNumber(u32)
 );
 number!(
@@ -216,8 +216,17 @@ impl fmt::Display for SeqRange {
 }
 
 impl LogNumber {
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// The log `main`.
     pub const MAIN: Self = Self(0);
+
+    /// The number that no log gets: none comes after it.
+    pub const LAST: Self = Self(u32::MAX);
 }
 
 impl Ticket {

@@ -100,6 +100,15 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::FenceCommitted, &[LawName::Conditional], 200),
     hunt(Mutant::SupersededGoesOn, &[LawName::Producers], 200),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
+    hunt(Mutant::ReuseLogNumber, &[LawName::Catalogues], 50),
+    hunt(Mutant::ClosedCommitted, &[LawName::Catalogues], 100),
+    hunt(Mutant::HeadLacksLogs, &[LawName::Catalogues], 50),
+    // Or the leader's own tail says that it does not continue the log.
+    hunt(
+        Mutant::LogsShareOffsets,
+        &[LawName::Refusals, LawName::Conditional, LawName::Catalogues, LawName::Assertion],
+        50,
+    ),
 ];
 
 /// Both processors.

@@ -130,7 +130,9 @@ pub(super) fn settings(args: Append, typed: Typed) -> Result<Settings, Failure> 
         return Err(Failure::new(Outcome::Usage, sentence, hint));
     }
     let (conditions, producer) = (args.conditions, args.producer);
-    Ok(Settings { source, token, conditions, producer, words: typed.words })
+    let of_log = args.of.log_name.map(|name| ["--log".into(), name.as_str().into()]);
+    let words = typed.words.into_iter().chain(of_log.into_iter().flatten()).collect();
+    Ok(Settings { source, token, conditions, producer, words })
 }
 
 /// What `-` stands for, which goes with nothing else: the lines are as many requests as it takes.

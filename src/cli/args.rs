@@ -25,6 +25,7 @@ use super::shape::{Shape, Template};
 use crate::client::AppendOptions;
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
+use crate::log_name::LogName;
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
 
@@ -121,7 +122,7 @@ pub(super) struct Shared {
     /// Which log lines to show besides the usual ones, as `debug` or `annal::raft=debug`
     #[arg(long, global = true, env = "ANNAL_LOG", value_name = "FILTER")]
     #[arg(help_heading = LOGGING)]
-    pub(super) log: Option<String>,
+    pub(super) log_filter: Option<String>,
 }
 
 /// How log lines look.
@@ -164,6 +165,8 @@ pub(super) enum Command {
     Tail(Short<Tail>),
     /// Set or show the log's fence, which an append can name
     Fence(Short<Fence>),
+    /// Create, list, close and delete logs
+    Log(Short<Logs>),
     /// Show how far a producer is: its last record's number and offset
     Outcome(Short<OutcomeOf>),
     /// Show which producers there are, or forget one
@@ -604,6 +607,8 @@ pub(super) enum ClientVerb {
     Tail(Tail),
     /// Set or show the log's fence, which an append can name
     Fence(Fence),
+    /// Create, list, close and delete logs
+    Log(Logs),
     /// Show how far a producer is: its last record's number and offset
     Outcome(OutcomeOf),
     /// Show which producers there are, or forget one
@@ -620,8 +625,19 @@ pub(super) enum ClientVerb {
     CrashLeader,
 }
 
+/// Of which log.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct OfLog {
+    /// The log, as `annal log create` made it [default: main]
+    #[arg(long = "log", global = true, env = "ANNAL_LOG_NAME", value_name = "NAME")]
+    pub(super) log_name: Option<LogName>,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct Append {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
     /// The records, in one request; `-` alone takes each line of standard input, but after `--`
     /// every word is a record
     #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
@@ -692,12 +708,16 @@ impl Append {
             token: None,
             producer: None,
             conditions: AppendConditions::default(),
+            of: OfLog::default(),
         }
     }
 }
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Read {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
     #[command(flatten)]
     pub(super) range: Range,
 
@@ -716,6 +736,9 @@ pub(super) struct Read {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Tail {
     #[command(flatten)]
+    pub(super) of: OfLog,
+
+    #[command(flatten)]
     pub(super) range: Range,
 
     #[command(flatten)]
@@ -725,6 +748,9 @@ pub(super) struct Tail {
 /// Which fence the log is to have.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Fence {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
     /// The fence to set: 1 to 36 printable characters without a space [default: show it]
     #[arg(value_name = "TOKEN", value_parser = label::<36>)]
     pub(super) token: Option<FenceToken>,
@@ -734,9 +760,57 @@ pub(super) struct Fence {
     pub(super) clear: bool,
 }
 
+/// What is to be done with logs.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Logs {
+    #[command(subcommand)]
+    pub(super) verb: LogVerb,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum LogVerb {
+    /// Create a log, unless there is one of this name
+    Create {
+        /// Its name: letters, digits, `.`, `_`, `-`, and `/` between parts
+        #[arg(value_name = "NAME")]
+        name: LogName,
+    },
+    /// Show which logs there are
+    List {
+        /// Only those whose names begin so
+        #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+        prefix: String,
+    },
+    /// Show how a log stands
+    Describe {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: LogName,
+    },
+    /// Close a log: nothing is appended to it any more
+    Close {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: LogName,
+    },
+    /// Delete a log with all its records, once its name is typed again
+    Delete {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: LogName,
+
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 /// Whose outcome.
 #[derive(Clone, Debug, Args)]
 pub(super) struct OutcomeOf {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
     /// The producer's name
     #[arg(long, value_name = "NAME", value_parser = label::<64>)]
     pub(super) producer: ProducerName,
@@ -745,6 +819,9 @@ pub(super) struct OutcomeOf {
 /// What is to be done with producers.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Producers {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
     #[command(subcommand)]
     pub(super) verb: ProducersVerb,
 }
@@ -893,13 +970,17 @@ mod tests {
 
     #[test]
     fn only_what_belongs_to_a_place_has_a_variable() {
-        const OF_A_PLACE: [&str; 7] =
-            ["dir", "registry", "nodes", "timeout", "json", "log", "log_format"];
+        const OF_A_PLACE: [&str; 8] =
+            ["dir", "registry", "nodes", "timeout", "json", "log_filter", "log_format", "log_name"];
         fn check(command: &clap::Command, path: &str) {
             for argument in command.get_arguments() {
                 let name = argument.get_id().as_str();
                 let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
-                let expected = format!("ANNAL_{}", name.to_uppercase());
+                let expected = match name {
+                    // As other programs call it.
+                    "log_filter" => "ANNAL_LOG".to_owned(),
+                    name => format!("ANNAL_{}", name.to_uppercase()),
+                };
                 // `up --nodes` is how many, and the demo makes a place of its own.
                 let is_other = ["annal up --nodes", "annal init --nodes", "annal demo --dir"]
                     .contains(&format!("{path} --{name}").as_str());

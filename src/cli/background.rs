@@ -61,8 +61,8 @@ fn spawn(args: &Up, shared: &Shared, log: &Path) -> io::Result<Child> {
     command.arg("up").arg("--dir").arg(&args.dir);
     command.args(args.restart.then_some("--restart"));
     command.args(["--log-format", shared.log_format.word()]);
-    if let Some(filter) = &shared.log {
-        command.args(["--log", filter]);
+    if let Some(filter) = &shared.log_filter {
+        command.args(["--log-filter", filter]);
     }
     // Its complaint is read, and said here in the form that was asked for here.
     command.env_remove("ANNAL_JSON");

@@ -187,8 +187,8 @@ impl Children {
         command.args(part.arguments(&self.directory));
         command.arg("--dir").arg(&self.directory);
         command.args(["--log-format", self.shared.log_format.word()]);
-        if let Some(filter) = &self.shared.log {
-            command.args(["--log", filter]);
+        if let Some(filter) = &self.shared.log_filter {
+            command.args(["--log-filter", filter]);
         }
         // Their complaints are read here, as lines for people.
         command.env_remove("ANNAL_JSON");

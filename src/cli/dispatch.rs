@@ -82,6 +82,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
         Command::Fence(args) => client::run(args.client(ClientVerb::Fence), &mut printer),
+        Command::Log(args) => client::run(args.client(ClientVerb::Log), &mut printer),
         Command::Outcome(args) => client::run(args.client(ClientVerb::Outcome), &mut printer),
         Command::Producers(args) => client::run(args.client(ClientVerb::Producers), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),
@@ -105,7 +106,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
 fn install_client_logs(shared: &Shared) -> Result<(), End> {
     Ok(logs::install(LogSettings {
         format: shared.log_format,
-        filter: shared.log.as_deref(),
+        filter: shared.log_filter.as_deref(),
         default_filter: logs::CLIENT_FILTER,
         name: "client".to_owned(),
         named_by_parent: false,

@@ -1,5 +1,6 @@
 //! Entries of a log with what is in them, as `annal node inspect --from` prints them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ pub(super) struct EntryRow {
 
 /// A record of an entry.
 struct Listed {
+    log: LogNumber,
     offset: Offset,
     record: Bytes,
 }
@@ -40,19 +42,22 @@ impl From<&SealedEntry> for EntryRow {
     fn from(entry: &SealedEntry) -> Self {
         // Its checksum is right: what has another form is of another program, and listed as far as it goes.
         let logged = entry.logged().unwrap_or_default();
-        let commands = logged.iter().filter_map(|logged| logged.command.as_deref());
+        let commands = logged.iter().filter_map(|it| Some((it.head.log, it.command.as_deref()?)));
+        let logs: BTreeSet<_> = logged.iter().map(|logged| logged.head.log).collect();
         let mut records = vec![];
-        let _ = entry.visit_records(LogNumber::MAIN, Offset::ZERO, |offset, record| {
-            records.push(Listed { offset, record: Bytes::copy_from_slice(record) });
-            true
-        });
+        for log in logs {
+            let _ = entry.visit_records(log, Offset::ZERO, |offset, record| {
+                records.push(Listed { log, offset, record: Bytes::copy_from_slice(record) });
+                true
+            });
+        }
         Self {
             index: entry.id().index,
             term: entry.id().term,
             time: rfc3339(entry.time()),
             kind: kind(entry.kind()),
             leader: entry.no_op().ok().flatten().map(|no_op| no_op.leader),
-            commands: commands.map(shown).collect(),
+            commands: commands.map(|(log, command)| shown(log, command)).collect(),
             records,
         }
     }
@@ -66,18 +71,26 @@ fn kind(kind: EntryKind) -> &'static str {
     }
 }
 
-fn shown(command: &Command) -> String {
-    match command {
+fn shown(log: LogNumber, command: &Command) -> String {
+    let what = match command {
         Command::Fence(Some(token)) => format!("fence {token}"),
         Command::Fence(None) => "fence --clear".to_owned(),
         Command::Open(name) => format!("open producer {name}"),
         Command::Forget(name) => format!("forget producer {name}"),
-    }
+        Command::Create(name) => return format!("create log {log}, {name}"),
+        Command::Close => "close".to_owned(),
+        Command::Delete => "delete".to_owned(),
+    };
+    if log == LogNumber::MAIN { what } else { format!("log {log}: {what}") }
 }
 
 impl Serialize for Listed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("record", 2)?;
+        let is_main = self.log == LogNumber::MAIN;
+        let mut object = serializer.serialize_struct("record", if is_main { 2 } else { 3 })?;
+        if !is_main {
+            object.serialize_field("log", &self.log)?;
+        }
         object.serialize_field("offset", &self.offset)?;
         serialize_record(&mut object, &self.record)?;
         object.end()
@@ -95,8 +108,12 @@ impl Row for EntryRow {
         for command in &self.commands {
             writeln!(out, "  {command}")?;
         }
-        for Listed { offset, record } in &self.records {
-            write!(out, "  {offset}: ")?;
+        for Listed { log, offset, record } in &self.records {
+            if *log == LogNumber::MAIN {
+                write!(out, "  {offset}: ")?;
+            } else {
+                write!(out, "  log {log}, {offset}: ")?;
+            }
             write_escaped(out, record)?;
             writeln!(out)?;
         }

@@ -58,6 +58,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal append --producer p --file lines.txt", "each once, also after a crash"),
             ("annal append --expect-offset 42 next", "only if the log ends at offset 42"),
             ("annal append --fence w2 next", "only if w2 is the log's fence"),
+            ("annal append --log eu/orders shoes", "to another log than main"),
         ],
     ),
     (
@@ -78,6 +79,26 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal tail -f", "and those to come; Ctrl-C ends it"),
             ("annal tail -f --from 42", "from offset 42 on, without a gap"),
             ("annal tail -n 1 --json", "the last one, with its offset and time"),
+        ],
+    ),
+    (
+        "log create",
+        &[
+            ("annal log create eu/orders", "or find that it is there"),
+            ("annal append --log eu/orders hello", "its offsets are its own"),
+        ],
+    ),
+    (
+        "log list",
+        &[("annal log list", "all of them"), ("annal log list --prefix eu/", "those of a kind")],
+    ),
+    ("log describe", &[("annal log describe eu/orders", "its next offset, and if it is closed")]),
+    ("log close", &[("annal log close eu/orders", "what it has can still be read")]),
+    (
+        "log delete",
+        &[
+            ("annal log delete eu/orders", "asks for its name once more"),
+            ("annal log delete eu/orders --yes", "does not ask"),
         ],
     ),
     ("outcome", &[("annal outcome --producer p", "its epoch, its last seq and where that is")]),

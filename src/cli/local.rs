@@ -162,7 +162,7 @@ impl LocalCluster {
         let shared = Shared {
             json: false,
             log_format: LogFormat::Human,
-            log: Some(SERVER_FILTER.to_owned()),
+            log_filter: Some(SERVER_FILTER.to_owned()),
         };
         let children = Children::new(&place.directory, &shared);
         Self { place, count, base_port, children, lines: BTreeMap::new() }

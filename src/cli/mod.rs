@@ -19,6 +19,7 @@ mod args;
 mod background;
 mod base64;
 mod bench;
+mod catalogue;
 mod children;
 mod client;
 mod connection;

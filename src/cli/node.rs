@@ -25,7 +25,7 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
     let name = args.data.file_name().unwrap_or_default().to_string_lossy().into_owned();
     logs::install(LogSettings {
         format: shared.log_format,
-        filter: shared.log.as_deref(),
+        filter: shared.log_filter.as_deref(),
         default_filter: logs::SERVER_FILTER,
         name,
         named_by_parent: args.child.parent_pipe,

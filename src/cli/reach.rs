@@ -2,9 +2,11 @@
 
 use std::cell::OnceCell;
 
+use super::catalogue;
 use super::connection::{Target, connect_as_admin, connect_as_client};
 use super::failure::Failure;
 use crate::client::Client;
+use crate::log_name::LogName;
 
 /// See the module.
 pub(super) struct Reach {
@@ -30,6 +32,15 @@ impl Reach {
         }
         let client = connect_as_client(&self.target)?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The client, of this log.
+    pub(super) async fn client_of(&self, log: Option<&LogName>) -> Result<Client, Failure> {
+        let client = self.client()?;
+        match log {
+            Some(name) => client.log(name).await.map_err(|error| catalogue::failed(&error)),
+            None => Ok(client.clone()),
+        }
     }
 
     /// A client for what only an admin may do.

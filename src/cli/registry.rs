@@ -25,7 +25,7 @@ use crate::wire::registry::Announcement;
 pub(super) fn start(args: &RegistryStart, shared: &Shared) -> Result<(), End> {
     logs::install(LogSettings {
         format: shared.log_format,
-        filter: shared.log.as_deref(),
+        filter: shared.log_filter.as_deref(),
         default_filter: logs::SERVER_FILTER,
         name: REGISTRY_FOLDER.to_owned(),
         named_by_parent: args.child.parent_pipe,

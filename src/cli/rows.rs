@@ -10,9 +10,10 @@ use time::macros::format_description;
 
 use super::base64::base64;
 use super::output::Row;
-use crate::client::{ProducerState, Record};
+use crate::client::{LogState, ProducerState, Record};
 use crate::label::{FenceToken, ProducerName};
-use crate::types::{ClusterId, Index, NodeId, Offset, Term, Timestamp};
+use crate::log_name::LogName;
+use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
 /// An acknowledged request.
@@ -82,6 +83,30 @@ impl Row for ProducerRow {
             Some(offset) => writeln!(out, ", at offset {offset}"),
             None => writeln!(out),
         }
+    }
+}
+
+/// How a log stands.
+#[derive(Serialize)]
+pub(super) struct LogRow {
+    log: LogName,
+    number: LogNumber,
+    next_offset: Offset,
+    closed: bool,
+}
+
+impl From<LogState> for LogRow {
+    fn from(state: LogState) -> Self {
+        let LogState { name: log, number, next_offset, closed, .. } = state;
+        Self { log, number, next_offset, closed }
+    }
+}
+
+impl Row for LogRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { log, next_offset, .. } = self;
+        let closed = if self.closed { ", closed" } else { "" };
+        writeln!(out, "{log}: next offset {next_offset}{closed}")
     }
 }
 
@@ -465,6 +490,14 @@ pub(super) mod tests {
         let expected =
             r#"{"crashed":"n1","term":2,"new_leader":null,"new_term":null,"failover_ms":null}"#;
         assert_eq!(json(&crash), expected);
+        let log = LogRow {
+            log: "a/b".parse().unwrap(),
+            number: LogNumber::new(3),
+            next_offset: Offset::new(7),
+            closed: true,
+        };
+        assert_eq!(json(&log), r#"{"log":"a/b","number":3,"next_offset":7,"closed":true}"#);
+        assert_eq!(human(&log), "a/b: next offset 7, closed\n");
         let term = TermRow {
             name: "Leader_Term2".to_owned(),
             term: Term::new(2),

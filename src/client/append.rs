@@ -15,10 +15,11 @@ use super::unavailable::Unavailable;
 use crate::command::Command;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::{
-    CLIENT_IN_FLIGHT_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
+    CLIENT_IN_FLIGHT_MAX, LOGS_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
+    REQUEST_RECORDS_MAX,
 };
 use crate::outcome::Outcome;
-use crate::types::Offset;
+use crate::types::{LogNumber, Offset};
 use crate::wire::api::Appended;
 use crate::wire::conditions::{Conditions, Obstacle};
 
@@ -90,6 +91,24 @@ pub enum AppendError {
     /// The log remembers as many producers as it can, and this one is new.
     #[error("there are {PRODUCERS_MAX} producers already")]
     TooManyProducers,
+    /// There is no such log any more: certainly none of it is in one.
+    #[error("there is no such log any more")]
+    UnknownLog,
+    /// The log is closed: certainly none of it is in the log.
+    #[error("the log is closed")]
+    LogClosed,
+    /// There is a log of this name already.
+    #[error("there is a log of this name already")]
+    LogExists {
+        /// Its number.
+        number: LogNumber,
+    },
+    /// There are as many logs as there can be, and this one would be new.
+    #[error("there are {LOGS_MAX} logs already")]
+    TooManyLogs,
+    /// The log `main` is for whoever names none: it is neither closed nor deleted.
+    #[error("the log main can be neither closed nor deleted")]
+    MainStays,
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
     Unavailable(Unavailable),
@@ -131,7 +150,8 @@ impl AppendError {
         let conditions = &ask.conditions;
         let producer = match &ask.command {
             Some(Command::Open(name) | Command::Forget(name)) => Some(*name),
-            Some(Command::Fence(_)) | None => conditions.producer,
+            Some(Command::Fence(_) | Command::Create(_) | Command::Close | Command::Delete)
+            | None => conditions.producer,
         };
         match (obstacle, producer) {
             (Obstacle::Superseded { epoch }, Some(producer)) => {
@@ -139,6 +159,11 @@ impl AppendError {
             }
             (Obstacle::NoProducer, Some(producer)) => return Self::NoProducer { producer },
             (Obstacle::TooManyProducers, _) => return Self::TooManyProducers,
+            (Obstacle::NoLog, _) => return Self::UnknownLog,
+            (Obstacle::Closed, _) => return Self::LogClosed,
+            (Obstacle::LogExists { number }, _) => return Self::LogExists { number },
+            (Obstacle::TooManyLogs, _) => return Self::TooManyLogs,
+            (Obstacle::MainStays, _) => return Self::MainStays,
             _ => {}
         }
         match obstacle {
@@ -150,9 +175,7 @@ impl AppendError {
                 None => Self::Invalid,
             },
             // Nobody asked for that.
-            Obstacle::Superseded { .. } | Obstacle::NoProducer | Obstacle::TooManyProducers => {
-                Self::Invalid
-            }
+            _ => Self::Invalid,
         }
     }
 
@@ -163,7 +186,12 @@ impl AppendError {
             | Self::Fenced { .. }
             | Self::Superseded { .. }
             | Self::NoProducer { .. }
-            | Self::TooManyProducers => Outcome::ConditionNotMet,
+            | Self::TooManyProducers
+            | Self::UnknownLog
+            | Self::LogClosed
+            | Self::LogExists { .. }
+            | Self::TooManyLogs
+            | Self::MainStays => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -215,6 +243,12 @@ impl AppendError {
             ),
             Self::NoProducer { .. } => "`annal producers list` shows which there are".to_owned(),
             Self::TooManyProducers => "`annal producers forget NAME` makes room".to_owned(),
+            Self::UnknownLog | Self::LogExists { .. } => {
+                "`annal log list` shows which there are".to_owned()
+            }
+            Self::LogClosed => "what it has can still be read".to_owned(),
+            Self::TooManyLogs => "`annal log delete NAME` makes room".to_owned(),
+            Self::MainStays => "it is the log of whoever names none".to_owned(),
             Self::Fenced { .. } => {
                 "another has taken over: whoever appends under the present fence knows \
                  what is so now"
@@ -304,6 +338,7 @@ pub struct AppendSender {
     /// Places among the requests whose answers the other half has not received.
     places: Arc<Semaphore>,
     sent: Arc<AtomicU64>,
+    log: LogNumber,
     /// Of the first request, if that one is a repetition.
     token: Option<Token>,
     /// What must be so for the next request.
@@ -330,7 +365,7 @@ impl Appender {
     pub(super) fn new(
         orders: Orders,
         answers: mpsc::UnboundedReceiver<Vec<Answer>>,
-        (token, options): (Option<Token>, &AppendOptions),
+        (log, token, options): (LogNumber, Option<Token>, &AppendOptions),
     ) -> Self {
         let conditions = options.conditions();
         let places = Arc::new(Semaphore::new(CLIENT_IN_FLIGHT_MAX));
@@ -340,6 +375,7 @@ impl Appender {
                 orders,
                 places: places.clone(),
                 sent: sent.clone(),
+                log,
                 token,
                 conditions,
             },
@@ -395,7 +431,8 @@ impl AppendSender {
     /// A limit is broken, or these are not the token's records: nothing was sent, and the appender
     /// is as good as before. [`AppendError::Ended`]: it is not; the other half knows why.
     pub async fn send(&mut self, records: Vec<Bytes>) -> Result<(), AppendError> {
-        let ask = Ask { records, conditions: self.conditions.clone(), command: None };
+        let conditions = self.conditions.clone();
+        let ask = Ask { log: self.log, records, conditions, command: None };
         if let Some(token) = self.token.filter(|token| !token.fits(&ask)) {
             return Err(AppendError::OtherRecords { expected: token.count() });
         }
@@ -409,7 +446,7 @@ impl AppendSender {
     async fn command(&mut self, command: Command) -> Result<(), AppendError> {
         // Whoever was fenced out does not take a producer over, either.
         let conditions = Conditions { fence: self.conditions.fence, ..Conditions::default() };
-        self.place(Ask { conditions, ..Ask::of(command) }).await
+        self.place(Ask { conditions, ..Ask::of(command).on(self.log) }).await
     }
 
     async fn place(&mut self, ask: Ask) -> Result<(), AppendError> {
@@ -535,7 +572,8 @@ mod tests {
         let (_answers, answers) = mpsc::unbounded_channel();
         let fence: Option<FenceToken> = "w1".parse().ok();
         let options = AppendOptions { fence, expect_offset: Some(Offset::ZERO) };
-        let mut appender = Appender::new(Orders(sender), answers, (None, &options));
+        let mut appender =
+            Appender::new(Orders(sender), answers, (LogNumber::MAIN, None, &options));
         let name: ProducerName = "p".parse().unwrap();
         let opening = tokio::spawn(async move { appender.open(name).await });
         let order = orders.recv().await.unwrap();

@@ -3,11 +3,14 @@
 use bytes::Bytes;
 
 use crate::command::Command;
+use crate::types::LogNumber;
 use crate::wire::conditions::Conditions;
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
+    /// Of which log.
+    pub log: LogNumber,
     /// What is to be appended.
     pub records: Vec<Bytes>,
     /// What must be so for it.
@@ -17,9 +20,15 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// To do this.
+    /// To do this to `main`.
     pub fn of(command: Command) -> Self {
         Self { command: Some(command), ..Self::default() }
+    }
+
+    /// The same, of this log.
+    #[must_use]
+    pub fn on(self, log: LogNumber) -> Self {
+        Self { log, ..self }
     }
 
     /// Whether it asks for something, and not for two things.
@@ -31,6 +40,7 @@ impl Ask {
     pub fn follows(&self, before: &Self, records: u64) -> bool {
         self.command.is_none()
             && before.command.is_none()
+            && self.log == before.log
             && self.records.len() == before.records.len()
             && self.conditions == before.conditions.after(records)
     }
@@ -41,7 +51,7 @@ impl Ask {
     }
 }
 
-/// To append these, whatever is so.
+/// To append these to `main`, whatever is so.
 impl From<Vec<Bytes>> for Ask {
     fn from(records: Vec<Bytes>) -> Self {
         Self { records, ..Self::default() }

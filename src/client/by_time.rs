@@ -8,16 +8,16 @@ use std::sync::Arc;
 use super::read::{ReadError, Reader, Record};
 use super::read_options::{Consistency, ReadOptions};
 use super::shared::Shared;
-use crate::types::{Offset, Timestamp};
+use crate::types::{LogNumber, Offset, Timestamp};
 use crate::wire::api::ReadFrom;
 
 /// The offset of the first record of this time or later; the end of the log if there is none yet.
 pub(super) async fn first_since(
-    shared: &Arc<Shared>,
+    (shared, log): (&Arc<Shared>, LogNumber),
     consistency: Consistency,
     time: Timestamp,
 ) -> Result<Offset, ReadError> {
-    let one = async |from| one(shared, consistency, from).await;
+    let one = async |from| one((shared, log), consistency, from).await;
     let Some(last) = one(ReadFrom::Last(1)).await? else { return Ok(Offset::ZERO) };
     let end = last.offset.plus(1);
     if last.time < time {
@@ -32,12 +32,12 @@ pub(super) async fn first_since(
 }
 
 async fn one(
-    shared: &Arc<Shared>,
+    (shared, log): (&Arc<Shared>, LogNumber),
     consistency: Consistency,
     from: ReadFrom,
 ) -> Result<Option<Record>, ReadError> {
     let options = ReadOptions { from, limit: Some(1), consistency, follow: false };
-    let records = Reader::new(shared.clone(), options).next().await?;
+    let records = Reader::new(shared.clone(), log, options).next().await?;
     Ok(records.and_then(|records| records.into_iter().next()))
 }
 

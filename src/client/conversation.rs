@@ -26,6 +26,7 @@ use super::token::Token;
 use super::unavailable::Unavailable;
 use crate::limits::{LANE_EVENTS_MAX, LANE_FRAMES_MAX, ORDERS_QUEUE_MAX};
 use crate::net::{FrameReceiver, FrameSender, Stream, StreamError};
+use crate::types::LogNumber;
 use crate::wire::Frame;
 use crate::wire::api::{AppendReplies, Onward, Request};
 
@@ -38,12 +39,12 @@ pub(super) fn start(shared: Arc<Shared>) -> Orders {
 /// The task of one caller, who gets the answers in order. It ends when the orders are gone and all is
 /// answered, or at the first failure.
 pub(super) fn appender(
-    shared: Arc<Shared>,
+    (shared, log): (Arc<Shared>, LogNumber),
     token: Option<Token>,
     options: &AppendOptions,
 ) -> Appender {
     let (sender, answers) = mpsc::unbounded_channel();
-    Appender::new(begin(shared, token, Some(sender)), answers, (token, options))
+    Appender::new(begin(shared, token, Some(sender)), answers, (log, token, options))
 }
 
 fn begin(
@@ -184,8 +185,8 @@ impl Conversation {
         let mut next = first;
         while let Some(Order { ask, reply }) = next {
             let sent = ask.records.len();
-            let (conditions, command) = (ask.conditions.clone(), ask.command.clone());
-            let without = Ask { records: vec![], conditions, command };
+            let (log, conditions) = (ask.log, ask.conditions.clone());
+            let without = Ask { log, records: vec![], conditions, command: ask.command.clone() };
             self.waiting.push_back(Waiting { reply, sent, ask: without });
             self.pilot.on_order(now, ask, now + self.shared.timeout);
             let orders = self.orders.as_mut().filter(|_| !self.pilot.is_full());

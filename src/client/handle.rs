@@ -35,9 +35,9 @@ use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
 use crate::net::tls::TlsError;
 use crate::net::{BindError, Credentials, Endpoint};
 use crate::outcome::Outcome;
-use crate::types::{ClientId, ClusterId, NodeId, Offset, Seq, Timestamp};
+use crate::types::{ClientId, ClusterId, LogNumber, NodeId, Offset, Seq, Timestamp};
 use crate::wire::api::Appended;
-use crate::wire::standing::{Inquiry, ProducerState};
+use crate::wire::standing::{Inquiry, ProducerState, Standing};
 
 /// The certificate that a client shows unless its settings name another.
 const CLIENT: &str = "client";
@@ -141,10 +141,13 @@ impl SetupError {
     }
 }
 
-/// A client of one cluster. Clones share its connections and its session.
+/// A client of one cluster, and of one of its logs: of `main`, unless [`Self::log`] names another. Clones
+/// share its connections and its session.
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// The log that it is about.
+    log: LogNumber,
     /// The task behind [`Client::append`], once there is one.
     orders: Arc<OnceLock<Orders>>,
     /// The task behind [`Client::append_with`], once there is one. Whoever appends holds it: a condition
@@ -176,7 +179,14 @@ impl Client {
         let endpoint = Endpoint::client(credentials)?;
         let connections = Connections::new(endpoint, settings.nodes, settings.registry);
         let shared = Arc::new(Shared::new(connections, settings.timeout));
-        Ok(Self { shared, orders: Arc::default(), one_by_one: Arc::default() })
+        let (orders, one_by_one) = (Arc::default(), Arc::default());
+        Ok(Self { shared, log: LogNumber::MAIN, orders, one_by_one })
+    }
+
+    /// The same for another log. Its appends have a session of their own, so that they do not fail with
+    /// others; what may be refused, and fails alone, shares one.
+    pub(super) fn about(&self, log: LogNumber) -> Self {
+        Self { log, orders: Arc::default(), ..self.clone() }
     }
 
     /// Appends records as one request: all of them side by side, or none.
@@ -187,7 +197,7 @@ impl Client {
     /// # Errors
     /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
     pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
-        self.orders().append(records.into()).await
+        self.orders().append(Ask::from(records).on(self.log)).await
     }
 
     fn orders(&self) -> &Orders {
@@ -204,21 +214,26 @@ impl Client {
         records: Vec<Bytes>,
         options: &AppendOptions,
     ) -> Result<Appended, AppendError> {
-        self.alone(Ask { records, conditions: options.conditions(), command: None }).await
+        self.alone(Ask { conditions: options.conditions(), ..records.into() }).await
     }
 
     /// Asks when nothing else is asked so, and waits for the answer.
     ///
     /// NB: if whoever asks is gone before it comes, it is waited for all the same. Else the next request
     /// would stand behind this one, and fail with it.
-    async fn alone(&self, ask: Ask) -> Result<Appended, AppendError> {
+    pub(super) async fn alone(&self, ask: Ask) -> Result<Appended, AppendError> {
         let mut held = self.one_by_one.clone().lock_owned().await;
-        let shared = self.shared.clone();
+        let (shared, ask) = (self.shared.clone(), ask.on(self.log));
         let asking = tokio::spawn(async move {
             held.get_or_insert_with(|| conversation::start(shared)).append(ask).await
         });
         // It ends before its time only with the runtime.
         asking.await.unwrap_or(Err(AppendError::Ended))
+    }
+
+    /// The answer to a question, as of everything that was acknowledged before.
+    pub(super) async fn answer(&self, inquiry: Inquiry) -> Result<Standing, ReadError> {
+        Reader::asking(self.shared.clone(), self.log, inquiry).answer().await
     }
 
     /// Sets the log's fence token, or takes it away: from then on every append that names another one
@@ -227,7 +242,7 @@ impl Client {
     /// # Errors
     /// As [`Self::append`]. If nobody knows what became of it, it can be done again.
     pub async fn set_fence(&self, token: Option<FenceToken>) -> Result<Appended, AppendError> {
-        self.orders().append(Ask::of(Command::Fence(token))).await
+        self.orders().append(Ask::of(Command::Fence(token)).on(self.log)).await
     }
 
     /// The log's fence token, as of everything that was acknowledged before.
@@ -235,8 +250,7 @@ impl Client {
     /// # Errors
     /// [`ReadError`].
     pub async fn fence(&self) -> Result<Option<FenceToken>, ReadError> {
-        let answer = Reader::asking(self.shared.clone(), Inquiry::Fence).answer().await?;
-        Ok(answer.fence)
+        Ok(self.answer(Inquiry::Fence).await?.fence)
     }
 
     /// Becomes a producer of this name, which is new or goes on where it was: an older process of it is
@@ -268,9 +282,7 @@ impl Client {
         &self,
         name: ProducerName,
     ) -> Result<Option<ProducerState>, ReadError> {
-        let inquiry = Inquiry::Producer(name);
-        let answer = Reader::asking(self.shared.clone(), inquiry).answer().await?;
-        Ok(answer.producers.first().copied())
+        Ok(self.answer(Inquiry::Producer(name)).await?.producers.first().copied())
     }
 
     /// How all producers stand, by name.
@@ -278,8 +290,7 @@ impl Client {
     /// # Errors
     /// [`ReadError`].
     pub async fn producers(&self) -> Result<Vec<ProducerState>, ReadError> {
-        let answer = Reader::asking(self.shared.clone(), Inquiry::Producers).answer().await?;
-        Ok(answer.producers)
+        Ok(self.answer(Inquiry::Producers).await?.producers)
     }
 
     /// Forgets a producer: its records stay, and one that is opened under its name is a new one.
@@ -298,7 +309,7 @@ impl Client {
     /// As [`Self::appender`], if what the options ask for is so: the first request for which it is not
     /// ends it.
     pub fn appender_with(&self, options: &AppendOptions) -> Appender {
-        conversation::appender(self.shared.clone(), None, options)
+        conversation::appender((self.shared.clone(), self.log), None, options)
     }
 
     /// Names an append that has not been sent yet: written down before [`Self::resume`] sends it, the
@@ -312,7 +323,8 @@ impl Client {
         let found = leader::find_commit_index(&self.shared, until).await;
         let began_at = found.map_err(AppendError::Unavailable)?;
         let (client, first) = (ClientId::new(random::draw()), Seq::FIRST);
-        Ok(Token::new(client, (first, first), began_at, &records.to_vec().into()))
+        let ask = Ask::from(records.to_vec()).on(self.log);
+        Ok(Token::new(client, (first, first), began_at, &ask))
     }
 
     /// Repeats the append of a token, whose outcome is not known: it is the same append, however
@@ -324,7 +336,7 @@ impl Client {
 
     /// As [`Self::resume`], of an append with these options.
     pub fn resume_with(&self, token: Token, options: &AppendOptions) -> Appender {
-        conversation::appender(self.shared.clone(), Some(token), options)
+        conversation::appender((self.shared.clone(), self.log), Some(token), options)
     }
 
     /// Gives up every append that is under way, as if its time had run out, and takes no more: each
@@ -335,7 +347,7 @@ impl Client {
 
     /// Begins a read. Nobody is asked before the first batch is.
     pub fn read(&self, options: ReadOptions) -> Reader {
-        Reader::new(self.shared.clone(), options)
+        Reader::new(self.shared.clone(), self.log, options)
     }
 
     /// The records of a read that follows, as a stream: it waits through any time without a leader.
@@ -353,7 +365,7 @@ impl Client {
         time: Timestamp,
         consistency: Consistency,
     ) -> Result<Offset, ReadError> {
-        by_time::first_since(&self.shared, consistency, time).await
+        by_time::first_since((&self.shared, self.log), consistency, time).await
     }
 
     /// Who leads, from now on: looked for twice a second, for as long as anybody holds the receiver.

@@ -46,6 +46,7 @@ mod fake;
 mod handle;
 mod leader;
 mod leader_watch;
+mod logs;
 pub mod moment;
 pub mod pilot;
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub use append_options::AppendOptions;
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
+pub use logs::LogError;
 pub use producer::{OpenError, Producer};
 pub use read::{ReadError, Reader, Record, Step};
 pub use read_options::{Consistency, ReadOptions};
@@ -86,6 +88,6 @@ pub use tail::Tail;
 pub use token::{Token, TokenError};
 pub use unavailable::Unavailable;
 
-pub use crate::wire::standing::ProducerState;
+pub use crate::wire::standing::{LogState, ProducerState};
 
 pub use crate::wire::api::{Appended, DiskUse, ReadFrom, Role, Vitals, Welcome};

@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::unavailable::Unavailable;
 use crate::net::{FrameReceiver, FrameSender, Stream};
 use crate::outcome::Outcome;
-use crate::types::{Index, NodeId, Offset, Term, Timestamp};
+use crate::types::{Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::Frame;
 use crate::wire::api::{Onward, Records, Request};
 use crate::wire::standing::{Inquiry, Standing};
@@ -65,8 +65,8 @@ pub enum ReadError {
         /// The timeout.
         after: Duration,
     },
-    /// The log does not exist.
-    #[error("there is no such log")]
+    /// The log does not exist any more.
+    #[error("there is no such log any more")]
     UnknownLog,
     /// A node could not read its store.
     #[error("{node} could not read its store")]
@@ -96,9 +96,8 @@ impl ReadError {
             Self::Unavailable(unavailable) => unavailable.outcome(),
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
             Self::NoAddress { .. } => Outcome::Usage,
-            Self::UnknownLog | Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered => {
-                Outcome::Failed
-            }
+            Self::UnknownLog => Outcome::ConditionNotMet,
+            Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered => Outcome::Failed,
         }
     }
 
@@ -110,7 +109,7 @@ impl ReadError {
             Self::Unreachable { .. } => "name another node, or leave out --node",
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
-            Self::UnknownLog => "only the log main exists",
+            Self::UnknownLog => "`annal log list` shows which there are",
             Self::OutOfOrder { .. } | Self::Unanswered => {
                 "the nodes may be of another version: see `annal --version`"
             }
@@ -162,15 +161,15 @@ struct Source {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, options: ReadOptions) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, log: LogNumber, options: ReadOptions) -> Self {
         let pilot = ReadPilot::new(options, shared.timeout, random::draw_jitter());
-        Self::with_pilot(shared, pilot)
+        Self::with_pilot(shared, pilot.of(log))
     }
 
     /// One that asks this, and reads no records.
-    pub(super) fn asking(shared: Arc<Shared>, inquiry: Inquiry) -> Self {
+    pub(super) fn asking(shared: Arc<Shared>, log: LogNumber, inquiry: Inquiry) -> Self {
         let pilot = ReadPilot::asking(inquiry, shared.timeout, random::draw_jitter());
-        Self::with_pilot(shared, pilot)
+        Self::with_pilot(shared, pilot.of(log))
     }
 
     fn with_pilot(shared: Arc<Shared>, pilot: ReadPilot) -> Self {

@@ -93,6 +93,7 @@ pub enum Taken {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct ReadPilot {
+    log: LogNumber,
     options: ReadOptions,
     /// What it asks for instead of records.
     inquiry: Option<Inquiry>,
@@ -147,6 +148,7 @@ impl ReadPilot {
             ReadFrom::Last(_) => None,
         };
         Self {
+            log: LogNumber::MAIN,
             options,
             inquiry: None,
             timeout,
@@ -172,6 +174,12 @@ impl ReadPilot {
     pub fn asking(inquiry: Inquiry, timeout: Duration, jitter: Jitter) -> Self {
         let inquiry = Some(inquiry);
         Self { inquiry, ..Self::new(ReadOptions::default(), timeout, jitter) }
+    }
+
+    /// The same, of this log instead of `main`.
+    #[must_use]
+    pub fn of(self, log: LogNumber) -> Self {
+        Self { log, ..self }
     }
 
     /// The offset of the next record, if it is known: where another read would go on.
@@ -458,12 +466,12 @@ impl ReadPilot {
     pub fn rest(&self) -> Read {
         let asks_where = self.asks_where();
         Read {
-            log: LogNumber::MAIN,
+            log: self.log,
             from: self.position.map_or(self.options.from, ReadFrom::Offset),
             limit: if asks_where { Some(0) } else { self.remaining },
             linearizable: self.options.consistency == Consistency::Linearizable,
             follow: self.options.follow && !asks_where,
-            inquiry: self.inquiry,
+            inquiry: self.inquiry.clone(),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::limits::{
 };
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
-use crate::types::{ClientId, DiskFull, Index, LogNumber, NodeId, Seq, SeqRange};
+use crate::types::{ClientId, DiskFull, Index, NodeId, Seq, SeqRange};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
 use crate::wire::conditions::Unmet;
 
@@ -278,14 +278,15 @@ impl Session {
         let requests = self.requests.range(place..place + seqs.count as usize);
         let records: Vec<Bytes> =
             requests.flat_map(|pending| &pending.ask.records).cloned().collect();
+        let ask = &self.pending(seqs.first)?.ask;
         let header = AppendRun {
             client: self.client,
             seqs,
             first_unanswered: self.first_unanswered(),
             began_at,
-            log: LogNumber::MAIN,
-            conditions: self.pending(seqs.first)?.ask.conditions.clone(),
-            command: self.pending(seqs.first)?.ask.command.clone(),
+            log: ask.log,
+            conditions: ask.conditions.clone(),
+            command: ask.command.clone(),
             lengths: records.iter().map(length).collect(),
         };
         assert!(header.first_unanswered <= seqs.first);
@@ -730,7 +731,7 @@ mod tests {
         for offset in 5..8 {
             let expect_offset = Some(Offset::new(offset));
             let conditions = Conditions { expect_offset, ..Conditions::default() };
-            session.push(Ask { records: records("x"), conditions, command: None });
+            session.push(Ask { conditions, ..records("x").into() });
         }
         assert_eq!(sent(&mut session, A), [1, 2, 3]);
         session.open_lane(B);

@@ -204,7 +204,7 @@ impl World {
             let end = self.log.slots.len() + self.open.len();
             let expect_offset = expect.map(|behind| Offset::new(end as u64 + behind));
             let conditions = Conditions { expect_offset, ..Conditions::default() };
-            self.session.push(Ask { records: vec![record], conditions, command: None });
+            self.session.push(Ask { records: vec![record], conditions, ..Ask::default() });
             self.open.push_back(self.pushed);
         }
     }

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::ask::Ask;
 use crate::command::Command;
-use crate::types::{ClientId, Index, Seq};
+use crate::types::{ClientId, Index, LogNumber, Seq};
 
 const PREFIX: &str = "s1-";
 const VERSION: u8 = 1;
@@ -151,7 +151,8 @@ pub enum TokenError {
     },
 }
 
-/// Tells requests apart: CRC32C over each record's length and bytes, the conditions and the command.
+/// Tells requests apart: CRC32C over each record's length and bytes, the conditions, the command, and the
+/// number of the log.
 fn digest(ask: &Ask) -> u32 {
     let of_records = ask.records.iter().fold(0, |crc, record| {
         let length = record.len() as u64;
@@ -159,7 +160,12 @@ fn digest(ask: &Ask) -> u32 {
     });
     let of_conditions = crc32c::crc32c_append(of_records, &ask.conditions.encode());
     let command = ask.command.as_ref().map(Command::encode).unwrap_or_default();
-    crc32c::crc32c_append(of_conditions, &command)
+    let of_command = crc32c::crc32c_append(of_conditions, &command);
+    // Of `main` there are no bytes, as there are none of no conditions.
+    if ask.log == LogNumber::MAIN {
+        return of_command;
+    }
+    crc32c::crc32c_append(of_command, &ask.log.get().to_le_bytes())
 }
 
 fn to_digits(bytes: &[u8]) -> String {
@@ -226,6 +232,8 @@ mod tests {
         for other in [&["a"][..], &["ab"], &["ab", ""], &["b", "a"], &["a", "b", ""], &[]] {
             assert!(!token().fits(&records(other)), "{other:?} was taken for the same records");
         }
+        let elsewhere = records(&["a", "b"]).on(LogNumber::new(1));
+        assert!(!token().fits(&elsewhere), "another log was taken for the same");
     }
 
     #[test]

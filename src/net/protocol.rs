@@ -23,9 +23,9 @@ impl Protocol {
     pub const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Peer => b"annal-peer/2",
-            Self::Client => b"annal-client/3",
+            Self::Client => b"annal-client/4",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/4",
+            Self::Onward => b"annal-onward/5",
         }
     }
 

@@ -19,6 +19,7 @@ use super::narrator::Narrator;
 use super::published;
 use super::pulse::Pulse;
 use super::tally::Tally;
+use super::watches::Watches;
 use crate::limits;
 use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
@@ -75,6 +76,7 @@ pub(super) struct Driver {
     next_tick: Instant,
     appends: BTreeMap<AppendToken, Waiting>,
     reads: BTreeMap<ReadToken, oneshot::Sender<ReadAnswer>>,
+    watches: Watches,
     next_token: u64,
     /// Set once a stop was asked for: when to give up the handover.
     stopping: Option<Instant>,
@@ -92,6 +94,7 @@ impl Driver {
             next_tick: Instant::now() + tick,
             appends: BTreeMap::new(),
             reads: BTreeMap::new(),
+            watches: Watches::default(),
             next_token: 0,
             stopping: None,
             end: None,
@@ -211,6 +214,9 @@ impl Driver {
             Command::Ask(log, inquiry, reply) => {
                 let _ = reply.send(self.replica.standing(log, inquiry));
             }
+            Command::Watch(log, reply) => {
+                let _ = reply.send(self.watches.watch(&self.replica, log));
+            }
         }
     }
 
@@ -244,6 +250,8 @@ impl Driver {
                 Action::Notice(notice) => self.outputs.narrator.tell(&notice, &self.replica),
             }
         }
+        // First how far each log reaches: whoever sees what is committed finds it there.
+        self.watches.tell(&mut self.replica);
         published::publish(&self.outputs.published, &self.outputs.pulse, &self.replica);
         self.outputs.announcer.update(&self.replica);
     }

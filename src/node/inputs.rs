@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
-use crate::replica::ReadAnswer;
+use crate::replica::{Reach, ReadAnswer};
 use crate::types::{LogId, LogNumber, NodeId, Ticket};
-use crate::wire::api::{AppendReply, AppendRun};
+use crate::wire::api::{AppendReply, AppendRun, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 use crate::wire::standing::{Inquiry, Standing};
 
@@ -36,7 +36,12 @@ pub(super) enum Command {
     Read(oneshot::Sender<ReadAnswer>),
     /// How does the log stand, as far as it is committed?
     Ask(LogNumber, Inquiry, oneshot::Sender<Standing>),
+    /// How far does a log reach, from now on?
+    Watch(LogNumber, oneshot::Sender<Result<Watched, ReadRefusal>>),
 }
+
+/// How far a log reaches, whenever that changes; nothing, once there is no such log any more.
+pub(super) type Watched = watch::Receiver<Option<Reach>>;
 
 /// The answer to append requests.
 #[derive(Debug)]

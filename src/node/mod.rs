@@ -5,7 +5,8 @@
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `refused`: the mark of a folder whose node was refused by its peers;
-//! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says;
+//! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says; `watches`: who is
+//!   told how far a log reaches;
 //! - `accepting`: who comes in, and who attends to them;
 //! - `service` and `reading`: what is done for clients, a task a stream, with what is `shared`;
 //!   `framing`: whose turn it is; `caller` and `new_sessions`: what each may make the node hold;
@@ -46,6 +47,7 @@ mod service;
 mod shared;
 pub mod start;
 mod tally;
+mod watches;
 
 pub use narrator::ELECTIONS;
 pub use process::{RunError, Settings, run};

@@ -10,13 +10,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::caller::Caller;
-use super::inputs::Command;
+use super::inputs::{Command, Watched};
 use super::shared::Service;
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::net::{Held, Stream};
+use crate::net::{FrameSender, Held, Stream};
 use crate::replica::{
-    Account, Cursor, CursorError, Horizon, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
+    Account, Cursor, CursorError, Horizon, Reach, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
 };
 use crate::store::{self, ReadError};
 use crate::types::{Index, LogNumber};
@@ -30,27 +30,31 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     stream.receiver.stop();
     let reading = match begin(service, &read).await {
         Ok(reading) => reading,
-        Err(refusal) => {
-            // A client that is gone misses nothing.
-            let refusal = Records::refused(refusal).to_frame(&[]);
-            let _ = caller.send(&mut stream.sender, &refusal, || {}).await;
-            return;
-        }
+        Err(refusal) => return refuse(caller, &mut stream, refusal).await,
     };
     if let Some(inquiry) = read.inquiry {
         return answer(service, caller, stream, (read.log, inquiry)).await;
     }
-    let follow = read.follow;
+    let (follow, watched) = (read.follow, reading.watched.clone());
     if let Err(error) = run(service, caller, &mut stream, (reading, follow)).await {
+        if watched.borrow().is_none() {
+            // What is not there any more need not be found.
+            return refuse(caller, &mut stream, ReadRefusal::UnknownLog).await;
+        }
         if let CursorError::Store(ReadError::Store(error)) = &error
             && error.is_damage()
         {
             store::end_at_damage(error);
         }
         tracing::error!(node = %service.node, %error, "cannot read the log");
-        let frame = Records::refused(ReadRefusal::Failed).to_frame(&[]);
-        let _ = caller.send(&mut stream.sender, &frame, || {}).await;
+        refuse(caller, &mut stream, ReadRefusal::Failed).await;
     }
+}
+
+async fn refuse(caller: &Caller, stream: &mut Stream, refusal: ReadRefusal) {
+    // A client that is gone misses nothing.
+    let frame = Records::refused(refusal).to_frame(&[]);
+    let _ = caller.send(&mut stream.sender, &frame, || {}).await;
 }
 
 /// Answers what is asked instead of records, when all is committed that it must see.
@@ -74,6 +78,8 @@ async fn answer(
 /// A read that is being served.
 struct OngoingRead {
     cursor: Cursor,
+    /// How far its log reaches.
+    watched: Watched,
     /// Entries that were read and not sent yet, the next one first.
     loaded: Option<Loaded>,
 }
@@ -86,13 +92,21 @@ struct Loaded {
 
 /// Fixes the end, and where to begin.
 async fn begin(service: &Service, read: &Read) -> Result<OngoingRead, ReadRefusal> {
-    Cursor::check(read)?;
     let must_see = if read.linearizable { read_index(service).await? } else { Index::ZERO };
     let mut published = service.published.clone();
-    let end = until_readable(&mut published, must_see).await;
+    let watched = watch(service, read.log).await?;
+    let end = until_readable(&mut published, must_see, &watched).await;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    Ok(OngoingRead { cursor: Cursor::begin(read, end), loaded: None })
+    Ok(OngoingRead { cursor: Cursor::begin(read, end), watched, loaded: None })
+}
+
+/// How far a log reaches, from now on.
+async fn watch(service: &Service, log: LogNumber) -> Result<Watched, ReadRefusal> {
+    let (reply, answer) = oneshot::channel();
+    // If there is no answer, the node is stopping.
+    let _ = service.commands.send(Command::Watch(log, reply)).await;
+    answer.await.unwrap_or(Err(ReadRefusal::Busy))
 }
 
 async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
@@ -106,15 +120,16 @@ async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
     answer.unwrap_or(ReadAnswer::NotLeader).must_see(leader())
 }
 
-/// Waits, within a bound, for the end of a read that must see so much.
+/// Waits, within a bound, for the end of a read that must see so much, of a log that reaches so far.
 async fn until_readable(
     published: &mut watch::Receiver<Account>,
     must_see: Index,
+    watched: &Watched,
 ) -> Option<ReadEnd> {
     let mut horizon = Horizon::of(must_see);
     let mut end = None;
     let wait = published.wait_for(|account| {
-        end = horizon.look(account);
+        end = (*watched.borrow()).and_then(|reach| horizon.look(account, reach));
         end.is_some()
     });
     timeout(limits::READABLE_TIMEOUT, wait).await.ok()?.ok()?;
@@ -143,20 +158,32 @@ async fn run(
             stream.sender.finish();
             return Ok(());
         }
-        let settled = reading.cursor.end().commit_index;
-        let more = tokio::select! {
-            changed = published.wait_for(|now| now.readable > settled) => changed.map(|now| now.readable),
-            () = stream.sender.unwanted() => return Ok(()),
-        };
-        let Ok(readable) = more else { return Ok(()) };
+        if !reading.goes_on(&stream.sender).await {
+            return Ok(()); // The client is gone, or the node is stopping.
+        }
+        if reading.watched.borrow().is_none() {
+            refuse(caller, stream, ReadRefusal::UnknownLog).await;
+            return Ok(());
+        }
         // What can be read may lag behind what is committed: the end is settled by both.
-        if let Some(end) = until_readable(&mut published, readable).await {
+        let end = until_readable(&mut published, Index::ZERO, &reading.watched).await;
+        if let Some(end) = end {
             reading.cursor.go_on_to(end);
         }
     }
 }
 
 impl OngoingRead {
+    /// Waits until its log reaches further, or is gone. Says whether the read goes on then.
+    async fn goes_on(&mut self, sender: &FrameSender) -> bool {
+        let end = self.cursor.end();
+        let is_news = |reach: &Option<Reach>| reach.is_none_or(|reach| reach.end != end);
+        tokio::select! {
+            news = self.watched.wait_for(is_news) => news.is_ok(),
+            () = sender.unwanted() => false,
+        }
+    }
+
     /// The next frame's worth of records, and what they take of their client's share as long as they
     /// are being sent; `None` at the end.
     ///

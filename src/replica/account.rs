@@ -1,8 +1,11 @@
 //! What a node tells of itself: the same, whoever asks and however it is driven.
 
+use super::reach::ReadEnd;
 use super::replica::Replica;
 use crate::raft;
-use crate::types::{ClusterId, DiskFull, Incarnation, Index, NodeId, Offset, Term, Timestamp};
+use crate::types::{
+    ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Term, Timestamp,
+};
 use crate::wire::api::{Role, Vitals, Welcome};
 
 /// The state of a node after a turn, as far as others are told of it.
@@ -45,7 +48,7 @@ impl Account {
     /// Of a replica, now.
     pub fn of(replica: &Replica) -> Self {
         let raft = replica.raft();
-        let (commit_index, next_offset) = replica.end_of_reads();
+        let ReadEnd { commit_index, next_offset } = replica.end_of_reads(LogNumber::MAIN);
         Self {
             role: role(raft.role()),
             term: raft.current_term(),

@@ -23,7 +23,7 @@ fn expecting(offset: u64, event: Event) -> Event {
     under(conditions, event)
 }
 
-fn under(conditions: Conditions, event: Event) -> Event {
+pub(super) fn under(conditions: Conditions, event: Event) -> Event {
     let Event::Append { token, mut run, records } = event else { unreachable!() };
     run.conditions = conditions;
     Event::Append { token, run, records }
@@ -36,7 +36,7 @@ fn other_offset(next: u64, index: u64, term: Term) -> AppendRefusal {
 }
 
 /// What clients are answered now.
-fn answers(replica: &mut Replica) -> Vec<Action> {
+pub(super) fn answers(replica: &mut Replica) -> Vec<Action> {
     let actions = replica.take_actions().into_iter();
     actions.filter(|action| matches!(action, Action::Append { .. })).collect()
 }
@@ -119,7 +119,7 @@ fn naming(fence: &str, event: Event) -> Event {
     under(Conditions { fence, ..Conditions::default() }, event)
 }
 
-fn commanded(token: u64, seq: u64, command: Command) -> Event {
+pub(super) fn commanded(token: u64, seq: u64, command: Command) -> Event {
     let Event::Append { token, mut run, .. } = append(token, seq, "") else { unreachable!() };
     (run.command, run.lengths) = (Some(command), vec![]);
     Event::Append { token, run, records: Bytes::new() }
@@ -130,7 +130,7 @@ fn fence(token: u64, seq: u64, word: &str) -> Event {
 }
 
 /// That a command is in the log.
-fn done(token: u64, seq: u64, offset: u64, index: u64, term: Term) -> Action {
+pub(super) fn done(token: u64, seq: u64, offset: u64, index: u64, term: Term) -> Action {
     let (offset, index) = (Offset::new(offset), Index::new(index));
     let appended = Appended { offset, count: 0, term, index, leader: node(1) };
     Action::Append { token: AppendToken(token), seqs: one(seq), result: Ok(appended) }
@@ -198,7 +198,7 @@ fn a_command_with_records_is_invalid() {
     assert_eq!(answers(&mut replica), [refused(1, one(1), AppendRefusal::Invalid)]);
 }
 
-fn of(client: u128, event: Event) -> Event {
+pub(super) fn of(client: u128, event: Event) -> Event {
     let Event::Append { token, mut run, records } = event else { unreachable!() };
     // It is new, whatever was forgotten before.
     (run.client, run.began_at) = (ClientId::new(client), Index::new(1 << 40));
@@ -214,7 +214,7 @@ fn open(token: u64, client: u128) -> Event {
 }
 
 /// Folds what waits, and has it committed.
-fn settle(replica: &mut Replica) -> Vec<Action> {
+pub(super) fn settle(replica: &mut Replica) -> Vec<Action> {
     let mut all = vec![];
     for _ in 0..5 {
         replica.flush();

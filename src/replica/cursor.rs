@@ -11,12 +11,13 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::account::Account;
+use super::reach::{Reach, ReadEnd};
 use crate::entry::{EntryError, SealedEntry};
-use crate::limits::{READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
+use crate::limits::{LOCATE_BYTES, READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
 use crate::store::{ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
 use crate::wire::Frame;
-use crate::wire::api::{EntrySpan, Read, ReadFrom, ReadRefusal, Records};
+use crate::wire::api::{EntrySpan, Read, ReadFrom, Records};
 
 /// Why a read could not go on.
 #[derive(Debug, Error)]
@@ -36,15 +37,6 @@ pub enum CursorError {
     },
 }
 
-/// The end of a read: the records before this offset, in entries up to this index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadEnd {
-    /// The last entry.
-    pub commit_index: Index,
-    /// The offset after its last record.
-    pub next_offset: Offset,
-}
-
 /// Fixes the end of a read, and says when it is within reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
@@ -58,12 +50,12 @@ impl Horizon {
         Self { must_see, end: None }
     }
 
-    /// The end, once it is committed and on this node's own disk. It is what was committed when
-    /// `must_see` was: a log that grows faster than a disk writes holds no read up.
-    pub fn look(&mut self, account: &Account) -> Option<ReadEnd> {
+    /// The end, once it is committed and on this node's own disk, of a log that reaches so far now. It
+    /// is what was committed when `must_see` was: a log that grows faster than a disk writes holds no
+    /// read up.
+    pub fn look(&mut self, account: &Account, reach: Reach) -> Option<ReadEnd> {
         if self.end.is_none() && account.commit_index >= self.must_see {
-            let Account { commit_index, next_offset, .. } = *account;
-            self.end = Some(ReadEnd { commit_index, next_offset });
+            self.end = Some(reach.end);
         }
         self.end.filter(|end| account.readable >= end.commit_index)
     }
@@ -76,20 +68,14 @@ pub struct Cursor {
     offset: Offset,
     /// The entry to go on with; `None` until it has been looked up.
     index: Option<Index>,
+    /// Other logs' entries stand between those of this one: it is looked up where it goes on.
+    is_sparse: bool,
     end: ReadEnd,
     /// How many records it may still give.
     left: u64,
 }
 
 impl Cursor {
-    /// Whether such a read can be served at all: to be asked before anything is waited for.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn check(read: &Read) -> Result<(), ReadRefusal> {
-        if read.log == LogNumber::MAIN { Ok(()) } else { Err(ReadRefusal::UnknownLog) }
-    }
-
     /// Of a read whose end is known.
     pub fn begin(read: &Read, end: ReadEnd) -> Self {
         let offset = match read.from {
@@ -97,7 +83,7 @@ impl Cursor {
             ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
         };
         let left = read.limit.unwrap_or(u64::MAX);
-        Self { log: read.log, offset, index: None, end, left }
+        Self { log: read.log, offset, index: None, is_sparse: false, end, left }
     }
 
     /// The offset of the next record.
@@ -144,6 +130,7 @@ impl Cursor {
         let Some(first) = located.filter(|first| *first <= self.end.commit_index) else {
             return Err(missing);
         };
+        let bytes_max = if self.is_sparse { bytes_max.min(LOCATE_BYTES) } else { bytes_max };
         let entries = reader.entries(first, self.end.commit_index, bytes_max)?;
         let is_asked_for = entries.first().is_some_and(|entry| entry.id().index == first);
         if is_asked_for { Ok(entries.into()) } else { Err(missing) }
@@ -160,10 +147,14 @@ impl Cursor {
         batch: &mut RecordBatch,
     ) -> Result<(), CursorError> {
         while let Some(entry) = loaded.front() {
+            let before = self.offset;
             if !self.take(entry, batch)? {
                 break;
             }
-            self.index = Some(entry.id().index.next());
+            // What is loaded is at hand; behind it the next entry of this log may be far away.
+            self.is_sparse = self.offset == before;
+            let is_far = self.is_sparse && loaded.len() == 1;
+            self.index = Some(entry.id().index.next()).filter(|_| !is_far);
             loaded.pop_front();
         }
         Ok(())
@@ -368,6 +359,19 @@ mod tests {
     }
 
     #[test]
+    fn a_log_between_others_is_looked_up_where_it_goes_on() {
+        let mut loaded = entries(&[[(0, 1), (1, 1)]]);
+        let mut others = entries(&[[(0, 1), (1, 1)], [(2, 1), (3, 1)]]);
+        let mut cursor = cursor_at(0);
+        let mut batch = RecordBatch::new(cursor.offset());
+        cursor.fill(&mut loaded, &mut batch).unwrap();
+        assert_eq!((cursor.index, cursor.is_sparse), (Some(Index::new(2)), false));
+        cursor.log = LogNumber::new(1);
+        cursor.fill(&mut others, &mut batch).unwrap();
+        assert_eq!((cursor.index, cursor.is_sparse), (None, true));
+    }
+
+    #[test]
     fn an_end_is_what_was_committed_first_and_waits_for_the_own_disk() {
         let account = |commit_index, readable| Account {
             role: Role::Follower,
@@ -382,17 +386,13 @@ mod tests {
             log_time: Timestamp::default(),
         };
         let mut horizon = Horizon::of(Index::new(5));
-        assert_eq!(horizon.look(&account(4, 4)), None, "must see more");
-        assert_eq!(horizon.look(&account(6, 4)), None, "not on this disk");
-        assert_eq!(horizon.look(&account(9, 5)), None);
-        assert_eq!(horizon.look(&account(9, 7)), Some(end(6, 60)), "not all that came since");
-    }
-
-    #[test]
-    fn only_the_log_that_there_is_can_be_read() {
-        let read = read(ReadFrom::Last(1), None);
-        assert_eq!(Cursor::check(&read), Ok(()));
-        let other = Read { log: LogNumber::new(1), ..read };
-        assert_eq!(Cursor::check(&other), Err(ReadRefusal::UnknownLog));
+        let mut look = |commit_index, readable| {
+            let reach = Reach { end: end(commit_index, 10 * commit_index), is_closed: false };
+            horizon.look(&account(commit_index, readable), reach)
+        };
+        assert_eq!(look(4, 4), None, "must see more");
+        assert_eq!(look(6, 4), None, "not on this disk");
+        assert_eq!(look(9, 5), None);
+        assert_eq!(look(9, 7), Some(end(6, 60)), "not all that came since");
     }
 }

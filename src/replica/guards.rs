@@ -1,4 +1,5 @@
-//! What entries say of a log besides its records: who may append, and how far named producers are.
+//! What entries say of logs besides their records: which there are, who may append, and how far named
+//! producers are.
 //!
 //! A function of the log, as the table of clients is: equal on all nodes at equal indexes, and in the
 //! heads of segments. A producer is a client with a name: who opens it is it from then on, and whatever
@@ -8,16 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::catalogue::{Catalogue, Log};
 use super::sessions::Answers;
 use crate::command::Command;
 use crate::entry::{Logged, RunHead};
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::PRODUCERS_MAX;
+use crate::log_name::LogName;
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset};
 use crate::wire::api::AppendRun;
 use crate::wire::conditions::Obstacle;
-use crate::wire::standing::{Inquiry, ProducerState, Standing};
+use crate::wire::standing::{Inquiry, LogState, ProducerState, Standing};
 
 /// Names a producer: names are a log's own.
 type Key = (LogNumber, ProducerName);
@@ -25,6 +28,7 @@ type Key = (LogNumber, ProducerName);
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guards {
+    pub(super) catalogue: Catalogue,
     fences: BTreeMap<LogNumber, FenceToken>,
     producers: BTreeMap<Key, Producer>,
     /// Which producer each client is. Derived; not stored.
@@ -49,6 +53,7 @@ pub(super) struct Producer {
 /// What was so before an entry changed it.
 #[derive(Clone, Debug)]
 pub(super) enum Before {
+    Log(LogNumber, Option<Log>),
     Fence(LogNumber, Option<FenceToken>),
     Producer(Key, Option<Box<Producer>>),
 }
@@ -58,6 +63,7 @@ impl Guards {
     pub(super) fn derive(&mut self) {
         let holders = self.producers.iter().filter_map(|(key, it)| Some((it.holder?, *key)));
         self.held = holders.collect();
+        self.catalogue.derive();
     }
 
     /// Does what a run of the entry at `index` says. Gives what is to be put back if that is cut, in
@@ -69,6 +75,11 @@ impl Guards {
             Some(Command::Fence(token)) => vec![Before::Fence(log, self.set_fence(log, *token))],
             Some(Command::Open(name)) => self.open((log, *name), client, index),
             Some(Command::Forget(name)) => vec![self.set((log, *name), None)],
+            Some(Command::Create(name)) => {
+                vec![Before::Log(log, self.catalogue.create(log, name.clone()))]
+            }
+            Some(Command::Close) => vec![Before::Log(log, self.catalogue.close(log))],
+            Some(Command::Delete) => self.delete(log),
         };
         before.extend(self.count(&logged.head, index));
         before
@@ -77,6 +88,7 @@ impl Guards {
     /// Puts back what was so before.
     pub(super) fn undo(&mut self, before: Before) {
         match before {
+            Before::Log(number, log) => self.catalogue.undo(number, log),
             Before::Fence(log, token) => drop(self.set_fence(log, token)),
             Before::Producer(key, producer) => drop(self.set(key, producer.map(|it| *it))),
         }
@@ -103,6 +115,17 @@ impl Guards {
             self.held.insert(holder, key);
         }
         Before::Producer(key, before.map(Box::new))
+    }
+
+    /// A log is deleted, with all that is known of it.
+    fn delete(&mut self, log: LogNumber) -> Vec<Before> {
+        let mut before = vec![Before::Log(log, self.catalogue.delete(log))];
+        before.push(Before::Fence(log, self.set_fence(log, None)));
+        let producers = self.producers.keys().filter(|(of, _)| *of == log).copied();
+        for key in producers.collect::<Vec<_>>() {
+            before.push(self.set(key, None));
+        }
+        before
     }
 
     fn open(&mut self, key: Key, client: ClientId, index: Index) -> Vec<Before> {
@@ -132,7 +155,7 @@ impl Guards {
         let key = *self.held.get(&run.client)?;
         let producer = self.producers.get_mut(&key)?;
         let before = Box::new(producer.clone());
-        if run.records() > 0 {
+        if run.records() > 0 && run.log == key.0 {
             producer.last_seq += run.records();
             producer.offset = Some(Offset::new(run.next_offset().get() - 1));
         }
@@ -152,6 +175,11 @@ impl Guards {
 
     /// What keeps new requests out, if something does.
     pub(super) fn obstacle(&self, run: &AppendRun) -> Option<Obstacle> {
+        let of_log = self.catalogue.obstacle(run.log, run.command.as_ref());
+        of_log.or_else(|| self.obstacle_within(run))
+    }
+
+    fn obstacle_within(&self, run: &AppendRun) -> Option<Obstacle> {
         let present = self.fence(run.log);
         if run.conditions.fence.is_some_and(|named| Some(named) != present) {
             return Some(Obstacle::Fence { present });
@@ -179,23 +207,42 @@ impl Guards {
             Command::Forget(name) => {
                 (!self.producers.contains_key(&(log, *name))).then_some(Obstacle::NoProducer)
             }
-            Command::Fence(_) => None,
+            // What stands against these is the catalogue's to say.
+            Command::Create(_) | Command::Close | Command::Delete | Command::Fence(_) => None,
         }
     }
 
-    /// The answer to a question, as of this entry.
-    pub(super) fn standing(&self, as_of: Index, log: LogNumber, inquiry: Inquiry) -> Standing {
-        let all = self.producers.iter().filter(|((of, _), _)| *of == log);
-        let states = all.map(|((_, name), producer)| producer.state(*name));
-        let (fence, producers) = match inquiry {
-            Inquiry::Fence => (self.fence(log), vec![]),
+    /// The answer to a question, as of this entry, by which logs go on at these offsets.
+    pub(super) fn standing(
+        &self,
+        (as_of, offset): (Index, &dyn Fn(LogNumber) -> Offset),
+        log: LogNumber,
+        inquiry: Inquiry,
+    ) -> Standing {
+        let mut standing = Standing { as_of, ..Standing::default() };
+        match inquiry {
+            Inquiry::Fence => standing.fence = self.fence(log),
             Inquiry::Producer(wanted) => {
                 let found = self.producers.get(&(log, wanted));
-                (None, found.map(|producer| producer.state(wanted)).into_iter().collect())
+                standing.producers.extend(found.map(|producer| producer.state(wanted)));
             }
-            Inquiry::Producers => (None, states.collect()),
-        };
-        Standing { as_of, fence, producers }
+            Inquiry::Producers => {
+                let all = self.producers.iter().filter(|((of, _), _)| *of == log);
+                standing.producers =
+                    all.map(|((_, name), producer)| producer.state(*name)).collect();
+            }
+            Inquiry::Log(name) => standing.logs.extend(self.log_state(&name, offset)),
+            Inquiry::Logs { prefix, after } => {
+                let page = self.catalogue.page(&prefix, after.as_ref());
+                standing.logs = page.iter().filter_map(|it| self.log_state(it, offset)).collect();
+            }
+        }
+        standing
+    }
+
+    fn log_state(&self, name: &LogName, offset: &dyn Fn(LogNumber) -> Offset) -> Option<LogState> {
+        let (number, closed) = self.catalogue.find(name)?;
+        Some(LogState { name: name.clone(), number, next_offset: offset(number), closed })
     }
 }
 

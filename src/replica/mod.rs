@@ -8,9 +8,11 @@
 //! - `account`: what a node tells of itself;
 //! - `border`: what can happen to a replica, and what it wants done;
 //! - `cursor`: a read on its way over the log;
+//! - `reach`: how far logs reach, for those who read them;
 //! - `refusals`: those of appends whose condition does not hold, until they are certain;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
-//! - `guards`: what entries say besides records: who may append;
+//! - `catalogue`: which logs there are;
+//! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
@@ -27,6 +29,9 @@ mod account;
 mod border;
 #[cfg(test)]
 mod cases;
+mod catalogue;
+#[cfg(test)]
+mod catalogue_cases;
 mod clocks;
 #[cfg(test)]
 mod condition_cases;
@@ -35,6 +40,7 @@ mod guards;
 mod incoming;
 mod proposals;
 mod proposing;
+mod reach;
 mod refusals;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
@@ -46,9 +52,10 @@ mod window;
 
 pub use account::{Account, Name};
 pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
-pub use cursor::{Cursor, CursorError, Horizon, ReadEnd, RecordBatch, end_of_read};
+pub use cursor::{Cursor, CursorError, Horizon, RecordBatch, end_of_read};
 pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};
+pub use reach::{Reach, ReadEnd};
 pub use replica::Replica;
 pub use sessions::{Answers, Table, Verdict};
 pub use state::State;

@@ -7,12 +7,14 @@ use super::proposals::{Asked, Waiting};
 use super::refusals::CONFIRMATION;
 use super::replica::{AtHand, Replica};
 use super::sessions::{Answers, Verdict};
+use crate::command::Command;
 use crate::entry::{self, Run, RunHead};
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::Input;
-use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq, SeqRange, Term};
+use crate::types::Index;
+use crate::types::{ClientId, LogId, LogNumber, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended};
 use crate::wire::conditions::{Obstacle, Unmet};
 
@@ -53,7 +55,6 @@ impl Replica {
             return self.refuse(asked, self.not_leader());
         }
         let is_valid = waiting.run.is_within_limits()
-            && waiting.run.log == LogNumber::MAIN
             && (Seq::FIRST..=waiting.run.seqs.first).contains(&waiting.run.first_unanswered);
         if !is_valid {
             return self.refuse(asked, AppendRefusal::Invalid);
@@ -74,7 +75,7 @@ impl Replica {
             index: self.raft.log().last().index.next(),
             runs: vec![],
             answers: BTreeMap::new(),
-            next_offset: self.tail.next_offset(LogNumber::MAIN),
+            next_offsets: BTreeMap::new(),
         };
         while folded.runs.len() < limits::ENTRY_RUNS_MAX && *judged < limits::TURN_VERDICTS_MAX {
             let Some(mut waiting) = self.proposals.next_within(room) else { break };
@@ -84,7 +85,7 @@ impl Replica {
                 continue;
             }
             waiting.skip_to(new);
-            let run = self.take_new(waiting, folded.index, folded.next_offset);
+            let run = self.take_new(waiting, &folded);
             room -= bytes;
             let is_command = run.head.is_command();
             folded.push(run);
@@ -153,17 +154,24 @@ impl Replica {
 
     /// Which condition does not hold for the requests that are left, at the end of what is folded.
     fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
-        let is_late = mutants::is_on(Mutant::FenceCommitted)
-            && self.tail.committed_guards().obstacle(run).is_none();
-        let guarded = self.tail.guards().obstacle(run).filter(|_| !is_late);
+        let guarded = self.tail.guards().obstacle(run).filter(|it| !self.is_missed(run, it));
         let obstacle = guarded.or_else(|| self.other_offset(run, left, folded))?;
         Some(Unmet { as_of: self.end_with(folded), obstacle })
+    }
+
+    /// With a bug, an obstacle that is not committed is missed.
+    fn is_missed(&self, run: &AppendRun, obstacle: &Obstacle) -> bool {
+        let missed = match obstacle {
+            Obstacle::NoLog | Obstacle::Closed => Mutant::ClosedCommitted,
+            _ => Mutant::FenceCommitted,
+        };
+        mutants::is_on(missed) && self.tail.committed_guards().obstacle(run).is_none()
     }
 
     fn other_offset(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Obstacle> {
         let before = left.first.since(run.seqs.first) * u64::from(run.each());
         let expected = run.conditions.after(before).expect_offset?;
-        let next = folded.next_offset;
+        let next = self.next_offset(run.log, folded);
         let is_late = mutants::is_on(Mutant::ExpectCommitted)
             && expected == self.tail.committed_offset(run.log);
         (expected != next && !is_late).then_some(Obstacle::Offset { next })
@@ -207,11 +215,31 @@ impl Replica {
         self.tail.look_up(run.client, left, run.began_at, folded)
     }
 
-    /// The run goes into the entry at `index`.
-    fn take_new(&mut self, waiting: Waiting, index: Index, first_offset: Offset) -> Run {
+    /// Which log a run is about: the number of one that is created is given here.
+    fn log_of(&self, run: &AppendRun) -> LogNumber {
+        match run.command {
+            Some(Command::Create(_)) => self.tail.guards().catalogue.next(),
+            _ => run.log,
+        }
+    }
+
+    /// Where a log goes on behind what is folded.
+    fn next_offset(&self, log: LogNumber, folded: &Folded) -> Offset {
+        if mutants::is_on(Mutant::LogsShareOffsets)
+            && let Some((_, offset)) = folded.next_offsets.last_key_value()
+        {
+            return *offset;
+        }
+        folded.next_offsets.get(&log).copied().unwrap_or_else(|| self.tail.next_offset(log))
+    }
+
+    /// The run goes into the entry that is being folded.
+    fn take_new(&mut self, waiting: Waiting, folded: &Folded) -> Run {
+        let log = self.log_of(&waiting.run);
+        let (index, first_offset) = (folded.index, self.next_offset(log, folded));
         let each = waiting.run.each();
         let Waiting { token, run, records } = waiting;
-        let AppendRun { client, seqs, first_unanswered, log, lengths, command, .. } = run;
+        let AppendRun { client, seqs, first_unanswered, lengths, command, .. } = run;
         let head = RunHead { log, first_offset, client, seqs, each, first_unanswered };
         self.proposals.wait_for_commit(token, Answers::of(&head, index));
         match command {
@@ -309,8 +337,8 @@ struct Folded {
     runs: Vec<Run>,
     /// Their answers, by client.
     answers: BTreeMap<ClientId, VecDeque<Answers>>,
-    /// The offset after its last record.
-    next_offset: Offset,
+    /// Where the logs go on that it has records of.
+    next_offsets: BTreeMap<LogNumber, Offset>,
 }
 
 /// Nothing, for clients of which nothing is folded.
@@ -323,7 +351,7 @@ impl Folded {
 
     fn push(&mut self, run: Run) {
         let answers = Answers::of(&run.head, self.index);
-        self.next_offset = run.head.next_offset();
+        self.next_offsets.insert(run.head.log, run.head.next_offset());
         self.answers.entry(run.head.client).or_default().push_back(answers);
         self.runs.push(run);
     }

@@ -1,6 +1,6 @@
 //! The replica: events in, actions out; the effects of the core become actions with bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -8,6 +8,7 @@ use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
 use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
+use super::reach::{Reach, ReadEnd};
 use super::refusals::{CONFIRMATION, Refusals};
 use super::rolling::Rolling;
 use super::state::State;
@@ -23,6 +24,7 @@ use crate::raft::{
 };
 use crate::store::{Head, Recovered, Write};
 use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
+use crate::wire::api::ReadRefusal;
 use crate::wire::peer::PeerMessage;
 use crate::wire::standing::{Inquiry, Standing};
 
@@ -192,12 +194,34 @@ impl Replica {
         self.raft.log().commit_index().min(self.raft.log().persisted())
     }
 
-    /// The end of a read that begins now: the commit index, and the offset after its last record.
-    pub fn end_of_reads(&self) -> (Index, Offset) {
-        if mutants::is_on(Mutant::ShowUncommitted) {
-            return (self.raft.log().last().index, self.tail.next_offset(LogNumber::MAIN));
+    /// The end of a read of this log that begins now: the commit index, and the offset after its last
+    /// record.
+    pub fn end_of_reads(&self, log: LogNumber) -> ReadEnd {
+        let raft_log = self.raft.log();
+        let (commit_index, next_offset) = if mutants::is_on(Mutant::ShowUncommitted) {
+            (raft_log.last().index, self.tail.next_offset(log))
+        } else {
+            (raft_log.commit_index(), self.committed_offset(log))
+        };
+        ReadEnd { commit_index, next_offset }
+    }
+
+    /// How far a log reaches now.
+    ///
+    /// # Errors
+    /// The refusal of a read of it: there is no such log any more, or this node has not heard of it yet.
+    pub fn reach(&self, log: LogNumber) -> Result<Reach, ReadRefusal> {
+        let catalogue = &self.tail.committed_guards().catalogue;
+        match catalogue.is_closed(log) {
+            Some(is_closed) => Ok(Reach { end: self.end_of_reads(log), is_closed }),
+            None if catalogue.may_exist(log) => Err(ReadRefusal::Busy),
+            None => Err(ReadRefusal::UnknownLog),
         }
-        (self.raft.log().commit_index(), self.committed_offset(LogNumber::MAIN))
+    }
+
+    /// The logs that were changed by what was committed since this was asked last.
+    pub fn take_changed_logs(&mut self) -> BTreeSet<LogNumber> {
+        self.tail.take_changed()
     }
 
     /// Up to where readers are shown entries.
@@ -233,7 +257,8 @@ impl Replica {
     /// The answer to a question about what is committed.
     pub fn standing(&self, log: LogNumber, inquiry: Inquiry) -> Standing {
         let as_of = self.raft.log().commit_index();
-        self.tail.committed_guards().standing(as_of, log, inquiry)
+        let offset = |log| self.committed_offset(log);
+        self.tail.committed_guards().standing((as_of, &offset), log, inquiry)
     }
 
     /// The end of the log, with its chain.
@@ -523,12 +548,16 @@ impl Replica {
             next_offsets: self.tail.offsets(),
             configuration: self.rolling.configuration().clone(),
             terms: self.terms.clone(),
-            sessions: if mutants::is_on(Mutant::HeadLacksClients) {
-                State::default().encode().into()
-            } else {
-                self.tail.state_with_tail().encode().into()
-            },
+            sessions: self.state_for_head().encode().into(),
         }
+    }
+
+    fn state_for_head(&self) -> State {
+        if mutants::is_on(Mutant::HeadLacksClients) {
+            return State::default();
+        }
+        let state = self.tail.state_with_tail();
+        if mutants::is_on(Mutant::HeadLacksLogs) { state.without_logs() } else { state }
     }
 
     /// The message with this node's clock and the sealed entries that it speaks of.

@@ -3,11 +3,12 @@
 //! A truncation takes entries from the tail, and with them their offsets and their clients'
 //! requests. A new leader has all of it at once, since every node keeps its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::guards::{Before, Guards};
 use super::sessions::{Answers, Verdict};
 use super::state::State;
+use crate::command::Command;
 use crate::entry::Logged;
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
@@ -36,8 +37,10 @@ pub(super) struct Tail {
     /// The answers to the tail's requests, by client.
     overlay: BTreeMap<ClientId, VecDeque<Answers>>,
     next_offsets: BTreeMap<LogNumber, Offset>,
-    /// Who may append, at the end of the tail.
+    /// Which logs there are, and who may append, at the end of the tail.
     guards: Guards,
+    /// Logs that are not what they were since somebody asked.
+    changed: BTreeSet<LogNumber>,
 }
 
 impl Tail {
@@ -56,6 +59,7 @@ impl Tail {
             entries: VecDeque::new(),
             overlay: BTreeMap::new(),
             next_offsets: offsets,
+            changed: BTreeSet::new(),
         }
     }
 
@@ -77,6 +81,11 @@ impl Tail {
     /// The next offsets of all logs, at the end of the tail.
     pub(super) fn offsets(&self) -> Vec<(LogNumber, Offset)> {
         self.next_offsets.iter().map(|(log, offset)| (*log, *offset)).collect()
+    }
+
+    /// The logs that were changed by what was committed since this was called last.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<LogNumber> {
+        std::mem::take(&mut self.changed)
     }
 
     /// How many clients the table remembers.
@@ -113,7 +122,7 @@ impl Tail {
                 "broken law: entry {index} does not continue log {}",
                 run.log
             );
-            note_offset(&mut self.next_offsets, run.log, run.next_offset());
+            note_offset(&mut self.next_offsets, run.log, offset_behind(logged));
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
             before.extend(self.guards.apply(logged, index));
         }
@@ -153,7 +162,8 @@ impl Tail {
             let entry = self.entries.pop_front().expect("it has a front");
             for logged in &entry.runs {
                 let run = &logged.head;
-                note_offset(&mut self.committed_offsets, run.log, run.next_offset());
+                note_offset(&mut self.committed_offsets, run.log, offset_behind(logged));
+                self.changed.insert(run.log);
                 self.forget(run.client, VecDeque::pop_front);
                 self.state.apply(logged, entry.index);
             }
@@ -193,6 +203,15 @@ impl Tail {
         &self.state.guards
     }
 }
+
+/// Where a log goes on behind a run. One that is deleted has no place among the offsets.
+fn offset_behind(logged: &Logged) -> Offset {
+    match logged.command.as_deref() {
+        Some(Command::Delete) => Offset::ZERO,
+        _ => logged.head.next_offset(),
+    }
+}
+
 /// Notes where a log goes on; one that has no record is not there.
 fn note_offset(offsets: &mut BTreeMap<LogNumber, Offset>, log: LogNumber, next: Offset) {
     if next > Offset::ZERO {

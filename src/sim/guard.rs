@@ -35,7 +35,7 @@ impl Guard {
         }
         let (expect_offset, fence) = (self.expected(under_way), self.named());
         let conditions = Conditions { expect_offset, fence, producer: None };
-        Ask { records, conditions, command: None }
+        Ask { conditions, ..records.into() }
     }
 
     fn expected(&mut self, under_way: u64) -> Option<Offset> {
@@ -68,8 +68,8 @@ impl Guard {
         match unmet.obstacle {
             Obstacle::Offset { next } => self.end = self.end.max(next),
             Obstacle::Fence { present } => self.fence = present,
-            // It is no producer.
-            Obstacle::Superseded { .. } | Obstacle::NoProducer | Obstacle::TooManyProducers => {}
+            // It is no producer, and its log stays.
+            _ => {}
         }
     }
 

@@ -36,6 +36,7 @@ mod codec;
 pub mod faults;
 mod guard;
 pub mod history;
+mod keeper;
 #[cfg(test)]
 mod lab;
 pub mod laws;

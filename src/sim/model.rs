@@ -32,6 +32,8 @@ impl RecordHash {
 pub struct Placed {
     /// Its entry, which may hold others.
     pub entry: LogId,
+    /// Which log it is about.
+    pub log: LogNumber,
     /// Whose it is.
     pub client: ClientId,
     /// Its number.
@@ -68,8 +70,8 @@ pub struct Model {
     requests: Vec<Placed>,
     /// Where each client's requests are in `requests`, from its first on.
     sessions: BTreeMap<ClientId, Vec<usize>>,
-    /// The log's fence at the end.
-    fence: Option<FenceToken>,
+    /// Where each log ends, and its fence.
+    ends: BTreeMap<LogNumber, (Offset, Option<FenceToken>)>,
 }
 
 impl Model {
@@ -85,12 +87,16 @@ impl Model {
         self.terms.get(place).map(|term| LogId::new(index, *term))
     }
 
-    /// The offset after the last record.
-    pub fn next_offset(&self) -> Offset {
-        self.requests.last().map_or(Offset::ZERO, Placed::next_offset)
+    /// The offset after the last record of a log.
+    pub fn next_offset(&self, log: LogNumber) -> Offset {
+        self.end(log).0
     }
 
-    /// All requests, in the order of their offsets.
+    fn end(&self, log: LogNumber) -> (Offset, Option<FenceToken>) {
+        self.ends.get(&log).copied().unwrap_or_default()
+    }
+
+    /// All requests, in the order of the entries.
     pub fn requests(&self) -> &[Placed] {
         &self.requests
     }
@@ -101,28 +107,33 @@ impl Model {
         self.sessions.get(&client)?.get(place).map(|at| &self.requests[*at])
     }
 
-    /// The offset after the last record of the entries up to `index`.
-    pub fn next_offset_at(&self, index: Index) -> Offset {
+    /// The offset after the last record of a log in the entries up to `index`.
+    pub fn next_offset_at(&self, log: LogNumber, index: Index) -> Offset {
         let until = self.requests.partition_point(|request| request.entry.index <= index);
-        until.checked_sub(1).map_or(Offset::ZERO, |last| self.requests[last].next_offset())
+        let last = self.requests[..until].iter().rfind(|request| request.log == log);
+        last.map_or(Offset::ZERO, Placed::next_offset)
     }
 
-    /// The fences that the log had within the entry at `index`: before each of its requests, and behind
+    /// The fences that a log had within the entry at `index`: before each of its requests, and behind
     /// the last.
-    pub fn fences_within(&self, index: Index) -> Vec<Option<FenceToken>> {
+    pub fn fences_within(&self, log: LogNumber, index: Index) -> Vec<Option<FenceToken>> {
         let from = self.requests.partition_point(|request| request.entry.index < index);
         let behind = self.requests.partition_point(|request| request.entry.index <= index);
-        let mut fences: Vec<_> = self.requests[from..behind].iter().map(|it| it.fence).collect();
-        fences.push(self.requests.get(behind).map_or(self.fence, |next| next.fence));
+        let of_log = |request: &&Placed| request.log == log;
+        let within = self.requests[from..behind].iter().filter(of_log);
+        let mut fences: Vec<_> = within.map(|it| it.fence).collect();
+        let next = self.requests[behind..].iter().find(of_log);
+        fences.push(next.map_or(self.end(log).1, |next| next.fence));
         fences
     }
 
-    /// Where the log ended behind one of the requests of the entry at `index`, or before the first of
+    /// Where a log ended behind one of the requests of the entry at `index`, or before the first of
     /// them: the first such offset that is not before `offset`, if there is one.
-    pub fn end_within(&self, index: Index, offset: Offset) -> Offset {
+    pub fn end_within(&self, log: LogNumber, index: Index, offset: Offset) -> Offset {
         let first = self.requests.partition_point(|request| request.entry.index < index);
-        let before = self.next_offset_at(index.previous());
+        let before = self.next_offset_at(log, index.previous());
         let of_entry = self.requests.iter().skip(first).take_while(|it| it.entry.index == index);
+        let of_entry = of_entry.filter(|it| it.log == log);
         let ends = [before].into_iter().chain(of_entry.map(Placed::next_offset));
         ends.clone().find(|end| *end >= offset).unwrap_or_else(|| ends.last().unwrap_or_default())
     }
@@ -155,13 +166,10 @@ impl Model {
     fn place(&mut self, entry: LogId, request: &Request) -> Result<(), String> {
         let Request { log, first_offset, client, seq, .. } = *request;
         let it = format!("request {seq} of client {client} in entry {entry}");
-        if log != LogNumber::MAIN {
-            return Err(format!("{it} is for log {log}, which does not exist"));
-        }
         if let Some(first) = self.find(client, seq) {
             return Err(format!("{it} is in entry {} already", first.entry));
         }
-        let next_offset = self.next_offset();
+        let (next_offset, fence) = self.end(log);
         if first_offset != next_offset {
             return Err(format!(
                 "{it} is at offset {first_offset}, and the log ends at {next_offset}"
@@ -174,12 +182,10 @@ impl Model {
         }
         session.push(self.requests.len());
         let records = RecordHash::of_all(&request.records);
-        let (command, fence) = (request.command.clone(), self.fence);
-        if let Some(Command::Fence(token)) = command {
-            self.fence = token;
-        }
-        let offset = first_offset;
-        self.requests.push(Placed { entry, client, seq, offset, records, command, fence });
+        let (command, offset) = (request.command.clone(), first_offset);
+        let behind = if let Some(Command::Fence(token)) = command { token } else { fence };
+        self.ends.insert(log, (request.next_offset(), behind));
+        self.requests.push(Placed { entry, log, client, seq, offset, records, command, fence });
         Ok(())
     }
 }
@@ -219,8 +225,9 @@ mod tests {
         assert_eq!(find(1, 2), Some((id(2, 1), 3, 1)));
         assert_eq!(find(2, 2), Some((id(4, 2), 4, 3)));
         assert_eq!([find(1, 3), find(1, 0), find(3, 1)], [None; 3]);
-        assert_eq!((model.applied().get(), model.next_offset().get()), (4, 7));
-        let ends: Vec<_> = (0..5).map(|i| model.next_offset_at(Index::new(i)).get()).collect();
+        assert_eq!((model.applied().get(), model.next_offset(LogNumber::MAIN).get()), (4, 7));
+        let ends: Vec<_> =
+            (0..5).map(|i| model.next_offset_at(LogNumber::MAIN, Index::new(i)).get()).collect();
         assert_eq!(ends, [0, 0, 4, 4, 7]);
     }
 
@@ -261,9 +268,27 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_another_log_is_found() {
-        let other = Request { log: LogNumber::new(7), ..request(1, 2, 2, 1, "") };
-        assert_wrong(&[other], "is for log 7, which does not exist");
+    fn each_log_has_offsets_and_fences_of_its_own() {
+        let other = LogNumber::new(7);
+        let mut log = Log::of(&[1]);
+        log.records(1, &[(1, 2)]);
+        let fence = Command::Fence("f".parse().ok());
+        log.requests(
+            1,
+            &[
+                Request { log: other, ..request(1, 2, 0, 3, "") },
+                request(2, 1, 2, 1, ""),
+                Request { log: other, command: Some(fence), ..request(1, 3, 3, 0, "") },
+            ],
+        );
+        let model = applied(&log).unwrap();
+        let main = LogNumber::MAIN;
+        assert_eq!([main, other].map(|log| model.next_offset(log).get()), [3, 3]);
+        let ends = |log| [0, 1, 2, 3].map(|i| model.next_offset_at(log, Index::new(i)).get());
+        assert_eq!([ends(main), ends(other)], [[0, 0, 2, 3], [0, 0, 0, 3]]);
+        let fences = |log| model.fences_within(log, Index::new(3)).len();
+        assert_eq!((fences(main), fences(other)), (2, 3));
+        assert_eq!(model.fences_within(main, Index::new(3)), [None, None]);
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct WorkloadOptions {
     pub clients: usize,
     /// How many of them, the first ones, append under conditions.
     pub(super) guarded: usize,
+    /// How many of them, the last ones, have logs of their own.
+    pub(super) keepers: usize,
     /// The mean pause between two operations of a client.
     pub(super) think: Time,
     /// Requests that a client has on their way, at most.
@@ -136,6 +138,7 @@ impl Options {
             workload: WorkloadOptions {
                 clients: 0,
                 guarded: 0,
+                keepers: 0,
                 think: Time::from_millis(10),
                 in_flight_max: 64,
                 record_bytes_max: 100,

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     PutBack,
     /// What clients ask for besides being appended.
     Guard,
+    /// Which logs there are besides `main`.
+    Logs,
     /// The entropy of a node.
     Node(u16),
 }
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Reach => 20,
             Self::PutBack => 21,
             Self::Guard => 22,
+            Self::Logs => 23,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

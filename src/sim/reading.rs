@@ -32,9 +32,13 @@ impl OngoingRead {
     }
 
     /// Whether the read can be served now. Fixes its end once that is known.
-    pub(super) fn is_ready(&mut self, replica: &Replica) -> bool {
-        self.end = self.horizon.look(&Account::of(replica));
-        self.end.is_some()
+    ///
+    /// # Errors
+    /// The refusal: there is no such log.
+    pub(super) fn is_ready(&mut self, replica: &Replica) -> Result<bool, ReadRefusal> {
+        let reach = replica.reach(self.read.log)?;
+        self.end = self.horizon.look(&Account::of(replica), reach);
+        Ok(self.end.is_some())
     }
 
     /// Whether it has waited for too long.
@@ -44,7 +48,7 @@ impl OngoingRead {
 
     /// The records, all in one frame, however large: no client here asks for many.
     pub(super) fn serve(&self, replica: &Replica, reader: &Reader) -> Result<Frame, CursorError> {
-        if let Some(inquiry) = self.read.inquiry {
+        if let Some(inquiry) = self.read.inquiry.clone() {
             return Ok(Records::answered(replica.standing(self.read.log, inquiry)).to_frame(&[]));
         }
         let end = self.end.expect("only a read that is ready is served");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::guard::Guard;
+use super::keeper::{self, Keeper};
 use super::maker::{Maker, Next};
 use super::network::StreamNumber;
 use super::options::{Options, WorkloadOptions};
@@ -26,7 +27,7 @@ use crate::client::{Consistency, ReadOptions, Token, Welcome};
 use crate::command::Command;
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::types::{ClientId, NodeId, Offset, Seq};
+use crate::types::{ClientId, LogNumber, NodeId, Offset, Seq};
 use crate::wire::api::{AppendReply, Appended, Read, ReadFrom, Records};
 use crate::wire::conditions::{Conditions, Unmet};
 use crate::wire::registry::Announcement;
@@ -66,6 +67,8 @@ pub(super) enum Told {
     Rejected { client: ClientId, seq: Seq },
     /// What it asked for is not so. Its number may go to another request.
     Unmet { client: ClientId, seq: Seq, unmet: Unmet },
+    /// A log is not there any more.
+    SaidGone { log: LogNumber },
     /// Nobody knows.
     Unknown { client: ClientId, seq: Seq },
 }
@@ -147,6 +150,8 @@ pub(super) struct SimClient {
     guard: Option<Guard>,
     /// It is a producer.
     maker: Option<Maker>,
+    /// It has a log of its own.
+    keeper: Option<Keeper>,
     workload: WorkloadOptions,
     /// How far away the nodes are.
     distance: Time,
@@ -183,6 +188,7 @@ impl SimClient {
             random,
             guard: None,
             maker: None,
+            keeper: None,
             workload: options.workload.clone(),
             distance: options.network.distance,
             actions: vec![],
@@ -197,6 +203,11 @@ impl SimClient {
     /// The same, but it is a producer.
     pub(super) fn producing(self, maker: Maker) -> Self {
         Self { maker: Some(maker), ..self }
+    }
+
+    /// The same, but it has a log of its own.
+    pub(super) fn keeping(self, keeper: Keeper) -> Self {
+        Self { keeper: Some(keeper), ..self }
     }
 
     /// What it wants done. Empty after.
@@ -289,7 +300,7 @@ impl SimClient {
     }
 
     fn begin(&mut self, now: Time) {
-        if self.random.below(5) == 0 {
+        if self.keeper.is_none() && self.random.below(5) == 0 {
             return self.begin_read(now);
         }
         let is_full =
@@ -300,14 +311,52 @@ impl SimClient {
         if let Some(next) = self.maker.as_ref().map(|maker| maker.next(now)) {
             return self.produce(now, next);
         }
-        let count = if self.random.below(4) == 0 { self.random.between(1, 5) } else { 1 };
-        let records = (0..count).map(|_| self.record()).collect();
+        if let Some(next) = self.keeper.as_mut().map(Keeper::next) {
+            return self.keep(now, next);
+        }
+        let records = self.some_records();
         let under_way = self.waiting.iter().map(|waiting| waiting.ask.records.len() as u64).sum();
         let ask = match &mut self.guard {
             Some(guard) => guard.ask(records, under_way),
             None => records.into(),
         };
         self.push(now, ask, None);
+    }
+
+    fn some_records(&mut self) -> Vec<Bytes> {
+        let count = if self.random.below(4) == 0 { self.random.between(1, 5) } else { 1 };
+        (0..count).map(|_| self.record()).collect()
+    }
+
+    /// What who has a log does next.
+    fn keep(&mut self, now: Time, next: keeper::Next) {
+        match next {
+            keeper::Next::Ask(name) => {
+                let inquiry = Inquiry::Log(name);
+                self.read_with(now, false, |patience, jitter| {
+                    ReadPilot::asking(inquiry, patience, jitter)
+                });
+            }
+            keeper::Next::Append(log) => {
+                let ask = Ask::from(self.some_records()).on(log);
+                self.push(now, ask, None);
+            }
+            keeper::Next::Read(log) => {
+                let from = ReadFrom::Last(self.random.below(20));
+                let (limit, consistency) = (Some(200), Consistency::Linearizable);
+                let options = ReadOptions { from, limit, consistency, follow: false };
+                self.read_with(now, false, |patience, jitter| {
+                    ReadPilot::new(options, patience, jitter).of(log)
+                });
+            }
+            keeper::Next::Command(log, command) if self.waiting.is_empty() => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.begins(&command);
+                }
+                self.push(now, Ask::of(command).on(log), None);
+            }
+            keeper::Next::Nothing | keeper::Next::Command(..) => {}
+        }
     }
 
     /// A record that no other is equal to.
@@ -345,7 +394,7 @@ impl SimClient {
                 maker.appends(count);
                 let producer = Some(maker.name);
                 let conditions = Conditions { producer, ..Conditions::default() };
-                self.push(now, Ask { records, conditions, command: None }, Some(first));
+                self.push(now, Ask { conditions, ..records.into() }, Some(first));
             }
         }
     }
@@ -496,9 +545,12 @@ impl SimClient {
 
     fn acknowledge(&mut self, appended: Appended) {
         let waiting = self.waiting.pop_front().expect("an answer to what waits");
-        let Waiting { client, seq, .. } = waiting;
+        let Waiting { client, seq, ask, .. } = waiting;
         if let Some(guard) = &mut self.guard {
             guard.on_acknowledged(&appended);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.on_acknowledged(ask.command.as_ref());
         }
         if let Some(maker) = &mut self.maker {
             maker.on_acknowledged(appended.index);
@@ -526,6 +578,9 @@ impl SimClient {
                 if let Some(guard) = &mut self.guard {
                     guard.on_unmet(unmet);
                 }
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.on_unmet(unmet);
+                }
                 Told::Unmet { client, seq, unmet }
             }
             Fate::Expired(_) | Fate::Mismatch(_) => Told::Unknown { client, seq },
@@ -536,6 +591,9 @@ impl SimClient {
             | Fate::NoRoom { .. }
             | Fate::Ended => Told::Rejected { client, seq },
         };
+        if let Some(keeper) = &mut self.keeper {
+            keeper.on_failed();
+        }
         self.actions.push(ClientAction::Told(told));
     }
 
@@ -666,12 +724,23 @@ impl SimClient {
                     if let Some(maker) = &mut self.maker {
                         maker.on_standing(now, standing);
                     }
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.on_standing(standing);
+                    }
                     return None;
                 }
                 Some(Served { read: reading.read, began: reading.began })
             }
             Taken::Nothing => None,
-            Taken::UnknownLog | Taken::OutOfOrder { .. } => {
+            Taken::UnknownLog => {
+                let log = self.reading.take()?.read.log;
+                self.actions.push(ClientAction::Told(Told::SaidGone { log }));
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.begin_again();
+                }
+                None
+            }
+            Taken::OutOfOrder { .. } => {
                 panic!("question {question} was answered by {header:?}")
             }
         };
@@ -704,6 +773,9 @@ impl SimClient {
         }
         if let Some(maker) = &mut self.maker {
             maker.on_failed(Time::ZERO, Time::ZERO);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin_again();
         }
         self.reading = None;
         self.beliefs = beliefs(&self.nodes);

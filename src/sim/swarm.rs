@@ -45,6 +45,8 @@ const REACH_ONE_IN: u64 = 4;
 
 /// In one of so many runs clients append under conditions.
 const GUARDED_ONE_IN: u64 = 3;
+/// One run in so many has clients with logs of their own.
+const KEEPERS_ONE_IN: u64 = 3;
 
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
@@ -62,6 +64,7 @@ impl Options {
         }
         options.part_clients(seed);
         options.guard_clients(seed);
+        options.add_keepers(seed);
         if Random::new(seed, Purpose::PutBack).below(PUT_BACK_ONE_IN) == 0 {
             options.faults.classes.insert(Class::PutBack);
         }
@@ -89,6 +92,16 @@ impl Options {
             let workload = &mut self.workload;
             workload.guarded = usize::try_from(random.between(1, 3)).expect("a small number");
             workload.clients += workload.guarded;
+        }
+    }
+
+    /// Lets some clients have logs of their own, in some runs.
+    fn add_keepers(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Logs);
+        if random.below(KEEPERS_ONE_IN) == 0 {
+            let workload = &mut self.workload;
+            workload.keepers = usize::try_from(random.between(1, 4)).expect("a small number");
+            workload.clients += workload.keepers;
         }
     }
 

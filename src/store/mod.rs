@@ -171,7 +171,7 @@ pub struct Identity {
 pub struct Head {
     /// The entry before the segment's first.
     pub tip: Tip,
-    /// The next offset of each log.
+    /// The next offset of each log that has a record, in the order of their numbers.
     pub next_offsets: Vec<(LogNumber, Offset)>,
     /// The configuration in force.
     pub configuration: Configuration,
@@ -179,6 +179,15 @@ pub struct Head {
     pub terms: Vec<TermStart>,
     /// The table of clients, in the form of the floor that owns it.
     pub sessions: Bytes,
+}
+
+impl Head {
+    /// The offset of the next record of a log.
+    pub fn next_offset(&self, log: LogNumber) -> Offset {
+        let place = self.next_offsets.binary_search_by_key(&log, |(number, _)| *number);
+        let found = place.ok().and_then(|place| self.next_offsets.get(place));
+        found.map_or(Offset::ZERO, |(_, next)| *next)
+    }
 }
 
 /// One write, as the writer gets it. Writes are performed in the order given.

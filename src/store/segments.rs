@@ -210,8 +210,7 @@ impl Segments {
     ) -> Result<Option<FoundOffset>, ReadError> {
         let mut table = self.table();
         let Unsealed { head, places, .. } = table.unsealed()?;
-        let before = head.next_offsets.iter().find(|(number, _)| *number == log);
-        if offset >= before.map_or(Offset::ZERO, |(_, next)| *next) {
+        if offset >= head.next_offset(log) {
             return Ok(Some(FoundOffset::Journal(places.start_for(log, offset))));
         }
         let first = table.offsets.find(log, offset);

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::label::{FenceToken, ProducerName};
-use crate::types::{LogId, Offset};
+use crate::types::{LogId, LogNumber, Offset};
 
 /// What must be so for an append. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +78,19 @@ pub enum Obstacle {
     NoProducer,
     /// A new one would be one too many.
     TooManyProducers,
+    /// There is no such log any more.
+    NoLog,
+    /// The log is closed.
+    Closed,
+    /// There is a log of this name already.
+    LogExists {
+        /// Which.
+        number: LogNumber,
+    },
+    /// A new one would be one too many.
+    TooManyLogs,
+    /// The log `main` is for whoever names none: it is neither closed nor deleted.
+    MainStays,
 }
 
 impl Obstacle {
@@ -86,10 +99,17 @@ impl Obstacle {
     pub fn is_final(&self, conditions: &Conditions) -> bool {
         match self {
             Self::Offset { next } => conditions.expect_offset.is_some_and(|at| at < *next),
-            // It may be set again.
-            Self::Fence { .. } | Self::TooManyProducers => false,
-            // Who opens it again is another client.
-            Self::Superseded { .. } | Self::NoProducer => true,
+            // It may be set again, or deleted.
+            Self::Fence { .. }
+            | Self::TooManyProducers
+            | Self::LogExists { .. }
+            | Self::TooManyLogs => false,
+            // Who opens it again is another client, and what is created again has another number.
+            Self::Superseded { .. }
+            | Self::NoProducer
+            | Self::NoLog
+            | Self::Closed
+            | Self::MainStays => true,
         }
     }
 }

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 use crate::label::{FenceToken, ProducerName};
-use crate::limits::PRODUCERS_MAX;
-use crate::types::{Index, Offset};
+use crate::limits::{LOGS_PAGE, PRODUCERS_MAX};
+use crate::log_name::LogName;
+use crate::types::{Index, LogNumber, Offset};
 
 /// What is asked. The answer comes as that of a read does: in a frame that ends it, without records.
 ///
 /// Its variants are numbered by their order on the wire: a new one goes to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inquiry {
     /// Which fence token it has.
     Fence,
@@ -18,6 +19,15 @@ pub enum Inquiry {
     Producer(ProducerName),
     /// How all of them stand.
     Producers,
+    /// How the log of this name stands, whichever log is asked.
+    Log(LogName),
+    /// How the logs stand whose names begin so, by name, so many as there is room for.
+    Logs {
+        /// What their names begin with.
+        prefix: String,
+        /// Only those behind this one.
+        after: Option<LogName>,
+    },
 }
 
 /// How a log stands, as far as it was asked.
@@ -30,6 +40,23 @@ pub struct Standing {
     /// The producers that were asked for, as far as there are such, by name.
     #[serde(deserialize_with = "bounded::list::<_, _, PRODUCERS_MAX>")]
     pub producers: Vec<ProducerState>,
+    /// The logs that were asked for, as far as there are such, by name.
+    #[serde(deserialize_with = "bounded::list::<_, _, LOGS_PAGE>")]
+    pub logs: Vec<LogState>,
+}
+
+/// How a log stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LogState {
+    /// Its name.
+    pub name: LogName,
+    /// Its number, which no other log has or ever had: who deletes it and creates it again gets another.
+    pub number: LogNumber,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// Nothing is appended to it any more.
+    pub closed: bool,
 }
 
 /// How a producer stands.
@@ -55,14 +82,24 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let name = "p".parse().unwrap();
-        let inquiries = [Inquiry::Fence, Inquiry::Producer(name), Inquiry::Producers];
+        let log: LogName = "l".parse().unwrap();
+        let inquiries = [
+            Inquiry::Fence,
+            Inquiry::Producer(name),
+            Inquiry::Producers,
+            Inquiry::Log(log.clone()),
+            Inquiry::Logs { prefix: "l/".to_owned(), after: Some(log.clone()) },
+        ];
         let bytes: Vec<_> = inquiries.iter().map(|it| postcard::to_stdvec(it).unwrap()).collect();
-        assert_eq!(bytes, [&b"\x00"[..], b"\x01\x01p", b"\x02"]);
+        let expected = [&b"\x00"[..], b"\x01\x01p", b"\x02", b"\x03\x01l", b"\x04\x02l/\x01\x01l"];
+        assert_eq!(bytes, expected);
         let (opened_at, offset) = (Index::new(3), Some(Offset::new(9)));
         let producers = vec![ProducerState { name, epoch: 2, opened_at, last_seq: 4, offset }];
-        let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers };
+        let (number, next_offset) = (LogNumber::new(2), Offset::new(5));
+        let logs = vec![LogState { name: log, number, next_offset, closed: true }];
+        let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers, logs };
         let bytes = postcard::to_stdvec(&standing).unwrap();
-        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09");
+        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x05\x01");
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }
 }

@@ -36,6 +36,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("bounded", 0),
     ("command", 0),
     ("label", 0),
+    ("log_name", 0),
     ("entry", 0),
     ("marks", 0),
     ("mutants", 0),

@@ -63,7 +63,7 @@ fn usage_errors_end_with_2_and_a_hint() {
         &["init", "--json=maybe"],
         &["client", "append", "-", "extra"],
         &["client", "append", "extra", "-"],
-        &["--log", "verbose", "client", "status"],
+        &["--log-filter", "verbose", "client", "status"],
         &["client", "\u{1b}[2J\u{9b}2J"],
         &["bench", "--here", "--cluster", "3"],
     ] {
@@ -395,7 +395,7 @@ fn errors_are_objects_where_answers_are() {
 #[test]
 fn a_log_filter_that_is_none_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
-    let line = ["--log", "annal=loud", "client", "status"];
+    let line = ["--log-filter", "annal=loud", "client", "status"];
     run(folder.path(), line).expect_complaint(2, "is not a log filter");
 }
 

@@ -60,7 +60,7 @@ const NOWHERE: &[&[&str]] = &[
     &["version", "--zzz"],
     &["stauts"],
     &["put", "x"],
-    &["--log", "loud", "status"],
+    &["--log-filter", "loud", "status"],
 ];
 
 /// Where a cluster was made and nobody runs.

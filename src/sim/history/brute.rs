@@ -202,7 +202,16 @@ fn carry_out(plan: &Plan) -> (History, Vec<Placed>) {
         let Kind::Append { records, .. } = plan.operations[*at].kind else { unreachable!() };
         let ((client, seq), records) = (id_of(*at), records_of(*at, records));
         let entry = LogId::new(Index::new(1 + log.len() as u64), Term::new(1));
-        log.push(Placed { entry, client, seq, offset, records, command: None, fence: None });
+        log.push(Placed {
+            entry,
+            log: LogNumber::MAIN,
+            client,
+            seq,
+            offset,
+            records,
+            command: None,
+            fence: None,
+        });
     }
     let mut history = History::default();
     for (at, operation) in plan.operations.iter().enumerate() {
@@ -252,6 +261,7 @@ fn corrupt(random: &mut Random, history: &mut History, log: &mut Vec<Placed>) {
             let entry = LogId::new(Index::new(9), Term::new(1));
             log.push(Placed {
                 entry,
+                log: LogNumber::MAIN,
                 client,
                 seq,
                 offset: end,
@@ -421,6 +431,7 @@ impl<'a> Search<'a> {
                 let placed = Placed {
                     // Which entry it goes into is not the log's to say, but for each it is the same.
                     entry: self.goal.get(self.log.len()).map_or(LogId::ZERO, |goal| goal.entry),
+                    log: LogNumber::MAIN,
                     client: *client,
                     seq: *seq,
                     offset: Offset::new(self.records.len() as u64),

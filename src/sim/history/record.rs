@@ -1,7 +1,7 @@
 //! What clients did and were told.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sim::model::RecordHash;
 use crate::types::{ClientId, Offset, Seq};
@@ -115,8 +115,8 @@ pub struct History {
     pub(super) appends: BTreeMap<RequestId, AppendSeen>,
     pub(super) reads: Vec<ReadSeen>,
     pub(super) tails: Vec<TailSeen>,
-    /// Requests that append nothing: nothing is seen of them.
-    commands: BTreeSet<RequestId>,
+    /// Requests that append nothing, or to another log, and their records: nothing is seen of them.
+    unseen: BTreeMap<RequestId, Vec<RecordHash>>,
 }
 
 impl History {
@@ -135,14 +135,14 @@ impl History {
         }
     }
 
-    /// A client asks for something that appends nothing.
-    pub fn command(&mut self, id: (ClientId, Seq)) {
-        self.commands.insert(id);
+    /// A client asks for something that appends nothing, or not to `main`.
+    pub fn unseen(&mut self, id: (ClientId, Seq), records: Vec<RecordHash>) {
+        self.unseen.insert(id, records);
     }
 
     /// A client is told that its request is in the log.
     pub fn acknowledged(&mut self, now: u64, id: (ClientId, Seq), appended: Appended) {
-        if self.commands.contains(&id) {
+        if self.unseen.contains_key(&id) {
             return;
         }
         let seen = self.appends.get_mut(&id).expect("only what was asked for is answered");
@@ -151,7 +151,7 @@ impl History {
 
     /// A client is told that its request is not in the log and will never be.
     pub fn rejected(&mut self, id: (ClientId, Seq)) {
-        if self.commands.contains(&id) {
+        if self.unseen.contains_key(&id) {
             return;
         }
         let seen = self.appends.get_mut(&id).expect("only what was asked for is answered");
@@ -161,8 +161,8 @@ impl History {
     /// A client is told that its request is not in the log, and that its number may go to another. Gives
     /// its records.
     pub fn taken_back(&mut self, id: (ClientId, Seq)) -> Vec<RecordHash> {
-        if self.commands.remove(&id) {
-            return vec![];
+        if let Some(records) = self.unseen.remove(&id) {
+            return records;
         }
         let seen = self.appends.remove(&id).expect("only what was asked for is answered");
         seen.records

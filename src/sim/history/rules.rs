@@ -22,6 +22,7 @@ impl Case {
     fn of(requests: &[(u128, u64)]) -> Self {
         let placed = |(number, (client, seq)): (u64, &(u128, u64))| Placed {
             entry: LogId::new(Index::new(number / 2 + 1), Term::new(1)),
+            log: LogNumber::MAIN,
             client: ClientId::new(*client),
             seq: Seq::new(*seq),
             offset: Offset::new(2 * number),

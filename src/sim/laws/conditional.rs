@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::entry::Request;
-    use crate::types::Offset;
+    use crate::types::{LogNumber, Offset};
 
     #[test]
     fn what_stands_elsewhere_than_was_expected_is_found() {
@@ -79,7 +79,16 @@ mod tests {
                 Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
             let (client, seq) = (ClientId::new(client), Seq::FIRST);
             Stage::new()
-                .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+                .show(
+                    law,
+                    What::Asked {
+                        client,
+                        seq,
+                        log: LogNumber::MAIN,
+                        conditions: &conditions,
+                        sequence: None,
+                    },
+                )
                 .unwrap();
         };
         let mut law = Conditional::default();
@@ -101,7 +110,16 @@ mod tests {
             let conditions = Conditions { fence: word.parse().ok(), ..Conditions::default() };
             let (client, seq) = (ClientId::new(client), Seq::FIRST);
             Stage::new()
-                .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+                .show(
+                    law,
+                    What::Asked {
+                        client,
+                        seq,
+                        log: LogNumber::MAIN,
+                        conditions: &conditions,
+                        sequence: None,
+                    },
+                )
                 .unwrap();
         };
         let mut log = Log::of(&[1]);

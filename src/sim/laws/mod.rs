@@ -6,6 +6,7 @@
 //! core is right.
 
 mod bounded;
+mod catalogues;
 mod conditional;
 mod configuration_safety;
 mod durability;
@@ -37,13 +38,14 @@ use crate::replica::Replica;
 use crate::sim::history::History;
 use crate::sim::model::RecordHash;
 use crate::store::{Recovered, SealedSegment};
-use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, Term};
+use crate::types::{ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term};
 use crate::wire::api::Appended;
 use crate::wire::conditions::{Conditions, Unmet};
 use crate::wire::peer::PeerMessage;
 use crate::wire::registry::Announcement;
 
 pub use bounded::Bounded;
+pub use catalogues::{Catalogues, Given};
 pub use conditional::Conditional;
 pub use configuration_safety::ConfigurationSafety;
 pub use durability::Durability;
@@ -130,6 +132,8 @@ pub enum What<'a> {
         client: ClientId,
         /// Which request. The number of one that was refused for its condition may come again.
         seq: Seq,
+        /// Of which log.
+        log: LogNumber,
         /// What must be so.
         conditions: &'a Conditions,
         /// The number of its first record, if it is a producer's.
@@ -173,6 +177,13 @@ pub enum What<'a> {
         count: u64,
         /// The index of the last entry that they came from.
         through: Index,
+    },
+    /// A client was given records of another log than `main`.
+    Given(Given<'a>),
+    /// A client was told that there is no such log any more.
+    SaidGone {
+        /// Which.
+        log: LogNumber,
     },
     /// The registry answered who leads.
     Announced {
@@ -242,6 +253,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
+        Box::<Catalogues>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Conditional>::default(),
         Box::<Producers>::default(),

@@ -21,6 +21,8 @@ pub enum LawName {
     StateMachineSafety,
     /// What was acknowledged is on the disks of a quorum.
     Durability,
+    /// Logs have numbers, offsets and ends of their own, the same on all nodes.
+    Catalogues,
     /// A request is in the log once, where its client was told.
     ExactlyOnce,
     /// What is appended under a condition stands where that holds.
@@ -77,6 +79,7 @@ impl LawName {
             Self::LeaderCompleteness => "leader completeness",
             Self::StateMachineSafety => "state machine safety",
             Self::Durability => "durability of acknowledgements",
+            Self::Catalogues => "catalogues",
             Self::ExactlyOnce => "exactly once",
             Self::Conditional => "conditions",
             Self::Producers => "producers",

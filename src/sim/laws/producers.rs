@@ -52,7 +52,7 @@ impl Law for Producers {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { committed, .. } => self.on_committed(committed),
-            What::Asked { client, seq, conditions, sequence } => {
+            What::Asked { client, seq, conditions, sequence, .. } => {
                 match conditions.producer.zip(sequence) {
                     Some(it) => self.asked.insert((client, seq), it),
                     None => self.asked.remove(&(client, seq)),
@@ -68,6 +68,7 @@ impl Law for Producers {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::types::LogNumber;
     use crate::wire::conditions::Conditions;
 
     #[test]
@@ -77,7 +78,13 @@ mod tests {
         let asks = |law: &mut Producers, client, first| {
             let conditions = Conditions { producer: "p".parse().ok(), ..Conditions::default() };
             let (client, seq, sequence) = (ClientId::new(client), Seq::FIRST, Some(first));
-            let what = What::Asked { client, seq, conditions: &conditions, sequence };
+            let what = What::Asked {
+                client,
+                seq,
+                log: LogNumber::MAIN,
+                conditions: &conditions,
+                sequence,
+            };
             Stage::new().show(law, what).unwrap();
         };
         for (second, found) in [

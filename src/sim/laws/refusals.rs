@@ -14,7 +14,7 @@ use super::{Law, LawName, Moment, What};
 use crate::command::Command;
 use crate::entry::SealedEntry;
 use crate::sim::model::{Model, Placed, RecordHash};
-use crate::types::{ClientId, Index, Seq};
+use crate::types::{ClientId, Index, LogNumber, Seq};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 
 /// A request.
@@ -23,6 +23,7 @@ type RequestId = (ClientId, Seq);
 /// What a client asked for, and what everybody had been told by then.
 #[derive(Clone, Debug)]
 struct Asked {
+    log: LogNumber,
     conditions: Conditions,
     /// The last entry that anybody was told of.
     told: Index,
@@ -32,6 +33,7 @@ struct Asked {
 #[derive(Clone, Debug)]
 struct Ahead {
     id: RequestId,
+    log: LogNumber,
     conditions: Conditions,
     unmet: Unmet,
 }
@@ -84,7 +86,10 @@ impl Refusals {
                 unmet.as_of, asked.told
             ));
         }
-        let is_in = |placed: &Placed| placed.client == client && placed.records == records;
+        let is_in = |placed: &Placed| {
+            let is_it = placed.client == client && placed.records == records;
+            is_it && placed.command.is_none()
+        };
         if let Some(placed) = self.model.requests().iter().find(|placed| is_in(placed)) {
             return Err(format!(
                 "request {seq} of client {client} was refused for its condition, and is in {}",
@@ -94,7 +99,7 @@ impl Refusals {
         if !records.is_empty() {
             self.refused.entry(client).or_default().push(records.to_vec());
         }
-        let it = Ahead { id, conditions: asked.conditions.clone(), unmet };
+        let it = Ahead { id, log: asked.log, conditions: asked.conditions.clone(), unmet };
         if unmet.as_of.index <= self.model.applied() {
             return self.check(&it);
         }
@@ -103,7 +108,8 @@ impl Refusals {
     }
 
     /// What was said was so, behind the entry that was named.
-    fn check(&self, Ahead { id: (client, seq), conditions, unmet }: &Ahead) -> Result<(), String> {
+    fn check(&self, ahead: &Ahead) -> Result<(), String> {
+        let Ahead { id: (client, seq), log, conditions, unmet } = ahead;
         let it = format!("request {seq} of client {client}");
         let Unmet { as_of, obstacle } = *unmet;
         let is_the_start = as_of.index == Index::ZERO;
@@ -112,7 +118,7 @@ impl Refusals {
         }
         match obstacle {
             Obstacle::Fence { present } => {
-                let was_so = self.model.fences_within(as_of.index).contains(&present);
+                let was_so = self.model.fences_within(*log, as_of.index).contains(&present);
                 if !was_so || conditions.fence.is_none_or(|named| Some(named) == present) {
                     return Err(format!(
                         "{it} was refused because the fence was {present:?} in {as_of}, and it asks \
@@ -126,9 +132,21 @@ impl Refusals {
             Obstacle::NoProducer | Obstacle::TooManyProducers => {
                 return Err(format!("{it} was refused by {obstacle:?}, and nobody forgets here"));
             }
+            Obstacle::NoLog => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && placed.command == Some(Command::Delete)
+            })?,
+            Obstacle::Closed => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && placed.command == Some(Command::Close)
+            })?,
+            Obstacle::LogExists { number } => self.check_command(&it, unmet, |placed| {
+                placed.log == number && matches!(placed.command, Some(Command::Create(_)))
+            })?,
+            Obstacle::TooManyLogs | Obstacle::MainStays => {
+                return Err(format!("{it} was refused by {obstacle:?}, and nobody asks for that"));
+            }
             Obstacle::Offset { next } => {
                 // It may have ended within the entry: requests that wait together share one.
-                let end = self.model.end_within(as_of.index, next);
+                let end = self.model.end_within(*log, as_of.index, next);
                 if end != next || conditions.expect_offset.is_none_or(|expected| expected == end) {
                     return Err(format!(
                         "{it} was refused because the log ends at {next} as of {as_of}, and it ended \
@@ -142,6 +160,23 @@ impl Refusals {
 }
 
 impl Refusals {
+    /// Some command has made it so.
+    fn check_command(
+        &self,
+        it: &str,
+        unmet: &Unmet,
+        is_meant: impl Fn(&Placed) -> bool,
+    ) -> Result<(), String> {
+        let through = |placed: &&Placed| placed.entry.index <= unmet.as_of.index;
+        if self.model.requests().iter().filter(through).any(is_meant) {
+            return Ok(());
+        }
+        Err(format!(
+            "{it} was refused by {:?} as of {}, and nobody did that",
+            unmet.obstacle, unmet.as_of
+        ))
+    }
+
     /// A producer that was opened so often was opened last by another client.
     fn check_superseded(
         &self,
@@ -176,8 +211,8 @@ impl Law for Refusals {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { committed, .. } => self.on_committed(committed),
-            What::Asked { client, seq, conditions, .. } => {
-                let asked = Asked { conditions: conditions.clone(), told: self.told };
+            What::Asked { client, seq, log, conditions, .. } => {
+                let asked = Asked { log, conditions: conditions.clone(), told: self.told };
                 self.asked.insert((client, seq), asked);
                 Ok(())
             }
@@ -216,7 +251,16 @@ mod tests {
             Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
         let (client, seq) = (ClientId::new(client), Seq::FIRST);
         Stage::new()
-            .show(law, What::Asked { client, seq, conditions: &conditions, sequence: None })
+            .show(
+                law,
+                What::Asked {
+                    client,
+                    seq,
+                    log: LogNumber::MAIN,
+                    conditions: &conditions,
+                    sequence: None,
+                },
+            )
             .unwrap();
     }
 

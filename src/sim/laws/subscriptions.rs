@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::{Law, LawName, Moment, NodeView, What};
 use crate::entry::SealedEntry;
 use crate::sim::model::Model;
-use crate::types::{Index, Offset};
+use crate::types::{Index, LogNumber, Offset};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,7 @@ impl Subscriptions {
                 self.committed
             ));
         }
-        let limit = self.model.next_offset_at(through);
+        let limit = self.model.next_offset_at(LogNumber::MAIN, through);
         if through <= self.model.applied() && end > limit {
             return Err(format!(
                 "follower {follower} was shown records up to offset {end} of entries up to \

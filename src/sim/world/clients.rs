@@ -6,12 +6,13 @@ use super::World;
 use crate::client::moment::Moment;
 use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
 use crate::sim::history::ReadSeen;
-use crate::sim::laws::{LawName, What};
+use crate::sim::laws::{Given, LawName, What};
 use crate::sim::model::RecordHash;
 use crate::sim::network::StreamNumber;
 use crate::sim::queue::{Asker, Caller, Event};
-use crate::sim::sim_client::{ClientAction, Told};
+use crate::sim::sim_client::{ClientAction, Served, Told};
 use crate::sim::time::Time;
+use crate::types::{LogNumber, Offset};
 use crate::wire::api::{AppendReplies, Onward, Records, Request, Welcome};
 use crate::wire::registry::Question;
 
@@ -111,14 +112,14 @@ impl World {
         let now = self.now;
         match told {
             Told::Begins { client, seq, ask, sequence } => {
-                if ask.command.is_some() {
-                    self.history.command((client, seq));
+                let hashes = RecordHash::of_all(&ask.records);
+                if ask.command.is_some() || ask.log != LogNumber::MAIN {
+                    self.history.unseen((client, seq), hashes);
                 } else {
-                    let hashes = RecordHash::of_all(&ask.records);
                     self.history.append(now.micros(), (client, seq), hashes);
                 }
-                let conditions = &ask.conditions;
-                self.look(What::Asked { client, seq, conditions, sequence });
+                let (log, conditions) = (ask.log, &ask.conditions);
+                self.look(What::Asked { client, seq, log, conditions, sequence });
             }
             Told::Unmet { client, seq, unmet } => {
                 self.counts.unmet += 1;
@@ -140,6 +141,7 @@ impl World {
                     .client(now, number, || format!("{client} {seq} is certainly not in the log"));
                 self.look(What::Rejected { client, seq });
             }
+            Told::SaidGone { log } => self.look(What::SaidGone { log }),
             Told::Unknown { client, seq } => {
                 self.counts.unknown += 1;
                 self.trace.client(now, number, || format!("{client} {seq}: nobody knows"));
@@ -194,6 +196,13 @@ impl World {
         self.act_for_client(client);
     }
 
+    /// Records of another log than `main`, of which the history tells nothing.
+    fn on_given(&mut self, served: &Served, first: Offset, records: &[Bytes]) {
+        let (log, linearizable) = (served.read.log, served.read.linearizable);
+        let (invoked, records) = (served.began.micros(), &RecordHash::of_all(records));
+        self.look(What::Given(Given { log, invoked, linearizable, first, records }));
+    }
+
     fn on_records(
         &mut self,
         (client, question): (usize, u64),
@@ -206,6 +215,9 @@ impl World {
         let Some(served) = reader.on_records(now, question, header, records.len()) else {
             return;
         };
+        if served.read.log != LogNumber::MAIN {
+            return self.on_given(&served, header.first_offset, records);
+        }
         let followed = reader.followed;
         let end = header.first_offset.plus(records.len() as u64);
         if header.first_offset == followed {

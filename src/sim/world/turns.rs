@@ -6,7 +6,7 @@ use super::World;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::raft::Notice;
-use crate::replica::{self, Account, Action, Cursor, CursorError, Name};
+use crate::replica::{self, Account, Action, CursorError, Name};
 use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
 use crate::sim::laws::{LawName, What};
 use crate::sim::machine::ProcessId;
@@ -336,9 +336,6 @@ impl World {
                 self.hand_on_read(caller, node, read);
             }
             Some(Request::Read(read) | Request::Onward(Onward::Read(read))) => {
-                if let Err(refusal) = Cursor::check(&read) {
-                    return self.answer(caller, &OngoingRead::refused(refusal));
-                }
                 let linearizable = read.linearizable;
                 let reading = OngoingRead::new(caller, read, now);
                 if linearizable {
@@ -396,8 +393,12 @@ impl World {
             let Some(process) = &mut self.machine_mut(node).process else { return };
             if reading.is_over(now) {
                 self.answer(reading.caller, &OngoingRead::refused(ReadRefusal::Busy));
-            } else if reading.is_ready(&process.replica) {
-                match reading.serve(&process.replica, &process.reader) {
+                continue;
+            }
+            match reading.is_ready(&process.replica) {
+                Err(refusal) => self.answer(reading.caller, &OngoingRead::refused(refusal)),
+                Ok(false) => process.reads_with_index.push(reading),
+                Ok(true) => match reading.serve(&process.replica, &process.reader) {
                     Ok(frame) => self.answer(reading.caller, &frame),
                     Err(CursorError::Store(ReadError::Store(error))) => {
                         self.on_store_error(node, &error);
@@ -408,9 +409,7 @@ impl World {
                     Err(error) => {
                         self.violate(LawName::Reads, format!("{node} cannot read: {error}"));
                     }
-                }
-            } else {
-                process.reads_with_index.push(reading);
+                },
             }
         }
     }

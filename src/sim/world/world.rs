@@ -5,6 +5,7 @@ use crate::sim::codec::CLUSTER;
 use crate::sim::faults::Fault;
 use crate::sim::guard::Guard;
 use crate::sim::history::History;
+use crate::sim::keeper::Keeper;
 use crate::sim::laws::{self, Law, LawName, Moment, NodeView, Violation, What};
 use crate::sim::machine::{Machine, Process};
 use crate::sim::maker::Maker;
@@ -68,6 +69,9 @@ impl World {
                 let draw = workload.number();
                 let random = Random::new(draw, Purpose::Workload);
                 let client = SimClient::new(number, &options, random);
+                if number + options.workload.keepers >= options.workload.clients {
+                    return client.keeping(Keeper::new(Random::new(draw, Purpose::Logs)));
+                }
                 if number >= options.workload.guarded {
                     return client;
                 }

@@ -10,6 +10,7 @@ mod full_disk;
 pub(crate) mod harness;
 mod http;
 mod identity;
+mod logs;
 mod memory;
 mod names;
 mod page;

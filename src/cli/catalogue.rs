@@ -1,0 +1,70 @@
+//! `annal log …`: which logs there are.
+
+use std::io::{self, IsTerminal as _};
+
+use super::args::LogVerb;
+use super::failure::{End, Failure};
+use super::output::{Printer, talk};
+use super::rows::LogRow;
+use crate::client::{Client, LogError};
+use crate::log_name::LogName;
+use crate::outcome::Outcome;
+
+/// Does what is asked of a log, and prints how it stands then.
+pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -> Result<(), End> {
+    match verb {
+        LogVerb::Create { name } => {
+            let log = client.create_log(&name).await.map_err(|error| failed(&error))?;
+            Ok(printer.print_now(&LogRow::from(log))?)
+        }
+        LogVerb::List { prefix } => {
+            for log in client.logs(&prefix).await.map_err(|error| failed(&error))? {
+                printer.print_now(&LogRow::from(log))?;
+            }
+            Ok(())
+        }
+        LogVerb::Describe { name } => {
+            let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
+            Ok(printer.print_now(&LogRow::from(log))?)
+        }
+        LogVerb::Close { name } => {
+            Ok(client.close_log(&name).await.map_err(|error| failed(&error))?)
+        }
+        LogVerb::Delete { name, yes } => delete(client, name, yes).await,
+    }
+}
+
+/// Deletes a log, once it is certain that it is meant.
+async fn delete(client: &Client, name: LogName, is_meant: bool) -> Result<(), End> {
+    if !is_meant {
+        let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
+        let count = log.next_offset;
+        ask(&name, &format!("{name} has {count} records; type its name to delete it: ")).await?;
+    }
+    Ok(client.delete_log(&name).await.map_err(|error| failed(&error))?)
+}
+
+/// Has the name typed again.
+async fn ask(name: &LogName, question: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        let sentence =
+            format!("log {name} would be deleted with all its records, and nobody is asked");
+        return Err(Failure::new(Outcome::Usage, sentence, "give --yes if that is meant"));
+    }
+    talk(question);
+    let typed = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let typed = typed.await.ok().and_then(Result::ok).unwrap_or_default();
+    if typed.trim() == name.as_str() {
+        return Ok(());
+    }
+    let hint = format!("`annal log delete {name} --yes` does not ask");
+    Err(Failure::new(Outcome::Failed, "nothing was deleted: that is not its name", hint))
+}
+
+/// What is said of a log that could not be dealt with.
+pub(super) fn failed(error: &LogError) -> Failure {
+    Failure::of(error.outcome(), error, error.hint())
+}

@@ -1,0 +1,163 @@
+//! Which logs there are: creating, finding, closing and deleting them.
+
+use thiserror::Error;
+
+use super::append::AppendError;
+use super::ask::Ask;
+use super::handle::Client;
+use super::read::ReadError;
+use crate::command::Command;
+use crate::log_name::LogName;
+use crate::outcome::Outcome;
+use crate::types::LogNumber;
+use crate::wire::standing::{Inquiry, LogState};
+
+/// Something was not done about a log.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// There is no log of this name, as of everything that was acknowledged before.
+    #[error("there is no log {name}")]
+    Unknown {
+        /// Which was meant.
+        name: LogName,
+    },
+    /// It was not acknowledged that it is done.
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    /// It could not be learned how it stands.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+}
+
+impl LogError {
+    /// What it means for scripts.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unknown { .. } => Outcome::ConditionNotMet,
+            Self::Append(error) => error.outcome(),
+            Self::Read(error) => error.outcome(),
+        }
+    }
+
+    /// What to do about it; empty where there is nothing to say.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { name } => {
+                format!(
+                    "`annal log create {name}` makes it; `annal log list` shows which there are"
+                )
+            }
+            Self::Append(error) if error.token().is_some() => {
+                "do it again, which does no harm; `annal log list` shows which there are".to_owned()
+            }
+            Self::Append(error) => error.hint(),
+            Self::Read(error) => error.hint().to_owned(),
+        }
+    }
+}
+
+/// Named logs.
+impl Client {
+    /// The same client, of the log of this name: whatever it appends, reads, fences or produces is that
+    /// log's. Its appends have a session of their own, which clones share.
+    ///
+    /// It is about the log that has the name now. If that is deleted, and another one created under its
+    /// name, this client is refused, and never led to the other.
+    ///
+    /// ```
+    /// # mod one_node { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/one_node.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #   let cluster = one_node::OneNode::start();
+    /// #   let client = annal::Client::connect(annal::Settings::from_dir(cluster.directory())?)?;
+    /// let name = "eu/orders".parse()?;
+    /// client.create_log(&name).await?;
+    /// let orders = client.log(&name).await?;
+    /// let appended = orders.append(vec!["one pair of shoes".into()]).await?;
+    /// assert_eq!(appended.offset.get(), 0);
+    /// #   cluster.stop().await;
+    /// #   Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn log(&self, name: &LogName) -> Result<Self, LogError> {
+        let number = self.number(name).await?;
+        Ok(self.about(number))
+    }
+
+    async fn number(&self, name: &LogName) -> Result<LogNumber, LogError> {
+        // It is always there, and always the first.
+        if name.as_str() == LogName::MAIN {
+            return Ok(LogNumber::MAIN);
+        }
+        Ok(self.log_state(name).await?.number)
+    }
+
+    /// Creates a log, unless there is one of this name: that one is as good.
+    ///
+    /// # Errors
+    /// [`LogError`]. If nobody knows what became of it, it can be done again.
+    pub async fn create_log(&self, name: &LogName) -> Result<LogState, LogError> {
+        let main = self.about(LogNumber::MAIN);
+        match main.alone(Ask::of(Command::Create(name.clone()))).await {
+            Ok(_) | Err(AppendError::LogExists { .. }) => self.log_state(name).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How a log stands, as of everything that was acknowledged before.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn log_state(&self, name: &LogName) -> Result<LogState, LogError> {
+        let main = self.about(LogNumber::MAIN);
+        let logs = main.answer(Inquiry::Log(name.clone())).await?.logs;
+        logs.into_iter().next().ok_or_else(|| LogError::Unknown { name: name.clone() })
+    }
+
+    /// How all logs stand whose names begin so, by name. Those that are created or deleted meanwhile may
+    /// be among them or not.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn logs(&self, prefix: &str) -> Result<Vec<LogState>, LogError> {
+        let main = self.about(LogNumber::MAIN);
+        let mut all: Vec<LogState> = vec![];
+        loop {
+            let after = all.last().map(|log| log.name.clone());
+            let prefix = prefix.to_owned();
+            let page = main.answer(Inquiry::Logs { prefix, after: after.clone() }).await?.logs;
+            // A node that makes no sense is not asked for ever.
+            let goes_on = page.first().is_some_and(|first| Some(&first.name) > after.as_ref());
+            if !goes_on {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Closes a log: nothing is appended to it any more, and what it has can be read. One that is closed
+    /// stays so.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn close_log(&self, name: &LogName) -> Result<(), LogError> {
+        let log = self.log(name).await?;
+        match log.alone(Ask::of(Command::Close)).await {
+            Ok(_) | Err(AppendError::LogClosed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a log: its records are gone, and its name is free.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn delete_log(&self, name: &LogName) -> Result<(), LogError> {
+        self.log(name).await?.alone(Ask::of(Command::Delete)).await?;
+        Ok(())
+    }
+}

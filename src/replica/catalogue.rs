@@ -1,0 +1,157 @@
+//! Which logs there are.
+//!
+//! A function of the entries, equal on all nodes at equal indexes. A log has a name, which may be given
+//! to another one once it is deleted, and a number, which is never given again: whoever holds a number
+//! holds that very log, or none. `main` is there from the beginning.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::limits::{LOGS_MAX, LOGS_PAGE};
+use crate::log_name::LogName;
+use crate::mutants::{self, Mutant};
+use crate::types::LogNumber;
+use crate::wire::conditions::Obstacle;
+
+/// A log, besides its records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Log {
+    name: LogName,
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Catalogue {
+    logs: BTreeMap<LogNumber, Log>,
+    /// The number of the next log to be created.
+    next: LogNumber,
+    /// The same logs by name. Derived; not stored.
+    #[serde(skip)]
+    by_name: BTreeMap<LogName, LogNumber>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        let main = Log { name: LogName::main(), closed: false };
+        let logs = BTreeMap::from([(LogNumber::MAIN, main)]);
+        let mut catalogue =
+            Self { logs, next: LogNumber::MAIN.next(), by_name: BTreeMap::default() };
+        catalogue.derive();
+        catalogue
+    }
+}
+
+impl Catalogue {
+    /// Fills in what is not stored, after it was read.
+    pub(super) fn derive(&mut self) {
+        let names = self.logs.iter().map(|(number, log)| (log.name.clone(), *number));
+        self.by_name = names.collect();
+    }
+
+    /// The number of the next log to be created.
+    pub(super) fn next(&self) -> LogNumber {
+        if mutants::is_on(Mutant::ReuseLogNumber) {
+            return self.logs.last_key_value().map_or(LogNumber::MAIN, |(last, _)| last.next());
+        }
+        self.next
+    }
+
+    /// Whether there is such a log, or will be: one whose number was not given yet may be created.
+    pub(super) fn may_exist(&self, number: LogNumber) -> bool {
+        number >= self.next || self.logs.contains_key(&number)
+    }
+
+    /// Whether the log is closed, if there is such a log.
+    pub(super) fn is_closed(&self, number: LogNumber) -> Option<bool> {
+        self.logs.get(&number).map(|log| log.closed)
+    }
+
+    /// A log is created. Gives what was so before.
+    pub(super) fn create(&mut self, number: LogNumber, name: LogName) -> Option<Log> {
+        // Invariant: a number is given once.
+        assert!(number == self.next || mutants::any(), "broken law: log {number} is not the next");
+        self.next = number.next();
+        self.put(number, Some(Log { name, closed: false }))
+    }
+
+    /// A log is closed. Gives what was so before.
+    pub(super) fn close(&mut self, number: LogNumber) -> Option<Log> {
+        let open = self.logs.get(&number).cloned();
+        self.put(number, open.map(|log| Log { closed: true, ..log }))
+    }
+
+    /// A log is deleted. Gives what was so before.
+    pub(super) fn delete(&mut self, number: LogNumber) -> Option<Log> {
+        self.put(number, None)
+    }
+
+    /// Puts back what was so before: one that was not there had not been created.
+    pub(super) fn undo(&mut self, number: LogNumber, before: Option<Log>) {
+        if before.is_none() {
+            self.next = number;
+        }
+        self.put(number, before);
+    }
+
+    fn put(&mut self, number: LogNumber, log: Option<Log>) -> Option<Log> {
+        let name = log.as_ref().map(|log| log.name.clone());
+        let before = match log {
+            Some(log) => self.logs.insert(number, log),
+            None => self.logs.remove(&number),
+        };
+        if let Some(before) = &before {
+            self.by_name.remove(&before.name);
+        }
+        if let Some(name) = name {
+            self.by_name.insert(name, number);
+        }
+        before
+    }
+
+    /// What keeps a request for this log from being done, if something does.
+    pub(super) fn obstacle(
+        &self,
+        number: LogNumber,
+        command: Option<&Command>,
+    ) -> Option<Obstacle> {
+        if let Some(Command::Create(name)) = command {
+            return self.forbids(name);
+        }
+        let is_main = number == LogNumber::MAIN;
+        match (self.is_closed(number), command) {
+            (None, _) => Some(Obstacle::NoLog),
+            (Some(_), Some(Command::Close | Command::Delete)) if is_main => {
+                Some(Obstacle::MainStays)
+            }
+            (Some(_), Some(Command::Delete | Command::Forget(_))) | (Some(false), _) => None,
+            (Some(true), _) => Some(Obstacle::Closed),
+        }
+    }
+
+    /// Why a log of this name cannot be created, if it cannot.
+    fn forbids(&self, name: &LogName) -> Option<Obstacle> {
+        if let Some(number) = self.by_name.get(name) {
+            return Some(Obstacle::LogExists { number: *number });
+        }
+        let is_full = self.logs.len() >= LOGS_MAX || self.next == LogNumber::LAST;
+        is_full.then_some(Obstacle::TooManyLogs)
+    }
+
+    /// The log of this name: its number, and whether it is closed.
+    pub(super) fn find(&self, name: &LogName) -> Option<(LogNumber, bool)> {
+        let number = *self.by_name.get(name)?;
+        Some((number, self.is_closed(number)?))
+    }
+
+    /// The logs whose names begin so, behind this one, by name, as many as an answer has.
+    pub(super) fn page(&self, prefix: &str, after: Option<&LogName>) -> Vec<LogName> {
+        let behind = after.map(LogName::as_str).filter(|after| *after >= prefix);
+        let first = behind.map_or(Bound::Included(prefix), Bound::Excluded);
+        let names = self.by_name.range::<str, _>((first, Bound::Unbounded)).map(|(name, _)| name);
+        names.take_while(|name| name.starts_with(prefix)).take(LOGS_PAGE).cloned().collect()
+    }
+}

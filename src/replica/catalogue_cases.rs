@@ -1,0 +1,193 @@
+//! Cases of logs: which there are, what each takes, and that nothing of one is another's.
+
+use super::border::{Action, Event};
+use super::cases::{
+    NOW, acknowledged, append, first_of_term, from_leader, leader, leader_of_three, one, refused,
+};
+use super::condition_cases::{commanded, done, of, settle, under};
+use super::replica::Replica;
+use super::state::State;
+use crate::command::Command;
+use crate::limits::LOGS_PAGE;
+use crate::types::{Index, LogId, LogNumber, Offset};
+use crate::wire::api::{AppendRefusal, ReadRefusal};
+use crate::wire::conditions::{Conditions, Obstacle, Unmet};
+use crate::wire::standing::{Inquiry, LogState};
+
+fn on(log: u32, event: Event) -> Event {
+    let Event::Append { token, mut run, records } = event else { unreachable!() };
+    run.log = LogNumber::new(log);
+    Event::Append { token, run, records }
+}
+
+fn create(token: u64, seq: u64, name: &str) -> Event {
+    commanded(token, seq, Command::Create(name.parse().unwrap()))
+}
+
+fn logs(replica: &Replica, prefix: &str) -> Vec<LogState> {
+    let inquiry = Inquiry::Logs { prefix: prefix.to_owned(), after: None };
+    replica.standing(LogNumber::MAIN, inquiry).logs
+}
+
+/// Name, number and next offset of each log.
+fn rows(replica: &Replica) -> Vec<(String, u32, u64)> {
+    let row = |log: LogState| (log.name.to_string(), log.number.get(), log.next_offset.get());
+    logs(replica, "").into_iter().map(row).collect()
+}
+
+fn row(name: &str, number: u32, next_offset: u64) -> (String, u32, u64) {
+    (name.to_owned(), number, next_offset)
+}
+
+fn obstacle_of(action: &Action) -> Obstacle {
+    match action {
+        Action::Append { result: Err(AppendRefusal::Unmet(unmet)), .. } => unmet.obstacle,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_log_has_offsets_and_conditions_of_its_own_within_one_entry() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, create(1, 1, "a"));
+    assert_eq!(settle(&mut replica), [done(1, 1, 0, 2, term)]);
+    let expecting = |offset, event| {
+        let expect_offset = Some(Offset::new(offset));
+        under(Conditions { expect_offset, ..Conditions::default() }, event)
+    };
+    replica.handle(NOW, append(2, 2, "x"));
+    replica.handle(NOW, on(1, append(3, 3, "y")));
+    replica.handle(NOW, append(4, 4, "x"));
+    replica.handle(NOW, expecting(1, on(1, append(5, 5, "y"))));
+    let found = settle(&mut replica);
+    let expected = [(2, 2, 0), (3, 3, 0), (4, 4, 1), (5, 5, 1)]
+        .map(|(token, seq, offset)| acknowledged(token, one(seq), offset, 3, term));
+    assert_eq!(found, expected);
+    assert_eq!(rows(&replica), [row("a", 1, 2), row("main", 0, 2)]);
+    assert_eq!(replica.reach(LogNumber::new(1)).unwrap().end.next_offset, Offset::new(2));
+    assert_eq!(
+        replica.take_changed_logs().into_iter().map(LogNumber::get).collect::<Vec<_>>(),
+        [0, 1]
+    );
+}
+
+#[test]
+fn a_log_that_is_closed_or_deleted_takes_nothing_and_its_number_is_never_given_again() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, create(1, 1, "a"));
+    replica.handle(NOW, on(1, append(2, 2, "x")));
+    settle(&mut replica);
+    replica.handle(NOW, on(1, commanded(3, 3, Command::Close)));
+    // Before the closing is committed, too.
+    replica.handle(NOW, on(1, append(4, 4, "y")));
+    let found = settle(&mut replica);
+    assert_eq!(obstacle_of(&found[1]), Obstacle::Closed);
+    assert!(logs(&replica, "a")[0].closed);
+    replica.handle(NOW, on(1, commanded(5, 4, Command::Delete)));
+    replica.handle(NOW, on(1, append(6, 5, "z")));
+    let found = settle(&mut replica);
+    assert_eq!(obstacle_of(&found[1]), Obstacle::NoLog);
+    assert_eq!(replica.reach(LogNumber::new(1)), Err(ReadRefusal::UnknownLog));
+    // One that was not given yet may come.
+    assert_eq!(replica.reach(LogNumber::new(2)), Err(ReadRefusal::Busy));
+    replica.handle(NOW, create(7, 5, "a"));
+    settle(&mut replica);
+    assert_eq!(rows(&replica), [row("a", 2, 0), row("main", 0, 0)]);
+    assert_eq!(replica.reach(LogNumber::new(1)), Err(ReadRefusal::UnknownLog));
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_with_its_number_and_main_stays() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, create(1, 1, "a"));
+    replica.handle(NOW, create(2, 2, "a"));
+    let found = settle(&mut replica);
+    let as_of = LogId::new(Index::new(2), term);
+    let obstacle = Obstacle::LogExists { number: LogNumber::new(1) };
+    let refusal = AppendRefusal::Unmet(Unmet { as_of, obstacle });
+    assert_eq!(found, [done(1, 1, 0, 2, term), refused(2, one(2), refusal)]);
+    for command in [Command::Close, Command::Delete] {
+        replica.handle(NOW, commanded(3, 2, command));
+        assert_eq!(obstacle_of(&settle(&mut replica)[0]), Obstacle::MainStays);
+    }
+    replica.handle(NOW, on(9, append(4, 2, "x")));
+    assert_eq!(obstacle_of(&settle(&mut replica)[0]), Obstacle::NoLog);
+}
+
+#[test]
+fn a_log_that_is_created_and_cut_was_never_there() {
+    let mut replica = leader_of_three();
+    replica.handle(NOW, create(1, 1, "a"));
+    replica.flush();
+    replica.handle(NOW, on(1, append(2, 2, "x")));
+    replica.flush();
+    assert_ne!(replica.encoded_clients(), State::default().encode());
+    replica.take_actions();
+    replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
+    assert_eq!(replica.encoded_clients(), State::default().encode());
+}
+
+#[test]
+fn what_is_known_of_a_log_goes_with_it_and_comes_back_with_a_cut() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, create(1, 1, "a"));
+    replica.handle(NOW, on(1, commanded(2, 2, Command::Fence("f".parse().ok()))));
+    settle(&mut replica);
+    replica.handle(NOW, on(1, of(8, commanded(3, 1, Command::Open("p".parse().unwrap())))));
+    replica.handle(NOW, on(1, of(8, append(4, 2, "x"))));
+    settle(&mut replica);
+    let (before, from) = (replica.tail.clone(), replica.tip().id.index.next());
+    let known = |replica: &Replica| {
+        let (guards, offset) = (replica.tail.guards(), |_| Offset::ZERO);
+        let inquire = |it| guards.standing((Index::ZERO, &offset), LogNumber::new(1), it);
+        (inquire(Inquiry::Producers).producers.len(), inquire(Inquiry::Fence).fence.is_some())
+    };
+    assert_eq!(known(&replica), (1, true));
+    replica.handle(NOW, on(1, commanded(5, 3, Command::Delete)));
+    replica.flush();
+    assert_eq!(known(&replica), (0, false));
+    assert_eq!(replica.tail.next_offset(LogNumber::new(1)), Offset::ZERO);
+    let state = State::decode(&replica.encoded_clients()).unwrap();
+    assert_eq!(state.encode(), replica.encoded_clients());
+    replica.tail.truncate(from);
+    assert_eq!(known(&replica), (1, true));
+    assert_eq!(replica.tail.next_offset(LogNumber::new(1)), Offset::new(1));
+    assert_eq!(replica.encoded_clients(), before.state_with_tail().encode());
+}
+
+#[test]
+fn logs_are_listed_by_name_a_page_at_a_time() {
+    let (mut replica, _) = leader();
+    for number in 0..LOGS_PAGE as u64 {
+        replica.handle(NOW, create(1, number + 1, &format!("x/{number:04}")));
+        settle(&mut replica);
+    }
+    let page = |prefix: &str, after: Option<&str>| {
+        let after = after.map(|name| name.parse().unwrap());
+        let inquiry = Inquiry::Logs { prefix: prefix.to_owned(), after };
+        let logs = replica.standing(LogNumber::MAIN, inquiry).logs;
+        let ends = logs.first().zip(logs.last());
+        (logs.len(), ends.map(|(first, last)| (first.name.to_string(), last.name.to_string())))
+    };
+    let ends = |first: &str, last: &str| Some((first.to_owned(), last.to_owned()));
+    assert_eq!(page("", None), (LOGS_PAGE, ends("main", "x/0998")));
+    assert_eq!(page("", Some("x/0998")), (1, ends("x/0999", "x/0999")));
+    assert_eq!(page("x/001", None), (10, ends("x/0010", "x/0019")));
+    assert_eq!(page("x/001", Some("x/0015")), (4, ends("x/0016", "x/0019")));
+    assert_eq!(page("x/001", Some("a")), (10, ends("x/0010", "x/0019")));
+    assert_eq!(page("y", None), (0, None));
+}
+
+#[test]
+fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, create(1, 1, "a/b"));
+    replica.handle(NOW, on(1, commanded(2, 2, Command::Close)));
+    settle(&mut replica);
+    let state = State::decode(&replica.encoded_clients()).unwrap();
+    let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
+    assert_eq!(bytes, b"\x02\x00\x04main\x00\x01\x03a/b\x01\x02");
+    assert_eq!(State::default().encode(), b"\x03\x00\x00\x01\x00\x04main\x00\x01\x00\x00");
+}

@@ -1,0 +1,373 @@
+//! Invariant: a log has a number that no other has or had, and offsets without a gap; one that is closed
+//! or deleted accepts nothing; all nodes have the same logs at the same entry; and who reads a log is
+//! given its records, those of no other, and nothing once it is deleted.
+//!
+//! Whoever holds a log's number relies on it that what comes under it is that log, for ever.
+//!
+//! Judged by a list of logs of its own, made of committed entries in the plainest way.
+
+use std::collections::BTreeMap;
+
+use super::{Law, LawName, Moment, What};
+use crate::command::Command;
+use crate::entry::{Request, SealedEntry};
+use crate::log_name::LogName;
+use crate::sim::model::RecordHash;
+use crate::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq};
+use crate::wire::standing::{Inquiry, LogState};
+
+/// A log, as the entries have it.
+#[derive(Clone, Debug)]
+struct Log {
+    name: LogName,
+    closed: bool,
+    deleted: bool,
+    records: Vec<RecordHash>,
+}
+
+impl Log {
+    fn of(name: LogName) -> Self {
+        Self { name, closed: false, deleted: false, records: vec![] }
+    }
+
+    fn next_offset(&self) -> Offset {
+        Offset::new(self.records.len() as u64)
+    }
+}
+
+/// Name, number, where it goes on, whether it is closed.
+type Row = (LogName, LogNumber, Offset, bool);
+
+/// What a read of a log has given.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// Which log.
+    pub log: LogNumber,
+    /// When it was asked for.
+    pub invoked: u64,
+    /// Whether it must reflect all that was acknowledged before.
+    pub linearizable: bool,
+    /// The offset of the first record.
+    pub first: Offset,
+    /// The records.
+    pub records: &'a [RecordHash],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Catalogues {
+    /// The last entry that was applied.
+    applied: Index,
+    /// All that ever were, by number.
+    logs: BTreeMap<LogNumber, Log>,
+    /// The logs behind each entry.
+    rows: BTreeMap<Index, Vec<Row>>,
+    /// Up to where each node was looked at.
+    seen: BTreeMap<NodeId, Index>,
+    /// What nodes have behind entries that were not reported yet.
+    ahead: BTreeMap<Index, (NodeId, Vec<Row>)>,
+    /// Which log each request for its deletion was about.
+    deletions: BTreeMap<(ClientId, Seq), LogNumber>,
+    /// When somebody was told first that a log is deleted.
+    gone: BTreeMap<LogNumber, u64>,
+    /// Logs that a node says are not there any more.
+    said_gone: Vec<LogNumber>,
+}
+
+impl Default for Catalogues {
+    fn default() -> Self {
+        Self {
+            applied: Index::ZERO,
+            logs: BTreeMap::from([(LogNumber::MAIN, Log::of(LogName::main()))]),
+            rows: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            deletions: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            said_gone: vec![],
+        }
+    }
+}
+
+impl Catalogues {
+    fn on_committed(&mut self, committed: &[SealedEntry]) -> Result<(), String> {
+        for entry in committed {
+            if entry.id().index != self.applied.next() {
+                continue;
+            }
+            self.applied = entry.id().index;
+            // What is wrong with its form is another law's to say.
+            for request in entry.requests().unwrap_or_default() {
+                self.place(&request).map_err(|what| format!("entry {}: {what}", entry.id()))?;
+            }
+            self.rows.insert(self.applied, self.rows_now());
+            if let Some((node, rows)) = self.ahead.remove(&self.applied) {
+                self.compare(node, self.applied, &rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows_now(&self) -> Vec<Row> {
+        let live = self.logs.iter().filter(|(_, log)| !log.deleted);
+        let mut rows: Vec<Row> = live
+            .map(|(number, log)| (log.name.clone(), *number, log.next_offset(), log.closed))
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    fn place(&mut self, request: &Request) -> Result<(), String> {
+        let number = request.log;
+        if let Some(Command::Create(name)) = &request.command {
+            return self.create(number, name);
+        }
+        let log = self.logs.get_mut(&number).filter(|log| !log.deleted);
+        let Some(log) = log else {
+            return Err(format!("something is done to log {number}, which does not exist"));
+        };
+        if log.closed && !matches!(request.command, Some(Command::Delete | Command::Forget(_))) {
+            return Err(format!("something is done to log {number}, which is closed"));
+        }
+        let next = log.next_offset();
+        if request.first_offset != next {
+            let found = request.first_offset;
+            return Err(format!("log {number} goes on at offset {found}, and {next} is next"));
+        }
+        match request.command {
+            Some(Command::Close) => log.closed = true,
+            Some(Command::Delete) => {
+                log.deleted = true;
+                self.deletions.insert((request.client, request.seq), number);
+            }
+            _ => log.records.extend(RecordHash::of_all(&request.records)),
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, number: LogNumber, name: &LogName) -> Result<(), String> {
+        let (last, _) = self.logs.last_key_value().expect("main is there");
+        if number != last.next() {
+            return Err(format!("log {name} gets number {number}, and {last} was the last"));
+        }
+        if self.logs.values().any(|log| !log.deleted && log.name == *name) {
+            return Err(format!("there are two logs of the name {name}"));
+        }
+        self.logs.insert(number, Log::of(name.clone()));
+        Ok(())
+    }
+
+    /// What a node has is what the entries say.
+    fn on_node(&mut self, node: NodeId, at: Index, logs: Vec<LogState>) -> Result<(), String> {
+        let row = |log: LogState| (log.name, log.number, log.next_offset, log.closed);
+        let mut rows: Vec<Row> = logs.into_iter().map(row).collect();
+        rows.sort();
+        if at > self.applied {
+            self.ahead.insert(at, (node, rows));
+            return Ok(());
+        }
+        self.compare(node, at, &rows)
+    }
+
+    fn compare(&self, node: NodeId, at: Index, found: &[Row]) -> Result<(), String> {
+        let Some(expected) = self.rows.get(&at) else { return Ok(()) };
+        if found == expected {
+            return Ok(());
+        }
+        Err(format!(
+            "behind entry {at} {node} has logs {found:?}, and the entries say {expected:?}"
+        ))
+    }
+
+    fn on_given(&self, given: &Given<'_>) -> Result<(), String> {
+        let Given { log: number, invoked, linearizable, first, records } = *given;
+        let told = self.gone.get(&number).is_some_and(|told| *told < invoked);
+        if linearizable && told {
+            return Err(format!("log {number} was read after somebody knew that it is deleted"));
+        }
+        // What was not reported yet is not judged.
+        let Some(log) = self.logs.get(&number) else { return Ok(()) };
+        let from = usize::try_from(first.get()).unwrap_or(usize::MAX);
+        let known = log.records.get(from..).unwrap_or_default();
+        let is_so = records.iter().zip(known).all(|(found, known)| found == known);
+        if is_so {
+            return Ok(());
+        }
+        Err(format!("a read of log {number} from offset {first} on has other records than the log"))
+    }
+
+    /// A node said that a log is not there any more.
+    fn on_said_gone(&mut self, log: LogNumber) {
+        if self.logs.get(&log).is_none_or(|log| !log.deleted) {
+            self.said_gone.push(log);
+        }
+    }
+
+    fn on_whole(&self) -> Result<(), String> {
+        let exists = |number: &&LogNumber| self.logs.get(number).is_none_or(|log| !log.deleted);
+        match self.said_gone.iter().find(exists) {
+            Some(log) => Err(format!("log {log} was said to be deleted, and it never was")),
+            None => Ok(()),
+        }
+    }
+
+    fn on_turn(&mut self, moment: &Moment<'_>, node: NodeId) -> Result<(), String> {
+        let Some(replica) = moment.node(node).replica else { return Ok(()) };
+        let commit_index = replica.raft().log().commit_index();
+        if self.seen.insert(node, commit_index) == Some(commit_index) {
+            return Ok(());
+        }
+        let inquiry = Inquiry::Logs { prefix: String::new(), after: None };
+        self.on_node(node, commit_index, replica.standing(LogNumber::MAIN, inquiry).logs)
+    }
+}
+
+impl Law for Catalogues {
+    fn name(&self) -> LawName {
+        LawName::Catalogues
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        match moment.what {
+            What::Turn { node, committed, .. } => {
+                self.on_committed(committed)?;
+                self.on_turn(moment, node)
+            }
+            What::Started { node, .. } => {
+                self.seen.remove(&node);
+                Ok(())
+            }
+            What::Acknowledged { client, seq, .. } => {
+                if let Some(log) = self.deletions.get(&(client, seq)) {
+                    self.gone.entry(*log).or_insert(moment.now);
+                }
+                Ok(())
+            }
+            What::Given(given) => self.on_given(&given),
+            What::SaidGone { log } => {
+                self.on_said_gone(log);
+                Ok(())
+            }
+            What::Finished { whole: true, .. } => self.on_whole(),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::wire::api::Appended;
+    use bytes::Bytes;
+
+    fn command(seq: u64, log: u32, command: Command) -> Request {
+        let log = LogNumber::new(log);
+        Request { log, records: vec![], command: Some(command), ..request(1, seq, 0, 0, "") }
+    }
+
+    fn create(seq: u64, log: u32, name: &str) -> Request {
+        command(seq, log, Command::Create(name.parse().unwrap()))
+    }
+
+    fn append(client: u128, log: u32, offset: u64) -> Request {
+        Request { log: LogNumber::new(log), ..request(client, 1, offset, 1, "") }
+    }
+
+    fn log_of(entries: &[&[Request]]) -> super::super::testing::Log {
+        let mut log = super::super::testing::Log::of(&[1]);
+        for requests in entries {
+            log.requests(1, requests);
+        }
+        log
+    }
+
+    fn judged(entries: &[&[Request]]) -> Result<Catalogues, String> {
+        let mut law = Catalogues::default();
+        Stage::new().commits(&mut law, 1, &log_of(entries).entries).map(|()| law)
+    }
+
+    #[test]
+    fn logs_that_come_and_go_in_order_are_lawful() {
+        let delete = Request { first_offset: Offset::new(1), ..command(2, 1, Command::Delete) };
+        judged(&[
+            &[create(1, 1, "a")],
+            &[append(2, 1, 0), append(3, 0, 0)],
+            &[delete],
+            &[create(3, 2, "a")],
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn a_number_or_a_name_that_is_given_twice_is_found() {
+        let twice = judged(&[
+            &[create(1, 1, "a")],
+            &[command(2, 1, Command::Delete)],
+            &[create(3, 1, "b")],
+        ]);
+        assert_broken(twice.map(|_| ()), "log b gets number 1, and 1 was the last");
+        let same = judged(&[&[create(1, 1, "a")], &[create(2, 2, "a")]]);
+        assert_broken(same.map(|_| ()), "two logs of the name a");
+    }
+
+    #[test]
+    fn what_goes_to_a_log_that_takes_nothing_is_found() {
+        let created: &[Request] = &[create(1, 1, "a")];
+        let closed = judged(&[created, &[command(2, 1, Command::Close)], &[append(2, 1, 0)]]);
+        assert_broken(closed.map(|_| ()), "log 1, which is closed");
+        let deleted = judged(&[created, &[command(2, 1, Command::Delete)], &[append(2, 1, 0)]]);
+        assert_broken(deleted.map(|_| ()), "log 1, which does not exist");
+        assert_broken(judged(&[&[append(2, 7, 0)]]).map(|_| ()), "log 7, which does not exist");
+        let gap = judged(&[created, &[append(2, 1, 1)]]);
+        assert_broken(gap.map(|_| ()), "log 1 goes on at offset 1, and 0 is next");
+    }
+
+    #[test]
+    fn a_node_with_other_logs_than_the_entries_say_is_found() {
+        let log = log_of(&[&[create(1, 1, "a")]]);
+        let mut stage = Stage::new();
+        stage.run(follower(1, &log, 1, 2), &log.entries);
+        let mut law = Catalogues::default();
+        stage.commits(&mut law, 1, &log.entries).unwrap();
+        law.rows.insert(Index::new(2), vec![]);
+        law.seen.clear();
+        assert_broken(stage.turns(&mut law, 1), "behind entry 2 n1 has logs");
+        // What a node has before its entries are reported is looked at when they are.
+        let mut law = Catalogues::default();
+        stage.turns(&mut law, 1).unwrap();
+        law.ahead.insert(Index::new(2), (node(1), vec![]));
+        assert_broken(stage.commits(&mut law, 1, &log.entries), "behind entry 2 n1 has logs []");
+    }
+
+    #[test]
+    fn a_read_of_other_records_or_of_a_log_that_is_known_to_be_gone_is_found() {
+        let delete = Request { first_offset: Offset::new(1), ..command(2, 1, Command::Delete) };
+        let appended = append(2, 1, 0);
+        let records = RecordHash::of_all(&appended.records);
+        let mut law = judged(&[&[create(1, 1, "a")], &[appended], &[delete]]).unwrap();
+        let given = |law: &mut Catalogues, number, records: &[RecordHash]| {
+            let (log, first) = (LogNumber::new(number), Offset::ZERO);
+            let given = Given { log, invoked: 9, linearizable: true, first, records };
+            Stage::new().show(law, What::Given(given))
+        };
+        given(&mut law, 1, &records).unwrap();
+        let others = RecordHash::of_all(&[Bytes::from_static(b"other")]);
+        assert_broken(given(&mut law, 1, &others), "has other records than the log");
+        let (offset, count, term, index) = (Offset::new(1), 0, id(4, 1).term, id(4, 1).index);
+        let appended = Appended { offset, count, term, index, leader: node(1) };
+        let (client, seq) = (ClientId::new(1), Seq::new(2));
+        Stage::new().show(&mut law, What::Acknowledged { client, seq, appended }).unwrap();
+        assert_broken(given(&mut law, 1, &records), "after somebody knew that it is deleted");
+    }
+
+    #[test]
+    fn a_log_that_is_said_to_be_gone_and_never_was_is_found() {
+        let mut law = judged(&[&[create(1, 1, "a")]]).unwrap();
+        let log = LogNumber::new(1);
+        Stage::new().show(&mut law, What::SaidGone { log }).unwrap();
+        let history = &crate::sim::history::History::default();
+        let finish = What::Finished { history, whole: true };
+        assert_broken(Stage::new().show(&mut law, finish), "log 1 was said to be deleted");
+    }
+}

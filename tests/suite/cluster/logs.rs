@@ -1,0 +1,127 @@
+//! Named logs, of real processes: each has records of its own, whoever leads.
+
+use annal::{AppendError, Client, LogName, Outcome, ReadError, ReadOptions, Settings};
+use serde_json::json;
+
+use super::harness::{Cluster, Kind};
+use crate::program::{self, Output};
+
+fn records_of(cluster: &Cluster, log: &str) -> String {
+    cluster.client(["read", "--log", log]).expect_code(0).text()
+}
+
+fn append_to(cluster: &Cluster, log: &str, record: &str) -> Output {
+    cluster.client(["append", "--log", log, record])
+}
+
+#[test]
+fn each_log_has_its_own_records_and_keeps_them_when_the_leader_dies() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.client(["log", "create", "orders"]).expect_code(0);
+    cluster.client(["log", "create", "eu/mail"]).expect_code(0);
+    // It is there already, which is as good.
+    cluster.client(["log", "create", "orders"]).expect_code(0);
+    for round in 0..3 {
+        append_to(&cluster, "orders", &format!("o{round}")).expect_code(0);
+        append_to(&cluster, "eu/mail", &format!("m{round}")).expect_code(0);
+        cluster.append(&[&format!("main{round}")]);
+    }
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    append_to(&cluster, "orders", "o3").expect_code(0);
+    assert_eq!(records_of(&cluster, "orders"), "o0\no1\no2\no3\n");
+    assert_eq!(records_of(&cluster, "eu/mail"), "m0\nm1\nm2\n");
+    assert_eq!(cluster.records(), ["main0", "main1", "main2"]);
+    cluster.start(&leader);
+
+    let listed = cluster.client(["log", "list", "--json"]).expect_code(0).json();
+    let row = |log: &str, number: u32, next_offset: u64| json!({"log": log, "number": number, "next_offset": next_offset, "closed": false});
+    assert_eq!(listed, [row("eu/mail", 2, 3), row("main", 0, 3), row("orders", 1, 4)]);
+    let some = cluster.client(["log", "list", "--prefix", "eu/"]).expect_code(0).text();
+    assert_eq!(some, "eu/mail: next offset 3\n");
+
+    // Producers, fences and offsets are a log's own.
+    cluster.client(["fence", "--log", "orders", "w1"]).expect_code(0);
+    assert_eq!(cluster.client(["fence"]).expect_code(0).text(), "no fence\n");
+    let words = ["append", "--log", "orders", "--expect-offset", "3", "late"];
+    cluster.client(words).expect_complaint(4, "did not end at offset 3: its next offset is 4");
+    let mut lines = program::annal(cluster.folder());
+    lines.args(["append", "--producer", "p", "-"]).env("ANNAL_LOG_NAME", "eu/mail");
+    program::finish(lines, b"m3\n").expect_code(0);
+    assert_eq!(records_of(&cluster, "eu/mail"), "m0\nm1\nm2\nm3\n");
+    assert_eq!(cluster.client(["producers", "list"]).expect_code(0).text(), "");
+    let known = cluster.client(["producers", "list", "--log", "eu/mail"]).expect_code(0).text();
+    assert!(known.starts_with("p: epoch 1"), "{known}");
+    cluster.stop_all();
+}
+
+#[test]
+fn a_log_that_is_closed_can_be_read_and_one_that_is_deleted_is_gone_for_good() {
+    let mut cluster = Cluster::started(Kind::default());
+    append_to(&cluster, "a", "x").expect_complaint(4, "there is no log a");
+    cluster.client(["log", "create", "a"]).expect_code(0);
+    append_to(&cluster, "a", "first").expect_code(0);
+    let settings = Settings::from_dir(cluster.folder()).unwrap();
+    let name: LogName = "a".parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (client, old) = runtime.block_on(async {
+        let client = Client::connect(settings).unwrap();
+        let old = client.log(&name).await.unwrap();
+        (client, old)
+    });
+
+    cluster.client(["log", "close", "a"]).expect_code(0);
+    cluster.client(["log", "close", "a"]).expect_code(0);
+    append_to(&cluster, "a", "late").expect_complaint(4, "the log is closed");
+    assert_eq!(records_of(&cluster, "a"), "first\n");
+    assert_eq!(
+        cluster.client(["log", "describe", "a"]).expect_code(0).text(),
+        "a: next offset 1, closed\n"
+    );
+
+    cluster.client(["log", "delete", "a"]).expect_complaint(2, "nobody is asked");
+    cluster.client(["log", "delete", "main", "--yes"]).expect_complaint(4, "the log main");
+    cluster.client(["log", "delete", "a", "--yes"]).expect_code(0);
+    cluster.client(["read", "--log", "a"]).expect_complaint(4, "there is no log a");
+    cluster.client(["log", "create", "a"]).expect_code(0);
+    append_to(&cluster, "a", "anew").expect_code(0);
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    assert_eq!(records_of(&cluster, "a"), "anew\n");
+    // Whoever held the one that was deleted is not led to the one that has its name now.
+    runtime.block_on(async {
+        let refused = old.append(vec!["stray".into()]).await.unwrap_err();
+        assert_eq!(
+            (&refused, refused.outcome()),
+            (&AppendError::UnknownLog, Outcome::ConditionNotMet)
+        );
+        let mut reader = old.read(ReadOptions::default());
+        assert_eq!(reader.next().await, Err(ReadError::UnknownLog));
+        client.close().await;
+    });
+    cluster.start(&leader);
+    cluster.stop_all();
+}
+
+#[test]
+fn a_reader_that_follows_a_log_hears_of_that_log_alone_and_of_its_end() {
+    let mut cluster = Cluster::started(Kind::default());
+    let settings = Settings::from_dir(cluster.folder()).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let client = Client::connect(settings).unwrap();
+        let name: LogName = "a".parse().unwrap();
+        client.create_log(&name).await.unwrap();
+        let log = client.log(&name).await.unwrap();
+        let mut tail = log.tail(ReadOptions::default());
+        for round in 0..3_u64 {
+            client.append(vec!["elsewhere".into()]).await.unwrap();
+            log.append(vec![format!("{round}").into()]).await.unwrap();
+            let record = tail.next().await.unwrap().unwrap();
+            assert_eq!((record.offset.get(), record.bytes), (round, format!("{round}").into()));
+        }
+        client.delete_log(&name).await.unwrap();
+        assert_eq!(tail.next().await, Err(ReadError::UnknownLog));
+        client.close().await;
+    });
+    cluster.stop_all();
+}
