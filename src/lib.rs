@@ -87,7 +87,8 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, label, log_name, config, limits, bounded, command, entry, remedy, marks, mutants
+//! 0  types, address, base64, label, log_name, config, limits, bounded, command, entry, remedy,
+//!    marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -110,6 +111,8 @@
 // only by `cargo floors`.
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod address;
+#[cfg(feature = "server")]
+mod base64;
 mod bounded;
 #[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]

@@ -738,6 +738,44 @@ pub const HTTP_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Turns of leaders in that history.
 pub const HTTP_TURNS_MAX: usize = 200;
 
+/// How long the body of a request may take to arrive.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of bodies and answers that a door holds for all visitors together: 16 of the largest requests.
+pub const HTTP_BODIES_BYTES_MAX: usize = 16 * REQUEST_BYTES_MAX;
+
+/// Bytes of records after which an answer ends: the reader asks for the rest.
+pub const HTTP_ANSWER_BYTES: usize = 1 << 20;
+
+/// Bytes of what stands around a record in an answer: its offset, its time, names of fields. What stands in
+/// it is twice as long at most, but for control characters, of which a text has few.
+pub const HTTP_LINE_BYTES: usize = 128;
+
+/// Reads of logs that a door has under way at once; others wait for their turn.
+pub const HTTP_READS_MAX: usize = 16;
+
+/// Readers that wait for news at a door, however they do.
+pub const HTTP_WAITING_MAX: usize = 1100;
+
+/// Logs at which they wait. Each takes a stream to the leader.
+pub const HTTP_TAILS_MAX: usize = 32;
+
+/// How long a log is followed at which nobody waits any more.
+pub const HTTP_TAIL_IDLE: Duration = Duration::from_secs(5);
+
+/// Bytes of records that have just come, kept for those who wait at a log. Who is further behind reads the
+/// log itself.
+pub const HTTP_NEWS_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes of them that one reader takes at a time.
+pub const HTTP_NEWS_TAKEN_BYTES: usize = 32 << 10;
+
+/// How long a reader of events stays, before it has to come again.
+pub const HTTP_EVENTS_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The interval of cursors: the protocol's.
+pub const HTTP_CURSOR_INTERVAL: Duration = Duration::from_secs(20);
+
 /// Whoever is refused for want of room or of a leader is asked to come back after so many seconds.
 pub const HTTP_RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -921,6 +959,16 @@ const _: () = {
     assert!(PEER_KEEP_ALIVE.as_millis() * 3 <= PEER_IDLE_TIMEOUT.as_millis());
     assert!(CLIENT_KEEP_ALIVE.as_millis() * 3 <= CLIENT_IDLE_TIMEOUT.as_millis());
     // Who is dialled never gives up before who dials does.
+    // What a door reads, follows and appends fits onto its connection with the leader.
+    assert!(
+        HTTP_READS_MAX + HTTP_TAILS_MAX + APPEND_STREAMS_PER_CONNECTION_MAX
+            < STREAMS_PER_CONNECTION_MAX as usize
+    );
+    assert!(
+        HTTP_ANSWER_BYTES + RECORD_BYTES_MAX < HTTP_BODIES_BYTES_MAX
+            && HTTP_NEWS_BYTES_MAX > RECORD_BYTES_MAX
+    );
+    assert!(HTTP_WAITING_MAX < HTTP_CONNECTIONS_MAX);
     // The door closes well before the node is ended, and no cluster's doors are at another's ports.
     assert!(HTTP_CLOSE_TIMEOUT.as_millis() * 3 < STOP_TIMEOUT.as_millis());
     assert!(HTTP_PORTS_AFTER as usize + NODES_MAX < 100);

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::base64::from_base64;
 use super::failure::Failure;
+use crate::base64::from_base64;
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::remedy;

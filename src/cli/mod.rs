@@ -17,7 +17,6 @@ mod append;
 mod append_progress;
 mod args;
 mod background;
-mod base64;
 mod bench;
 mod catalogue;
 mod children;

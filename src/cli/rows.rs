@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::base64::base64;
 use super::output::Row;
+use crate::base64::base64;
 use crate::client::{LogState, ProducerState, Record};
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;

@@ -87,6 +87,7 @@ async fn serve(plan: Plan, inside: Arc<dyn Inside>, stop: CancellationToken) {
     let Some(Ok(listener)) = stop.run_until_cancelled(listen(node, address)).await else { return };
     tracing::info!(%node, "HTTP for this machine at http://{address}/");
     let mut house = House::new(address, inside, client, stop);
+    house.long_poll = plan.config.long_poll;
     house.fault_injection = plan.fault_injection;
     receive(&Arc::new(house), &listener).await;
 }

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::chronicle::{Chronicle, Turn};
 use super::inside::Inside;
+use super::streams::Rooms;
 use crate::client::Client;
 use crate::client::report::StatusRow;
-use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_STATUS_FRESH};
+use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_LONG_POLL_DEFAULT, HTTP_STATUS_FRESH};
 use crate::types::NodeId;
 
 /// What all visitors share.
@@ -27,6 +28,10 @@ pub(super) struct House {
     /// For what concerns more than this node.
     pub(super) client: Client,
     pub(super) visits: Visits,
+    /// What readers and writers of logs take.
+    pub(super) rooms: Arc<Rooms>,
+    /// How long a reader waits for news.
+    pub(super) long_poll: Duration,
     /// Who led when.
     pub(super) chronicle: Arc<Chronicle>,
     /// Whether the leader may be crashed, as far as this node is asked.
@@ -84,6 +89,8 @@ impl House {
             inside,
             client,
             visits: Visits::default(),
+            rooms: Arc::default(),
+            long_poll: HTTP_LONG_POLL_DEFAULT,
             chronicle: Arc::default(),
             fault_injection: false,
             head_timeout: HTTP_HEAD_TIMEOUT,

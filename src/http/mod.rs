@@ -9,7 +9,8 @@
 //! - `guard`: who is not heard at all: other hosts' names, other sites' pages, tricks with paths;
 //! - `routes`: the one table of what there is; `house`: what answering takes; `answer`: how it looks;
 //! - `health` and `metrics`: what a monitor asks;
-//! - `page`: what a person sees, with the `chronicle` of who led, and `crash` where that is allowed.
+//! - `page`: what a person sees, with the `chronicle` of who led, and `crash` where that is allowed;
+//! - `streams`: the logs themselves.
 //!
 //! It asks nobody who they are. So it listens on this machine's loopback alone (`config`), and answers
 //! only under the names that this has: a page that a browser has from elsewhere cannot use it.
@@ -26,6 +27,7 @@ mod metrics;
 mod page;
 mod patience;
 mod routes;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ use super::health;
 use super::house::House;
 use super::metrics;
 use super::page;
+use super::streams;
 
 /// What there is at a path.
 enum Place {
@@ -54,10 +55,12 @@ pub(super) async fn attend(
     let (parts, body) = request.into_parts();
     let mut answer = match guard::refusal(&parts, house.address) {
         Some(refusal) => refusal,
-        None => open_to_neighbours(route(&house, &parts).await, &parts.headers),
+        None => match parts.uri.path().strip_prefix(streams::PREFIX) {
+            Some(name) => streams::attend(&house, &parts, body, name).await,
+            // No other place takes a body. One that is left is not read: the connection closes.
+            None => open_to_neighbours(route(&house, &parts).await, &parts.headers),
+        },
     };
-    // Nothing here takes a body. What is left of one is not read: hyper closes the connection then.
-    drop(body);
     close_to_others(&mut answer);
     house.visits.answered(answer.status());
     Ok(if parts.method == Method::HEAD { without_body(answer) } else { answer })
@@ -83,6 +86,7 @@ async fn route(house: &House, parts: &Parts) -> Answer {
 
 fn nothing_here() -> Answer {
     let known = Place::ALL.map(|(path, _)| path).join(", ");
+    let known = format!("{known} and {}main", streams::PREFIX);
     let sentence = "there is nothing at this path";
     complaint(StatusCode::NOT_FOUND, sentence, &format!("there are {known}"))
 }

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("remedy", 0),
     ("outcome", 0),
     ("limits", 0),
+    ("base64", 0),
     ("bounded", 0),
     ("command", 0),
     ("label", 0),

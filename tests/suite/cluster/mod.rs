@@ -20,6 +20,7 @@ mod refusals;
 mod service;
 mod shell;
 mod slow_disks;
+mod streams;
 mod terminal;
 mod terms;
 mod together;

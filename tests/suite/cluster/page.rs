@@ -151,6 +151,12 @@ fn a_person_sees_elections_records_and_a_crash_on_a_telephone_and_in_the_dark() 
     cluster.append(&["one", "two", "three"]);
     let records = "document.getElementById('records').textContent === '3'";
     browser.wait_for_page("three records", records);
+    // It follows the log from when it began to.
+    let tail = "document.getElementById('tail').textContent";
+    wait_for("a record in the tail", || {
+        cluster.append(&["one <b>more</b>"]);
+        (browser.evaluate(&format!("{tail}.includes('one <b>more</b>')")) == true).then_some(())
+    });
 
     let size = json!({ "width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": true });
     browser.call("Emulation.setDeviceMetricsOverride", &size);

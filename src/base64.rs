@@ -5,7 +5,7 @@ use bytes::Bytes;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Base64 as in RFC 4648, section 4, with padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let bits =
@@ -20,7 +20,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
 }
 
 /// The bytes of such a text; `None` if it is not one.
-pub(super) fn from_base64(text: &str) -> Option<Bytes> {
+pub(crate) fn from_base64(text: &str) -> Option<Bytes> {
     let digits = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     if !text.len().is_multiple_of(4) {
         return None;

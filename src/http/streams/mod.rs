@@ -1,0 +1,93 @@
+//! Logs over HTTP, in the words of the Durable Streams protocol: a log is a stream, at a path of its own.
+//!
+//! - `log`: which log a path means; `place`: where in it an offset points; `query`: what a reader asks for;
+//! - `append`: what a POST comes to; `body`: how much of one is taken;
+//! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
+//! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
+//! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
+//! - `refusal`: why not.
+//!
+//! What of the protocol is not there is refused and never passed over: content types other than bytes,
+//! producers, sequence words, expiry, forks.
+
+mod append;
+mod batch;
+mod body;
+mod cursor;
+mod drawn;
+mod events;
+mod live;
+mod log;
+mod place;
+mod query;
+mod read;
+mod refusal;
+mod tails;
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, HeaderValue,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+use super::answer::{Answer, whole};
+use super::house::House;
+
+pub(super) use tails::Rooms;
+
+/// Where streams are; behind it comes a log's name.
+pub(super) const PREFIX: &str = "/v1/stream/";
+
+const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const ALLOWED: &str = "content-type, if-none-match, stream-expect-offset, stream-closed, stream-seq, \
+     stream-ttl, stream-expires-at, producer-id, producer-epoch, producer-seq";
+const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
+     stream-earliest-offset, stream-sse-data-encoding, etag, retry-after";
+
+/// Answers whatever is asked of a stream.
+pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &str) -> Answer {
+    let attended = match parts.method {
+        Method::OPTIONS => Ok(preflight()),
+        Method::GET => read::get(house, parts, name).await,
+        Method::HEAD => read::head(house, name).await,
+        Method::POST => append::post(house, parts, body, name).await,
+        _ => Err(refusal::no_such_verb(METHODS)),
+    };
+    open_to_pages(attended.unwrap_or_else(Answer::from))
+}
+
+/// What a browser asks before it sends what forms cannot send.
+fn preflight() -> Answer {
+    let mut answer = Answer::new(whole(""));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// Pages of this machine may use streams: of others the guard has let none through.
+fn open_to_pages(mut answer: Answer) -> Answer {
+    let said = [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    ];
+    for (name, value) in said {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// Headers of the protocol.
+mod header {
+    use hyper::header::HeaderName;
+
+    pub(super) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
+    pub(super) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
+    pub(super) const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
+    pub(super) const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
+    pub(super) const EXPECT_OFFSET: HeaderName = HeaderName::from_static("stream-expect-offset");
+    pub(super) const ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+}

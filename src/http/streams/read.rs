@@ -1,0 +1,156 @@
+//! What a GET comes to, and HEAD.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
+use hyper::http::request::Parts;
+
+use super::super::answer::{Answer, whole};
+use super::super::house::House;
+use super::batch::Batch;
+use super::cursor::cursor;
+use super::events;
+use super::header;
+use super::live;
+use super::log::Log;
+use super::place::{From, Place};
+use super::query::{Live, Query};
+use super::refusal::Refusal;
+use crate::types::Offset;
+
+const BYTES: &str = "application/octet-stream";
+/// A line of JSON for each record, instead of their bytes.
+const LINES: &str = "application/x-ndjson";
+
+/// Reads what there is, or waits for news.
+pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answer, Refusal> {
+    let log = Log::find(house, name)?;
+    let query = Query::parse(parts.uri.query())?;
+    let from = begin(&log, query.from.unwrap_or(From::Start)).await?;
+    let form = Form::of(&parts.headers);
+    match query.live {
+        None if query.from == Some(From::Now) => {
+            let batch = Batch { next: from, is_at_tail: true, ..Batch::default() };
+            Ok(form.show(&log, &batch, Bytes::new()))
+        }
+        None => catch_up(house, &log, from, &parts.headers).await,
+        Some(Live::LongPoll) => {
+            let _waiting = house.rooms.wait()?;
+            let found = live::news(house, &log, from).await?;
+            let cursor = cursor(query.cursor);
+            let mut answer = match &found {
+                Some(batch) => form.answer(house, &log, batch).await?,
+                None => nothing_yet(log.place(from)),
+            };
+            insert(answer.headers_mut(), header::CURSOR, &cursor.to_string());
+            Ok(answer)
+        }
+        Some(Live::Events) => events::begin(house, log, from),
+    }
+}
+
+/// What a log is, without what is in it.
+pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
+    let log = Log::find(house, name)?;
+    let next = begin(&log, From::Now).await?;
+    let mut answer = Answer::new(whole(""));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    insert(headers, header::NEXT_OFFSET, &log.place(next).to_string());
+    Ok(answer)
+}
+
+async fn begin(log: &Log, from: From) -> Result<Offset, Refusal> {
+    match from {
+        From::Start => Ok(Offset::ZERO),
+        From::Now => Batch::tail(log).await.map_err(|error| Refusal::of_read(&error)),
+        // The start of any log.
+        From::Place(Place { offset: Offset::ZERO, number }) if number.get() == 0 => {
+            Ok(Offset::ZERO)
+        }
+        From::Place(place) => log.own(place),
+    }
+}
+
+async fn catch_up(
+    house: &House,
+    log: &Log,
+    from: Offset,
+    headers: &HeaderMap,
+) -> Result<Answer, Refusal> {
+    let batch = live::turn(&house.rooms, log, from).await?;
+    let form = Form::of(headers);
+    let tag = format!("\"{}-{from}-{}-{form:?}\"", log.number.get(), batch.next);
+    let is_known = |known: &HeaderValue| known.as_bytes() == tag.as_bytes();
+    let mut answer = if headers.get_all(IF_NONE_MATCH).iter().any(is_known) {
+        let mut answer = form.show(log, &batch, Bytes::new());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer
+    } else {
+        form.answer(house, log, &batch).await?
+    };
+    let headers = answer.headers_mut();
+    insert(headers, ETAG, &tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(answer)
+}
+
+/// How records are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Bytes,
+    Lines,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let is_asked = headers.get(ACCEPT).is_some_and(|value| value == LINES);
+        if is_asked { Self::Lines } else { Self::Bytes }
+    }
+
+    fn bytes(self, batch: &Batch) -> Bytes {
+        match self {
+            Self::Bytes => batch.bytes(),
+            Self::Lines => batch.lines(),
+        }
+    }
+
+    async fn answer(self, house: &House, log: &Log, batch: &Batch) -> Result<Answer, Refusal> {
+        let making = house.rooms.bodies.make(batch.size(), || self.bytes(batch));
+        Ok(self.show(log, batch, making.await?))
+    }
+
+    /// With these bytes, which show the batch.
+    fn show(self, log: &Log, batch: &Batch, bytes: Bytes) -> Answer {
+        let mut answer = Answer::new(whole(bytes));
+        let headers = answer.headers_mut();
+        let kind = if self == Self::Lines { LINES } else { BYTES };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        insert(headers, header::NEXT_OFFSET, &log.place(batch.next).to_string());
+        if batch.is_at_tail {
+            headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
+        }
+        answer
+    }
+}
+
+/// Nothing came while somebody waited.
+fn nothing_yet(place: Place) -> Answer {
+    let mut answer = Answer::new(whole(""));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
+    insert(headers, header::NEXT_OFFSET, &place.to_string());
+    answer
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,91 @@
+//! Why not.
+
+use std::fmt::Display;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue};
+
+use super::super::answer::{Answer, complaint, not_now};
+use super::header;
+use super::place::Place;
+use crate::client::{AppendError, Outcome, ReadError};
+use crate::types::LogNumber;
+
+/// The answer to whoever is refused.
+#[derive(Debug)]
+pub(super) struct Refusal(Box<Answer>);
+
+impl From<Answer> for Refusal {
+    fn from(answer: Answer) -> Self {
+        Self(Box::new(answer))
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        *refusal.0
+    }
+}
+
+pub(super) fn no_such_verb(allowed: &'static str) -> Refusal {
+    let hint = format!("there are {allowed}");
+    let sentence = "that can not be done to a stream here";
+    let mut answer = complaint(StatusCode::METHOD_NOT_ALLOWED, sentence, &hint);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer.into()
+}
+
+/// A part of the protocol that is not there. To pass over it would promise what is not kept.
+pub(super) fn not_here(what: impl Display) -> Refusal {
+    let sentence = format!("{what} is not done here");
+    let hint = "leave it out, or use the program or the library";
+    complaint(StatusCode::NOT_IMPLEMENTED, sentence, hint).into()
+}
+
+pub(super) fn busy(what: &str) -> Refusal {
+    not_now(what, "come back in a moment").into()
+}
+
+impl Refusal {
+    /// Of an append that failed.
+    pub(super) fn of_append(number: LogNumber, error: &AppendError) -> Self {
+        let hint = error.hint();
+        let complain = |status| complaint(status, error, &hint);
+        match error {
+            AppendError::OtherOffset { next, .. } => {
+                let mut answer = complain(StatusCode::PRECONDITION_FAILED);
+                let next = Place { number, offset: *next }.to_string();
+                if let Ok(next) = HeaderValue::from_str(&next) {
+                    answer.headers_mut().insert(header::NEXT_OFFSET, next);
+                }
+                answer
+            }
+            AppendError::RecordTooLarge { .. }
+            | AppendError::RequestTooLarge { .. }
+            | AppendError::TooManyRecords { .. } => complain(StatusCode::PAYLOAD_TOO_LARGE),
+            error => match error.outcome() {
+                Outcome::NoLeader => not_now(error, &hint),
+                Outcome::Unknown => {
+                    let hint = "read the end of the log to see whether it is there";
+                    complaint(StatusCode::GATEWAY_TIMEOUT, error, hint)
+                }
+                Outcome::ConditionNotMet => complain(StatusCode::CONFLICT),
+                _ => complain(StatusCode::INTERNAL_SERVER_ERROR),
+            },
+        }
+        .into()
+    }
+
+    /// Of a read that failed.
+    pub(super) fn of_read(error: &ReadError) -> Self {
+        match error {
+            ReadError::UnknownLog => complaint(StatusCode::NOT_FOUND, error, error.hint()),
+            ReadError::Unavailable(_)
+            | ReadError::Unreachable { .. }
+            | ReadError::NoAddress { .. }
+            | ReadError::TimedOut { .. } => not_now(error, error.hint()),
+            error => complaint(StatusCode::INTERNAL_SERVER_ERROR, error, error.hint()),
+        }
+        .into()
+    }
+}

@@ -1,0 +1,168 @@
+//! One followed read for all who wait at one log: what is new is read once, however many take it.
+//!
+//! What has just come is kept in memory, within a bound, for those who are there; who is slower reads the
+//! log itself. So nobody has a queue of its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::batch::Batch;
+use super::body::Room;
+use super::log::Log;
+use super::refusal::{Refusal, busy};
+use crate::client::{self, ReadFrom, ReadOptions, Record};
+use crate::limits::{
+    HTTP_NEWS_BYTES_MAX, HTTP_NEWS_TAKEN_BYTES, HTTP_READS_MAX, HTTP_TAIL_IDLE, HTTP_TAILS_MAX,
+    HTTP_WAITING_MAX,
+};
+use crate::types::{LogNumber, Offset};
+
+/// What streams take of a node.
+#[derive(Debug)]
+pub(in super::super) struct Rooms {
+    /// For bodies and answers.
+    pub(super) bodies: Room,
+    /// Reads that go on at the same time.
+    pub(super) reads: Semaphore,
+    /// Readers that wait.
+    waiting: Arc<Semaphore>,
+    pub(super) tails: Tails,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self {
+            bodies: Room::default(),
+            reads: Semaphore::new(HTTP_READS_MAX),
+            waiting: Arc::new(Semaphore::new(HTTP_WAITING_MAX)),
+            tails: Tails::default(),
+        }
+    }
+}
+
+impl Rooms {
+    /// A place for a reader that waits.
+    pub(super) fn wait(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        place.map_err(|_| busy("too many readers wait already"))
+    }
+}
+
+/// The logs at which somebody waits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tails(Arc<Mutex<BTreeMap<LogNumber, Followed>>>);
+
+/// A log that is followed.
+#[derive(Clone, Debug)]
+struct Followed {
+    /// The offset after the last record that came; the sender goes when the log cannot be followed.
+    end: watch::Receiver<Offset>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// What has just come.
+#[derive(Debug, Default)]
+struct Recent {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+/// Somebody's place at a log that is followed.
+#[derive(Debug)]
+pub(super) struct Tail(Followed);
+
+impl Tails {
+    /// A place at a log, which ends there or later.
+    pub(super) fn follow(&self, log: &Log, end: Offset) -> Result<Tail, Refusal> {
+        let mut followed = lock(&self.0);
+        if let Some(known) = followed.get(&log.number) {
+            return Ok(Tail(known.clone()));
+        }
+        if followed.len() >= HTTP_TAILS_MAX {
+            return Err(busy("readers wait at too many logs already"));
+        }
+        let (sender, receiver) = watch::channel(end);
+        let new = Followed { end: receiver, recent: Arc::default() };
+        followed.insert(log.number, new.clone());
+        let options = ReadOptions { from: ReadFrom::Offset(end), ..ReadOptions::default() };
+        let tail = log.client.tail(options);
+        tokio::spawn(self.clone().keep(log.number, tail, sender, new.recent.clone()));
+        Ok(Tail(new))
+    }
+
+    /// Follows a log until nobody waits there any more, or it cannot be followed.
+    async fn keep(
+        self,
+        number: LogNumber,
+        mut tail: client::Tail,
+        end: watch::Sender<Offset>,
+        recent: Arc<Mutex<Recent>>,
+    ) {
+        loop {
+            match timeout(HTTP_TAIL_IDLE, tail.next()).await {
+                Ok(Ok(Some(record))) => {
+                    let next = Offset::new(record.offset.get() + 1);
+                    lock(&recent).push(record);
+                    end.send_replace(next);
+                }
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a log cannot be followed");
+                    break;
+                }
+                Err(_) => {}
+            }
+            // One receiver is with the table.
+            let mut followed = lock(&self.0);
+            if end.receiver_count() <= 1 {
+                followed.remove(&number);
+                return;
+            }
+        }
+        lock(&self.0).remove(&number);
+    }
+}
+
+impl Recent {
+    fn push(&mut self, record: Record) {
+        self.bytes += record.bytes.len();
+        self.records.push_back(record);
+        while self.bytes > HTTP_NEWS_BYTES_MAX {
+            let Some(oldest) = self.records.pop_front() else { return };
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+}
+
+impl Tail {
+    /// Waits until there is something behind a place.
+    pub(super) async fn reaches_beyond(&mut self, from: Offset) -> Result<(), Refusal> {
+        let reached = self.0.end.wait_for(|end| *end > from).await;
+        reached.map(drop).map_err(|_| busy("the log cannot be followed now"))
+    }
+
+    /// What has come behind a place, if that is still in memory.
+    pub(super) fn recent(&self, from: Offset) -> Option<Batch> {
+        let recent = lock(&self.0.recent);
+        let first = recent.records.front()?.offset;
+        let begin = usize::try_from(from.get().checked_sub(first.get())?).ok()?;
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            let is_first = bytes == 0;
+            bytes += record.bytes.len();
+            is_first || bytes <= HTTP_NEWS_TAKEN_BYTES
+        };
+        let records: Vec<_> = recent.records.iter().skip(begin).take_while(fits).cloned().collect();
+        let next = Offset::new(records.last()?.offset.get() + 1);
+        let is_at_tail =
+            recent.records.back().is_some_and(|last| last.offset.get() + 1 == next.get());
+        Some(Batch { records, next, is_at_tail })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,243 @@
+//! The log over HTTP, at any node's door.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use super::harness::{Cluster, HTTP_PORTS_AFTER, Kind, wait_for};
+
+const MAIN: &str = "/v1/stream/main";
+const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
+
+/// What a door says.
+struct Said {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Said {
+    fn header(&self, name: &str) -> Option<&str> {
+        let line = |line: &str| line.to_ascii_lowercase().starts_with(&format!("{name}: "));
+        let found = self.head.lines().find(|found| line(found))?;
+        found.split_once(": ").map(|(_, value)| value)
+    }
+
+    fn next(&self) -> &str {
+        self.header("stream-next-offset").unwrap()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn open(
+    cluster: &Cluster,
+    node: &str,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> BufReader<TcpStream> {
+    let number: u16 = node.trim_start_matches('n').parse().unwrap();
+    let port = cluster.base_port() + HTTP_PORTS_AFTER + number;
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
+    let mut stream = wait_for(&format!("the door of {node}"), connect);
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let mut lines = vec![format!("{line} HTTP/1.1"), format!("host: 127.0.0.1:{port}")];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    lines.push(format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
+    let text = lines.join("\r\n");
+    stream.write_all(text.as_bytes()).unwrap();
+    // A door that does not want it may have closed.
+    let _ = stream.write_all(body);
+    BufReader::new(stream)
+}
+
+fn head_of(stream: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let count = stream.read_line(&mut head).unwrap();
+        assert!(count > 0, "the answer ended: {head}");
+    }
+    head
+}
+
+#[track_caller]
+fn ask(cluster: &Cluster, node: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Said {
+    let mut stream = open(cluster, node, line, headers, body);
+    let head = head_of(&mut stream);
+    let mut body = vec![];
+    stream.read_to_end(&mut body).unwrap();
+    let status = head[9..12].parse().unwrap();
+    Said { status, head, body }
+}
+
+#[track_caller]
+fn get(cluster: &Cluster, node: &str, query: &str) -> Said {
+    ask(cluster, node, &format!("GET {MAIN}{query}"), &[], b"")
+}
+
+#[track_caller]
+fn post(cluster: &Cluster, node: &str, body: &[u8]) -> Said {
+    ask(cluster, node, &format!("POST {MAIN}"), &[BYTES], body)
+}
+
+fn others(cluster: &Cluster, leader: &str) -> Vec<String> {
+    cluster.nodes().into_iter().filter(|node| node != leader).collect()
+}
+
+#[test]
+fn what_is_appended_at_one_door_is_read_at_another() {
+    let cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let other = &others(&cluster, &leader)[0];
+
+    let empty = get(&cluster, other, "?offset=-1");
+    assert_eq!((empty.status, empty.body.len()), (200, 0), "{}", empty.head);
+    assert_eq!(empty.header("stream-up-to-date"), Some("true"));
+    assert_eq!(empty.next(), "0000000000000000_0000000000000000");
+
+    let first = post(&cluster, other, b"hello ");
+    assert_eq!(first.status, 204, "{} {}", first.head, first.text());
+    assert_eq!(first.next(), "0000000000000000_0000000000000001");
+    let second = post(&cluster, &leader, b"world\xff");
+    let read = get(&cluster, other, "?offset=-1");
+    assert_eq!((read.body.as_slice(), read.next()), (&b"hello world\xff"[..], second.next()));
+    assert_eq!(get(&cluster, &leader, &format!("?offset={}", first.next())).body, b"world\xff");
+    // As lines, and as the program has them.
+    let line = format!("GET {MAIN}?offset=-1");
+    let lines = ask(&cluster, other, &line, &[("accept", "application/x-ndjson")], b"").text();
+    assert!(lines.starts_with("{\"offset\":0,\"time_ms\":"), "{lines}");
+    assert!(lines.ends_with("\"record_base64\":\"d29ybGT/\"}\n"), "{lines}");
+    let records = cluster.client(["read", "--json"]).expect_code(0).json();
+    assert_eq!(records[0]["record"], "hello ");
+
+    // A reader that has it already is told so.
+    let tag = read.header("etag").unwrap();
+    let same = ask(&cluster, other, &line, &[("if-none-match", tag)], b"");
+    assert_eq!((same.status, same.body.len()), (304, 0));
+    // One that is larger than a record is several records.
+    let large: Vec<u8> = (0..5 << 19).map(|at: u32| at.to_le_bytes()[0]).collect();
+    assert_eq!(post(&cluster, other, &large).next(), "0000000000000000_0000000000000005");
+    let (mut found, mut from): (Vec<u8>, _) = (vec![], second.next().to_owned());
+    while found.len() < large.len() {
+        let part = get(&cluster, other, &format!("?offset={from}"));
+        assert!(part.body.len() <= 2 << 20, "{} bytes at once", part.body.len());
+        found.extend(&part.body);
+        from = part.next().to_owned();
+    }
+    assert!(found == large);
+    let now = get(&cluster, other, "?offset=now");
+    assert_eq!((now.body.len(), now.next(), now.header("etag")), (0, from.as_str(), None));
+    let head = ask(&cluster, other, &format!("HEAD {MAIN}"), &[], b"");
+    assert_eq!((head.status, head.next()), (200, from.as_str()));
+
+    // On a condition.
+    let expecting = |offset: &str| {
+        let headers = [BYTES, ("stream-expect-offset", offset)];
+        ask(&cluster, other, &format!("POST {MAIN}"), &headers, b"if")
+    };
+    let refused = expecting(first.next());
+    assert_eq!((refused.status, refused.next()), (412, from.as_str()));
+    assert_eq!(expecting(&from).status, 204);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_leaves_nothing() {
+    let cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    let post = format!("POST {MAIN}");
+    let too_large = vec![0; (4 << 20) + 1];
+    let with = |name, value| [BYTES, (name, value)];
+    for (expected, headers, body) in [
+        (400, &[][..], &b"of no type"[..]),
+        (400, &[BYTES], b""),
+        (409, &[("content-type", "application/json")], b"{}"),
+        (413, &[BYTES], too_large.as_slice()),
+        (501, &with("producer-id", "p"), b"x"),
+        (501, &with("stream-seq", "1"), b"x"),
+        (409, &with("stream-closed", "true"), b"x"),
+        (400, &with("stream-expect-offset", "now"), b"x"),
+        (410, &with("stream-expect-offset", "0000000000000007_0000000000000000"), b"x"),
+        (403, &with("origin", "http://evil.example"), b"x"),
+    ] {
+        let said = ask(&cluster, "n1", &post, headers, body);
+        assert_eq!(said.status, expected, "{headers:?}: {}", said.text());
+        assert!(said.text().contains("\nhint: "), "{headers:?}: {}", said.text());
+    }
+    for (expected, line) in [
+        (404, "GET /v1/stream/orders"),
+        (404, "POST /v1/stream/orders"),
+        (405, "DELETE /v1/stream/main"),
+        (204, "OPTIONS /v1/stream/main"),
+        (400, "GET /v1/stream/main?offset="),
+        (400, "GET /v1/stream/main?offset=3"),
+        (400, "GET /v1/stream/main?offset=-1&offset=-1"),
+        (400, "GET /v1/stream/main?live=sse"),
+        (410, "GET /v1/stream/main?offset=0000000000000007_0000000000000000"),
+        (400, "GET /v1/stream/../status"),
+        (400, "GET /v1/stream/"),
+    ] {
+        let said = ask(&cluster, "n1", line, &[], b"");
+        assert_eq!(said.status, expected, "{line}: {}", said.text());
+    }
+    assert_eq!(get(&cluster, "n1", "").next(), "0000000000000000_0000000000000000");
+}
+
+/// Reads events until there was one with these words.
+#[track_caller]
+fn wait_for_event(stream: &mut BufReader<TcpStream>, words: &str) -> String {
+    let mut text = String::new();
+    while !(text.contains(words) && text.ends_with("\n\n")) {
+        assert!(stream.read_line(&mut text).unwrap() > 0, "no {words} in {text}");
+    }
+    text
+}
+
+#[test]
+fn readers_who_wait_hear_of_what_comes_through_a_leaders_death() {
+    let mut cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let [first, second] = <[String; 2]>::try_from(others(&cluster, &leader)).unwrap();
+    let start = "0000000000000000_0000000000000000";
+
+    let mut events = open(&cluster, &first, &format!("GET {MAIN}?offset=-1&live=sse"), &[], b"");
+    let head = head_of(&mut events);
+    assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+    assert!(head.contains("stream-sse-data-encoding: base64"), "{head}");
+    let begin = wait_for_event(&mut events, "event: control\n");
+    assert!(
+        begin.contains(&format!("data:{{\"streamNextOffset\":\"{start}\",\"streamCursor\":\""))
+    );
+    assert!(begin.contains("\"upToDate\":true}"), "{begin}");
+
+    let waiting = thread::scope(|scope| {
+        let poll = scope.spawn(|| get(&cluster, &second, "?offset=now&live=long-poll"));
+        // Whether it waits already or not is nobody's business: it gets what comes after it began.
+        wait_for("the reader to be woken", || {
+            let _ = post(&cluster, &first, b"news");
+            poll.is_finished().then_some(())
+        });
+        poll.join().unwrap()
+    });
+    assert_eq!(waiting.status, 200, "{}", waiting.head);
+    assert!(waiting.text().starts_with("news") && waiting.header("stream-cursor").is_some());
+    // `news`
+    let told = wait_for_event(&mut events, "event: data\ndata:bmV3cw");
+    assert!(!told.is_empty());
+
+    cluster.kill(&leader);
+    let appended = wait_for("an append at another leader", || {
+        let said = post(&cluster, &first, b"the king is dead");
+        (said.status == 204).then(|| said.next().to_owned())
+    });
+    // The same stream of events goes on.
+    wait_for_event(&mut events, &appended);
+    let all = get(&cluster, &second, "?offset=-1").text();
+    assert!(all.contains("the king is dead"), "{all}");
+    // Without a majority nothing is taken, and nobody is kept waiting for ever.
+    cluster.kill(&second);
+    let said = post(&cluster, &first, b"nobody");
+    assert!(matches!(said.status, 503 | 504), "{} {}", said.status, said.text());
+}
