@@ -760,8 +760,11 @@ pub const HTTP_WAITING_MAX: usize = 1100;
 /// Logs at which they wait. Each takes a stream to the leader.
 pub const HTTP_TAILS_MAX: usize = 32;
 
-/// How long a log is followed at which nobody waits any more.
-pub const HTTP_TAIL_IDLE: Duration = Duration::from_secs(5);
+/// How often it is looked whether such a log was closed or is gone, and whether anybody still waits at it.
+pub const HTTP_TAIL_LOOK: Duration = Duration::from_secs(1);
+
+/// Named logs whose sessions a door keeps for the next append.
+pub const HTTP_LOGS_MAX: usize = 5;
 
 /// Bytes of records that have just come, kept for those who wait at a log. Who is further behind reads the
 /// log itself.
@@ -969,6 +972,8 @@ const _: () = {
             && HTTP_NEWS_BYTES_MAX > RECORD_BYTES_MAX
     );
     assert!(HTTP_WAITING_MAX < HTTP_CONNECTIONS_MAX);
+    // Beside them stand the session of `main`, and the one of what may be refused.
+    assert!(HTTP_LOGS_MAX + 2 < APPEND_STREAMS_PER_CONNECTION_MAX);
     // The door closes well before the node is ended, and no cluster's doors are at another's ports.
     assert!(HTTP_CLOSE_TIMEOUT.as_millis() * 3 < STOP_TIMEOUT.as_millis());
     assert!(HTTP_PORTS_AFTER as usize + NODES_MAX < 100);

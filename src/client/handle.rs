@@ -185,7 +185,7 @@ impl Client {
 
     /// The same for another log. Its appends have a session of their own, so that they do not fail with
     /// others; what may be refused, and fails alone, shares one.
-    pub(super) fn about(&self, log: LogNumber) -> Self {
+    pub(crate) fn about(&self, log: LogNumber) -> Self {
         Self { log, orders: Arc::default(), ..self.clone() }
     }
 

@@ -3,17 +3,18 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 
-use super::super::answer::{Answer, complaint, whole};
+use super::super::answer::{Answer, complaint};
 use super::super::house::House;
 use super::body;
 use super::header;
 use super::log::Log;
-use super::place::{From, Place};
+use super::manage;
+use super::place::From;
 use super::refusal::{Refusal, not_here};
-use crate::client::AppendOptions;
+use crate::client::{AppendError, AppendOptions, Appended};
 use crate::limits::RECORD_BYTES_MAX;
 use crate::types::Offset;
 
@@ -38,33 +39,65 @@ pub(super) async fn post(
     body: Incoming,
     name: &str,
 ) -> Result<Answer, Refusal> {
-    let log = Log::find(house, name)?;
+    let mut log = Log::find(house, name).await?;
     check_headers(&parts.headers)?;
     let options = options(&log, &parts.headers)?;
+    let is_last = is_last(&parts.headers);
     let (bytes, _held) = body::take(&house.rooms.bodies, body).await?;
-    if bytes.is_empty() {
-        let hint = "a record over HTTP has a byte at least";
-        return Err(complaint(StatusCode::BAD_REQUEST, "there is nothing to append", hint).into());
+    match (is_last, bytes.is_empty()) {
+        (true, true) => return manage::close(house, &log).await,
+        (true, false) => return Err(not_here("appending and closing in one step")),
+        (false, true) => return Err(nothing()),
+        (false, false) => check_type(&parts.headers)?,
     }
     let records = records(bytes);
-    let appended = match options {
+    let mut appended = append(&log, records.clone(), options.as_ref()).await;
+    if let Err(AppendError::UnknownLog) = appended {
+        // Another may have its name by now.
+        house.rooms.logs.forget(log.number);
+        log = Log::look(house, name).await?;
+        appended = append(&log, records, options.as_ref()).await;
+    }
+    match appended {
+        Ok(Appended { offset, count, .. }) => {
+            let next = Offset::new(offset.get() + u64::from(count));
+            Ok(manage::at(log.place(next), false))
+        }
+        Err(AppendError::LogClosed) => manage::closed(house, &log).await,
+        Err(error) => Err(Refusal::of_append(log.number, &error)),
+    }
+}
+
+async fn append(
+    log: &Log,
+    records: Vec<Bytes>,
+    options: Option<&AppendOptions>,
+) -> Result<Appended, AppendError> {
+    match options {
         None => log.client.append(records).await,
-        Some(options) => log.client.append_with(records, &options).await,
-    };
-    let appended = appended.map_err(|error| Refusal::of_append(log.number, &error))?;
-    let next = Offset::new(appended.offset.get() + u64::from(appended.count));
-    Ok(no_content(log.place(next)))
+        Some(options) => log.client.append_with(records, options).await,
+    }
+}
+
+fn nothing() -> Refusal {
+    let hint = "a record over HTTP has a byte at least";
+    complaint(StatusCode::BAD_REQUEST, "there is nothing to append", hint).into()
+}
+
+/// Whether nothing is to come behind it. Any other word than this is none.
+fn is_last(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CLOSED);
+    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(name) = NOT_HERE.iter().find(|name| headers.contains_key(**name)) {
         return Err(not_here(format!("what the header {name} asks for")));
     }
-    let is_closing = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"true");
-    if headers.get(header::CLOSED).is_some_and(is_closing) {
-        let hint = "it is the log of whoever names none";
-        return Err(complaint(StatusCode::CONFLICT, "the log main is never closed", hint).into());
-    }
+    Ok(())
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(kind) = headers.get(CONTENT_TYPE) else {
         let hint = "say `content-type: application/octet-stream`";
         let sentence = "it is not said of what type the body is";
@@ -98,14 +131,4 @@ fn records(mut bytes: Bytes) -> Vec<Bytes> {
     }
     records.push(bytes);
     records
-}
-
-/// It is done, and this is where the log ends now.
-fn no_content(next: Place) -> Answer {
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(next) = HeaderValue::from_str(&next.to_string()) {
-        answer.headers_mut().insert(header::NEXT_OFFSET, next);
-    }
-    answer
 }

@@ -17,6 +17,8 @@ pub(super) struct Batch {
     pub(super) next: Offset,
     /// Whether the log ended there.
     pub(super) is_at_tail: bool,
+    /// Whether it ends there for ever.
+    pub(super) is_closed: bool,
 }
 
 /// A record for people and programs that want to know where it stands.
@@ -47,6 +49,8 @@ impl Batch {
             }
         }
         batch.next = reader.position().unwrap_or_default();
+        // What was closed before the read began is as long as it ever was.
+        batch.is_closed = batch.is_at_tail && log.is_closed;
         Ok(batch)
     }
 

@@ -33,6 +33,8 @@ struct Reader {
     log: Log,
     next: Offset,
     tail: Option<Tail>,
+    /// The log ends there for ever, and it has been told.
+    is_over: bool,
     until: Instant,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
@@ -43,9 +45,12 @@ struct Reader {
 #[serde(rename_all = "camelCase")]
 struct Control {
     stream_next_offset: String,
-    stream_cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_cursor: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     up_to_date: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream_closed: bool,
 }
 
 /// Begins to tell a reader what there is and what comes.
@@ -55,6 +60,7 @@ pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Ref
         log,
         next: from,
         tail: None,
+        is_over: false,
         until: Instant::now() + HTTP_EVENTS_TIMEOUT,
         stop: house.stop.clone(),
         _place: house.rooms.wait()?,
@@ -71,6 +77,9 @@ pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Ref
 impl Reader {
     /// What comes next, once it comes; `None`: it has stayed long enough, or the log cannot be read.
     async fn tell(mut self) -> Option<(Bytes, Self)> {
+        if self.is_over {
+            return None;
+        }
         let stop = self.stop.clone();
         let until = self.until;
         let batch = tokio::select! {
@@ -78,6 +87,7 @@ impl Reader {
             () = stop.cancelled() => return None,
         };
         self.next = batch.next;
+        self.is_over = batch.is_closed;
         let most = batch.size() + 2 * HTTP_LINE_BYTES;
         let bytes = self.rooms.bodies.make(most, || self.events(&batch).into()).await.ok()?;
         Some((bytes, self))
@@ -97,8 +107,9 @@ impl Reader {
     fn events(&self, batch: &Batch) -> String {
         let control = Control {
             stream_next_offset: self.log.place(batch.next).to_string(),
-            stream_cursor: cursor(None).to_string(),
-            up_to_date: batch.is_at_tail,
+            stream_cursor: (!batch.is_closed).then(|| cursor(None).to_string()),
+            up_to_date: batch.is_at_tail && !batch.is_closed,
+            stream_closed: batch.is_closed,
         };
         let control = serde_json::to_string(&control).expect("numbers and words are JSON");
         let data = if batch.records.is_empty() {

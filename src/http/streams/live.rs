@@ -9,11 +9,12 @@ use super::refusal::{Refusal, busy};
 use super::tails::{Rooms, Tail};
 use crate::types::Offset;
 
-/// What comes behind a place, at once if there is something; `None`: nothing for as long as readers wait.
+/// What comes behind a place, at once if there is something; nothing, if the log is closed there; `None`:
+/// nothing for as long as readers wait.
 pub(super) async fn news(house: &House, log: &Log, from: Offset) -> Result<Option<Batch>, Refusal> {
     let until = Instant::now() + house.long_poll;
     let read = turn(&house.rooms, log, from).await?;
-    if !read.records.is_empty() {
+    if !read.records.is_empty() || read.is_closed {
         return Ok(Some(read));
     }
     let mut tail = house.rooms.tails.follow(log, read.next)?;
@@ -30,7 +31,10 @@ pub(super) async fn next(
     tail: &mut Tail,
     from: Offset,
 ) -> Result<Batch, Refusal> {
-    tail.reaches_beyond(from).await?;
+    if !tail.reaches_beyond(from).await? {
+        let next = from;
+        return Ok(Batch { next, is_at_tail: true, is_closed: true, ..Batch::default() });
+    }
     if let Some(batch) = tail.recent(from) {
         return Ok(batch);
     }

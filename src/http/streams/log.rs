@@ -1,5 +1,8 @@
 //! Which log a path means.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use hyper::StatusCode;
 
 use super::super::answer::complaint;
@@ -7,23 +10,56 @@ use super::super::house::House;
 use super::place::Place;
 use super::refusal::Refusal;
 use crate::client::Client;
+use crate::limits::HTTP_LOGS_MAX;
+use crate::log_name::LogName;
 use crate::types::{LogNumber, Offset};
 
 /// A log that somebody asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
+    pub(super) name: LogName,
     pub(super) client: Client,
     pub(super) number: LogNumber,
+    /// Whether it was closed when it was last looked at: it never opens again.
+    pub(super) is_closed: bool,
 }
 
+/// Logs to which something was appended lately: each has a session, of which a connection has some.
+#[derive(Debug, Default)]
+pub(super) struct Logs(Mutex<VecDeque<Log>>);
+
 impl Log {
-    /// The log of this name, if there is one.
-    pub(super) fn find(house: &House, name: &str) -> Result<Self, Refusal> {
-        if name != "main" {
-            let sentence = format!("there is no log {name}");
-            return Err(complaint(StatusCode::NOT_FOUND, sentence, "there is one log, main").into());
+    /// The log of this name, as it is known here: it may have been deleted since.
+    pub(super) async fn find(house: &House, text: &str) -> Result<Self, Refusal> {
+        let name = name(text)?;
+        if name.as_str() == LogName::MAIN {
+            return Ok(Self::main(house, name));
         }
-        Ok(Self { client: house.client.clone(), number: LogNumber::MAIN })
+        match house.rooms.logs.known(|log| log.name == name) {
+            Some(log) => Ok(log),
+            None => Self::look(house, text).await,
+        }
+    }
+
+    /// The log that has this name now, as it stands now.
+    pub(super) async fn look(house: &House, text: &str) -> Result<Self, Refusal> {
+        let name = name(text)?;
+        if name.as_str() == LogName::MAIN {
+            return Ok(Self::main(house, name));
+        }
+        let found = house.client.log_state(&name).await;
+        let state = found.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
+        let known = house.rooms.logs.known(|log| log.number == state.number);
+        let client = known.map_or_else(|| house.client.about(state.number), |log| log.client);
+        let (number, is_closed) = (state.number, state.closed);
+        let log = Self { name, client, number, is_closed };
+        house.rooms.logs.keep(log.clone());
+        Ok(log)
+    }
+
+    fn main(house: &House, name: LogName) -> Self {
+        let (client, number) = (house.client.clone(), LogNumber::MAIN);
+        Self { name, client, number, is_closed: false }
     }
 
     pub(super) fn place(&self, offset: Offset) -> Place {
@@ -39,4 +75,34 @@ impl Log {
         let hint = "begin anew at -1 or at now";
         Err(complaint(StatusCode::GONE, sentence, hint).into())
     }
+}
+
+pub(super) fn name(text: &str) -> Result<LogName, Refusal> {
+    let parsed = text.parse::<LogName>();
+    parsed.map_err(|error| {
+        complaint(StatusCode::BAD_REQUEST, error, "as in /v1/stream/eu/orders-2").into()
+    })
+}
+
+impl Logs {
+    fn known(&self, is_meant: impl Fn(&Log) -> bool) -> Option<Log> {
+        lock(&self.0).iter().find(|log| is_meant(log)).cloned()
+    }
+
+    /// Keeps a log, and lets go of the one that was not asked for the longest.
+    fn keep(&self, log: Log) {
+        let mut logs = lock(&self.0);
+        logs.retain(|known| known.name != log.name);
+        logs.push_front(log);
+        logs.truncate(HTTP_LOGS_MAX);
+    }
+
+    /// It may be there no more.
+    pub(super) fn forget(&self, number: LogNumber) {
+        lock(&self.0).retain(|log| log.number != number);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

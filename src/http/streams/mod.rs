@@ -1,14 +1,14 @@
 //! Logs over HTTP, in the words of the Durable Streams protocol: a log is a stream, at a path of its own.
 //!
 //! - `log`: which log a path means; `place`: where in it an offset points; `query`: what a reader asks for;
-//! - `append`: what a POST comes to; `body`: how much of one is taken;
+//! - `manage`: making, closing and deleting; `append`: what a POST comes to; `body`: how much of one is taken;
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
 //! - `refusal`: why not.
 //!
 //! What of the protocol is not there is refused and never passed over: content types other than bytes,
-//! producers, sequence words, expiry, forks.
+//! producers, sequence words, expiry, forks, and two things in one step: a log is made empty, and closed by itself.
 
 mod append;
 mod batch;
@@ -18,6 +18,7 @@ mod drawn;
 mod events;
 mod live;
 mod log;
+mod manage;
 mod place;
 mod query;
 mod read;
@@ -40,7 +41,7 @@ pub(super) use tails::Rooms;
 /// Where streams are; behind it comes a log's name.
 pub(super) const PREFIX: &str = "/v1/stream/";
 
-const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const ALLOWED: &str = "content-type, if-none-match, stream-expect-offset, stream-closed, stream-seq, \
      stream-ttl, stream-expires-at, producer-id, producer-epoch, producer-seq";
 const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
@@ -52,6 +53,8 @@ pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &
         Method::OPTIONS => Ok(preflight()),
         Method::GET => read::get(house, parts, name).await,
         Method::HEAD => read::head(house, name).await,
+        Method::PUT => manage::put(house, parts, &body, name).await,
+        Method::DELETE => manage::delete(house, name).await,
         Method::POST => append::post(house, parts, body, name).await,
         _ => Err(refusal::no_such_verb(METHODS)),
     };

@@ -15,24 +15,29 @@ use super::events;
 use super::header;
 use super::live;
 use super::log::Log;
+use super::manage::BYTES;
 use super::place::{From, Place};
 use super::query::{Live, Query};
 use super::refusal::Refusal;
 use crate::types::Offset;
 
-const BYTES: &str = "application/octet-stream";
 /// A line of JSON for each record, instead of their bytes.
 const LINES: &str = "application/x-ndjson";
 
 /// Reads what there is, or waits for news.
 pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answer, Refusal> {
-    let log = Log::find(house, name)?;
+    let log = Log::look(house, name).await?;
     let query = Query::parse(parts.uri.query())?;
     let from = begin(&log, query.from.unwrap_or(From::Start)).await?;
     let form = Form::of(&parts.headers);
     match query.live {
         None if query.from == Some(From::Now) => {
-            let batch = Batch { next: from, is_at_tail: true, ..Batch::default() };
+            let batch = Batch {
+                next: from,
+                is_at_tail: true,
+                is_closed: log.is_closed,
+                ..Batch::default()
+            };
             Ok(form.show(&log, &batch, Bytes::new()))
         }
         None => catch_up(house, &log, from, &parts.headers).await,
@@ -41,8 +46,8 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
             let found = live::news(house, &log, from).await?;
             let cursor = cursor(query.cursor);
             let mut answer = match &found {
-                Some(batch) => form.answer(house, &log, batch).await?,
-                None => nothing_yet(log.place(from)),
+                Some(batch) if !batch.records.is_empty() => form.answer(house, &log, batch).await?,
+                found => nothing_yet(log.place(from), found.is_some()),
             };
             insert(answer.headers_mut(), header::CURSOR, &cursor.to_string());
             Ok(answer)
@@ -53,13 +58,14 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
 
 /// What a log is, without what is in it.
 pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
-    let log = Log::find(house, name)?;
+    let log = Log::look(house, name).await?;
     let next = begin(&log, From::Now).await?;
     let mut answer = Answer::new(whole(""));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     insert(headers, header::NEXT_OFFSET, &log.place(next).to_string());
+    say_closed(headers, log.is_closed);
     Ok(answer)
 }
 
@@ -83,7 +89,8 @@ async fn catch_up(
 ) -> Result<Answer, Refusal> {
     let batch = live::turn(&house.rooms, log, from).await?;
     let form = Form::of(headers);
-    let tag = format!("\"{}-{from}-{}-{form:?}\"", log.number.get(), batch.next);
+    let closed = if batch.is_closed { "closed" } else { "open" };
+    let tag = format!("\"{}-{from}-{}-{closed}-{form:?}\"", log.number.get(), batch.next);
     let is_known = |known: &HeaderValue| known.as_bytes() == tag.as_bytes();
     let mut answer = if headers.get_all(IF_NONE_MATCH).iter().any(is_known) {
         let mut answer = form.show(log, &batch, Bytes::new());
@@ -134,18 +141,26 @@ impl Form {
         if batch.is_at_tail {
             headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
         }
+        say_closed(headers, batch.is_closed);
         answer
     }
 }
 
-/// Nothing came while somebody waited.
-fn nothing_yet(place: Place) -> Answer {
+fn say_closed(headers: &mut HeaderMap, is_closed: bool) {
+    if is_closed {
+        headers.insert(header::CLOSED, HeaderValue::from_static("true"));
+    }
+}
+
+/// Nothing came while somebody waited, or nothing will.
+fn nothing_yet(place: Place, is_closed: bool) -> Answer {
     let mut answer = Answer::new(whole(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
     insert(headers, header::NEXT_OFFSET, &place.to_string());
+    say_closed(headers, is_closed);
     answer
 }
 

@@ -8,7 +8,7 @@ use hyper::header::{ALLOW, HeaderValue};
 use super::super::answer::{Answer, complaint, not_now};
 use super::header;
 use super::place::Place;
-use crate::client::{AppendError, Outcome, ReadError};
+use crate::client::{AppendError, LogError, Outcome, ReadError};
 use crate::types::LogNumber;
 
 /// The answer to whoever is refused.
@@ -60,6 +60,7 @@ impl Refusal {
                 }
                 answer
             }
+            AppendError::UnknownLog => complain(StatusCode::NOT_FOUND),
             AppendError::RecordTooLarge { .. }
             | AppendError::RequestTooLarge { .. }
             | AppendError::TooManyRecords { .. } => complain(StatusCode::PAYLOAD_TOO_LARGE),
@@ -74,6 +75,18 @@ impl Refusal {
             },
         }
         .into()
+    }
+
+    /// Of what was not done about a log.
+    pub(super) fn of_log(number: LogNumber, error: &LogError) -> Self {
+        match error {
+            LogError::Append(error) => Self::of_append(number, error),
+            LogError::Read(error) => Self::of_read(error),
+            error => {
+                let hint = "PUT makes it; `annal log list` shows which there are";
+                complaint(StatusCode::NOT_FOUND, error, hint).into()
+            }
+        }
     }
 
     /// Of a read that failed.

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::interval;
 
 use super::batch::Batch;
 use super::body::Room;
-use super::log::Log;
+use super::log::{Log, Logs};
 use super::refusal::{Refusal, busy};
-use crate::client::{self, ReadFrom, ReadOptions, Record};
+use crate::client::{self, LogError, ReadFrom, ReadOptions, Record};
 use crate::limits::{
-    HTTP_NEWS_BYTES_MAX, HTTP_NEWS_TAKEN_BYTES, HTTP_READS_MAX, HTTP_TAIL_IDLE, HTTP_TAILS_MAX,
+    HTTP_NEWS_BYTES_MAX, HTTP_NEWS_TAKEN_BYTES, HTTP_READS_MAX, HTTP_TAIL_LOOK, HTTP_TAILS_MAX,
     HTTP_WAITING_MAX,
 };
 use crate::types::{LogNumber, Offset};
@@ -30,6 +30,7 @@ pub(in super::super) struct Rooms {
     /// Readers that wait.
     waiting: Arc<Semaphore>,
     pub(super) tails: Tails,
+    pub(super) logs: Logs,
 }
 
 impl Default for Rooms {
@@ -39,6 +40,7 @@ impl Default for Rooms {
             reads: Semaphore::new(HTTP_READS_MAX),
             waiting: Arc::new(Semaphore::new(HTTP_WAITING_MAX)),
             tails: Tails::default(),
+            logs: Logs::default(),
         }
     }
 }
@@ -58,9 +60,18 @@ pub(super) struct Tails(Arc<Mutex<BTreeMap<LogNumber, Followed>>>);
 /// A log that is followed.
 #[derive(Clone, Debug)]
 struct Followed {
-    /// The offset after the last record that came; the sender goes when the log cannot be followed.
-    end: watch::Receiver<Offset>,
+    /// The sender goes when the log cannot be followed.
+    end: watch::Receiver<End>,
     recent: Arc<Mutex<Recent>>,
+}
+
+/// Where a log ends, as far as it was followed.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// The offset after the last record that came.
+    offset: Offset,
+    /// Nothing comes behind it any more.
+    is_closed: bool,
 }
 
 /// What has just come.
@@ -84,45 +95,72 @@ impl Tails {
         if followed.len() >= HTTP_TAILS_MAX {
             return Err(busy("readers wait at too many logs already"));
         }
-        let (sender, receiver) = watch::channel(end);
+        let first = End { offset: end, is_closed: log.is_closed };
+        let (sender, receiver) = watch::channel(first);
         let new = Followed { end: receiver, recent: Arc::default() };
         followed.insert(log.number, new.clone());
         let options = ReadOptions { from: ReadFrom::Offset(end), ..ReadOptions::default() };
         let tail = log.client.tail(options);
-        tokio::spawn(self.clone().keep(log.number, tail, sender, new.recent.clone()));
+        tokio::spawn(self.clone().keep(log.clone(), tail, sender, new.recent.clone()));
         Ok(Tail(new))
     }
 
     /// Follows a log until nobody waits there any more, or it cannot be followed.
     async fn keep(
         self,
-        number: LogNumber,
+        log: Log,
         mut tail: client::Tail,
-        end: watch::Sender<Offset>,
+        end: watch::Sender<End>,
         recent: Arc<Mutex<Recent>>,
     ) {
+        let mut looks = interval(HTTP_TAIL_LOOK);
         loop {
-            match timeout(HTTP_TAIL_IDLE, tail.next()).await {
-                Ok(Ok(Some(record))) => {
-                    let next = Offset::new(record.offset.get() + 1);
-                    lock(&recent).push(record);
-                    end.send_replace(next);
+            tokio::select! {
+                came = tail.next() => match came {
+                    Ok(Some(record)) => {
+                        let offset = Offset::new(record.offset.get() + 1);
+                        lock(&recent).push(record);
+                        end.send_modify(|end| end.offset = offset);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "a log cannot be followed");
+                        break;
+                    }
+                },
+                _ = looks.tick() => if !self.is_wanted(&log, &end).await {
+                    return;
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a log cannot be followed");
-                    break;
-                }
-                Err(_) => {}
-            }
-            // One receiver is with the table.
-            let mut followed = lock(&self.0);
-            if end.receiver_count() <= 1 {
-                followed.remove(&number);
-                return;
             }
         }
-        lock(&self.0).remove(&number);
+        lock(&self.0).remove(&log.number);
+    }
+
+    /// Whether anybody still waits at a log, which may have been closed meanwhile or be gone. If not, it is
+    /// off the table.
+    async fn is_wanted(&self, log: &Log, end: &watch::Sender<End>) -> bool {
+        let is_there = log.number == LogNumber::MAIN
+            || match log.client.log_state(&log.name).await {
+                Ok(state) => {
+                    let is_over = |end: &End| state.closed && end.offset >= state.next_offset;
+                    end.send_if_modified(|end| {
+                        let is_news = is_over(end) && !end.is_closed;
+                        end.is_closed |= is_news;
+                        is_news
+                    });
+                    state.number == log.number
+                }
+                Err(LogError::Unknown { .. }) => false,
+                // Nobody leads: it is asked again.
+                Err(_) => true,
+            };
+        let mut followed = lock(&self.0);
+        // One receiver is with the table.
+        let is_wanted = is_there && end.receiver_count() > 1;
+        if !is_wanted {
+            followed.remove(&log.number);
+        }
+        is_wanted
     }
 }
 
@@ -138,10 +176,11 @@ impl Recent {
 }
 
 impl Tail {
-    /// Waits until there is something behind a place.
-    pub(super) async fn reaches_beyond(&mut self, from: Offset) -> Result<(), Refusal> {
-        let reached = self.0.end.wait_for(|end| *end > from).await;
-        reached.map(drop).map_err(|_| busy("the log cannot be followed now"))
+    /// Waits until there is something behind a place, or never will be. Says which.
+    pub(super) async fn reaches_beyond(&mut self, from: Offset) -> Result<bool, Refusal> {
+        let reached = self.0.end.wait_for(|end| end.offset > from || end.is_closed).await;
+        let reached = reached.map_err(|_| busy("the log cannot be followed now"))?;
+        Ok(reached.offset > from)
     }
 
     /// What has come behind a place, if that is still in memory.
@@ -159,7 +198,8 @@ impl Tail {
         let next = Offset::new(records.last()?.offset.get() + 1);
         let is_at_tail =
             recent.records.back().is_some_and(|last| last.offset.get() + 1 == next.get());
-        Some(Batch { records, next, is_at_tail })
+        let is_closed = is_at_tail && self.0.end.borrow().is_closed;
+        Some(Batch { records, next, is_at_tail, is_closed })
     }
 }
 

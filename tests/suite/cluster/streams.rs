@@ -157,7 +157,8 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         (413, &[BYTES], too_large.as_slice()),
         (501, &with("producer-id", "p"), b"x"),
         (501, &with("stream-seq", "1"), b"x"),
-        (409, &with("stream-closed", "true"), b"x"),
+        (501, &with("stream-closed", "true"), b"x"),
+        (409, &with("stream-closed", "true"), b""),
         (400, &with("stream-expect-offset", "now"), b"x"),
         (410, &with("stream-expect-offset", "0000000000000007_0000000000000000"), b"x"),
         (403, &with("origin", "http://evil.example"), b"x"),
@@ -169,7 +170,9 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     for (expected, line) in [
         (404, "GET /v1/stream/orders"),
         (404, "POST /v1/stream/orders"),
-        (405, "DELETE /v1/stream/main"),
+        (409, "DELETE /v1/stream/main"),
+        (404, "DELETE /v1/stream/orders"),
+        (405, "PATCH /v1/stream/main"),
         (204, "OPTIONS /v1/stream/main"),
         (400, "GET /v1/stream/main?offset="),
         (400, "GET /v1/stream/main?offset=3"),
@@ -182,7 +185,74 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         let said = ask(&cluster, "n1", line, &[], b"");
         assert_eq!(said.status, expected, "{line}: {}", said.text());
     }
+    for (header, body) in [
+        (("content-type", "application/json"), &b""[..]),
+        (("stream-ttl", "60"), b""),
+        (("stream-forked-from", "/v1/stream/main"), b""),
+        (BYTES, b"content"),
+    ] {
+        let said = ask(&cluster, "n1", "PUT /v1/stream/orders", &[header], body);
+        assert_eq!(said.status, 501, "{header:?}: {}", said.text());
+    }
+    assert_eq!(ask(&cluster, "n1", "GET /v1/stream/orders", &[], b"").status, 404);
     assert_eq!(get(&cluster, "n1", "").next(), "0000000000000000_0000000000000000");
+}
+
+#[test]
+fn logs_are_made_followed_closed_deleted_and_made_anew_at_any_door() {
+    let cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let [first, second] = <[String; 2]>::try_from(others(&cluster, &leader)).unwrap();
+    let path = "/v1/stream/eu/orders";
+    let at = |node: &str, verb: &str, query: &str, headers: &[(&str, &str)], body: &[u8]| {
+        ask(&cluster, node, &format!("{verb} {path}{query}"), headers, body)
+    };
+    let made = at(&first, "PUT", "", &[], b"");
+    assert_eq!((made.status, made.next()), (201, "0000000000000001_0000000000000000"));
+    assert!(made.header("location").unwrap().ends_with(path), "{}", made.head);
+    assert_eq!(at(&second, "PUT", "", &[BYTES], b"").status, 200);
+    let one = at(&first, "POST", "", &[BYTES], b"one ");
+    assert_eq!((one.status, one.next()), (204, "0000000000000001_0000000000000001"));
+    assert_eq!(at(&second, "POST", "", &[BYTES], b"two").status, 204);
+    assert_eq!(at(&leader, "GET", "?offset=-1", &[], b"").text(), "one two");
+    assert_eq!(get(&cluster, &leader, "?offset=-1").body, b"", "main is another");
+
+    // Two who wait hear that there will be nothing more.
+    let line = format!("GET {path}?offset=-1&live=sse");
+    let mut events = open(&cluster, &first, &line, &[], b"");
+    wait_for_event(&mut events, "\"upToDate\":true");
+    let poll = format!("?live=long-poll&offset={}", "0000000000000001_0000000000000002");
+    let waiting = thread::scope(|scope| {
+        let waiting = scope.spawn(|| at(&second, "GET", &poll, &[], b""));
+        let closed = at(&leader, "POST", "", &[("stream-closed", "true")], b"");
+        assert_eq!((closed.status, closed.header("stream-closed")), (204, Some("true")));
+        waiting.join().unwrap()
+    });
+    assert_eq!((waiting.status, waiting.header("stream-closed")), (204, Some("true")));
+    wait_for_event(&mut events, "\"streamClosed\":true}");
+    let mut rest = String::new();
+    events.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "\r\n0\r\n\r\n", "the end, and no event more");
+    for node in [&first, &second] {
+        let refused = at(node, "POST", "", &[BYTES], b"three");
+        assert_eq!((refused.status, refused.header("stream-closed")), (409, Some("true")));
+        let read = at(node, "GET", "?offset=-1", &[], b"");
+        assert_eq!((read.text().as_str(), read.header("stream-closed")), ("one two", Some("true")));
+    }
+    assert_eq!(at(&first, "PUT", "", &[], b"").status, 409);
+
+    assert_eq!(at(&second, "DELETE", "", &[], b"").status, 204);
+    assert_eq!(at(&first, "GET", "?offset=-1", &[], b"").status, 404);
+    assert_eq!(at(&first, "POST", "", &[BYTES], b"x").status, 404);
+    // Another of the same name: old offsets are not taken for its own, nor old numbers.
+    assert_eq!(at(&leader, "PUT", "", &[], b"").status, 201);
+    let gone = format!("?offset={}", one.next());
+    assert_eq!(at(&first, "GET", &gone, &[], b"").status, 410);
+    for node in [&first, &second, &leader] {
+        assert_eq!(at(node, "POST", "", &[BYTES], b"new ").status, 204);
+    }
+    assert_eq!(at(&second, "GET", "", &[], b"").text(), "new new new ");
+    cluster.client(["log", "describe", "eu/orders"]).expect_code(0);
 }
 
 /// Reads events until there was one with these words.
