@@ -72,6 +72,7 @@ mutants! {
     52 ClosedCommitted "an append is taken where its log is open as far as is committed";
     53 HeadLacksLogs "a new segment's head lacks the catalogue of logs";
     54 LogsShareOffsets "logs share the offsets of an entry";
+    60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
 }
 
 impl Mutant {

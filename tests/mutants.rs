@@ -109,6 +109,7 @@ const HUNTS: &[Hunt] = &[
         &[LawName::Refusals, LawName::Conditional, LawName::Catalogues, LawName::Assertion],
         50,
     ),
+    hunt(Mutant::ForgottenGoesOn, &[LawName::Producers], 300),
 ];
 
 /// Both processors.

@@ -1,6 +1,7 @@
 //! A session against a model of the cluster that loses connections, steps down, forgets clients,
-//! keeps deposed leaders that do not know it, refuses what expects another end of the log, and answers
-//! late, twice and out of order.
+//! keeps deposed leaders that do not know it, refuses what expects another end of the log, what names
+//! another fence and what comes from a producer that somebody else is by now, and answers late, twice and
+//! out of order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,19 +11,27 @@ use proptest::strategy::ValueTree as _;
 
 use super::ask::Ask;
 use super::session::{Advice, Failure, LaneNumber, Session};
+use crate::command::Command;
+use crate::label::{FenceToken, ProducerName};
 use crate::types::{ClientId, Index, LogId, NodeId, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, AppendRun, Appended};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 
 const NODES: usize = 3;
 
-/// One request in a log. Its record is its identity.
+/// Whoever else sets fences and opens the producer.
+const OTHERS: ClientId = ClientId::new(u128::MAX);
+
+/// One request in a log.
 #[derive(Clone, Debug)]
 struct Slot {
     client: ClientId,
     seq: Seq,
     first_unanswered: Seq,
-    request: u64,
+    /// Which, counted by the model; none of others.
+    request: Option<u64>,
+    /// What it does instead of appending a record.
+    command: Option<Command>,
 }
 
 /// A log, and what its table of clients has forgotten.
@@ -42,7 +51,68 @@ impl Log {
         of_client.map(|slot| slot.seq.get()).max().unwrap_or(0)
     }
 
-    /// Takes a request of the run, or finds it, or refuses it.
+    /// How many records it has.
+    fn end(&self) -> Offset {
+        Offset::new(self.slots.iter().filter(|slot| slot.command.is_none()).count() as u64)
+    }
+
+    fn fence(&self) -> Option<FenceToken> {
+        self.slots.iter().rev().find_map(|slot| match slot.command {
+            Some(Command::Fence(token)) => Some(token),
+            _ => None,
+        })?
+    }
+
+    /// Who is the producer, if there is one.
+    fn producer(&self) -> Option<ClientId> {
+        self.slots.iter().rev().find_map(|slot| match slot.command {
+            Some(Command::Open(_)) => Some(Some(slot.client)),
+            Some(Command::Forget(_)) => Some(None),
+            _ => None,
+        })?
+    }
+
+    /// Why a request that is new is not taken.
+    fn obstacle(&self, client: ClientId, conditions: &Conditions) -> Option<Obstacle> {
+        let (next, present) = (self.end(), self.fence());
+        if conditions.fence.is_some_and(|named| Some(named) != present) {
+            return Some(Obstacle::Fence { present });
+        }
+        if conditions.producer.is_some() {
+            match self.producer() {
+                None => return Some(Obstacle::NoProducer),
+                Some(holder) if holder != client => return Some(Obstacle::Superseded { epoch: 2 }),
+                Some(_) => {}
+            }
+        }
+        let elsewhere = conditions.expect_offset.is_some_and(|expected| expected != next);
+        elsewhere.then_some(Obstacle::Offset { next })
+    }
+
+    /// Others do something.
+    fn interfere(&mut self, command: Command) {
+        let (client, seq, first_unanswered) = (OTHERS, Seq::FIRST, Seq::FIRST);
+        self.slots.push(Slot {
+            client,
+            seq,
+            first_unanswered,
+            request: None,
+            command: Some(command),
+        });
+    }
+
+    /// Which request was answered so.
+    fn acknowledged(&self, appended: &Appended) -> u64 {
+        let found = if appended.count == 0 {
+            self.slots.get(usize::try_from(appended.index.get() - 1).unwrap())
+        } else {
+            let mut records = self.slots.iter().filter(|slot| slot.command.is_none());
+            records.nth(usize::try_from(appended.offset.get()).unwrap())
+        };
+        found.and_then(|slot| slot.request).expect("what is acknowledged is in the log, and ours")
+    }
+
+    /// Takes a request of the run, or finds it, or refuses it. Gives the index of its entry.
     fn append(&mut self, header: &AppendRun, seq: Seq, request: u64) -> Result<u64, AppendRefusal> {
         let last = self.last(header.client);
         if last == 0 && header.began_at.get() < self.floor {
@@ -61,16 +131,14 @@ impl Log {
             let at = self.slots.iter().position(place).expect("seqs in a log have no gaps");
             return Ok(at as u64 + 1);
         }
-        // Each request has a record: its offset is its place.
-        let next = self.slots.len() as u64;
         let conditions = header.conditions.after(seq.since(header.seqs.first));
-        if conditions.expect_offset.is_some_and(|expected| expected.get() != next) {
-            let obstacle = Obstacle::Offset { next: Offset::new(next) };
-            let as_of = LogId::new(Index::new(next), Term::new(1));
+        if let Some(obstacle) = self.obstacle(header.client, &conditions) {
+            let as_of = LogId::new(Index::new(self.slots.len() as u64), Term::new(1));
             return Err(AppendRefusal::Unmet(Unmet { as_of, obstacle }));
         }
         let AppendRun { client, first_unanswered, .. } = *header;
-        self.slots.push(Slot { client, seq, first_unanswered, request });
+        let (request, command) = (Some(request), header.command.clone());
+        self.slots.push(Slot { client, seq, first_unanswered, request, command });
         Ok(self.slots.len() as u64)
     }
 }
@@ -87,11 +155,12 @@ struct Lane {
 }
 
 impl Lane {
-    /// Side by side in the log, requests are answered together.
-    fn hold(&mut self, client: ClientId, seq: Seq, index: u64) {
+    /// Side by side in the log, requests are answered together, unless they are commands.
+    fn hold(&mut self, client: ClientId, seq: Seq, index: u64, is_command: bool) {
         match self.held.last_mut() {
             Some((of, seqs, first))
-                if *of == client
+                if !is_command
+                    && *of == client
                     && seqs.next() == seq
                     && *first + u64::from(seqs.count) == index =>
             {
@@ -135,6 +204,10 @@ struct World {
     refused: BTreeSet<u64>,
     /// How many of them gave their number to another.
     taken_back: u32,
+    /// The client has opened the producer, and appends as it.
+    produces: bool,
+    /// The obstacles that were certain.
+    obstacles: BTreeSet<&'static str>,
     lanes_opened: u64,
     clients: u128,
     acknowledged: Vec<u64>,
@@ -144,7 +217,10 @@ struct World {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Push { expect: Option<u64> },
+    Push { expect: Option<u64>, fence: Option<usize> },
+    Fence { which: usize },
+    OpenProducer { fence: Option<usize> },
+    Interfere { which: usize },
     Send,
     Deliver { lane: usize, busy: bool },
     Answer { lane: usize, which: usize, twice: bool },
@@ -171,6 +247,8 @@ impl World {
             open: VecDeque::new(),
             refused: BTreeSet::new(),
             taken_back: 0,
+            produces: false,
+            obstacles: BTreeSet::new(),
             lanes_opened: 0,
             clients: 1,
             acknowledged: vec![],
@@ -181,7 +259,19 @@ impl World {
 
     fn perform(&mut self, event: &Event) {
         match *event {
-            Event::Push { expect } => self.push(expect),
+            Event::Push { expect, fence } => self.append(expect, fence),
+            Event::Fence { which } => {
+                self.push(vec![], Conditions::default(), Some(Command::Fence(Some(fence(which)))));
+            }
+            Event::OpenProducer { fence: named } => {
+                let conditions = Conditions { fence: named.map(fence), ..Conditions::default() };
+                self.produces |= self.push(vec![], conditions, Some(Command::Open(producer())));
+            }
+            Event::Interfere { which } => self.log.interfere(match which {
+                2 => Command::Open(producer()),
+                3 => Command::Forget(producer()),
+                which => Command::Fence(Some(fence(which))),
+            }),
             Event::Send => self.send(),
             Event::Deliver { lane, busy } => self.deliver(lane, busy),
             Event::Answer { lane, which, twice } => self.answer(lane, which, twice),
@@ -194,19 +284,35 @@ impl World {
         }
     }
 
-    /// Something is appended; it may expect an end of the log, so far behind what would be right.
-    fn push(&mut self, expect: Option<u64>) {
+    /// A record is appended; it may expect an end of the log, so far behind what would be right, and name
+    /// a fence.
+    fn append(&mut self, expect: Option<u64>, named: Option<usize>) {
+        let record = Bytes::copy_from_slice(&(self.pushed + 1).to_le_bytes());
+        let end = self.log.end().plus(self.open.len() as u64);
+        let conditions = Conditions {
+            expect_offset: expect.map(|behind| end.plus(behind)),
+            fence: named.map(fence),
+            producer: self.produces.then(producer),
+        };
+        self.push(vec![record], conditions, None);
+    }
+
+    /// Asks for something, if it may now. Says whether it may.
+    fn push(
+        &mut self,
+        records: Vec<Bytes>,
+        conditions: Conditions,
+        command: Option<Command>,
+    ) -> bool {
         // Who expects something mostly waits for the answer before the next request.
         let waits = self.is_careful && !self.open.is_empty();
-        if !self.session.is_full() && !waits {
-            self.pushed += 1;
-            let record = Bytes::copy_from_slice(&self.pushed.to_le_bytes());
-            let end = self.log.slots.len() + self.open.len();
-            let expect_offset = expect.map(|behind| Offset::new(end as u64 + behind));
-            let conditions = Conditions { expect_offset, ..Conditions::default() };
-            self.session.push(Ask { records: vec![record], conditions, ..Ask::default() });
-            self.open.push_back(self.pushed);
+        if self.session.is_full() || waits {
+            return false;
         }
+        self.pushed += 1;
+        self.session.push(Ask { records, conditions, command, ..Ask::default() });
+        self.open.push_back(self.pushed);
+        true
     }
 
     fn send(&mut self) {
@@ -215,8 +321,14 @@ impl World {
             self.session.begin(Index::new(self.committed as u64));
         }
         if let Some(outgoing) = self.session.next_for(LaneNumber::new(number)) {
+            let place = |seq: Seq| usize::try_from(seq.since(self.session.first())).unwrap();
+            let requests: Vec<_> =
+                outgoing.header.seqs.iter().map(|seq| self.open[place(seq)]).collect();
             let request = |record: &Bytes| u64::from_le_bytes(record.as_ref().try_into().unwrap());
-            let requests = outgoing.records.iter().map(request).collect();
+            if outgoing.header.command.is_none() {
+                let records: Vec<_> = outgoing.records.iter().map(request).collect();
+                assert_eq!(records, requests, "each request has its own record");
+            }
             let lane = self.lanes.get_mut(&number).unwrap();
             lane.to_node.push_back((outgoing.header, requests));
         }
@@ -238,7 +350,7 @@ impl World {
                 Some(log) => log.append(&header, seq, request),
             };
             match taken {
-                Ok(index) => lane.hold(client, seq, index),
+                Ok(index) => lane.hold(client, seq, index, header.command.is_some()),
                 Err(AppendRefusal::Unmet(unmet)) => {
                     let left =
                         header.seqs.skip(u32::try_from(seq.since(header.seqs.first)).unwrap());
@@ -269,9 +381,7 @@ impl World {
     fn follow(&mut self, lane: u64, advice: &Advice) {
         while let Some((_, appended)) = self.session.take_answered() {
             self.open.pop_front();
-            // Each request has a record: its offset is its place.
-            let slot = &self.log.slots[usize::try_from(appended.offset.get()).unwrap()];
-            self.acknowledged.push(slot.request);
+            self.acknowledged.push(self.log.acknowledged(&appended));
         }
         match advice {
             Advice::Continue | Advice::Pause | Advice::NoRoom { .. } => {}
@@ -283,12 +393,21 @@ impl World {
                 self.renewed += 1;
                 self.session.renew(ClientId::new(self.clients));
             }
-            Advice::Failed(Failure::Unmet(_)) => self.on_unmet(),
+            Advice::Failed(Failure::Unmet(unmet)) => self.on_unmet(unmet.obstacle),
             Advice::Failed(_) => self.failed = true,
         }
     }
 
-    fn on_unmet(&mut self) {
+    fn on_unmet(&mut self, obstacle: Obstacle) {
+        self.obstacles.insert(match obstacle {
+            Obstacle::Offset { .. } => "offset",
+            Obstacle::Fence { .. } => "fence",
+            Obstacle::Superseded { .. } => "superseded",
+            Obstacle::NoProducer => "none",
+            _ => "another",
+        });
+        // It may open it again.
+        self.produces = false;
         if self.session.take_back() {
             self.taken_back += 1;
         } else {
@@ -323,9 +442,11 @@ impl World {
                 *index + u64::from(seqs.count) - 1 <= committed
             };
             for (client, seqs, index) in lane.held.extract_if(.., is_committed) {
+                let slot = usize::try_from(index - 1).unwrap();
+                let before = self.log.slots[..slot].iter().filter(|slot| slot.command.is_none());
                 let appended = Appended {
-                    offset: Offset::new(index - 1),
-                    count: 1,
+                    offset: Offset::new(before.count() as u64),
+                    count: u32::from(self.log.slots[slot].command.is_none()),
                     term: Term::new(1),
                     index: Index::new(index),
                     leader: NodeId::new(1).unwrap(),
@@ -376,6 +497,10 @@ impl World {
     /// The table forgets the client, if all that is in the log of it is committed.
     fn evict(&mut self) {
         let client = ClientId::new(self.clients);
+        if self.log.producer() == Some(client) {
+            // It is never forgotten for others' sake.
+            return;
+        }
         let last = self.log.slots.iter().rposition(|slot| slot.client == client);
         if let Some(last) = last.filter(|last| *last < self.committed) {
             self.log.evicted.insert(client);
@@ -391,7 +516,7 @@ impl World {
     /// No request is in the log twice, none out of order, and the client is right about what is
     /// certain.
     fn check(&self) {
-        let requests: Vec<u64> = self.log.slots.iter().map(|slot| slot.request).collect();
+        let requests: Vec<u64> = self.log.slots.iter().filter_map(|slot| slot.request).collect();
         assert!(requests.is_sorted_by(|a, b| a < b), "twice or out of order: {requests:?}");
         let taken = (1..).filter(|request| !self.refused.contains(request));
         let expected: Vec<u64> = taken.take(self.acknowledged.len()).collect();
@@ -411,14 +536,16 @@ impl World {
     fn check_none_refused(&self) {
         let logs = self.forks.values().chain([&self.log]);
         for slot in logs.flat_map(|log| &log.slots) {
-            assert!(!self.refused.contains(&slot.request), "{slot:?} was refused for certain");
+            let is_refused = slot.request.is_some_and(|it| self.refused.contains(&it));
+            assert!(!is_refused, "{slot:?} was refused for certain");
         }
     }
 
     fn check_none_taken_from(&self, certain_from: u64) {
         let logs = self.forks.values().chain([&self.log]);
         for slot in logs.flat_map(|log| &log.slots) {
-            assert!(slot.request < certain_from, "{slot:?}, and from {certain_from} on is certain");
+            let is_unsure = slot.request.is_none_or(|it| it < certain_from);
+            assert!(is_unsure, "{slot:?}, and from {certain_from} on is certain");
         }
     }
 
@@ -470,16 +597,28 @@ impl World {
     }
 }
 
+fn fence(which: usize) -> FenceToken {
+    ["one", "two"][which].parse().unwrap()
+}
+
+fn producer() -> ProducerName {
+    "p".parse().unwrap()
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let (lane, node) = (|| 0..8usize, || 0..NODES);
     prop_oneof![
-        3 => Just(Event::Push { expect: None }),
-        3 => Just(Event::Push { expect: Some(0) }),
-        1 => Just(Event::Push { expect: Some(1) }),
-        12 => Just(Event::Send),
-        12 => (lane(), proptest::bool::weighted(0.1))
+        6 => Just(Event::Push { expect: None, fence: None }),
+        6 => Just(Event::Push { expect: Some(0), fence: None }),
+        1 => Just(Event::Push { expect: Some(1), fence: None }),
+        1 => (0..2usize).prop_map(|which| Event::Push { expect: None, fence: Some(which) }),
+        1 => (0..2usize).prop_map(|which| Event::Fence { which }),
+        1 => proptest::option::of(0..2usize).prop_map(|fence| Event::OpenProducer { fence }),
+        1 => (0..4usize).prop_map(|which| Event::Interfere { which }),
+        20 => Just(Event::Send),
+        20 => (lane(), proptest::bool::weighted(0.1))
             .prop_map(|(lane, busy)| Event::Deliver { lane, busy }),
-        12 => (lane(), 0..8usize, proptest::bool::weighted(0.2))
+        20 => (lane(), 0..8usize, proptest::bool::weighted(0.2))
             .prop_map(|(lane, which, twice)| Event::Answer { lane, which, twice }),
         1 => lane().prop_map(|lane| Event::Close { lane }),
         4 => node().prop_map(|node| Event::Open { node }),
@@ -522,6 +661,7 @@ fn the_model_reaches_renewal_expiry_and_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let events = proptest::collection::vec(event(), 200..400);
     let (mut renewed, mut failed, mut acknowledged, mut taken_back) = (0, 0, 0, 0);
+    let mut obstacles = BTreeSet::new();
     for case in 0..500 {
         let mut world = World::new(case % 2 == 0);
         for event in &events.new_tree(&mut runner).unwrap().current() {
@@ -532,6 +672,7 @@ fn the_model_reaches_renewal_expiry_and_refusal() {
         world.calm_down();
         renewed += world.renewed;
         taken_back += world.taken_back;
+        obstacles.append(&mut world.obstacles);
         failed += u32::from(world.failed);
         acknowledged += world.acknowledged.len();
     }
@@ -539,4 +680,5 @@ fn the_model_reaches_renewal_expiry_and_refusal() {
         renewed > 10 && failed > 10 && acknowledged > 500 && taken_back > 10,
         "{renewed} {failed} {acknowledged} {taken_back}"
     );
+    assert_eq!(Vec::from_iter(obstacles), ["fence", "none", "offset", "superseded"]);
 }

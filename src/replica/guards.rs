@@ -191,7 +191,9 @@ impl Guards {
 
     /// Why a client is not this producer, if it is not.
     fn not_producer(&self, key: Key, client: ClientId) -> Option<Obstacle> {
-        let Some(producer) = self.producers.get(&key) else { return Some(Obstacle::NoProducer) };
+        let Some(producer) = self.producers.get(&key) else {
+            return (!mutants::is_on(Mutant::ForgottenGoesOn)).then_some(Obstacle::NoProducer);
+        };
         let is_it = producer.holder == Some(client) || mutants::is_on(Mutant::SupersededGoesOn);
         (!is_it).then_some(Obstacle::Superseded { epoch: producer.epoch })
     }

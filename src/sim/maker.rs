@@ -56,6 +56,11 @@ impl Maker {
         self.stage = Stage::Opening;
     }
 
+    /// It asks for the producer to be forgotten.
+    pub(super) fn forgets(&mut self, now: Time) {
+        self.stage = Stage::Closed { until: now };
+    }
+
     /// A request is in the log, which may be the one that opens it.
     pub(super) fn on_acknowledged(&mut self, index: Index) {
         if self.stage == Stage::Opening {

@@ -106,6 +106,9 @@ pub(super) struct Served {
 /// So many pauses long a producer waits after a failure before it is opened again: others are it meanwhile.
 const REOPEN_THINKS: u64 = 20;
 
+/// One in so many times a producer does something, it is forgotten instead.
+const FORGETS_ONE_IN: u64 = 12;
+
 /// How long a client waits for the answer to a read, at most.
 const READ_PATIENCE: Time = Time::from_secs(2);
 
@@ -374,8 +377,15 @@ impl SimClient {
     fn produce(&mut self, now: Time, next: Next) {
         let count = self.random.between(1, 3);
         let records: Vec<_> = (0..count).map(|_| self.record()).collect();
+        let forgets = self.random.below(FORGETS_ONE_IN) == 0;
         let Some(maker) = &mut self.maker else { return };
         match next {
+            // Be it its own, or that of whoever took it over.
+            Next::Open | Next::Append { .. } if forgets => {
+                let forget = Ask::of(Command::Forget(maker.name));
+                maker.forgets(now);
+                self.push(now, forget, None);
+            }
             Next::Open if self.waiting.is_empty() => {
                 maker.begins_to_open();
                 let open = Ask::of(Command::Open(maker.name));

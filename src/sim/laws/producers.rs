@@ -1,6 +1,8 @@
 //! Invariant: the records of a named producer are in the log in the order of their numbers, without a gap
 //! and without a double, whichever of its processes have appended them.
 //!
+//! Once it was forgotten, its records are counted anew, and no process of before appends any more.
+//!
 //! A program that crashed goes on where it was, and knows neither what of its last words arrived nor
 //! whether its former process really ended.
 //!
@@ -9,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
+use crate::command::Command;
 use crate::entry::SealedEntry;
 use crate::label::ProducerName;
 use crate::sim::model::Model;
@@ -29,6 +32,10 @@ impl Producers {
         let known = self.model.requests().len();
         self.model.catch_up(committed)?;
         for placed in self.model.requests().iter().skip(known) {
+            if let Some(Command::Forget(name)) = &placed.command {
+                // Whoever is it next begins with the first.
+                self.last.remove(name);
+            }
             let asked = self.asked.get(&(placed.client, placed.seq));
             let Some((name, first)) = asked else { continue };
             let last = self.last.entry(*name).or_default();
@@ -68,25 +75,23 @@ impl Law for Producers {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::entry::Request;
     use crate::types::LogNumber;
     use crate::wire::conditions::Conditions;
+
+    /// A client asks for records of the producer from this number on.
+    fn asks(law: &mut Producers, client: u128, first: u64) {
+        let conditions = Conditions { producer: "p".parse().ok(), ..Conditions::default() };
+        let (client, seq, sequence) = (ClientId::new(client), Seq::FIRST, Some(first));
+        let log = LogNumber::MAIN;
+        let what = What::Asked { client, seq, log, conditions: &conditions, sequence };
+        Stage::new().show(law, what).unwrap();
+    }
 
     #[test]
     fn gaps_and_doubles_are_found_whoever_appends() {
         let mut log = Log::of(&[1]);
         log.records(1, &[(1, 2), (2, 1)]);
-        let asks = |law: &mut Producers, client, first| {
-            let conditions = Conditions { producer: "p".parse().ok(), ..Conditions::default() };
-            let (client, seq, sequence) = (ClientId::new(client), Seq::FIRST, Some(first));
-            let what = What::Asked {
-                client,
-                seq,
-                log: LogNumber::MAIN,
-                conditions: &conditions,
-                sequence,
-            };
-            Stage::new().show(law, what).unwrap();
-        };
         for (second, found) in [
             (3, None),
             (2, Some("record 2 of producer p is in 2@1, after record 2")),
@@ -95,6 +100,30 @@ mod tests {
             let mut law = Producers::default();
             asks(&mut law, 1, 1);
             asks(&mut law, 2, second);
+            let commits = Stage::new().commits(&mut law, 1, &log.entries);
+            match found {
+                None => commits.unwrap(),
+                Some(words) => assert_broken(commits, words),
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_on_behind_its_end_is_found() {
+        let forget = Request {
+            records: vec![],
+            command: "p".parse().ok().map(Command::Forget),
+            ..request(3, 1, 2, 0, "")
+        };
+        let mut log = Log::of(&[1]);
+        log.requests(1, &[request(1, 1, 0, 2, ""), forget]);
+        log.requests(1, &[request(2, 1, 2, 1, "")]);
+        for (first, found) in
+            [(1, None), (3, Some("record 3 of producer p is in 3@1, after record 0"))]
+        {
+            let mut law = Producers::default();
+            asks(&mut law, 1, 1);
+            asks(&mut law, 2, first);
             let commits = Stage::new().commits(&mut law, 1, &log.entries);
             match found {
                 None => commits.unwrap(),

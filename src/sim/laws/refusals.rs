@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::{Law, LawName, Moment, What};
 use crate::command::Command;
 use crate::entry::SealedEntry;
+use crate::label::ProducerName;
 use crate::sim::model::{Model, Placed, RecordHash};
 use crate::types::{ClientId, Index, LogNumber, Seq};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
@@ -129,8 +130,11 @@ impl Refusals {
             Obstacle::Superseded { epoch } => {
                 self.check_superseded(&it, conditions, (*client, as_of.index, epoch))?;
             }
-            Obstacle::NoProducer | Obstacle::TooManyProducers => {
-                return Err(format!("{it} was refused by {obstacle:?}, and nobody forgets here"));
+            Obstacle::NoProducer => {
+                self.check_none(&it, conditions, as_of.index)?;
+            }
+            Obstacle::TooManyProducers => {
+                return Err(format!("{it} was refused by {obstacle:?}, and there are few"));
             }
             Obstacle::NoLog => self.check_command(&it, unmet, |placed| {
                 placed.log == *log && placed.command == Some(Command::Delete)
@@ -184,23 +188,52 @@ impl Refusals {
         conditions: &Conditions,
         (client, as_of, epoch): (ClientId, Index, u64),
     ) -> Result<(), String> {
-        let opens = |placed: &&Placed| match (&placed.command, conditions.producer) {
-            (Some(Command::Open(opened)), Some(name)) => *opened == name,
-            _ => false,
-        };
-        let through = |placed: &&Placed| placed.entry.index <= as_of;
-        let opened: Vec<_> = self.model.requests().iter().filter(through).filter(opens).collect();
-        // The last may stand behind what was refused, in the same entry.
-        let place = usize::try_from(epoch).unwrap_or(usize::MAX);
-        let is_so = opened.len() <= place + 1
-            && place > 0
-            && opened.get(place - 1).is_some_and(|last| last.client != client);
-        if is_so {
+        let found = self.producers_within(as_of, conditions.producer);
+        let is_so = |state: &Opened| state.epoch == epoch && state.by != client;
+        if found.iter().flatten().any(is_so) {
             return Ok(());
         }
-        let count = opened.len();
-        Err(format!("{it} was refused by epoch {epoch}, and {count} was the epoch then"))
+        Err(format!("{it} was refused by epoch {epoch}, and it was {found:?} then"))
     }
+
+    /// There was no such producer.
+    fn check_none(&self, it: &str, conditions: &Conditions, as_of: Index) -> Result<(), String> {
+        let found = self.producers_within(as_of, conditions.producer);
+        if found.contains(&None) {
+            return Ok(());
+        }
+        Err(format!("{it} was refused because nobody is a producer, and it was {found:?} then"))
+    }
+
+    /// How a producer was within the entry at `index`, before each of its requests and behind the last.
+    /// Who would forget one names none in a condition: here all have one name.
+    fn producers_within(&self, index: Index, name: Option<ProducerName>) -> Vec<Option<Opened>> {
+        let is_meant = |other: &ProducerName| name.is_none_or(|name| name == *other);
+        let (mut state, mut within) = (None, vec![]);
+        let requests = self.model.requests().iter();
+        for placed in requests.take_while(|placed| placed.entry.index <= index) {
+            if placed.entry.index == index {
+                within.push(state);
+            }
+            match &placed.command {
+                Some(Command::Open(name)) if is_meant(name) => {
+                    let epoch = state.map_or(1, |former: Opened| former.epoch + 1);
+                    state = Some(Opened { epoch, by: placed.client });
+                }
+                Some(Command::Forget(name)) if is_meant(name) => state = None,
+                _ => {}
+            }
+        }
+        within.push(state);
+        within
+    }
+}
+
+/// How a producer stands: how often it was opened, and by whom last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opened {
+    epoch: u64,
+    by: ClientId,
 }
 
 impl Law for Refusals {
