@@ -33,6 +33,9 @@ struct Shared {
     /// Milliseconds that each datagram takes, in each direction.
     delay: AtomicU64,
     is_silent: AtomicBool,
+    /// What goes to the target is lost, and what comes from it.
+    loses_to_target: AtomicBool,
+    loses_to_sender: AtomicBool,
     is_over: AtomicBool,
     /// The socket towards the target of each sender.
     backs: Mutex<BTreeMap<SocketAddr, Arc<UdpSocket>>>,
@@ -52,6 +55,8 @@ impl Relay {
             front,
             delay: AtomicU64::new(millis(delay)),
             is_silent: AtomicBool::new(false),
+            loses_to_target: AtomicBool::new(false),
+            loses_to_sender: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             backs: Mutex::default(),
             guests: Mutex::default(),
@@ -62,7 +67,8 @@ impl Relay {
             relayed.pass(&relayed.front, |shared, from, datagram| {
                 let guests = shared.guests.lock().unwrap().clone();
                 let is_closed = guests.is_some_and(|guests| !guests.contains(&from));
-                if is_closed || shared.shut_out.lock().unwrap().contains(&from) {
+                let is_lost = shared.loses_to_target.load(Ordering::Relaxed);
+                if is_lost || is_closed || shared.shut_out.lock().unwrap().contains(&from) {
                     return;
                 }
                 let back = Shared::back(&shared, from);
@@ -87,6 +93,18 @@ impl Relay {
     #[allow(dead_code, reason = "not every test that takes this file in needs it")]
     pub(crate) fn set_silent(&self, is_silent: bool) {
         self.shared.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Loses what goes to the target, or ceases to: what comes from it is heard.
+    #[allow(dead_code, reason = "not every test that takes this file in needs it")]
+    pub(crate) fn lose_to_target(&self, is_lost: bool) {
+        self.shared.loses_to_target.store(is_lost, Ordering::Relaxed);
+    }
+
+    /// Loses what comes from the target, or ceases to: what goes there is heard.
+    #[allow(dead_code, reason = "not every test that takes this file in needs it")]
+    pub(crate) fn lose_to_sender(&self, is_lost: bool) {
+        self.shared.loses_to_sender.store(is_lost, Ordering::Relaxed);
     }
 
     /// Forgets who talked to whom, as a firewall does: what a sender sends next reaches the target
@@ -175,7 +193,8 @@ impl Shared {
             shared.pass(&answers, |shared, _, datagram| {
                 // What comes to a port that was forgotten goes nowhere.
                 let current = shared.backs.lock().unwrap().get(&sender).cloned();
-                if current.is_some_and(|current| Arc::ptr_eq(&current, &answers)) {
+                let is_lost = shared.loses_to_sender.load(Ordering::Relaxed);
+                if !is_lost && current.is_some_and(|current| Arc::ptr_eq(&current, &answers)) {
                     let _ = line.send((shared.due(), front.clone(), sender, datagram));
                 }
             });

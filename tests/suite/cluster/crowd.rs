@@ -1,8 +1,10 @@
 //! Many clients at once: each is a process that does one thing, and all begin together.
+#![allow(clippy::print_stderr, reason = "how long they took")]
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use super::harness::{Cluster, Kind, wait_for};
 use crate::program::annal;
@@ -36,16 +38,29 @@ fn start(cluster: &Cluster, number: usize, line: &[&str]) -> Client {
 /// Each finds nobody at first: what it does then must not keep the others from being served.
 #[test]
 fn a_crowd_of_appends_is_served() {
+    crowd(APPENDS);
+}
+
+/// What a script does that starts them all at once.
+#[test]
+#[ignore = "starts 500 processes: measured by hand, with --nocapture"]
+fn a_crowd_of_five_hundred_is_served() {
+    crowd(500);
+}
+
+fn crowd(count: usize) {
     let cluster = Cluster::started(Kind::default());
     let text = |number| format!("record {number}");
     let begin = |number| start(&cluster, number, &["append", &text(number)]);
-    let clients: Vec<Client> = (0..APPENDS).map(begin).collect();
+    let start_of_all = Instant::now();
+    let clients: Vec<Client> = (0..count).map(begin).collect();
     for (number, mut client) in clients.into_iter().enumerate() {
         let status = wait_for("a client to end", || client.process.try_wait().unwrap());
         assert_eq!(status.code(), Some(0), "client {number}");
     }
+    eprintln!("{count} clients: {:?}", start_of_all.elapsed());
     let mut records = cluster.records();
-    let mut expected: Vec<String> = (0..APPENDS).map(text).collect();
+    let mut expected: Vec<String> = (0..count).map(text).collect();
     records.sort();
     expected.sort();
     assert_eq!(records, expected, "each once");

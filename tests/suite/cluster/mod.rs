@@ -8,6 +8,7 @@ mod crowd;
 mod follow;
 mod full_disk;
 pub(crate) mod harness;
+mod histories;
 mod http;
 mod identity;
 mod logs;
