@@ -68,6 +68,10 @@ marks! {
     ReadWaitedForNoOp,
     /// a read was given up because its leader stepped down
     ReadGivenUp,
+    /// a node that does not lead asked its leader how far a read must see
+    IndexAsked,
+    /// the leader told it, and the read was served from its own disk
+    IndexTold,
     /// several reads shared a round
     ReadsShared,
     /// entries were read from disk for a follower far behind

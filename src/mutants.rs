@@ -73,6 +73,7 @@ mutants! {
     53 HeadLacksLogs "a new segment's head lacks the catalogue of logs";
     54 LogsShareOffsets "logs share the offsets of an entry";
     60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
+    61 ServeUnasked "a follower serves a read without asking how far it must see";
 }
 
 impl Mutant {

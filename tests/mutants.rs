@@ -110,6 +110,7 @@ const HUNTS: &[Hunt] = &[
         50,
     ),
     hunt(Mutant::ForgottenGoesOn, &[LawName::Producers], 300),
+    hunt(Mutant::ServeUnasked, &[LawName::Linearizable], 50),
 ];
 
 /// Both processors.

@@ -728,8 +728,8 @@ pub(super) struct Read {
     #[arg(long)]
     pub(super) stale: bool,
 
-    /// Read from this node
-    #[arg(long, value_name = "NAME", requires = "stale")]
+    /// Have this node serve it, from its own disk
+    #[arg(long, value_name = "NAME")]
     pub(super) node: Option<NodeId>,
 }
 

@@ -36,10 +36,10 @@ enum Begin {
 impl Reading {
     /// What `read` asks for: all of the log, unless told.
     pub(super) fn of_read(args: Read) -> Self {
-        let consistency = if args.stale {
-            Consistency::Stale { node: args.node }
-        } else {
-            Consistency::Linearizable
+        let consistency = match args.node {
+            node if args.stale => Consistency::Stale { node },
+            Some(node) => Consistency::LinearizableAt { node },
+            None => Consistency::Linearizable,
         };
         let all = ReadFrom::Offset(Offset::ZERO);
         Self::new(&args.range, all, consistency, args.form.shape())
@@ -66,7 +66,11 @@ impl Reading {
 
     /// Whether the cluster has the node that is to be read from.
     pub(super) fn check_node(&self, target: &Target) -> Result<(), Failure> {
-        let Consistency::Stale { node: Some(node) } = self.consistency else { return Ok(()) };
+        let node = match self.consistency {
+            Consistency::LinearizableAt { .. } if self.follow => return Err(follows_the_leader()),
+            Consistency::Stale { node: Some(node) } | Consistency::LinearizableAt { node } => node,
+            Consistency::Stale { node: None } | Consistency::Linearizable => return Ok(()),
+        };
         if target.nodes.iter().any(|(known, _)| *known == node) {
             return Ok(());
         }
@@ -234,6 +238,12 @@ impl Way {
         }
         failure
     }
+}
+
+fn follows_the_leader() -> Failure {
+    let sentence = "what comes is followed where the leader is, not at a node of one's choice";
+    let hint = "leave out --node, or add --stale for what that node knows to be committed";
+    Failure::new(Outcome::Usage, sentence, hint)
 }
 
 /// The last words where nobody reads what is printed.

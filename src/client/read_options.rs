@@ -33,6 +33,12 @@ impl Default for ReadOptions {
 pub enum Consistency {
     /// Everything that was acknowledged before the read began, to anybody.
     Linearizable,
+    /// As much, served by this node, which asks the leader how far that is: reads take no time of the
+    /// leader's so. Not for a read that follows.
+    LinearizableAt {
+        /// Which.
+        node: NodeId,
+    },
     /// What one node knows to be committed: this one, or any that answers.
     Stale {
         /// Which.

@@ -431,7 +431,7 @@ impl ReadPilot {
         let wanted = match self.options.consistency {
             Consistency::Linearizable => Wanted::Leader { word: false },
             Consistency::Stale { node: None } => Wanted::Anybody,
-            Consistency::Stale { node: Some(node) } => {
+            Consistency::Stale { node: Some(node) } | Consistency::LinearizableAt { node } => {
                 // There is nothing to look for.
                 let way = Way { node, leading: None, commit_index: None };
                 return self.open(now, beliefs, way);
@@ -469,7 +469,7 @@ impl ReadPilot {
             log: self.log,
             from: self.position.map_or(self.options.from, ReadFrom::Offset),
             limit: if asks_where { Some(0) } else { self.remaining },
-            linearizable: self.options.consistency == Consistency::Linearizable,
+            linearizable: !matches!(self.options.consistency, Consistency::Stale { .. }),
             follow: self.options.follow && !asks_where,
             inquiry: self.inquiry.clone(),
         }

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use super::caller::Caller;
 use super::shared::Service;
 use crate::address::Address;
-use crate::limits::{FRAME_BYTES_MAX, ONWARD_TIMEOUT};
+use crate::limits::{FRAME_BYTES_MAX, ONWARD_TIMEOUT, READABLE_TIMEOUT};
 use crate::net::{FrameReceiver, FrameSender, Stream};
-use crate::types::NodeId;
-use crate::wire::api::{OnBehalf, Onward, Request};
+use crate::types::{Index, NodeId};
+use crate::wire::api::{OnBehalf, Onward, Read, Records, Request};
 
 /// Hands a stream of a client that is meant for the leader on to it, until it ends. Gives it back if
 /// that cannot be done: nothing has come of it.
@@ -30,11 +30,8 @@ pub(super) async fn hand_on(
     let Some(_place) = caller.onward.try_take(1) else { return Some(stream) };
     let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
     let Some(leader) = leader else { return Some(stream) };
-    let first = on_behalf(caller, request.clone()).to_frame();
-    let at = addresses(service, leader);
-    let opening = timeout(ONWARD_TIMEOUT, service.leaders.open(leader, &at, &first));
     let opened = tokio::select! {
-        opened = opening => opened.ok().flatten(),
+        opened = open(service, caller, leader, request.clone()) => opened,
         () = stream.sender.unwanted() => return None,
     };
     match opened {
@@ -42,6 +39,31 @@ pub(super) async fn hand_on(
         None => return Some(stream),
     }
     None
+}
+
+/// Asks the leader, for a client, up to where a read must see that begins now. `None` if it does not
+/// say, be it that it does not lead.
+pub(super) async fn ask_index(service: &Service, caller: &Caller, leader: NodeId) -> Option<Index> {
+    let _place = caller.onward.try_take(1)?;
+    let request = Onward::Read(Read::of_index());
+    let mut stream = open(service, caller, leader, request).await?;
+    stream.sender.finish();
+    let frame = stream.receiver.answer(READABLE_TIMEOUT).await.ok()?;
+    let (header, _) = Records::from_frame(&frame).ok()?;
+    header.index()
+}
+
+/// Opens a stream to the leader that carries this for a client.
+async fn open(
+    service: &Service,
+    caller: &Caller,
+    leader: NodeId,
+    request: Onward,
+) -> Option<Stream> {
+    let first = on_behalf(caller, request).to_frame();
+    let at = addresses(service, leader);
+    let opening = service.leaders.open(leader, &at, &first);
+    timeout(ONWARD_TIMEOUT, opening).await.ok().flatten()
 }
 
 /// The leader counts it as the client's, not as this node's.

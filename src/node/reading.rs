@@ -1,7 +1,7 @@
 //! Reads and tails: a range of the log that can no longer change, sent as fast as it is taken.
 //!
-//! A linearizable read asks the driver once, for the index up to which it must see (thesis 6.4).
-//! From there on it goes over entries on this node's disk, up to the end that was fixed; it
+//! A linearizable read asks the driver once, for the index up to which it must see (thesis 6.4); of a
+//! node that does not lead, the leader is asked. From there on it goes over entries on this node's disk, up to the end that was fixed; it
 //! holds up nothing else. A tail goes on whenever more is committed.
 
 use std::collections::VecDeque;
@@ -11,12 +11,14 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::inputs::{Command, Watched};
+use super::onward;
 use super::shared::Service;
 use crate::entry::SealedEntry;
 use crate::limits;
 use crate::net::{FrameSender, Held, Stream};
 use crate::replica::{
-    Account, Cursor, CursorError, Horizon, Reach, ReadAnswer, ReadEnd, RecordBatch, end_of_read,
+    Account, Cursor, CursorError, Horizon, Reach, ReadAnswer, ReadEnd, ReadNext, RecordBatch,
+    end_of_read,
 };
 use crate::store::{self, ReadError};
 use crate::types::{Index, LogNumber};
@@ -28,7 +30,7 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     // Nothing follows the question. What came all the same would fill the windows that the other
     // streams of the connection need.
     stream.receiver.stop();
-    let reading = match begin(service, &read).await {
+    let reading = match begin(service, caller, &read).await {
         Ok(reading) => reading,
         Err(refusal) => return refuse(caller, &mut stream, refusal).await,
     };
@@ -91,8 +93,13 @@ struct Loaded {
 }
 
 /// Fixes the end, and where to begin.
-async fn begin(service: &Service, read: &Read) -> Result<OngoingRead, ReadRefusal> {
-    let must_see = if read.linearizable { read_index(service).await? } else { Index::ZERO };
+async fn begin(
+    service: &Service,
+    caller: &Caller,
+    read: &Read,
+) -> Result<OngoingRead, ReadRefusal> {
+    let must_see =
+        if read.linearizable { read_index(service, caller, read).await? } else { Index::ZERO };
     let mut published = service.published.clone();
     let watched = watch(service, read.log).await?;
     let end = until_readable(&mut published, must_see, &watched).await;
@@ -109,15 +116,28 @@ async fn watch(service: &Service, log: LogNumber) -> Result<Watched, ReadRefusal
     answer.await.unwrap_or(Err(ReadRefusal::Busy))
 }
 
-async fn read_index(service: &Service) -> Result<Index, ReadRefusal> {
+/// Up to where it must see: this node knows if it leads, else its leader does.
+async fn read_index(service: &Service, caller: &Caller, read: &Read) -> Result<Index, ReadRefusal> {
+    let answer = own_read_index(service).await;
+    let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
+    match answer.next(read, leader) {
+        ReadNext::See(index) => Ok(index),
+        ReadNext::Ask(leader) => {
+            let told = onward::ask_index(service, caller, leader).await;
+            told.ok_or(ReadRefusal::NotLeader { leader: Some(leader) })
+        }
+        ReadNext::Refuse(refusal) => Err(refusal),
+    }
+}
+
+async fn own_read_index(service: &Service) -> ReadAnswer {
     let (reply, answer) = oneshot::channel();
-    let leader = || service.published.borrow().leader;
     if service.commands.send(Command::Read(reply)).await.is_err() {
-        return ReadAnswer::NotLeader.must_see(None);
+        return ReadAnswer::NotLeader;
     }
     // Whoever gets no answer is as well off elsewhere.
     let answer = timeout(limits::READABLE_TIMEOUT, answer).await.ok().and_then(Result::ok);
-    answer.unwrap_or(ReadAnswer::NotLeader).must_see(leader())
+    answer.unwrap_or(ReadAnswer::NotLeader)
 }
 
 /// Waits, within a bound, for the end of a read that must see so much, of a log that reaches so far.

@@ -4,10 +4,12 @@ use bytes::Bytes;
 
 use super::incoming::{BadEntries, Contradiction};
 use crate::entry::SealedEntry;
+use crate::marks::{Mark, hit};
+use crate::mutants::{self, Mutant};
 use crate::raft::{self, Notice, ReadToken};
 use crate::store::Write;
 use crate::types::{Index, LogId, NodeId, SeqRange, Ticket};
-use crate::wire::api::{AppendRefusal, AppendRun, Appended, ReadRefusal};
+use crate::wire::api::{AppendRefusal, AppendRun, Appended, Read, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 
 /// Names a run of append requests that wait for their answers; chosen by the driver.
@@ -145,16 +147,35 @@ pub enum ReadAnswer {
     Busy,
 }
 
+/// What a node does with a read that must see what was acknowledged before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadNext {
+    /// Serve it, once everything up to here can be read.
+    See(Index),
+    /// Ask this node, which leads, up to where it must see ([`Read::of_index`]); then serve it.
+    Ask(NodeId),
+    /// Refuse it.
+    Refuse(ReadRefusal),
+}
+
 impl ReadAnswer {
-    /// Up to where a read must see, or how it is refused by a node that knows this leader.
+    /// What a node that knows this leader does with a read.
     ///
-    /// # Errors
-    /// The refusal.
-    pub fn must_see(self, leader: Option<NodeId>) -> Result<Index, ReadRefusal> {
-        match self {
-            Self::At(index) => Ok(index),
-            Self::NotLeader => Err(ReadRefusal::NotLeader { leader }),
-            Self::Busy => Err(ReadRefusal::Busy),
+    /// One that goes on for ever is the leader's: its records come there first. Nor is a question asked on:
+    /// who is asked in a leader's place has none.
+    pub fn next(self, read: &Read, leader: Option<NodeId>) -> ReadNext {
+        let is_once = !read.follow && read.inquiry.is_none();
+        match (self, leader) {
+            (Self::At(index), _) => ReadNext::See(index),
+            (Self::NotLeader, Some(_)) if is_once && mutants::is_on(Mutant::ServeUnasked) => {
+                ReadNext::See(Index::ZERO)
+            }
+            (Self::NotLeader, Some(leader)) if is_once => {
+                hit(Mark::IndexAsked);
+                ReadNext::Ask(leader)
+            }
+            (Self::NotLeader, leader) => ReadNext::Refuse(ReadRefusal::NotLeader { leader }),
+            (Self::Busy, _) => ReadNext::Refuse(ReadRefusal::Busy),
         }
     }
 }

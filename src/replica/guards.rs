@@ -233,6 +233,7 @@ impl Guards {
                 standing.producers =
                     all.map(|((_, name), producer)| producer.state(*name)).collect();
             }
+            Inquiry::Index => {}
             Inquiry::Log(name) => standing.logs.extend(self.log_state(&name, offset)),
             Inquiry::Logs { prefix, after } => {
                 let page = self.catalogue.page(&prefix, after.as_ref());

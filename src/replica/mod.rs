@@ -51,7 +51,7 @@ mod tail;
 mod window;
 
 pub use account::{Account, Name};
-pub use border::{Action, AppendToken, Event, Options, ReadAnswer, RecoverError};
+pub use border::{Action, AppendToken, Event, Options, ReadAnswer, ReadNext, RecoverError};
 pub use cursor::{Cursor, CursorError, Horizon, RecordBatch, end_of_read};
 pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};

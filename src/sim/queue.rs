@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::network::StreamNumber;
 use super::time::Time;
+use crate::raft::ReadToken;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 
 /// Who asked the registry something.
@@ -26,6 +27,17 @@ pub(super) struct Caller {
     /// Whom it asked, over which of its connections.
     pub(super) node: NodeId,
     pub(super) link: u64,
+    /// The node that asks for it, to serve its read itself.
+    pub(super) behind: Option<Behind>,
+}
+
+/// A node that asks how far a read must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    /// Its read.
+    pub(super) token: ReadToken,
 }
 
 /// Something that happens at a time.
@@ -47,6 +59,8 @@ pub(super) enum Event {
     Peer { from: (NodeId, Incarnation), to: NodeId, bytes: Bytes },
     /// A client's question, on a stream of its own, arrives at a node.
     Question { caller: Caller, node: NodeId, bytes: Bytes },
+    /// The answer of a leader to another node arrives there.
+    Index { behind: Behind, bytes: Bytes },
     /// A node's answer to one arrives.
     Answer { caller: Caller, bytes: Bytes },
     /// A frame on a long stream arrives at its node.

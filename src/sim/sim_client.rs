@@ -435,11 +435,13 @@ impl SimClient {
     }
 
     fn begin_read(&mut self, now: Time) {
-        let one = Consistency::Stale { node: Some(self.random.one_of(&self.nodes)) };
+        let node = self.random.one_of(&self.nodes);
+        let one = Consistency::Stale { node: Some(node) };
         let (consistency, is_blind) = match self.random.below(8) {
             0 => (Consistency::Stale { node: None }, false),
             1 => (one, false),
-            2 | 3 => (one, true),
+            2 => (one, true),
+            3 => (Consistency::LinearizableAt { node }, false),
             _ => (Consistency::Linearizable, false),
         };
         let from = match self.random.below(3) {

@@ -57,6 +57,10 @@ impl Trace {
                 self.mark(7, *node);
                 self.bytes(bytes);
             }
+            Event::Index { behind, bytes } => {
+                self.mark(12, behind.node);
+                self.bytes(bytes);
+            }
             Event::Answer { caller, bytes } => {
                 self.number(8 + caller.question);
                 self.bytes(bytes);

@@ -270,12 +270,27 @@ pub struct Read {
     /// At most so many records; `None`: all up to the end.
     pub limit: Option<u64>,
     /// Whether the answer must reflect everything acknowledged before (thesis 6.4), which only the
-    /// leader can tell; else it is this node's committed prefix.
+    /// leader can tell: another node asks it. Else it is this node's committed prefix.
     pub linearizable: bool,
     /// Whether to go on with what is committed later, until the client closes the stream.
     pub follow: bool,
     /// What is asked instead of records.
     pub inquiry: Option<Inquiry>,
+}
+
+impl Read {
+    /// What a node asks its leader that serves a read itself, of whichever log. It is answered with
+    /// [`Records::index`].
+    pub fn of_index() -> Self {
+        Self {
+            log: LogNumber::MAIN,
+            from: ReadFrom::Offset(Offset::ZERO),
+            limit: Some(0),
+            linearizable: true,
+            follow: false,
+            inquiry: Some(Inquiry::Index),
+        }
+    }
 }
 
 /// Where a read begins.
@@ -439,6 +454,11 @@ impl Records {
     /// A frame that answers a question: nothing else follows.
     pub fn answered(standing: Standing) -> Self {
         Self { end: true, standing: Some(standing), ..Self::empty(Offset::ZERO) }
+    }
+
+    /// Up to where a read must see, as the leader answered [`Read::of_index`]; `None` if it refused.
+    pub fn index(&self) -> Option<Index> {
+        self.standing.as_ref().map(|standing| standing.as_of)
     }
 
     /// The header in a frame, with the records, which are not copied.

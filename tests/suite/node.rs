@@ -255,6 +255,24 @@ async fn three_nodes_append_hand_over_restart_and_catch_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_node_serves_reads_that_see_what_was_acknowledged() {
+    let mut nodes = Nodes::prepare(3);
+    (1..=3).for_each(|n| nodes.start(id(n)));
+    let client = nodes.client();
+    let mut expected = vec![];
+    for n in 0..10 {
+        let record = Bytes::from(n.to_string());
+        client.append(vec![record.clone()]).await.unwrap();
+        expected.push(record);
+        for node in 1..=3 {
+            let consistency = Consistency::LinearizableAt { node: id(node) };
+            assert_eq!(read_all(&client, consistency).await, expected, "at n{node}");
+        }
+    }
+    nodes.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_reach_the_leader_is_served_by_way_of_the_others() {
     let mut nodes = Nodes::prepare(3).behind_relays();
     (1..=3).for_each(|n| nodes.start(id(n)));

@@ -56,11 +56,11 @@ impl World {
         let life = self.clients[client].life;
         match action {
             ClientAction::Hello(node, link) => {
-                let caller = Caller { client, life, question: 0, node, link };
+                let caller = Caller { client, life, question: 0, node, link, behind: None };
                 self.ask(caller, &Request::Hello);
             }
             ClientAction::Read { node, link, question, read, onward } => {
-                let caller = Caller { client, life, question, node, link };
+                let caller = Caller { client, life, question, node, link, behind: None };
                 let request =
                     if onward { Request::Onward(Onward::Read(read)) } else { Request::Read(read) };
                 self.ask(caller, &request);

@@ -5,20 +5,21 @@ use bytes::Bytes;
 use super::World;
 use crate::entry::SealedEntry;
 use crate::limits;
-use crate::raft::Notice;
-use crate::replica::{self, Account, Action, CursorError, Name};
+use crate::marks::{Mark, hit};
+use crate::raft::{Notice, ReadToken};
+use crate::replica::{self, Account, Action, CursorError, Name, ReadNext};
 use crate::sim::codec::{CLUSTER, bytes_of, frame_of};
 use crate::sim::laws::{LawName, What};
 use crate::sim::machine::ProcessId;
 use crate::sim::network::{Hop, Passage, StreamNumber};
-use crate::sim::queue::{Caller, Event};
+use crate::sim::queue::{Behind, Caller, Event};
 use crate::sim::reading::OngoingRead;
 use crate::sim::time::Time;
 use crate::store::ReadError;
 use crate::types::{Incarnation, Index, LogId, NodeId};
 use crate::wire::Frame;
 use crate::wire::api::{
-    AppendReplies, AppendReply, AppendRun, Onward, Read, ReadRefusal, Request, Vitals,
+    AppendReplies, AppendReply, AppendRun, Onward, Read, ReadRefusal, Records, Request, Vitals,
 };
 use crate::wire::peer::PeerMessage;
 
@@ -142,9 +143,12 @@ impl World {
             Action::Read { token, answer } => {
                 let leader = process.replica.raft().leader();
                 let Some(reading) = process.reads_without_index.remove(&token) else { return };
-                match answer.must_see(leader) {
-                    Ok(index) => process.reads_with_index.push(reading.must_see(index)),
-                    Err(refusal) => self.answer(reading.caller, &OngoingRead::refused(refusal)),
+                match answer.next(&reading.read, leader.filter(|leader| *leader != node)) {
+                    ReadNext::See(index) => process.reads_with_index.push(reading.must_see(index)),
+                    ReadNext::Ask(leader) => self.ask_index((node, leader), reading),
+                    ReadNext::Refuse(refusal) => {
+                        self.answer(reading.caller, &OngoingRead::refused(refusal));
+                    }
                 }
             }
             Action::Committed(through) => match process.writer.committed(through) {
@@ -339,7 +343,7 @@ impl World {
                 let linearizable = read.linearizable;
                 let reading = OngoingRead::new(caller, read, now);
                 if linearizable {
-                    let token = crate::raft::ReadToken(process.token());
+                    let token = ReadToken(process.token());
                     process.reads_without_index.insert(token, reading);
                     self.input(node, replica::Event::Read(token));
                 } else {
@@ -375,8 +379,52 @@ impl World {
         }
     }
 
+    /// A node asks its leader how far a read must see that it serves itself.
+    fn ask_index(&mut self, (node, leader): (NodeId, NodeId), reading: OngoingRead) {
+        let reaches = self.hands_on(node, leader);
+        let at = self.now + self.network.delay();
+        let Some(process) = &mut self.machine_mut(node).process else { return };
+        if !reaches {
+            let refusal = ReadRefusal::NotLeader { leader: Some(leader) };
+            return self.answer(reading.caller, &OngoingRead::refused(refusal));
+        }
+        let (token, incarnation) = (ReadToken(process.token()), process.incarnation);
+        let behind = Some(Behind { node, incarnation, token });
+        let caller = Caller { behind, ..reading.caller };
+        let bytes = bytes_of(&Request::Read(Read::of_index()).to_frame());
+        process.reads_without_index.insert(token, reading);
+        self.queue.push(at, Event::Question { caller, node: leader, bytes });
+    }
+
+    /// The leader's answer to that.
+    pub(super) fn on_index(&mut self, behind: Behind, bytes: &Bytes) {
+        let Behind { node, incarnation, token } = behind;
+        if self.is_paused(node) {
+            return;
+        }
+        let process = self.machine_mut(node).process.as_mut();
+        let Some(process) = process.filter(|it| it.incarnation == incarnation) else { return };
+        let Some(reading) = process.reads_without_index.remove(&token) else { return };
+        let told = frame_of(bytes).and_then(|frame| Records::from_frame(&frame).ok());
+        if let Some(index) = told.and_then(|(header, _)| header.index()) {
+            hit(Mark::IndexTold);
+            process.reads_with_index.push(reading.must_see(index));
+            self.wake(node);
+        } else {
+            let refusal = ReadRefusal::NotLeader { leader: None };
+            self.answer(reading.caller, &OngoingRead::refused(refusal));
+        }
+    }
+
     fn answer(&mut self, caller: Caller, frame: &Frame) {
         let at = self.now + self.network.delay();
+        if let Some(behind) = caller.behind {
+            if !self.network.question_is_lost() {
+                let bytes = bytes_of(frame);
+                self.queue.push(at, Event::Index { behind, bytes });
+            }
+            return;
+        }
         let reaches = self.network.reaches(caller.client, caller.node, caller.link);
         if !self.network.question_is_lost() && reaches {
             let bytes = bytes_of(frame);

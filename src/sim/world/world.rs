@@ -180,6 +180,7 @@ impl World {
             }
             Event::Peer { from, to, bytes } => self.on_peer(from, to, &bytes),
             Event::Question { caller, node, bytes } => self.on_question(caller, node, &bytes),
+            Event::Index { behind, bytes } => self.on_index(behind, &bytes),
             Event::Answer { caller, bytes } => self.on_answer(caller, &bytes),
             Event::ToNode { stream, bytes } => self.on_frame_to_node(stream, &bytes),
             Event::ToLeader { stream, bytes } => self.on_frame_to_leader(stream, &bytes),
