@@ -382,6 +382,10 @@ pub const APPEND_REPLIES_MAX: usize = 1024;
 /// Records in one frame of a read or a tail: each takes a handle in the client, however short it is.
 pub const READ_FRAME_RECORDS_MAX: usize = 16_384;
 
+/// Records from which on a read that ends is served by another node than the leader: of 256 bytes each, they
+/// are a frame. What is less than that comes sooner from the leader, which need not be asked.
+pub const READ_SPARES_LEADER_RECORDS: u64 = 1_000;
+
 /// Bytes of records in one frame of a read or a tail, unless its only record is larger.
 pub const READ_FRAME_BYTES_MAX: usize = 256 << 10;
 

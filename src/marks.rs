@@ -72,6 +72,8 @@ marks! {
     IndexAsked,
     /// the leader told it, and the read was served from its own disk
     IndexTold,
+    /// a client had another node than the leader serve a read of much
+    LeaderSpared,
     /// several reads shared a round
     ReadsShared,
     /// entries were read from disk for a follower far behind

@@ -18,10 +18,10 @@ use super::search::{Beliefs, LinkNumber, Question, Search, Silence, Wanted, Word
 use super::session::LaneNumber;
 use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
-    CROWD_PAUSE_MAX, REGISTRY_ASK_EVERY,
+    CROWD_PAUSE_MAX, READ_SPARES_LEADER_RECORDS, REGISTRY_ASK_EVERY,
 };
 use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term};
-use crate::wire::api::{AppendRefusal, AppendReply, Appended, Role, Vitals, Welcome};
+use crate::wire::api::{AppendRefusal, AppendReply, Appended, ReadFrom, Role, Vitals, Welcome};
 
 const FIRST: LaneNumber = LaneNumber::new(1);
 const SECOND: LaneNumber = LaneNumber::new(2);
@@ -472,6 +472,50 @@ fn a_quiet_follower_is_asked_now_and_then_and_not_all_the_time() {
             (at, turns) = (wake_at, turns + 1);
         }
         assert!(asked > 2 && turns < 200, "{asked} questions, {turns} turns");
+    }
+}
+
+/// Whom a read goes to that ends, of a log that has so many records; and then, if that one says nothing.
+fn served_by(records: u64, options: ReadOptions) -> Vec<u16> {
+    let mut flight = Flight::new();
+    let beliefs = &mut flight.beliefs;
+    let mut pilot = ReadPilot::new(options, Duration::from_secs(5), Jitter::new(2));
+    pilot.on_wait(ms(0));
+    let mut opened = vec![];
+    for at in 0..1_000 {
+        pilot.on_time(ms(at), beliefs);
+        for action in pilot.take_actions() {
+            match action {
+                ReadAction::Ask(Question::Node { node, .. }) if node == n(1) => {
+                    let next_offset = Offset::new(records);
+                    let word = Welcome { next_offset, ..welcome(1, Role::Leader, 1, Some(1)) };
+                    pilot.hear(ms(at), beliefs, &said(LINK, &word));
+                }
+                ReadAction::Open { source, node, read, onward, .. } => {
+                    assert!(read.linearizable && !onward);
+                    opened.push(node.get());
+                    pilot.on_opened(ms(at), source, LINK);
+                }
+                _ => {}
+            }
+        }
+    }
+    opened
+}
+
+#[test]
+fn a_read_of_much_spares_the_leader_unless_nobody_else_is_there() {
+    let whole = ReadOptions::default();
+    let opened = served_by(READ_SPARES_LEADER_RECORDS, whole);
+    assert!(matches!(opened[..], [2 | 3, 1]), "{opened:?}");
+    let from = ReadFrom::Last(READ_SPARES_LEADER_RECORDS);
+    let opened = served_by(1 << 40, ReadOptions { from, ..whole });
+    assert!(matches!(opened[..], [2 | 3, 1]), "{opened:?}");
+    // What is little, or goes on, is the leader's.
+    assert_eq!(served_by(READ_SPARES_LEADER_RECORDS - 1, whole), [1]);
+    for (from, limit, follow) in [(0, Some(10), false), (1 << 39, None, true)] {
+        let from = ReadFrom::Offset(Offset::new(from));
+        assert_eq!(served_by(1 << 40, ReadOptions { from, limit, follow, ..whole }), [1]);
     }
 }
 

@@ -5,6 +5,9 @@
 //! [`super::Reader`] and by the simulator's clients: after each event [`ReadPilot::on_time`], then
 //! what [`ReadPilot::take_actions`] says.
 //!
+//! A read of much is served by another node than the leader, which is only asked how far it must see: so
+//! reads scale with nodes. If that one is not there, or not soon, the leader serves the rest.
+//!
 //! The offset that comes next belongs to the read and not to the node that serves it: when its source
 //! fails the read goes on there at another, without a gap and without a repetition.
 
@@ -16,7 +19,8 @@ use super::moment::Moment;
 use super::read_options::{Consistency, ReadOptions};
 use super::route::Leading;
 use super::search::{Beliefs, LinkNumber, Question, Search, Suspect, Verdict, Wanted, Way, Word};
-use crate::limits::{CLIENT_HEDGE_AFTER, TAIL_PROBE_AFTER};
+use crate::limits::{CLIENT_HEDGE_AFTER, READ_SPARES_LEADER_RECORDS, TAIL_PROBE_AFTER};
+use crate::marks::{Mark, hit};
 use crate::types::{LogNumber, NodeId, Offset};
 use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records};
 use crate::wire::standing::Inquiry;
@@ -419,6 +423,11 @@ impl ReadPilot {
         // From here on it is served only if somebody says so.
         self.unserved_since.get_or_insert(now);
         let Source { node, leading, link, .. } = source;
+        if leading.is_none() && self.options.consistency == Consistency::Linearizable {
+            // It was to spare the leader, and need not be waited for.
+            self.lose(now);
+            return self.begin(now, beliefs);
+        }
         let wanted = match leading {
             Some(_) => Wanted::Leader { word: false },
             None => Wanted::Node(node),
@@ -440,8 +449,35 @@ impl ReadPilot {
         self.search = Some(Search::new(now, wanted, None).in_turn(self.turn));
     }
 
+    /// Another node than the leader, if there is much to read and nothing has gone wrong so far.
+    fn spared(&self, beliefs: &Beliefs, way: Way) -> Way {
+        let leads = way.leading.map(|leading| leading.node);
+        let others: Vec<_> =
+            beliefs.met.iter().copied().filter(|node| Some(*node) != leads).collect();
+        let is_first = self.troubles == 0 && leads.is_some() && !way.is_detour();
+        if !is_first || others.is_empty() || !self.reads_much(beliefs.end) {
+            return way;
+        }
+        hit(Mark::LeaderSpared);
+        Way { node: others[self.turn as usize % others.len()], leading: None, commit_index: None }
+    }
+
+    /// Whether so much is to be read from a log that ends there that it is more than a frame.
+    fn reads_much(&self, end: Offset) -> bool {
+        let position = self.position.unwrap_or_default();
+        let there = match (self.options.from, self.position) {
+            (ReadFrom::Last(count), None) => count.min(end.get()),
+            _ => end.get().saturating_sub(position.get()),
+        };
+        let count = self.remaining.map_or(there, |remaining| remaining.min(there));
+        // Of other logs it is not known where they end.
+        let is_known = self.log == LogNumber::MAIN && self.inquiry.is_none();
+        is_known && !self.options.follow && count >= READ_SPARES_LEADER_RECORDS
+    }
+
     fn open(&mut self, now: Moment, beliefs: &mut Beliefs, way: Way) {
         self.stop_search();
+        let way = self.spared(beliefs, way);
         let onward = way.is_detour();
         if let Some(leading) = way.leading.filter(|_| onward) {
             // From here it cannot be reached, until its own word comes.

@@ -33,7 +33,7 @@ use crate::limits::{
     CLIENT_HEDGE_AFTER, CLIENT_PATIENCE_MAX, CLIENT_QUESTIONS_MAX, REGISTRY_ASK_EVERY,
     REGISTRY_ASK_EVERY_MAX,
 };
-use crate::types::{Index, NodeId};
+use crate::types::{Index, NodeId, Offset};
 use crate::wire::api::{Role, Welcome};
 
 /// Names a connection to a node. Never used twice by a client.
@@ -61,6 +61,8 @@ pub struct Beliefs {
     pub nodes: BTreeSet<NodeId>,
     /// Those that have answered this client.
     pub met: BTreeSet<NodeId>,
+    /// Where the log ends, at least.
+    pub end: Offset,
     /// How long the connection to a node has been asked in vain, in all searches since it last answered.
     pub unanswered: BTreeMap<NodeId, Duration>,
     /// Nodes that had no place for this client since they last answered: how often, and until when they
@@ -74,6 +76,7 @@ impl Beliefs {
     /// A node gave an account of itself.
     pub fn on_welcome(&mut self, welcome: &Welcome) {
         self.met.insert(welcome.node);
+        self.end = self.end.max(welcome.next_offset);
         self.unanswered.remove(&welcome.node);
         self.crowded.remove(&welcome.node);
         self.route.on_welcome(welcome);

@@ -109,6 +109,9 @@ const REOPEN_THINKS: u64 = 20;
 /// One in so many times a producer does something, it is forgotten instead.
 const FORGETS_ONE_IN: u64 = 12;
 
+/// Of records up to so many bytes, those of a long read fit into a frame: here they come in one.
+const SMALL_RECORD_BYTES: u64 = 1_000;
+
 /// How long a client waits for the answer to a read, at most.
 const READ_PATIENCE: Time = Time::from_secs(2);
 
@@ -444,11 +447,21 @@ impl SimClient {
             3 => (Consistency::LinearizableAt { node }, false),
             _ => (Consistency::Linearizable, false),
         };
-        let from = match self.random.below(3) {
-            0 => ReadFrom::Last(self.random.below(20)),
+        let from = match self.random.below(24) {
+            0..8 => ReadFrom::Last(self.random.below(20)),
+            8 if self.workload.record_bytes_max <= SMALL_RECORD_BYTES => {
+                return self.read_much(now);
+            }
             _ => ReadFrom::Offset(self.followed),
         };
         self.read(now, consistency, from, is_blind);
+    }
+
+    /// Reads so much that another node than the leader is to serve it, if the log has that.
+    fn read_much(&mut self, now: Time) {
+        let limit = Some(limits::READ_SPARES_LEADER_RECORDS);
+        let options = ReadOptions { limit, ..ReadOptions::default() };
+        self.read_with(now, false, |patience, jitter| ReadPilot::new(options, patience, jitter));
     }
 
     fn read(&mut self, now: Time, consistency: Consistency, from: ReadFrom, is_blind: bool) {
