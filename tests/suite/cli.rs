@@ -48,7 +48,6 @@ fn usage_errors_end_with_2_and_a_hint() {
         &["client", "append", "x", "--file", "y"],
         &["client", "append", "x", "--timeout", "5"],
         &["client", "read", "--from", "-1"],
-        &["client", "read", "--node", "n1"],
         &["read", "--from", "1", "--last", "2"],
         &["read", "--last", "1", "--since", "10m"],
         &["tail", "--since", "yesterday"],

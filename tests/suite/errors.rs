@@ -70,6 +70,7 @@ const STOPPED: &[&[&str]] = &[
     &["append", "--json", "x"],
     &["read"],
     &["read", "--stale", "--node", "n9"],
+    &["read", "-f", "--node", "n1"],
     &["tail"],
     &["fence"],
     &["outcome", "--producer", "jobs"],
