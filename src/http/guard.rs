@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{StatusCode, Uri};
+use hyper::{Method, StatusCode, Uri};
 
 use super::answer::{Answer, complaint};
 
@@ -24,7 +24,9 @@ pub(super) fn refusal(parts: &Parts, door: SocketAddr) -> Option<Answer> {
         let hint = format!("ask for http://{door}");
         return Some(complaint(StatusCode::MISDIRECTED_REQUEST, sentence, &hint));
     }
-    if parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin)) {
+    // A browser that asks what there is, is told: what it sends then is looked at.
+    let is_question = parts.method == Method::OPTIONS;
+    if !is_question && parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin)) {
         let sentence = "a page from elsewhere may not use this door";
         let hint = "programs are not asked: only browsers say whose page they speak for";
         return Some(complaint(StatusCode::FORBIDDEN, sentence, hint));

@@ -185,6 +185,11 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         let said = ask(&cluster, "n1", line, &[], b"");
         assert_eq!(said.status, expected, "{line}: {}", said.text());
     }
+    // A browser may ask for whomever it likes; what it sends then for a page from elsewhere was refused above.
+    let evil = [("origin", "http://evil.example"), ("access-control-request-method", "POST")];
+    let asked = ask(&cluster, "n1", "OPTIONS /v1/stream/main", &evil, b"");
+    assert_eq!(asked.status, 204);
+    assert!(asked.header("access-control-allow-headers").unwrap().contains("if-none-match"));
     for (header, body) in [
         (("content-type", "application/json"), &b""[..]),
         (("stream-ttl", "60"), b""),
