@@ -40,7 +40,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("annal node inspect --data ./data/n1", "what is in it, and any damage"),
             ("annal node inspect --data ./data/n1 --at 9", "the same up to entry 9"),
-            ("annal node inspect --data ./data/n1 --from 5 --limit 2", "entries 5 and 6"),
+            ("annal node inspect --data ./data/n1 --from 5", "what is in entry 5 and behind"),
         ],
     ),
     (
