@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
+use crate::types::Offset;
 
 /// What a request asks for instead of appending records: a client numbers it among its requests, and it
 /// is in the log once, as they are.
@@ -24,6 +25,9 @@ pub enum Command {
     Close,
     /// From here on there is no such log: its records are gone, and its name is free.
     Delete,
+    /// From here on the log begins at this offset, unless it begins later already: the records before it
+    /// are gone.
+    Trim(Offset),
 }
 
 impl Command {
@@ -54,6 +58,7 @@ mod tests {
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
         assert_eq!(Command::Create("a/b".parse().unwrap()).encode(), b"\x03\x03a/b");
         assert_eq!([Command::Close.encode(), Command::Delete.encode()], [[4], [5]]);
+        assert_eq!(Command::Trim(Offset::new(300)).encode(), [6, 0xac, 2]);
         let longest = Command::Create("x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap());
         assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);

@@ -166,6 +166,8 @@ marks! {
     Renewed,
     /// a client learned that an outcome is unknown
     OutcomeUnknown,
+    /// a read asked for what was trimmed
+    ReadTrimmed,
     /// an append was repeated by its token and settled
     Settled,
 }

@@ -72,6 +72,8 @@ mutants! {
     52 ClosedCommitted "an append is taken where its log is open as far as is committed";
     53 HeadLacksLogs "a new segment's head lacks the catalogue of logs";
     54 LogsShareOffsets "logs share the offsets of an entry";
+    55 StartGoesBack "a trim takes a log's beginning back";
+    56 ReadTrimmed "what is before a log's beginning is read as long as it is there";
     60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
     61 ServeUnasked "a follower serves a read without asking how far it must see";
 }

@@ -167,6 +167,8 @@ pub(super) enum Command {
     Fence(Short<Fence>),
     /// Create, list, close and delete logs
     Log(Short<Logs>),
+    /// Let the log begin later: the records before are gone
+    Trim(Short<Trim>),
     /// Show how far a producer is: its last record's number and offset
     Outcome(Short<OutcomeOf>),
     /// Show which producers there are, or forget one
@@ -609,6 +611,8 @@ pub(super) enum ClientVerb {
     Fence(Fence),
     /// Create, list, close and delete logs
     Log(Logs),
+    /// Let the log begin later: the records before are gone
+    Trim(Trim),
     /// Show how far a producer is: its last record's number and offset
     Outcome(OutcomeOf),
     /// Show which producers there are, or forget one
@@ -803,6 +807,17 @@ pub(super) enum LogVerb {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// Where the log is to begin.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Trim {
+    #[command(flatten)]
+    pub(super) of: OfLog,
+
+    /// The offset of the first record that stays
+    #[arg(long, value_name = "N")]
+    pub(super) before: u64,
 }
 
 /// Whose outcome.

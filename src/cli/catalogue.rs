@@ -9,6 +9,7 @@ use super::rows::LogRow;
 use crate::client::{Client, LogError};
 use crate::log_name::LogName;
 use crate::outcome::Outcome;
+use crate::types::Offset;
 
 /// Does what is asked of a log, and prints how it stands then.
 pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -> Result<(), End> {
@@ -62,6 +63,12 @@ async fn ask(name: &LogName, question: &str) -> Result<(), Failure> {
     }
     let hint = format!("`annal log delete {name} --yes` does not ask");
     Err(Failure::new(Outcome::Failed, "nothing was deleted: that is not its name", hint))
+}
+
+/// Lets a log begin at this offset.
+pub(super) async fn trim(client: &Client, before: Offset) -> Result<(), End> {
+    let trimmed = client.trim(before).await.map_err(LogError::from);
+    Ok(trimmed.map(|_| ()).map_err(|error| failed(&error))?)
 }
 
 /// What is said of a log that could not be dealt with.

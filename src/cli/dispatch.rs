@@ -83,6 +83,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),
         Command::Fence(args) => client::run(args.client(ClientVerb::Fence), &mut printer),
         Command::Log(args) => client::run(args.client(ClientVerb::Log), &mut printer),
+        Command::Trim(args) => client::run(args.client(ClientVerb::Trim), &mut printer),
         Command::Outcome(args) => client::run(args.client(ClientVerb::Outcome), &mut printer),
         Command::Producers(args) => client::run(args.client(ClientVerb::Producers), &mut printer),
         Command::Status(args) => client::run(args.client(ClientVerb::Status), &mut printer),

@@ -80,6 +80,7 @@ fn shown(log: LogNumber, command: &Command) -> String {
         Command::Create(name) => return format!("create log {log}, {name}"),
         Command::Close => "close".to_owned(),
         Command::Delete => "delete".to_owned(),
+        Command::Trim(before) => format!("trim --before {before}"),
     };
     if log == LogNumber::MAIN { what } else { format!("log {log}: {what}") }
 }

@@ -101,6 +101,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal log delete eu/orders --yes", "does not ask"),
         ],
     ),
+    ("trim", &[("annal trim --log eu/orders --before 1000", "the record at 1000 is the first")]),
     ("outcome", &[("annal outcome --producer p", "its epoch, its last seq and where that is")]),
     ("producers list", &[("annal producers list", "how far each is")]),
     (

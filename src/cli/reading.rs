@@ -41,8 +41,7 @@ impl Reading {
             Some(node) => Consistency::LinearizableAt { node },
             None => Consistency::Linearizable,
         };
-        let all = ReadFrom::Offset(Offset::ZERO);
-        Self::new(&args.range, all, consistency, args.form.shape())
+        Self::new(&args.range, ReadFrom::Start, consistency, args.form.shape())
     }
 
     /// What `tail` asks for: the end of the log, unless told.
@@ -290,7 +289,7 @@ mod tests {
     fn a_read_begins_at_the_first_record_and_a_tail_before_the_end_unless_told() {
         let at = |offset| Begin::At(ReadFrom::Offset(Offset::new(offset)));
         let last = |count| Begin::At(ReadFrom::Last(count));
-        assert_eq!(read(&[]).begin, at(0));
+        assert_eq!(read(&[]).begin, Begin::At(ReadFrom::Start));
         assert_eq!(tail(&[]).begin, last(10));
         for of in [read, tail] {
             assert_eq!(of(&["--from", "7"]).begin, at(7));

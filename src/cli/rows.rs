@@ -91,22 +91,25 @@ impl Row for ProducerRow {
 pub(super) struct LogRow {
     log: LogName,
     number: LogNumber,
+    start_offset: Offset,
     next_offset: Offset,
     closed: bool,
 }
 
 impl From<LogState> for LogRow {
     fn from(state: LogState) -> Self {
-        let LogState { name: log, number, next_offset, closed, .. } = state;
-        Self { log, number, next_offset, closed }
+        let LogState { name: log, number, start_offset, next_offset, closed, .. } = state;
+        Self { log, number, start_offset, next_offset, closed }
     }
 }
 
 impl Row for LogRow {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { log, next_offset, .. } = self;
+        let begins = Some(self.start_offset).filter(|start| *start > Offset::ZERO);
+        let begins = begins.map(|start| format!(", begins at {start}")).unwrap_or_default();
         let closed = if self.closed { ", closed" } else { "" };
-        writeln!(out, "{log}: next offset {next_offset}{closed}")
+        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}")
     }
 }
 
@@ -493,11 +496,15 @@ pub(super) mod tests {
         let log = LogRow {
             log: "a/b".parse().unwrap(),
             number: LogNumber::new(3),
+            start_offset: Offset::new(2),
             next_offset: Offset::new(7),
             closed: true,
         };
-        assert_eq!(json(&log), r#"{"log":"a/b","number":3,"next_offset":7,"closed":true}"#);
-        assert_eq!(human(&log), "a/b: next offset 7, closed\n");
+        assert_eq!(
+            json(&log),
+            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true}"#
+        );
+        assert_eq!(human(&log), "a/b: next offset 7, begins at 2, closed\n");
         let term = TermRow {
             name: "Leader_Term2".to_owned(),
             term: Term::new(2),

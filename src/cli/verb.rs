@@ -12,6 +12,7 @@ use super::{catalogue, producers, registry, state, top};
 use crate::client::Leading;
 use crate::label::ProducerName;
 use crate::log_name::LogName;
+use crate::types::Offset;
 
 /// What is to be done, and to which log.
 pub(super) struct Verb {
@@ -28,6 +29,7 @@ enum Act {
     Outcome(ProducerName),
     Producers(ProducersVerb),
     Log(LogVerb),
+    Trim(Offset),
     Status { watch: bool },
     Top,
     Leader,
@@ -79,6 +81,9 @@ impl Verb {
                 producers::run(&reach.client_of(log).await?, verb, printer).await?;
             }
             Act::Fence(fencing) => fencing.run(&reach.client_of(log).await?, printer).await?,
+            Act::Trim(before) => {
+                catalogue::trim(&reach.client_of(log).await?, before).await?;
+            }
             Act::Log(verb) => catalogue::run(reach.client()?, verb, printer).await?,
             Act::Status { watch: true } => state::watch(reach.client()?, printer).await?,
             Act::Status { watch: false } => return state::status(reach.client()?, printer).await,
@@ -106,6 +111,7 @@ fn log_of(verb: &ClientVerb) -> Option<&LogName> {
         ClientVerb::Fence(args) => args.of.log_name.as_ref(),
         ClientVerb::Outcome(args) => args.of.log_name.as_ref(),
         ClientVerb::Producers(args) => args.of.log_name.as_ref(),
+        ClientVerb::Trim(args) => args.of.log_name.as_ref(),
         ClientVerb::Log(_)
         | ClientVerb::Status(_)
         | ClientVerb::Top
@@ -125,6 +131,7 @@ impl Act {
             ClientVerb::Outcome(outcome) => Self::Outcome(outcome.producer),
             ClientVerb::Producers(producers) => Self::Producers(producers.verb),
             ClientVerb::Log(logs) => Self::Log(logs.verb),
+            ClientVerb::Trim(trim) => Self::Trim(Offset::new(trim.before)),
             ClientVerb::Status(look) => Self::Status { watch: look.watch },
             ClientVerb::Top => Self::Top,
             ClientVerb::Leader => Self::Leader,

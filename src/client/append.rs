@@ -91,6 +91,12 @@ pub enum AppendError {
     /// The log remembers as many producers as it can, and this one is new.
     #[error("there are {PRODUCERS_MAX} producers already")]
     TooManyProducers,
+    /// The log ends before the offset that it was to be trimmed to.
+    #[error("the log ends before that: its next offset is {next}")]
+    BeyondEnd {
+        /// The offset of the next record.
+        next: Offset,
+    },
     /// There is no such log any more: certainly none of it is in one.
     #[error("there is no such log any more")]
     UnknownLog,
@@ -150,7 +156,13 @@ impl AppendError {
         let conditions = &ask.conditions;
         let producer = match &ask.command {
             Some(Command::Open(name) | Command::Forget(name)) => Some(*name),
-            Some(Command::Fence(_) | Command::Create(_) | Command::Close | Command::Delete)
+            Some(
+                Command::Fence(_)
+                | Command::Create(_)
+                | Command::Close
+                | Command::Delete
+                | Command::Trim(_),
+            )
             | None => conditions.producer,
         };
         match (obstacle, producer) {
@@ -159,6 +171,9 @@ impl AppendError {
             }
             (Obstacle::NoProducer, Some(producer)) => return Self::NoProducer { producer },
             (Obstacle::TooManyProducers, _) => return Self::TooManyProducers,
+            (Obstacle::Offset { next }, _) if matches!(ask.command, Some(Command::Trim(_))) => {
+                return Self::BeyondEnd { next };
+            }
             (Obstacle::NoLog, _) => return Self::UnknownLog,
             (Obstacle::Closed, _) => return Self::LogClosed,
             (Obstacle::LogExists { number }, _) => return Self::LogExists { number },
@@ -187,6 +202,7 @@ impl AppendError {
             | Self::Superseded { .. }
             | Self::NoProducer { .. }
             | Self::TooManyProducers
+            | Self::BeyondEnd { .. }
             | Self::UnknownLog
             | Self::LogClosed
             | Self::LogExists { .. }
@@ -246,6 +262,7 @@ impl AppendError {
             Self::UnknownLog | Self::LogExists { .. } => {
                 "`annal log list` shows which there are".to_owned()
             }
+            Self::BeyondEnd { next } => format!("`--before {next}` trims all that it has"),
             Self::LogClosed => "what it has can still be read".to_owned(),
             Self::TooManyLogs => "`annal log delete NAME` makes room".to_owned(),
             Self::MainStays => "it is the log of whoever names none".to_owned(),

@@ -18,12 +18,17 @@ pub(super) async fn first_since(
     time: Timestamp,
 ) -> Result<Offset, ReadError> {
     let one = async |from| one((shared, log), consistency, from).await;
-    let Some(last) = one(ReadFrom::Last(1)).await? else { return Ok(Offset::ZERO) };
+    // The first offset that there is, also of a log without records.
+    let options = ReadOptions { limit: Some(1), consistency, ..ReadOptions::default() };
+    let mut reader = Reader::new(shared.clone(), log, options);
+    let begin = reader.next().await?.and_then(|records| Some(records.first()?.offset));
+    let begin = begin.or(reader.position()).unwrap_or_default();
+    let Some(last) = one(ReadFrom::Last(1)).await? else { return Ok(begin) };
     let end = last.offset.plus(1);
     if last.time < time {
         return Ok(end);
     }
-    let found = first(last.offset.get(), async |offset| {
+    let found = first((begin.get(), last.offset.get()), async |offset| {
         let record = one(ReadFrom::Offset(Offset::new(offset))).await?;
         // What a node that lags does not have yet comes later than what it has.
         Ok(record.is_none_or(|record| record.time >= time))
@@ -41,10 +46,13 @@ async fn one(
     Ok(records.and_then(|records| records.into_iter().next()))
 }
 
-/// The first number up to `last` of which something holds, as it does of `last` and, once it holds, of
+/// The first number from `low` up to `last` of which something holds, as it does of `last` and, once it holds, of
 /// all that follow.
-async fn first<E>(last: u64, holds: impl AsyncFn(u64) -> Result<bool, E>) -> Result<u64, E> {
-    let (mut low, mut high) = (0, last);
+async fn first<E>(
+    (low, last): (u64, u64),
+    holds: impl AsyncFn(u64) -> Result<bool, E>,
+) -> Result<u64, E> {
+    let (mut low, mut high) = (low, last);
     while low < high {
         let middle = low + (high - low) / 2;
         if holds(middle).await? {
@@ -68,7 +76,7 @@ mod tests {
         for last in [0, 1, 2, 7, 1_000_000_000] {
             for expected in [0, 1, last / 3, last] {
                 let steps = Cell::new(0);
-                let found = runtime.block_on(first(last, async |number| {
+                let found = runtime.block_on(first((0, last), async |number| {
                     steps.set(steps.get() + 1);
                     Ok::<_, ()>(number >= expected.min(last))
                 }));

@@ -361,6 +361,7 @@ impl Served {
             let end = records.len() as u64;
             let at = next.unwrap_or(match read.from {
                 ReadFrom::Offset(offset) => offset.get(),
+                ReadFrom::Start => 0,
                 ReadFrom::Last(count) => end.saturating_sub(count),
             });
             let wanted = read.limit.map_or(u64::MAX, |limit| limit - sent);

@@ -245,6 +245,15 @@ impl Client {
         self.orders().append(Ask::of(Command::Fence(token)).on(self.log)).await
     }
 
+    /// Trims the log: it begins at this offset from then on, unless it begins later already, and the
+    /// records before it are gone. Offsets stay as they are.
+    ///
+    /// # Errors
+    /// As [`Self::append`], and [`AppendError::BeyondEnd`].
+    pub async fn trim(&self, before: Offset) -> Result<Appended, AppendError> {
+        self.alone(Ask::of(Command::Trim(before))).await
+    }
+
     /// The log's fence token, as of everything that was acknowledged before.
     ///
     /// # Errors

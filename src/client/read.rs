@@ -68,6 +68,12 @@ pub enum ReadError {
     /// The log does not exist any more.
     #[error("there is no such log any more")]
     UnknownLog,
+    /// What was to be read was trimmed.
+    #[error("the log begins at offset {start}: what was before it was trimmed")]
+    Trimmed {
+        /// The offset of the first record that there is.
+        start: Offset,
+    },
     /// A node could not read its store.
     #[error("{node} could not read its store")]
     Failed {
@@ -96,7 +102,7 @@ impl ReadError {
             Self::Unavailable(unavailable) => unavailable.outcome(),
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
             Self::NoAddress { .. } => Outcome::Usage,
-            Self::UnknownLog => Outcome::ConditionNotMet,
+            Self::UnknownLog | Self::Trimmed { .. } => Outcome::ConditionNotMet,
             Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered => Outcome::Failed,
         }
     }
@@ -109,6 +115,7 @@ impl ReadError {
             Self::Unreachable { .. } => "name another node, or leave out --node",
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
+            Self::Trimmed { .. } => "read from there on, or leave out --from",
             Self::UnknownLog => "`annal log list` shows which there are",
             Self::OutOfOrder { .. } | Self::Unanswered => {
                 "the nodes may be of another version: see `annal --version`"
@@ -340,6 +347,7 @@ impl Reader {
                 Ok(Some(with_places(&header, records).take(count).collect()))
             }
             Taken::UnknownLog => Err(ReadError::UnknownLog),
+            Taken::Trimmed(start) => Err(ReadError::Trimmed { start }),
             Taken::OutOfOrder { node, expected, found } => {
                 Err(ReadError::OutOfOrder { node, expected, found })
             }

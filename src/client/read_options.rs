@@ -1,6 +1,6 @@
 //! What to read, and what it must reflect.
 
-use crate::types::{NodeId, Offset};
+use crate::types::NodeId;
 use crate::wire::api::ReadFrom;
 
 /// What to read, and how. The default is the whole log as it is now; the rest is said as in
@@ -20,7 +20,7 @@ pub struct ReadOptions {
 impl Default for ReadOptions {
     fn default() -> Self {
         Self {
-            from: ReadFrom::Offset(Offset::ZERO),
+            from: ReadFrom::Start,
             limit: None,
             consistency: Consistency::Linearizable,
             follow: false,

@@ -83,6 +83,8 @@ pub enum Taken {
     Nothing,
     /// The log does not exist.
     UnknownLog,
+    /// What comes next was trimmed: the log begins here by now.
+    Trimmed(Offset),
     /// A node sent other records than those that come next.
     OutOfOrder {
         /// Who.
@@ -149,7 +151,7 @@ impl ReadPilot {
         let turn = jitter.turn();
         let position = match options.from {
             ReadFrom::Offset(offset) => Some(offset),
-            ReadFrom::Last(_) => None,
+            ReadFrom::Last(_) | ReadFrom::Start => None,
         };
         Self {
             log: LogNumber::MAIN,
@@ -307,6 +309,10 @@ impl ReadPilot {
             ReadRefusal::Busy => {}
             // It may be behind, or another may do better.
             ReadRefusal::Failed => self.trouble = Some(Trouble::Failed(node)),
+            ReadRefusal::Trimmed { start } => {
+                self.close();
+                return Taken::Trimmed(*start);
+            }
             ReadRefusal::UnknownLog => {
                 self.close();
                 return Taken::UnknownLog;

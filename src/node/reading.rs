@@ -105,7 +105,8 @@ async fn begin(
     let end = until_readable(&mut published, must_see, &watched).await;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    Ok(OngoingRead { cursor: Cursor::begin(read, end), watched, loaded: None })
+    let reach = (*watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
+    Ok(OngoingRead { cursor: Cursor::begin(read, reach.start, end)?, watched, loaded: None })
 }
 
 /// How far a log reaches, from now on.
@@ -171,6 +172,10 @@ async fn run(
             if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
                 return Ok(()); // The client wants no more, or takes nothing.
             }
+            if let Err(refusal) = reading.check() {
+                refuse(caller, stream, refusal).await;
+                return Ok(());
+            }
         }
         if !follow || reading.cursor.is_sated() {
             let end = end_of_read(reading.cursor.offset());
@@ -181,8 +186,8 @@ async fn run(
         if !reading.goes_on(&stream.sender).await {
             return Ok(()); // The client is gone, or the node is stopping.
         }
-        if reading.watched.borrow().is_none() {
-            refuse(caller, stream, ReadRefusal::UnknownLog).await;
+        if let Err(refusal) = reading.check() {
+            refuse(caller, stream, refusal).await;
             return Ok(());
         }
         // What can be read may lag behind what is committed: the end is settled by both.
@@ -194,6 +199,12 @@ async fn run(
 }
 
 impl OngoingRead {
+    /// Whether what comes next is still there.
+    fn check(&self) -> Result<(), ReadRefusal> {
+        let reach = (*self.watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
+        self.cursor.check(reach.start)
+    }
+
     /// Waits until its log reaches further, or is gone. Says whether the read goes on then.
     async fn goes_on(&mut self, sender: &FrameSender) -> bool {
         let end = self.cursor.end();

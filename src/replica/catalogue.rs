@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::limits::{LOGS_MAX, LOGS_PAGE};
 use crate::log_name::LogName;
 use crate::mutants::{self, Mutant};
-use crate::types::LogNumber;
+use crate::types::{LogNumber, Offset};
 use crate::wire::conditions::Obstacle;
 
 /// A log, besides its records.
@@ -21,6 +21,8 @@ use crate::wire::conditions::Obstacle;
 pub(super) struct Log {
     name: LogName,
     closed: bool,
+    /// Its first offset: what is before it was trimmed.
+    start: Offset,
 }
 
 /// See the module.
@@ -34,9 +36,15 @@ pub(super) struct Catalogue {
     by_name: BTreeMap<LogName, LogNumber>,
 }
 
+impl Log {
+    fn of(name: LogName) -> Self {
+        Self { name, closed: false, start: Offset::ZERO }
+    }
+}
+
 impl Default for Catalogue {
     fn default() -> Self {
-        let main = Log { name: LogName::main(), closed: false };
+        let main = Log::of(LogName::main());
         let logs = BTreeMap::from([(LogNumber::MAIN, main)]);
         let mut catalogue =
             Self { logs, next: LogNumber::MAIN.next(), by_name: BTreeMap::default() };
@@ -70,18 +78,34 @@ impl Catalogue {
         self.logs.get(&number).map(|log| log.closed)
     }
 
+    /// The log's first offset.
+    pub(super) fn start(&self, number: LogNumber) -> Offset {
+        self.logs.get(&number).map_or(Offset::ZERO, |log| log.start)
+    }
+
     /// A log is created. Gives what was so before.
     pub(super) fn create(&mut self, number: LogNumber, name: LogName) -> Option<Log> {
         // Invariant: a number is given once.
         assert!(number == self.next || mutants::any(), "broken law: log {number} is not the next");
         self.next = number.next();
-        self.put(number, Some(Log { name, closed: false }))
+        self.put(number, Some(Log::of(name)))
     }
 
     /// A log is closed. Gives what was so before.
     pub(super) fn close(&mut self, number: LogNumber) -> Option<Log> {
         let open = self.logs.get(&number).cloned();
         self.put(number, open.map(|log| Log { closed: true, ..log }))
+    }
+
+    /// A log is trimmed. Gives what was so before.
+    pub(super) fn trim(&mut self, number: LogNumber, before: Offset) -> Option<Log> {
+        let trimmed = self.logs.get(&number).cloned().map(|log| {
+            let is_back = mutants::is_on(Mutant::StartGoesBack);
+            // Invariant: what is gone does not come back.
+            let start = if is_back { before } else { log.start.max(before) };
+            Log { start, ..log }
+        });
+        self.put(number, trimmed)
     }
 
     /// A log is deleted. Gives what was so before.
@@ -127,7 +151,8 @@ impl Catalogue {
             (Some(_), Some(Command::Close | Command::Delete)) if is_main => {
                 Some(Obstacle::MainStays)
             }
-            (Some(_), Some(Command::Delete | Command::Forget(_))) | (Some(false), _) => None,
+            (Some(_), Some(Command::Delete | Command::Forget(_) | Command::Trim(_)))
+            | (Some(false), _) => None,
             (Some(true), _) => Some(Obstacle::Closed),
         }
     }

@@ -97,6 +97,39 @@ fn a_log_that_is_closed_or_deleted_takes_nothing_and_its_number_is_never_given_a
     assert_eq!(replica.reach(LogNumber::new(1)), Err(ReadRefusal::UnknownLog));
 }
 
+fn trim(token: u64, seq: u64, before: u64) -> Event {
+    on(1, commanded(token, seq, Command::Trim(Offset::new(before))))
+}
+
+#[test]
+fn a_log_begins_where_it_was_trimmed_to_and_never_before_that() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, create(1, 1, "a"));
+    settle(&mut replica);
+    for seq in 2..6 {
+        replica.handle(NOW, on(1, append(seq, seq, "x")));
+    }
+    // Judged by what stands before it in its entry.
+    replica.handle(NOW, trim(6, 6, 3));
+    settle(&mut replica);
+    let start = |replica: &Replica| replica.reach(LogNumber::new(1)).unwrap().start.get();
+    assert_eq!((start(&replica), rows(&replica)[0].2), (3, 4));
+    replica.handle(NOW, trim(7, 7, 2));
+    settle(&mut replica);
+    assert_eq!(start(&replica), 3);
+    replica.handle(NOW, trim(8, 8, 5));
+    let beyond = obstacle_of(&settle(&mut replica)[0]);
+    assert_eq!(beyond, Obstacle::Offset { next: Offset::new(4) });
+    // It may have nothing left, also when it is closed; and its offsets go on.
+    replica.handle(NOW, on(1, commanded(9, 8, Command::Close)));
+    settle(&mut replica);
+    let (before, from) = (replica.encoded_clients(), replica.tip().id.index.next());
+    replica.handle(NOW, trim(10, 9, 4));
+    replica.flush();
+    replica.tail.truncate(from);
+    assert_eq!(replica.encoded_clients(), before);
+}
+
 #[test]
 fn a_name_that_is_taken_is_refused_with_its_number_and_main_stays() {
     let (mut replica, _) = leader();
@@ -188,6 +221,6 @@ fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
     settle(&mut replica);
     let state = State::decode(&replica.encoded_clients()).unwrap();
     let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
-    assert_eq!(bytes, b"\x02\x00\x04main\x00\x01\x03a/b\x01\x02");
-    assert_eq!(State::default().encode(), b"\x03\x00\x00\x01\x00\x04main\x00\x01\x00\x00");
+    assert_eq!(bytes, b"\x02\x00\x04main\x00\x00\x01\x03a/b\x01\x00\x02");
+    assert_eq!(State::default().encode(), b"\x03\x00\x00\x01\x00\x04main\x00\x00\x01\x00\x00");
 }

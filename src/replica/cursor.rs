@@ -14,10 +14,11 @@ use super::account::Account;
 use super::reach::{Reach, ReadEnd};
 use crate::entry::{EntryError, SealedEntry};
 use crate::limits::{LOCATE_BYTES, READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
+use crate::mutants::{self, Mutant};
 use crate::store::{ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
 use crate::wire::Frame;
-use crate::wire::api::{EntrySpan, Read, ReadFrom, Records};
+use crate::wire::api::{EntrySpan, Read, ReadFrom, ReadRefusal, Records};
 
 /// Why a read could not go on.
 #[derive(Debug, Error)]
@@ -76,19 +77,34 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Of a read whose end is known.
-    pub fn begin(read: &Read, end: ReadEnd) -> Self {
+    /// Of a read whose end is known, of a log that begins at `start`, which may be behind that end by now.
+    ///
+    /// # Errors
+    /// What it asks for was trimmed.
+    pub fn begin(read: &Read, start: Offset, end: ReadEnd) -> Result<Self, ReadRefusal> {
         let offset = match read.from {
             ReadFrom::Offset(offset) => offset,
-            ReadFrom::Last(count) => Offset::new(end.next_offset.get().saturating_sub(count)),
+            ReadFrom::Last(count) => {
+                start.max(Offset::new(end.next_offset.get().saturating_sub(count)))
+            }
+            ReadFrom::Start => start,
         };
+        check_start(offset, start)?;
         let left = read.limit.unwrap_or(u64::MAX);
-        Self { log: read.log, offset, index: None, is_sparse: false, end, left }
+        Ok(Self { log: read.log, offset, index: None, is_sparse: false, end, left })
     }
 
     /// The offset of the next record.
     pub fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// Whether it can go on in a log that begins at `start` by now.
+    ///
+    /// # Errors
+    /// What comes next was trimmed.
+    pub fn check(&self, start: Offset) -> Result<(), ReadRefusal> {
+        check_start(self.offset, start)
     }
 
     /// Up to where entries are settled.
@@ -189,6 +205,14 @@ impl Cursor {
         }
         Ok(is_done)
     }
+}
+
+/// What is before a log's start is not read, though it may still be on the disk.
+fn check_start(offset: Offset, start: Offset) -> Result<(), ReadRefusal> {
+    if offset >= start || mutants::is_on(Mutant::ReadTrimmed) {
+        return Ok(());
+    }
+    Err(ReadRefusal::Trimmed { start })
 }
 
 /// Records side by side: a frame to be.
@@ -292,8 +316,32 @@ mod tests {
         ReadEnd { commit_index: Index::new(index), next_offset: Offset::new(offset) }
     }
 
+    fn begun(
+        from: ReadFrom,
+        limit: Option<u64>,
+        start: u64,
+        end: ReadEnd,
+    ) -> Result<Cursor, ReadRefusal> {
+        Cursor::begin(&read(from, limit), Offset::new(start), end)
+    }
+
+    #[test]
+    fn nothing_before_the_start_is_read() {
+        let at =
+            |from, start| begun(from, None, start, end(9, 100)).map(|cursor| cursor.offset().get());
+        let from = |offset| ReadFrom::Offset(Offset::new(offset));
+        let trimmed = |start| Err(ReadRefusal::Trimmed { start: Offset::new(start) });
+        assert_eq!([at(from(4), 5), at(from(5), 5)], [trimmed(5), Ok(5)]);
+        assert_eq!([at(ReadFrom::Start, 5), at(ReadFrom::Last(98), 5)], [Ok(5), Ok(5)]);
+        assert_eq!(at(ReadFrom::Last(3), 5), Ok(97));
+        let cursor = begun(from(7), None, 5, end(9, 100)).unwrap();
+        assert_eq!(cursor.check(Offset::new(7)), Ok(()));
+        assert_eq!(cursor.check(Offset::new(8)), trimmed(8).map(|_: u64| ()));
+    }
+
     fn cursor_at(offset: u64) -> Cursor {
-        Cursor::begin(&read(ReadFrom::Offset(Offset::new(offset)), None), end(9, 100))
+        let read = read(ReadFrom::Offset(Offset::new(offset)), None);
+        Cursor::begin(&read, Offset::ZERO, end(9, 100)).unwrap()
     }
 
     /// The records of a frame, and how many there are of each entry.
@@ -318,7 +366,7 @@ mod tests {
     #[test]
     fn a_frame_that_is_full_and_a_read_that_has_enough_stop_within_an_entry() {
         let mut loaded = entries(&[[(0, 2), (2, 2)]]);
-        let mut cursor = Cursor::begin(&read(ReadFrom::Last(4), Some(3)), end(1, 4));
+        let mut cursor = begun(ReadFrom::Last(4), Some(3), 0, end(1, 4)).unwrap();
         let mut batch = RecordBatch::with_room(cursor.offset(), 2);
         cursor.fill(&mut loaded, &mut batch).unwrap();
         assert_eq!(contents(batch).0, ["0", "1"]);
@@ -387,7 +435,11 @@ mod tests {
         };
         let mut horizon = Horizon::of(Index::new(5));
         let mut look = |commit_index, readable| {
-            let reach = Reach { end: end(commit_index, 10 * commit_index), is_closed: false };
+            let reach = Reach {
+                start: Offset::ZERO,
+                end: end(commit_index, 10 * commit_index),
+                is_closed: false,
+            };
             horizon.look(&account(commit_index, readable), reach)
         };
         assert_eq!(look(4, 4), None, "must see more");

@@ -80,6 +80,9 @@ impl Guards {
             }
             Some(Command::Close) => vec![Before::Log(log, self.catalogue.close(log))],
             Some(Command::Delete) => self.delete(log),
+            Some(Command::Trim(before)) => {
+                vec![Before::Log(log, self.catalogue.trim(log, *before))]
+            }
         };
         before.extend(self.count(&logged.head, index));
         before
@@ -210,7 +213,11 @@ impl Guards {
                 (!self.producers.contains_key(&(log, *name))).then_some(Obstacle::NoProducer)
             }
             // What stands against these is the catalogue's to say.
-            Command::Create(_) | Command::Close | Command::Delete | Command::Fence(_) => None,
+            Command::Create(_)
+            | Command::Close
+            | Command::Delete
+            | Command::Trim(_)
+            | Command::Fence(_) => None,
         }
     }
 
@@ -245,7 +252,8 @@ impl Guards {
 
     fn log_state(&self, name: &LogName, offset: &dyn Fn(LogNumber) -> Offset) -> Option<LogState> {
         let (number, closed) = self.catalogue.find(name)?;
-        Some(LogState { name: name.clone(), number, next_offset: offset(number), closed })
+        let (start_offset, next_offset) = (self.catalogue.start(number), offset(number));
+        Some(LogState { name: name.clone(), number, start_offset, next_offset, closed })
     }
 }
 

@@ -155,7 +155,9 @@ impl Replica {
     /// Which condition does not hold for the requests that are left, at the end of what is folded.
     fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
         let guarded = self.tail.guards().obstacle(run).filter(|it| !self.is_missed(run, it));
-        let obstacle = guarded.or_else(|| self.other_offset(run, left, folded))?;
+        let of_offsets = || self.beyond_end(run, folded);
+        let obstacle =
+            guarded.or_else(|| self.other_offset(run, left, folded)).or_else(of_offsets)?;
         Some(Unmet { as_of: self.end_with(folded), obstacle })
     }
 
@@ -175,6 +177,13 @@ impl Replica {
         let is_late = mutants::is_on(Mutant::ExpectCommitted)
             && expected == self.tail.committed_offset(run.log);
         (expected != next && !is_late).then_some(Obstacle::Offset { next })
+    }
+
+    /// A log cannot begin behind its end.
+    fn beyond_end(&self, run: &AppendRun, folded: &Folded) -> Option<Obstacle> {
+        let Some(Command::Trim(before)) = run.command else { return None };
+        let next = self.next_offset(run.log, folded);
+        (before > next).then_some(Obstacle::Offset { next })
     }
 
     /// What the log ends with as soon as this is proposed.

@@ -14,6 +14,8 @@ pub struct ReadEnd {
 /// How far a log reaches, as far as is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
+    /// The offset of its first record.
+    pub start: Offset,
     /// Where it ends.
     pub end: ReadEnd,
     /// Nothing comes after that.

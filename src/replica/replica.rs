@@ -213,7 +213,10 @@ impl Replica {
     pub fn reach(&self, log: LogNumber) -> Result<Reach, ReadRefusal> {
         let catalogue = &self.tail.committed_guards().catalogue;
         match catalogue.is_closed(log) {
-            Some(is_closed) => Ok(Reach { end: self.end_of_reads(log), is_closed }),
+            Some(is_closed) => {
+                let (start, end) = (catalogue.start(log), self.end_of_reads(log));
+                Ok(Reach { start, end, is_closed })
+            }
             None if catalogue.may_exist(log) => Err(ReadRefusal::Busy),
             None => Err(ReadRefusal::UnknownLog),
         }

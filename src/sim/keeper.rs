@@ -4,7 +4,8 @@
 use super::random::Random;
 use crate::command::Command;
 use crate::log_name::LogName;
-use crate::types::LogNumber;
+use crate::types::{LogNumber, Offset};
+use crate::wire::api::Appended;
 use crate::wire::conditions::{Obstacle, Unmet};
 use crate::wire::standing::Standing;
 
@@ -21,7 +22,7 @@ enum Stage {
     /// There is one, and it asks which.
     Asking(LogName),
     /// This is it.
-    Having { number: LogNumber, closed: bool },
+    Having { number: LogNumber, closed: bool, end: Offset },
     /// It has asked for its end.
     Leaving,
 }
@@ -57,7 +58,11 @@ impl Keeper {
             }
             Stage::Creating(_) | Stage::Leaving => Next::Nothing,
             Stage::Asking(ref name) => Next::Ask(name.clone()),
-            Stage::Having { number, closed } => match self.random.below(32) {
+            Stage::Having { number, closed, end } => match self.random.below(32) {
+                2 | 3 => {
+                    let before = self.random.below(end.get() + 2);
+                    Next::Command(number, Command::Trim(Offset::new(before)))
+                }
                 0 => Next::Command(number, Command::Delete),
                 1 if !closed => Next::Command(number, Command::Close),
                 // Now and then it does not believe that a log is closed.
@@ -77,7 +82,10 @@ impl Keeper {
     }
 
     /// This is in the log.
-    pub(super) fn on_acknowledged(&mut self, command: Option<&Command>) {
+    pub(super) fn on_acknowledged(&mut self, command: Option<&Command>, appended: &Appended) {
+        if let Stage::Having { end, .. } = &mut self.stage {
+            *end = appended.offset.plus(u64::from(appended.count));
+        }
         match (command, &mut self.stage) {
             (Some(Command::Create(name)), stage) => *stage = Stage::Asking(name.clone()),
             (Some(Command::Close), Stage::Having { closed, .. }) => *closed = true,
@@ -101,7 +109,9 @@ impl Keeper {
 
     pub(super) fn on_standing(&mut self, standing: &Standing) {
         self.stage = match standing.logs.first() {
-            Some(log) => Stage::Having { number: log.number, closed: log.closed },
+            Some(log) => {
+                Stage::Having { number: log.number, closed: log.closed, end: log.next_offset }
+            }
             None => Stage::None,
         };
     }

@@ -52,7 +52,11 @@ impl OngoingRead {
             return Ok(Records::answered(replica.standing(self.read.log, inquiry)).to_frame(&[]));
         }
         let end = self.end.expect("only a read that is ready is served");
-        let mut cursor = Cursor::begin(&self.read, end);
+        let start = replica.reach(self.read.log).map(|reach| reach.start).unwrap_or_default();
+        let mut cursor = match Cursor::begin(&self.read, start, end) {
+            Ok(cursor) => cursor,
+            Err(refusal) => return Ok(Self::refused(refusal)),
+        };
         let mut batch = RecordBatch::with_room(cursor.offset(), usize::MAX);
         while !cursor.is_at_end() {
             let mut loaded = cursor.load(reader, limits::READ_STEP_BYTES)?;

@@ -348,7 +348,11 @@ impl SimClient {
                 self.push(now, ask, None);
             }
             keeper::Next::Read(log) => {
-                let from = ReadFrom::Last(self.random.below(20));
+                let from = match self.random.below(3) {
+                    0 => ReadFrom::Start,
+                    1 => ReadFrom::Offset(Offset::new(self.random.below(4))),
+                    _ => ReadFrom::Last(self.random.below(20)),
+                };
                 let (limit, consistency) = (Some(200), Consistency::Linearizable);
                 let options = ReadOptions { from, limit, consistency, follow: false };
                 self.read_with(now, false, |patience, jitter| {
@@ -575,7 +579,7 @@ impl SimClient {
             guard.on_acknowledged(&appended);
         }
         if let Some(keeper) = &mut self.keeper {
-            keeper.on_acknowledged(ask.command.as_ref());
+            keeper.on_acknowledged(ask.command.as_ref(), &appended);
         }
         if let Some(maker) = &mut self.maker {
             maker.on_acknowledged(appended.index);
@@ -757,6 +761,11 @@ impl SimClient {
                 Some(Served { read: reading.read, began: reading.began })
             }
             Taken::Nothing => None,
+            Taken::Trimmed(_) => {
+                hit(Mark::ReadTrimmed);
+                self.reading = None;
+                None
+            }
             Taken::UnknownLog => {
                 let log = self.reading.take()?.read.log;
                 self.actions.push(ClientAction::Told(Told::SaidGone { log }));

@@ -302,6 +302,8 @@ pub enum ReadFrom {
     Offset(Offset),
     /// So many records before the end.
     Last(u64),
+    /// At the first record that there is.
+    Start,
 }
 
 /// Header of a frame with records; their bytes follow, one after the other.
@@ -352,6 +354,11 @@ pub enum ReadRefusal {
     UnknownLog,
     /// The node could not read its store.
     Failed,
+    /// What is before this offset was trimmed.
+    Trimmed {
+        /// The offset of the first record that there is.
+        start: Offset,
+    },
 }
 
 /// The answer to [`Request::CrashLeader`].

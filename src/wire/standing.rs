@@ -56,6 +56,8 @@ pub struct LogState {
     pub name: LogName,
     /// Its number, which no other log has or ever had: who deletes it and creates it again gets another.
     pub number: LogNumber,
+    /// The offset of its first record: what was before it was trimmed.
+    pub start_offset: Offset,
     /// The offset after its last record.
     pub next_offset: Offset,
     /// Nothing is appended to it any more.
@@ -100,11 +102,12 @@ mod tests {
         assert_eq!(bytes, expected);
         let (opened_at, offset) = (Index::new(3), Some(Offset::new(9)));
         let producers = vec![ProducerState { name, epoch: 2, opened_at, last_seq: 4, offset }];
-        let (number, next_offset) = (LogNumber::new(2), Offset::new(5));
-        let logs = vec![LogState { name: log, number, next_offset, closed: true }];
+        let (number, start_offset) = (LogNumber::new(2), Offset::new(4));
+        let next_offset = Offset::new(5);
+        let logs = vec![LogState { name: log, number, start_offset, next_offset, closed: true }];
         let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers, logs };
         let bytes = postcard::to_stdvec(&standing).unwrap();
-        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x05\x01");
+        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x04\x05\x01");
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }
 }

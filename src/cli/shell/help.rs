@@ -28,7 +28,6 @@ As in the Python project:
   stop_leader()              crash-leader
 Examples:
   append hello               one record
-  append --file lines.txt    each line of a file
   tail -n 3 -f               the last three, and those to come; Ctrl-C ends it
 Several lines that are pasted are asked about before anything is done.
 Tab completes, the right arrow takes the hint, Ctrl-R finds earlier lines.

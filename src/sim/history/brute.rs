@@ -310,6 +310,7 @@ fn told(placed: &Placed) -> Appended {
 /// What a log that has these records answers.
 fn serve(read: &Read, log: &[RecordHash]) -> (Offset, Vec<RecordHash>) {
     let first = match read.from {
+        ReadFrom::Start => 0,
         ReadFrom::Offset(offset) => offset.get(),
         ReadFrom::Last(count) => (log.len() as u64).saturating_sub(count),
     };

@@ -104,7 +104,7 @@ impl ReadSeen {
             ReadFrom::Last(count) if is_full => {
                 Extent { at_least: self.end(), at_most: Offset::new(count) }
             }
-            ReadFrom::Offset(_) | ReadFrom::Last(_) => Extent::at(self.end()),
+            ReadFrom::Offset(_) | ReadFrom::Last(_) | ReadFrom::Start => Extent::at(self.end()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Invariant: a log has a number that no other has or had, and offsets without a gap; one that is closed
 //! or deleted accepts nothing; all nodes have the same logs at the same entry; and who reads a log is
-//! given its records, those of no other, and nothing once it is deleted.
+//! given its records, those of no other, none that were trimmed, and nothing once it is deleted. A log's
+//! beginning never goes back.
 //!
 //! Whoever holds a log's number relies on it that what comes under it is that log, for ever.
 //!
@@ -22,12 +23,13 @@ struct Log {
     name: LogName,
     closed: bool,
     deleted: bool,
+    start: Offset,
     records: Vec<RecordHash>,
 }
 
 impl Log {
     fn of(name: LogName) -> Self {
-        Self { name, closed: false, deleted: false, records: vec![] }
+        Self { name, closed: false, deleted: false, start: Offset::ZERO, records: vec![] }
     }
 
     fn next_offset(&self) -> Offset {
@@ -35,8 +37,8 @@ impl Log {
     }
 }
 
-/// Name, number, where it goes on, whether it is closed.
-type Row = (LogName, LogNumber, Offset, bool);
+/// Name, number, where it begins and goes on, whether it is closed.
+type Row = (LogName, LogNumber, Offset, Offset, bool);
 
 /// What a read of a log has given.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,10 @@ pub struct Catalogues {
     ahead: BTreeMap<Index, (NodeId, Vec<Row>)>,
     /// Which log each request for its deletion was about.
     deletions: BTreeMap<(ClientId, Seq), LogNumber>,
+    /// Where each request to trim a log lets it begin.
+    trims: BTreeMap<(ClientId, Seq), (LogNumber, Offset)>,
+    /// Where somebody was told that a log begins, and when.
+    begins: Vec<(LogNumber, Offset, u64)>,
     /// When somebody was told first that a log is deleted.
     gone: BTreeMap<LogNumber, u64>,
     /// Logs that a node says are not there any more.
@@ -83,6 +89,8 @@ impl Default for Catalogues {
             seen: BTreeMap::new(),
             ahead: BTreeMap::new(),
             deletions: BTreeMap::new(),
+            trims: BTreeMap::new(),
+            begins: vec![],
             gone: BTreeMap::new(),
             said_gone: vec![],
         }
@@ -111,7 +119,9 @@ impl Catalogues {
     fn rows_now(&self) -> Vec<Row> {
         let live = self.logs.iter().filter(|(_, log)| !log.deleted);
         let mut rows: Vec<Row> = live
-            .map(|(number, log)| (log.name.clone(), *number, log.next_offset(), log.closed))
+            .map(|(number, log)| {
+                (log.name.clone(), *number, log.start, log.next_offset(), log.closed)
+            })
             .collect();
         rows.sort();
         rows
@@ -126,7 +136,10 @@ impl Catalogues {
         let Some(log) = log else {
             return Err(format!("something is done to log {number}, which does not exist"));
         };
-        if log.closed && !matches!(request.command, Some(Command::Delete | Command::Forget(_))) {
+        let is_of_the_end = |command: &Command| {
+            matches!(command, Command::Delete | Command::Forget(_) | Command::Trim(_))
+        };
+        if log.closed && !request.command.as_ref().is_some_and(is_of_the_end) {
             return Err(format!("something is done to log {number}, which is closed"));
         }
         let next = log.next_offset();
@@ -136,6 +149,13 @@ impl Catalogues {
         }
         match request.command {
             Some(Command::Close) => log.closed = true,
+            Some(Command::Trim(before)) if before > next => {
+                return Err(format!("log {number} ends at {next}, and begins at {before}"));
+            }
+            Some(Command::Trim(before)) => {
+                log.start = log.start.max(before);
+                self.trims.insert((request.client, request.seq), (number, before));
+            }
             Some(Command::Delete) => {
                 log.deleted = true;
                 self.deletions.insert((request.client, request.seq), number);
@@ -159,7 +179,8 @@ impl Catalogues {
 
     /// What a node has is what the entries say.
     fn on_node(&mut self, node: NodeId, at: Index, logs: Vec<LogState>) -> Result<(), String> {
-        let row = |log: LogState| (log.name, log.number, log.next_offset, log.closed);
+        let row =
+            |log: LogState| (log.name, log.number, log.start_offset, log.next_offset, log.closed);
         let mut rows: Vec<Row> = logs.into_iter().map(row).collect();
         rows.sort();
         if at > self.applied {
@@ -184,6 +205,14 @@ impl Catalogues {
         let told = self.gone.get(&number).is_some_and(|told| *told < invoked);
         if linearizable && told {
             return Err(format!("log {number} was read after somebody knew that it is deleted"));
+        }
+        let is_before = |(of, start, told): &&(LogNumber, Offset, u64)| {
+            *of == number && *told < invoked && first < *start && !records.is_empty()
+        };
+        if linearizable && let Some((_, start, _)) = self.begins.iter().find(is_before) {
+            return Err(format!(
+                "log {number} was read from offset {first} on after somebody knew that it begins at {start}"
+            ));
         }
         // What was not reported yet is not judged.
         let Some(log) = self.logs.get(&number) else { return Ok(()) };
@@ -238,6 +267,9 @@ impl Law for Catalogues {
                 Ok(())
             }
             What::Acknowledged { client, seq, .. } => {
+                if let Some((log, start)) = self.trims.get(&(client, seq)) {
+                    self.begins.push((*log, *start, moment.now));
+                }
                 if let Some(log) = self.deletions.get(&(client, seq)) {
                     self.gone.entry(*log).or_insert(moment.now);
                 }
@@ -359,6 +391,32 @@ mod tests {
         let (client, seq) = (ClientId::new(1), Seq::new(2));
         Stage::new().show(&mut law, What::Acknowledged { client, seq, appended }).unwrap();
         assert_broken(given(&mut law, 1, &records), "after somebody knew that it is deleted");
+    }
+
+    #[test]
+    fn a_read_of_what_is_known_to_be_trimmed_is_found() {
+        let trim = |seq, before| Request {
+            first_offset: Offset::new(1),
+            ..command(seq, 1, Command::Trim(Offset::new(before)))
+        };
+        let appended = append(2, 1, 0);
+        let records = RecordHash::of_all(&appended.records);
+        let entries: &[&[Request]] = &[&[create(1, 1, "a")], &[appended], &[trim(2, 1)]];
+        let mut law = judged(entries).unwrap();
+        assert_eq!(law.rows_now()[0].2, Offset::new(1));
+        let given = |law: &mut Catalogues| {
+            let (log, first) = (LogNumber::new(1), Offset::ZERO);
+            let given = Given { log, invoked: 9, linearizable: true, first, records: &records };
+            Stage::new().show(law, What::Given(given))
+        };
+        given(&mut law).unwrap();
+        let (offset, count, term, index) = (Offset::new(1), 0, id(4, 1).term, id(4, 1).index);
+        let appended = Appended { offset, count, term, index, leader: node(1) };
+        let (client, seq) = (ClientId::new(1), Seq::new(2));
+        Stage::new().show(&mut law, What::Acknowledged { client, seq, appended }).unwrap();
+        assert_broken(given(&mut law), "after somebody knew that it begins at 1");
+        let beyond = judged(&[entries[0], entries[1], &[trim(2, 2)]]);
+        assert_broken(beyond.map(|_| ()), "log 1 ends at 1, and begins at 2");
     }
 
     #[test]

@@ -151,7 +151,8 @@ impl Refusals {
             Obstacle::Offset { next } => {
                 // It may have ended within the entry: requests that wait together share one.
                 let end = self.model.end_within(*log, as_of.index, next);
-                if end != next || conditions.expect_offset.is_none_or(|expected| expected == end) {
+                // Who expects none wants to trim further than that.
+                if end != next || conditions.expect_offset.is_some_and(|expected| expected == end) {
                     return Err(format!(
                         "{it} was refused because the log ends at {next} as of {as_of}, and it ended \
                          at {end}; it asks for {conditions:?}"

@@ -35,7 +35,7 @@ fn each_log_has_its_own_records_and_keeps_them_when_the_leader_dies() {
     cluster.start(&leader);
 
     let listed = cluster.client(["log", "list", "--json"]).expect_code(0).json();
-    let row = |log: &str, number: u32, next_offset: u64| json!({"log": log, "number": number, "next_offset": next_offset, "closed": false});
+    let row = |log: &str, number: u32, next_offset: u64| json!({"log": log, "number": number, "start_offset": 0, "next_offset": next_offset, "closed": false});
     assert_eq!(listed, [row("eu/mail", 2, 3), row("main", 0, 3), row("orders", 1, 4)]);
     let some = cluster.client(["log", "list", "--prefix", "eu/"]).expect_code(0).text();
     assert_eq!(some, "eu/mail: next offset 3\n");
@@ -100,6 +100,35 @@ fn a_log_that_is_closed_can_be_read_and_one_that_is_deleted_is_gone_for_good() {
         client.close().await;
     });
     cluster.start(&leader);
+    cluster.stop_all();
+}
+
+#[test]
+fn what_is_trimmed_is_gone_for_everybody_and_the_rest_keeps_its_offsets() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.append(&["a", "b", "c", "d"]);
+    cluster.client(["trim", "--before", "9"]).expect_complaint(4, "its next offset is 4");
+    cluster.client(["trim", "--before", "2"]).expect_code(0);
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    // It never goes back.
+    cluster.client(["trim", "--before", "1"]).expect_code(0);
+    let begins = "the log begins at offset 2: what was before it was trimmed";
+    cluster.client(["read", "--from", "0"]).expect_complaint(4, begins);
+    cluster.client(["tail", "-f", "--from", "1"]).expect_complaint(4, begins);
+    assert_eq!(cluster.client(["read"]).expect_code(0).text(), "c\nd\n");
+    assert_eq!(cluster.client(["tail"]).expect_code(0).text(), "c\nd\n");
+    let since = ["read", "--since", "1h", "--format", "%o\n"];
+    assert_eq!(cluster.client(since).expect_code(0).text(), "2\n3\n");
+    cluster.start(&leader);
+    // All of it: what comes goes on where it was.
+    cluster.client(["trim", "--before", "4"]).expect_code(0);
+    assert_eq!(cluster.client(["read", "--since", "1h"]).expect_code(0).text(), "");
+    cluster.append(&["e"]);
+    let shown = cluster.client(["read", "--format", "%o %r\n"]).expect_code(0).text();
+    assert_eq!(shown, "4 e\n");
+    let described = cluster.client(["log", "describe", "main"]).expect_code(0).text();
+    assert_eq!(described, "main: next offset 5, begins at 4\n");
     cluster.stop_all();
 }
 

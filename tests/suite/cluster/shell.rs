@@ -177,7 +177,7 @@ fn a_prompt_without_a_terminal_says_so() {
         let said = run(folder.path(), words).expect_complaint(2, "this is no terminal");
         assert!(
             said.stderr
-                .contains("append, read, tail, fence, log, outcome, producers, status, top, leader, terms, crash-leader")
+                .contains("append, read, tail, fence, log, trim, outcome, producers, status, top, leader, terms, crash-leader")
         );
         assert!(said.stdout.is_empty());
     }
