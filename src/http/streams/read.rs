@@ -71,11 +71,11 @@ pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
 
 async fn begin(log: &Log, from: From) -> Result<Offset, Refusal> {
     match from {
-        From::Start => Ok(Offset::ZERO),
+        From::Start => Batch::start(log).await.map_err(|error| Refusal::of_read(&error)),
         From::Now => Batch::tail(log).await.map_err(|error| Refusal::of_read(&error)),
         // The start of any log.
         From::Place(Place { offset: Offset::ZERO, number }) if number.get() == 0 => {
-            Ok(Offset::ZERO)
+            Batch::start(log).await.map_err(|error| Refusal::of_read(&error))
         }
         From::Place(place) => log.own(place),
     }

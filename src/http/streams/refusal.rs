@@ -93,6 +93,7 @@ impl Refusal {
     pub(super) fn of_read(error: &ReadError) -> Self {
         match error {
             ReadError::UnknownLog => complaint(StatusCode::NOT_FOUND, error, error.hint()),
+            ReadError::Trimmed { .. } => complaint(StatusCode::GONE, error, error.hint()),
             ReadError::Unavailable(_)
             | ReadError::Unreachable { .. }
             | ReadError::NoAddress { .. }
