@@ -98,8 +98,9 @@ pub const OFFSET_KEY_ENTRIES: u64 = 64;
 /// Bytes of entries that are read at once when a record is looked for in them.
 pub const LOCATE_BYTES: usize = 128 << 10;
 
-/// Files of the journal that are kept although nobody needs them: the next ones.
-pub const JOURNAL_SPARES_MAX: usize = 3;
+/// Files of the journal that are kept although nobody needs them: the next ones. A segment of the
+/// default size gives so many back at once; fewer would be made anew and filled with zeros, over and over.
+pub const JOURNAL_SPARES_MAX: usize = 5;
 
 /// Bytes of entries that are copied from the journal into a segment before whoever does it rests.
 pub const SETTLE_BYTES: usize = 1 << 20;
