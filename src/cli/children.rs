@@ -22,6 +22,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::allocator;
 use super::args::Shared;
 use super::failure::Failure;
 use super::parent::{self, ChildWord};
@@ -184,6 +185,7 @@ impl Children {
     fn command(&self, part: Part) -> Result<Command, Failure> {
         let program = env::current_exe().map_err(|error| cannot_start(part, &error))?;
         let mut command = Command::new(program);
+        allocator::set_for(command.as_std_mut());
         command.args(part.arguments(&self.directory));
         command.arg("--dir").arg(&self.directory);
         command.args(["--log-format", self.shared.log_format.word()]);

@@ -21,7 +21,7 @@ use crate::types::{Index, Term};
 
 /// Runs a node until it is stopped.
 pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
-    allocator::give_back();
+    allocator::give_back()?;
     let name = args.data.file_name().unwrap_or_default().to_string_lossy().into_owned();
     logs::install(LogSettings {
         format: shared.log_format,

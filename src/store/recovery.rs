@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::database::on_copy;
+use super::database::{on_copy, wait_until_released};
 use super::error::{Fault, StoreError};
 use super::head;
 use super::journal::{GroupMark, Journal, JournalFile, Places, Scan, Spares};
@@ -224,14 +224,25 @@ fn open_at(
     options: Options,
     lock: Option<FolderLock>,
 ) -> Result<(Store, Recovered), StoreError> {
+    let opened = match try_to_open(&layout, identity, &options) {
+        Err(error) if error.is_full() && reserve::give_up(&layout)? => {
+            wait_until_released(&layout.disk, &layout.meta())?;
+            try_to_open(&layout, identity, &options)
+        }
+        outcome => outcome,
+    };
+    let (store, recovered) = opened?;
+    Ok((Store { lock, ..store }, recovered))
+}
+
+fn try_to_open(
+    layout: &Layout,
+    identity: Identity,
+    options: &Options,
+) -> Result<(Store, Recovered), StoreError> {
     let started = Instant::now();
     layout.remove_trials()?;
-    let found = match Examined::look(&layout, identity) {
-        Err(StoreError::NoRoom { .. }) if reserve::give_up(&layout)? => {
-            Examined::look(&layout, identity)?
-        }
-        outcome => outcome?,
-    };
+    let found = Examined::look(layout, identity)?;
     let Contents { record, sealed, remembered, .. } = &found.contents;
     let clean = record.is_clean;
     if clean {
@@ -240,15 +251,15 @@ fn open_at(
 
     // So far everything was only read.
     layout.sync_names()?;
-    let reserve = Reserve::of(&layout)?;
-    let mut meta = open_meta(&layout, &found.contents)?;
+    let reserve = Reserve::of(layout)?;
+    let mut meta = open_meta(layout, &found.contents)?;
     let lineage = found.contents.lineage.started(options.start);
     meta.start(&lineage, |record| {
         record.is_clean = false;
         record.hard_state = found.hard_state;
     })?;
-    remove_copies(&layout, &found)?;
-    let (journal, unsealed) = found.go_on(&layout, identity, &options)?;
+    remove_copies(layout, &found)?;
+    let (journal, unsealed) = found.go_on(layout, identity, options)?;
     reserve.keep()?;
     let shape = segment_shape();
     let rows = (sealed, found.contents.offsets.clone());
@@ -262,7 +273,7 @@ fn open_at(
         elapsed: started.elapsed(),
     };
     let store = Store {
-        layout,
+        layout: layout.clone(),
         segments,
         meta,
         journal,
@@ -272,7 +283,7 @@ fn open_at(
         commit_index: found.commit_index(),
         lineage,
         remembered: remembered.clone(),
-        lock,
+        lock: None,
     };
     Ok((store, found.into_recovered(report)))
 }

@@ -2,8 +2,11 @@
 //!
 //! A start looks at a copy of `meta`, for which a disk that others have filled has no room; and a
 //! node that cannot start cannot vote, nor serve what it has, nor say that its disk is full. So a file
-//! of zeros stands in its folder. A start that has no room removes it, and makes it again as soon as
+//! that nobody reads stands in its folder. A start that has no room removes it, and makes it again as soon as
 //! there is room for both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::database::copy_bytes;
 use super::disk::Blocks;
@@ -18,35 +21,54 @@ const BLOCK_BYTES: u64 = JOURNAL_BLOCK_BYTES as u64;
 #[derive(Clone, Debug)]
 pub(super) struct Reserve {
     layout: Layout,
-    bytes: u64,
+    /// Bytes that it should have.
+    wanted: Arc<AtomicU64>,
 }
 
 impl Reserve {
-    /// What a store wants to keep whose `meta` is closed: a copy of it, which grows until the next
-    /// start, and what is begun anew.
+    /// That of a store whose `meta` is closed.
     pub(super) fn of(layout: &Layout) -> Result<Self, StoreError> {
-        let copy = copy_bytes(&layout.disk, &layout.meta(), META_SHAPE)?;
-        let bytes = (2 * copy + RESERVE_BESIDE_COPY_BYTES).next_multiple_of(BLOCK_BYTES);
-        Ok(Self { layout: layout.clone(), bytes })
+        let wanted = Arc::new(AtomicU64::new(wanted_bytes(layout)?));
+        Ok(Self { layout: layout.clone(), wanted })
+    }
+
+    /// `meta` has got longer, and so has a copy of it.
+    pub(super) fn follow_meta(&self) {
+        // While it is open its files come and go: whoever misses one looks again the next time.
+        if let Ok(bytes) = wanted_bytes(&self.layout) {
+            self.wanted.fetch_max(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Makes it, unless it stands or there is no room for it.
     pub(super) fn keep(&self) -> Result<(), StoreError> {
         let Layout { disk, data } = &self.layout;
-        let path = self.layout.reserve();
-        let stands = disk.exists(&path)? && disk.length(&path)? >= self.bytes;
-        if stands || disk.free_bytes(data)? < 2 * self.bytes {
+        let (path, bytes) = (self.layout.reserve(), self.wanted.load(Ordering::Relaxed));
+        let stands = disk.exists(&path)? && disk.length(&path)? >= bytes;
+        if stands || disk.free_bytes(data)? < 2 * bytes {
             return Ok(());
         }
-        let blocks = disk.create_blocks(&path)?;
-        let made = fill(&*blocks, self.bytes).and_then(|()| blocks.sync());
-        match made.map_err(StoreError::io("write to", &path)) {
+        match self.make(bytes) {
             // Somebody was faster. What there is of it may be the last space.
-            Err(error) if error.is_full() => disk.remove_file(&path)?,
+            Err(error) if error.is_full() && disk.exists(&path)? => disk.remove_file(&path)?,
+            Err(error) if error.is_full() => (),
             outcome => outcome?,
         }
         disk.sync_folder(data)
     }
+
+    fn make(&self, bytes: u64) -> Result<(), StoreError> {
+        let path = self.layout.reserve();
+        let blocks = self.layout.disk.create_blocks(&path)?;
+        let made = fill(&*blocks, bytes).and_then(|()| blocks.sync());
+        made.map_err(StoreError::io("write to", &path))
+    }
+}
+
+/// Two copies of `meta`, so that it may get longer meanwhile, and what a start begins anew.
+fn wanted_bytes(layout: &Layout) -> Result<u64, StoreError> {
+    let copy = copy_bytes(&layout.disk, &layout.meta(), META_SHAPE)?;
+    Ok((2 * copy + RESERVE_BESIDE_COPY_BYTES).next_multiple_of(BLOCK_BYTES))
 }
 
 /// Gives the reserve up. Says whether there was one.
@@ -61,7 +83,12 @@ pub(super) fn give_up(layout: &Layout) -> Result<bool, StoreError> {
     Ok(stands)
 }
 
+/// What no file system can make smaller: zeros may take no space at all.
 fn fill(blocks: &dyn Blocks, bytes: u64) -> std::io::Result<()> {
-    let block = [0; JOURNAL_BLOCK_BYTES];
-    (0..bytes).step_by(block.len()).try_for_each(|at| blocks.write_at(at, &block))
+    let mut noise = blake3::Hasher::new().finalize_xof();
+    let mut block = [0; JOURNAL_BLOCK_BYTES];
+    (0..bytes).step_by(block.len()).try_for_each(|at| {
+        noise.fill(&mut block);
+        blocks.write_at(at, &block)
+    })
 }

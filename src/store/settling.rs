@@ -95,6 +95,7 @@ impl Shared {
             meta.record().journal_from
         };
         hit(Mark::Sealed);
+        self.reserve.follow_meta();
         let unneeded = self.segments.note_sealed(full, row, journal_from);
         self.give_back(unneeded)?;
         self.layout.disk.remove_file(&self.layout.head_file(full.first()))

@@ -122,7 +122,7 @@ pub(super) struct Shared {
     pub(super) segments: Arc<Segments>,
     pub(super) spares: Arc<Spares>,
     pub(super) meta: Mutex<Meta>,
-    reserve: Reserve,
+    pub(super) reserve: Reserve,
     /// The generation of `meta`, for those who must not wait for it.
     pub(super) generation: Arc<AtomicU64>,
     synced: Mutex<Synced>,

@@ -1,10 +1,16 @@
 //! A full disk.
 
+use super::super::database::copy_bytes;
 use super::super::layout::Layout;
+use super::super::meta::META_SHAPE;
 use super::super::testing::*;
 use super::super::*;
 use super::witness::choices;
 use crate::entry::SealedEntry;
+use crate::limits::RESERVE_BESIDE_COPY_BYTES;
+
+/// So many that `meta` is longer than what a reserve has besides.
+const SEGMENTS: usize = 700;
 
 fn append(
     writer: &mut SteppedWriter,
@@ -94,6 +100,29 @@ fn a_start_on_a_full_disk_takes_its_reserve_and_makes_it_again() {
     drop(writer);
     disk.restart();
     assert_eq!(all(&disk), log.entries);
+}
+
+/// What a start copies gets longer with each segment.
+#[test]
+fn a_start_on_a_full_disk_finds_room_after_many_segments() {
+    let (disk, mut writer) = started();
+    let mut log = Log::new();
+    for _ in 0..SEGMENTS {
+        append(&mut writer, &mut log, 10).unwrap();
+        writer.write(Write { ticket: Ticket::new(1), heads: log.end_segment(), ..nothing() });
+        assert!(writer.begin());
+        writer.finish().unwrap();
+        writer.committed(log.tip().id.index).unwrap();
+        run_chores(&mut writer).unwrap();
+    }
+    writer.keep_up().unwrap();
+    drop(writer);
+    disk.restart();
+    disk.leave_room(0);
+    let layout = Layout::in_memory(disk.mount());
+    let copied = copy_bytes(&layout.disk, &layout.meta(), META_SHAPE).unwrap();
+    assert!(copied > RESERVE_BESIDE_COPY_BYTES, "{copied} bytes: this shows nothing");
+    open_in(&disk, IDENTITY, small()).unwrap();
 }
 
 #[test]
