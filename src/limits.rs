@@ -700,6 +700,10 @@ pub const HTTP_PORTS_AFTER: u16 = 80;
 /// Connections that a node's door for HTTP serves at once: a thousand readers that wait, and some more.
 pub const HTTP_CONNECTIONS_MAX: usize = 1280;
 
+/// Files and sockets of a node that visitors over HTTP never take: those of the store, while it seals and
+/// many read, of QUIC and of the runtime are some sixty.
+pub const FILES_BESIDE_HTTP: usize = 256;
+
 /// Bytes of a request's line and headers. Browsers send a few hundred.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 

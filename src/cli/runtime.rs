@@ -9,6 +9,7 @@ use std::thread::{self, available_parallelism};
 use std::time::Duration;
 use std::{io, process};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -54,7 +55,17 @@ pub(super) fn serve<T>(server: impl Future<Output = Result<T, End>>) -> Result<T
 ///
 /// NB: to be called before anything is started or locked.
 pub(super) fn check_room_to_serve() -> Result<(), Failure> {
+    raise_files();
     Room { threads: limits::SERVER_THREADS, files: limits::SERVER_FILES }.check()
+}
+
+/// A server may have as many files open as whoever set the limits would ever allow: the lower limit is
+/// for programs that cannot count so far.
+fn raise_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    // Where it must stay as it is, there are fewer places for visitors.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// What a process needs of the system besides memory.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -121,7 +122,7 @@ async fn listen(node: NodeId, address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Lets visitors in until the node is to stop.
 async fn accept(house: &Arc<House>, listener: &TcpListener, visitors: &TaskTracker) {
-    let places = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(places(allowed_files())));
     while let Some(accepted) = house.stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else {
             // No files are left, or the visitor is gone already.
@@ -133,6 +134,17 @@ async fn accept(house: &Arc<House>, listener: &TcpListener, visitors: &TaskTrack
             Err(_) => turn_away(house, &stream),
         }
     }
+}
+
+/// Files and sockets that this process may have open.
+fn allowed_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Connections that are served at once: each is a file, and the log must never lack one.
+fn places(allowed_files: Option<u64>) -> usize {
+    let allowed = allowed_files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    limits::HTTP_CONNECTIONS_MAX.min(allowed.saturating_sub(limits::FILES_BESIDE_HTTP))
 }
 
 /// One too many: it is told so if that costs nothing.
@@ -176,4 +188,17 @@ async fn serve_visitor(house: Arc<House>, stream: TcpStream, _place: OwnedSemaph
     }
     drop(connection);
     house.visits.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visitors_leave_files_to_the_log() {
+        assert_eq!(places(None), limits::HTTP_CONNECTIONS_MAX);
+        assert_eq!(places(Some(1 << 20)), limits::HTTP_CONNECTIONS_MAX);
+        assert_eq!(places(Some(1024)), 1024 - limits::FILES_BESIDE_HTTP);
+        assert_eq!(places(Some(64)), 0);
+    }
 }
