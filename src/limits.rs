@@ -700,6 +700,10 @@ pub const HTTP_PORTS_AFTER: u16 = 80;
 /// Connections that a node's door for HTTP serves at once: a thousand readers that wait, and some more.
 pub const HTTP_CONNECTIONS_MAX: usize = 1280;
 
+/// A driver that has not turned for so long is told to be still: it turns at least each tick of some ms, and
+/// neither a disk nor a peer keeps it.
+pub const HTTP_STILL_MAX: Duration = Duration::from_secs(10);
+
 /// Files and sockets of a node that visitors over HTTP never take: those of the store, while it seals and
 /// many read, of QUIC and of the runtime are some sixty.
 pub const FILES_BESIDE_HTTP: usize = 256;

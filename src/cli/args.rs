@@ -424,7 +424,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "P", default_value_t = limits::BASE_PORT_DEFAULT)]
     pub(super) base_port: u16,
 
-    /// Do not allow `crash-leader`
+    /// Do not allow `crash-leader`, and open no door for HTTP
     #[arg(long)]
     pub(super) production: bool,
 }

@@ -29,7 +29,8 @@ pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -
             Ok(printer.print_now(&LogRow::from(log))?)
         }
         LogVerb::Close { name } => {
-            Ok(client.close_log(&name).await.map_err(|error| failed(&error))?)
+            let log = client.log(&name).await.map_err(|error| failed(&error))?;
+            Ok(log.close_log().await.map_err(|error| failed(&error))?)
         }
         LogVerb::Delete { name, yes } => delete(client, name, yes).await,
     }
@@ -37,12 +38,13 @@ pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -
 
 /// Deletes a log, once it is certain that it is meant.
 async fn delete(client: &Client, name: LogName, is_meant: bool) -> Result<(), End> {
+    // Looked up once: what is asked about is what is deleted, whoever takes the name meanwhile.
+    let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
     if !is_meant {
-        let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
         let count = log.next_offset;
         ask(&name, &format!("{name} has {count} records; type its name to delete it: ")).await?;
     }
-    Ok(client.delete_log(&name).await.map_err(|error| failed(&error))?)
+    Ok(client.about(log.number).delete_log().await.map_err(|error| failed(&error))?)
 }
 
 /// Has the name typed again.

@@ -40,8 +40,13 @@ pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
 }
 
 fn settings(args: &args::Init) -> Result<InitOptions, Failure> {
-    let options = InitOptions::local(&args.dir, args.nodes, args.base_port)?;
-    Ok(InitOptions { fault_injection: !args.production, ..options })
+    let mut options = InitOptions::local(&args.dir, args.nodes, args.base_port)?;
+    options.fault_injection = !args.production;
+    if args.production {
+        // Whoever has an account on the machine would be heard at it.
+        options.http.clear();
+    }
+    Ok(options)
 }
 
 /// Nodes as results show them.

@@ -47,7 +47,7 @@ pub enum CrashError {
     #[error("{0}")]
     Unavailable(Unavailable),
     /// The certificate is not an admin's.
-    #[error("only an admin may crash a node, and this certificate is not an admin's")]
+    #[error("only an admin may crash the leader, and this certificate is not an admin's")]
     NotAdmin,
     /// The cluster does not allow it.
     #[error("this cluster was created without fault injection")]

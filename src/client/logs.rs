@@ -49,7 +49,9 @@ impl LogError {
                 )
             }
             Self::Append(error) if error.token().is_some() => {
-                "do it again, which does no harm; `annal log list` shows which there are".to_owned()
+                "`annal log describe` shows whether it was done, and the number: another number is \
+                 another log"
+                    .to_owned()
             }
             Self::Append(error) => error.hint(),
             Self::Read(error) => error.hint().to_owned(),
@@ -139,25 +141,25 @@ impl Client {
         }
     }
 
-    /// Closes a log: nothing is appended to it any more, and what it has can be read. One that is closed
-    /// stays so.
+    /// Closes this client's log: nothing is appended to it any more, and what it has can be read. One
+    /// that is closed stays so.
     ///
     /// # Errors
-    /// [`LogError`].
-    pub async fn close_log(&self, name: &LogName) -> Result<(), LogError> {
-        let log = self.log(name).await?;
-        match log.alone(Ask::of(Command::Close)).await {
+    /// [`LogError`]. If nobody knows what became of it, it can be done again.
+    pub async fn close_log(&self) -> Result<(), LogError> {
+        match self.alone(Ask::of(Command::Close)).await {
             Ok(_) | Err(AppendError::LogClosed) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Deletes a log: its records are gone, and its name is free.
+    /// Deletes this client's log: its records are gone, and its name is free.
     ///
     /// # Errors
-    /// [`LogError`].
-    pub async fn delete_log(&self, name: &LogName) -> Result<(), LogError> {
-        self.log(name).await?.alone(Ask::of(Command::Delete)).await?;
+    /// [`LogError`]. If nobody knows what became of it, it can be done again, with this same client: one
+    /// that looks the name up anew may be led to another log, which somebody has created meanwhile.
+    pub async fn delete_log(&self) -> Result<(), LogError> {
+        self.alone(Ask::of(Command::Delete)).await?;
         Ok(())
     }
 }

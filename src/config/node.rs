@@ -40,7 +40,8 @@ pub struct NodeConfig {
     pub election_timeout_max: Duration,
     /// Bytes of entries after which the log takes a new segment.
     pub segment_bytes: u64,
-    /// Whether an admin may crash the leader.
+    /// Whether the leader may be crashed on purpose: by an admin, or by whoever comes to a node's door
+    /// for HTTP.
     pub fault_injection: bool,
     /// The folder with the certificates, if the file names one; the file's folder is put before it.
     pub certs: Option<PathBuf>,
@@ -93,7 +94,12 @@ impl NodeConfig {
         let segment = self.segment_bytes.to_string();
         line(&mut text, "segment_bytes", &segment, "the log takes a new segment after so many");
         let allowed = self.fault_injection.to_string();
-        line(&mut text, "fault_injection", &allowed, "whether an admin may crash the leader");
+        line(
+            &mut text,
+            "fault_injection",
+            &allowed,
+            "whether the leader may be crashed on purpose",
+        );
         push_http(&mut text, self.http.as_ref());
         push_addresses(&mut text, "peers", &self.peers);
         text

@@ -46,6 +46,7 @@ pub(super) async fn crash(house: &House, headers: &HeaderMap) -> Answer {
         let hint = "`fault_injection` in node.toml says whether an admin may";
         return complaint(StatusCode::FORBIDDEN, CrashError::NotAllowed, hint);
     }
+    tracing::warn!(node = %house.inside.welcome().node, "at the door for HTTP somebody asks for a crash of the leader");
     match house.client.crash_leader().await {
         Ok(crashed) => answer(StatusCode::OK, JSON, row(&crashed)),
         Err(error @ CrashError::Unavailable(_)) => {

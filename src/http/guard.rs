@@ -26,7 +26,9 @@ pub(super) fn refusal(parts: &Parts, door: SocketAddr) -> Option<Answer> {
     }
     // A browser that asks what there is, is told: what it sends then is looked at.
     let is_question = parts.method == Method::OPTIONS;
-    if !is_question && parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin)) {
+    if !is_question
+        && parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin, door))
+    {
         let sentence = "a page from elsewhere may not use this door";
         let hint = "programs are not asked: only browsers say whose page they speak for";
         return Some(complaint(StatusCode::FORBIDDEN, sentence, hint));
@@ -67,11 +69,13 @@ fn split(host: &str) -> (&str, Option<&str>) {
 }
 
 /// Whether a page is of this machine, whichever program's it is.
-fn is_from_here(origin: &HeaderValue) -> bool {
+fn is_from_here(origin: &HeaderValue, door: SocketAddr) -> bool {
     let Some(uri) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else {
         return false;
     };
-    let is_here = |host: &str| NAMES.iter().any(|known| known.eq_ignore_ascii_case(host));
+    let is_here = |host: &str| {
+        host == door.ip().to_string() || NAMES.iter().any(|known| known.eq_ignore_ascii_case(host))
+    };
     uri.scheme().is_some() && uri.host().is_some_and(is_here)
 }
 

@@ -1,22 +1,33 @@
 //! What a supervisor asks: does it run, and is it of use?
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 
 use super::answer::{Answer, TEXT, answer, not_now};
 use super::house::House;
+use crate::limits::HTTP_STILL_MAX;
 use crate::wire::api::{Role, Welcome};
 
-/// It runs, or it would not answer.
-pub(super) fn live() -> Answer {
-    answer(StatusCode::OK, TEXT, "live\n")
+/// It is at work. The door has a thread of its own: that it answers says nothing of the node behind it.
+pub(super) fn live(house: &House) -> Answer {
+    match stillness(house.inside.still_for()) {
+        None => answer(StatusCode::OK, TEXT, "live\n"),
+        Some(reason) => not_now(reason, "its log says what it did last"),
+    }
 }
 
-/// It can append and read for its clients.
+/// It can serve its clients.
 pub(super) fn ready(house: &House) -> Answer {
-    match reason(&house.inside.welcome()) {
+    let still = stillness(house.inside.still_for());
+    match still.or_else(|| reason(&house.inside.welcome())) {
         None => answer(StatusCode::OK, TEXT, "ready\n"),
         Some(reason) => not_now(reason, "`annal status` shows who is missing"),
     }
+}
+
+fn stillness(still_for: Duration) -> Option<&'static str> {
+    (still_for > HTTP_STILL_MAX).then_some("the node behind this door has not moved for a while")
 }
 
 /// Why it cannot; `None` if it can. Who leads or is led is in touch with a majority: without one a
@@ -55,6 +66,12 @@ pub(super) mod tests {
             nodes: vec![],
             vitals: Vitals::default(),
         }
+    }
+
+    #[test]
+    fn a_node_that_stands_still_is_not_live() {
+        assert_eq!(stillness(Duration::from_secs(1)), None);
+        assert!(stillness(HTTP_STILL_MAX + Duration::from_millis(1)).is_some());
     }
 
     #[test]

@@ -117,11 +117,12 @@ impl House {
         {
             return status.clone();
         }
+        let asked = Instant::now();
         let row = StatusRow::of(&self.client.status().await);
         let mut text = serde_json::to_vec(&row).expect("numbers and words are JSON");
         text.push(b'\n');
         let status = Bytes::from(text);
-        *kept = Some((Instant::now(), status.clone()));
+        *kept = Some((asked, status.clone()));
         status
     }
 }

@@ -1,5 +1,7 @@
 //! What the door sees of the node behind it without asking.
 
+use std::time::Duration;
+
 use crate::limits::PERSIST_BOUNDS_MS;
 use crate::wire::api::Welcome;
 
@@ -10,6 +12,9 @@ pub trait Inside: Send + Sync + 'static {
 
     /// What it has counted since it started.
     fn counts(&self) -> Counts;
+
+    /// How long ago its driver turned last.
+    fn still_for(&self) -> Duration;
 }
 
 /// What a node has counted since it started.

@@ -71,7 +71,7 @@ async fn route(house: &House, parts: &Parts) -> Answer {
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     match (place, is_read) {
         (Place::Page, true) => page::show(),
-        (Place::Live, true) => health::live(),
+        (Place::Live, true) => health::live(house),
         (Place::Ready, true) => health::ready(house),
         (Place::Metrics, true) => metrics::show(house),
         (Place::Node, true) => answer(StatusCode::OK, JSON, house.node()),

@@ -29,6 +29,10 @@ impl Inside for Picture {
     fn counts(&self) -> Counts {
         Counts::default()
     }
+
+    fn still_for(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A door that is open.

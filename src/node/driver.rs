@@ -138,6 +138,7 @@ impl Driver {
             // Ticks that were missed are not made up for: time this process did not run in is no
             // proof of anybody's silence.
             self.next_tick = (self.next_tick + self.tick).max(now);
+            self.outputs.pulse.turned();
             self.handle(Event::Space { free_bytes: self.outputs.writer.free_bytes() });
             self.handle(Event::Tick { random: random() });
             self.tick_memory();

@@ -46,7 +46,7 @@ pub struct InitOptions {
     pub registry: Address,
     /// The nodes, and where they will listen; 1 to `limits::NODES_MAX`.
     pub nodes: BTreeMap<NodeId, Address>,
-    /// Whether an admin may crash the leader.
+    /// Whether the leader may be crashed on purpose: by an admin, or at a node's door for HTTP.
     pub fault_injection: bool,
     /// Where nodes will listen for HTTP, those that will.
     pub http: BTreeMap<NodeId, SocketAddr>,

@@ -1,5 +1,7 @@
 //! What the node's door for HTTP sees of it.
 
+use std::time::Duration;
+
 use super::shared::Service;
 use crate::http::{Counts, Inside};
 use crate::wire::api::Welcome;
@@ -11,5 +13,9 @@ impl Inside for Service {
 
     fn counts(&self) -> Counts {
         self.tally.counts()
+    }
+
+    fn still_for(&self) -> Duration {
+        self.pulse.still_for()
     }
 }

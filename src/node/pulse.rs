@@ -21,6 +21,8 @@ use crate::wire::api::{DiskUse, Vitals};
 #[derive(Debug)]
 pub(super) struct Pulse {
     started: Instant,
+    /// When the driver turned last, in ms after the start.
+    turned: AtomicU64,
     /// The highest term of which a leader was known.
     led: AtomicU64,
     elections: AtomicU64,
@@ -34,11 +36,22 @@ impl Pulse {
     pub(super) fn new(others: impl Iterator<Item = NodeId>) -> Self {
         Self {
             started: Instant::now(),
+            turned: AtomicU64::new(0),
             led: AtomicU64::new(0),
             elections: AtomicU64::new(0),
             heard: others.map(|node| (node, AtomicU64::new(0))).collect(),
             disk: watch::channel(None).0,
         }
+    }
+
+    /// The driver turns.
+    pub(super) fn turned(&self) {
+        self.turned.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// How long ago the driver turned last.
+    pub(super) fn still_for(&self) -> Duration {
+        Duration::from_millis(self.now_ms().saturating_sub(self.turned.load(Ordering::Relaxed)))
     }
 
     /// A message of that node has come.

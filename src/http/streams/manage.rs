@@ -70,8 +70,9 @@ pub(super) async fn put(
 /// Deletes a log.
 pub(super) async fn delete(house: &House, text: &str) -> Result<Answer, Refusal> {
     let name = name(text)?;
-    let deleted = house.client.delete_log(&name).await;
-    deleted.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
+    let failed = |error: LogError| Refusal::of_log(LogNumber::MAIN, &error);
+    let log = house.client.log(&name).await.map_err(failed)?;
+    log.delete_log().await.map_err(failed)?;
     let mut answer = Answer::new(whole(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     Ok(answer)
@@ -80,7 +81,7 @@ pub(super) async fn delete(house: &House, text: &str) -> Result<Answer, Refusal>
 /// Closes a log. To close one that is closed is no fault.
 pub(super) async fn close(house: &House, log: &Log) -> Result<Answer, Refusal> {
     let failed = |error: LogError| Refusal::of_log(log.number, &error);
-    house.client.close_log(&log.name).await.map_err(failed)?;
+    house.client.about(log.number).close_log().await.map_err(failed)?;
     let state = house.client.log_state(&log.name).await.map_err(failed)?;
     Ok(at(Place { number: state.number, offset: state.next_offset }, state.closed))
 }

@@ -148,7 +148,7 @@ fn a_reader_that_follows_a_log_hears_of_that_log_alone_and_of_its_end() {
             let record = tail.next().await.unwrap().unwrap();
             assert_eq!((record.offset.get(), record.bytes), (round, format!("{round}").into()));
         }
-        client.delete_log(&name).await.unwrap();
+        log.delete_log().await.unwrap();
         assert_eq!(tail.next().await, Err(ReadError::UnknownLog));
         client.close().await;
     });
