@@ -203,7 +203,7 @@ pub fn open(
     options: Options,
     lock: FolderLock,
 ) -> Result<(Store, Recovered), StoreError> {
-    open_at(Layout::of(data), identity, options, Some(lock))
+    open_at(&Layout::of(data), identity, options, Some(lock))
 }
 
 /// As [`open`], on a simulated disk. Nothing else may have the store open.
@@ -215,19 +215,19 @@ pub fn open_in(
     identity: Identity,
     options: Options,
 ) -> Result<(Store, Recovered), StoreError> {
-    open_at(Layout::in_memory(disk.mount()), identity, options, None)
+    open_at(&Layout::in_memory(disk.mount()), identity, options, None)
 }
 
 fn open_at(
-    layout: Layout,
+    layout: &Layout,
     identity: Identity,
     options: Options,
     lock: Option<FolderLock>,
 ) -> Result<(Store, Recovered), StoreError> {
-    let opened = match try_to_open(&layout, identity, &options) {
-        Err(error) if error.is_full() && reserve::give_up(&layout)? => {
-            wait_until_released(&layout.disk, &layout.meta())?;
-            try_to_open(&layout, identity, &options)
+    let opened = match try_to_open(layout, identity, &options) {
+        Err(error) if error.is_full() && reserve::give_up(layout)? => {
+            wait_until_released(layout.disk, layout.meta())?;
+            try_to_open(layout, identity, &options)
         }
         outcome => outcome,
     };
