@@ -226,7 +226,7 @@ fn open_at(
 ) -> Result<(Store, Recovered), StoreError> {
     let opened = match try_to_open(layout, identity, &options) {
         Err(error) if error.is_full() && reserve::give_up(layout)? => {
-            wait_until_released(layout.disk, layout.meta())?;
+            wait_until_released(&layout.disk, &layout.meta())?;
             try_to_open(layout, identity, &options)
         }
         outcome => outcome,
