@@ -94,9 +94,13 @@ impl ReadSeen {
         let is_full = self.read.limit.is_some_and(|limit| self.count() >= limit);
         let is_empty = self.records.is_empty();
         match self.read.from {
-            ReadFrom::Offset(_) if is_full && is_empty => Extent::ANY,
-            ReadFrom::Offset(_) if is_full => Extent { at_least: self.end(), ..Extent::ANY },
-            ReadFrom::Offset(_) if is_empty => Extent { at_most: self.first, ..Extent::ANY },
+            ReadFrom::Offset(_) | ReadFrom::Start if is_full && is_empty => Extent::ANY,
+            ReadFrom::Offset(_) | ReadFrom::Start if is_full => {
+                Extent { at_least: self.end(), ..Extent::ANY }
+            }
+            ReadFrom::Offset(_) | ReadFrom::Start if is_empty => {
+                Extent { at_most: self.first, ..Extent::ANY }
+            }
             // It began so many records before the end, unless there were fewer.
             ReadFrom::Last(count) if self.first > Offset::ZERO => {
                 Extent::at(Offset::new(self.first.get().saturating_add(count)))
@@ -223,6 +227,8 @@ mod tests {
         assert_eq!(tells(from(3), Some(4), 3, 4), (7, END));
         assert_eq!(tells(from(3), None, 3, 0), (0, 3));
         assert_eq!(tells(from(3), Some(0), 3, 0), (0, END));
+        assert_eq!(tells(ReadFrom::Start, Some(4), 3, 4), (7, END));
+        assert_eq!(tells(ReadFrom::Start, None, 3, 4), (7, 7));
         assert_eq!(tells(ReadFrom::Last(4), None, 3, 4), (7, 7));
         assert_eq!(tells(ReadFrom::Last(4), Some(4), 3, 4), (7, 7));
         assert_eq!(tells(ReadFrom::Last(4), Some(2), 3, 2), (7, 7));
