@@ -50,6 +50,7 @@ impl Pulse {
     }
 
     /// How long ago the driver turned last.
+    #[cfg(feature = "http")]
     pub(super) fn still_for(&self) -> Duration {
         Duration::from_millis(self.now_ms().saturating_sub(self.turned.load(Ordering::Relaxed)))
     }
