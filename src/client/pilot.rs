@@ -560,12 +560,7 @@ impl Pilot {
                 Fate::Mismatch(appended)
             }
             (Cause::Failure(Failure::Invalid { seq: at }), _) if at == seq => Fate::Invalid,
-            (Cause::Failure(Failure::Unmet(unmet)), _)
-                if is_first
-                    || unmet.obstacle.is_end_of_log() && self.session.is_of_same_log(seq) =>
-            {
-                Fate::Unmet(unmet)
-            }
+            (Cause::Failure(Failure::Unmet(unmet)), _) if is_first => Fate::Unmet(unmet),
             (Cause::Failure(Failure::Expired), Some(token)) => Fate::Expired(token),
             (_, Some(token)) => Fate::Unknown(token),
             (Cause::Refused, None) => Fate::Nobody,

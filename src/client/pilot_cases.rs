@@ -20,9 +20,8 @@ use crate::limits::{
     BACKOFF_MIN, CLIENT_ANSWER_TIMEOUT, CLIENT_DIAL_PATIENCE, CLIENT_HEDGE_AFTER, CLIENT_HEDGE_MAX,
     CROWD_PAUSE_MAX, READ_SPARES_LEADER_RECORDS, REGISTRY_ASK_EVERY,
 };
-use crate::types::{ClusterId, Incarnation, Index, LogId, NodeId, Offset, Seq, SeqRange, Term};
+use crate::types::{ClusterId, Incarnation, Index, NodeId, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended, ReadFrom, Role, Vitals, Welcome};
-use crate::wire::conditions::{Obstacle, Unmet};
 
 const FIRST: LaneNumber = LaneNumber::new(1);
 const SECOND: LaneNumber = LaneNumber::new(2);
@@ -318,30 +317,6 @@ fn a_leader_out_of_reach_is_reached_by_way_of_others_until_its_own_word_comes() 
     let actions = flight.tick(at + 201);
     let direct = |action: &Action| matches!(action, Action::Open { node, onward: false, .. } if *node == n(1));
     assert!(actions.iter().any(direct), "{actions:?}");
-}
-
-/// Whoever appends to a log that is closed hears that, and not that it may try again.
-#[test]
-fn all_that_wait_for_a_log_that_has_ended_are_told_so() {
-    for (obstacle, behind) in [
-        (Obstacle::Closed, true),
-        (Obstacle::NoLog, true),
-        (Obstacle::Offset { next: Offset::new(9) }, false),
-    ] {
-        let mut flight = Flight::sending();
-        flight.order(0);
-        flight.order(0);
-        assert_eq!(flight.sent(0), [2, 3]);
-        let unmet = Unmet { as_of: LogId::new(Index::new(1), Term::new(1)), obstacle };
-        flight.reply(1, FIRST, Err(AppendRefusal::Unmet(unmet)));
-        let failed = |action| match action {
-            Action::Fail(fate) => Some(fate),
-            _ => None,
-        };
-        let fates: Vec<_> = flight.tick(1).into_iter().filter_map(failed).collect();
-        let last = if behind { Fate::Unmet(unmet) } else { Fate::Ended };
-        assert_eq!(fates, [Fate::Unmet(unmet), last, last], "{obstacle:?}");
-    }
 }
 
 /// A node that hears the leader and is not heard by it says that it follows, over connections old and

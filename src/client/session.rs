@@ -572,13 +572,6 @@ impl Session {
         Seq::new(self.first.get() + self.requests.len() as u64)
     }
 
-    /// Whether a request appends to the log that the first without an answer is about.
-    pub fn is_of_same_log(&self, seq: Seq) -> bool {
-        let first = self.pending(self.first).map(|pending| pending.ask.log);
-        let this = self.pending(seq).filter(|pending| pending.ask.command.is_none());
-        first.is_some() && this.map(|pending| pending.ask.log) == first
-    }
-
     fn pending(&self, seq: Seq) -> Option<&Pending> {
         self.requests.get(self.place(seq)?)
     }

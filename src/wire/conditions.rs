@@ -94,11 +94,6 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// Whether nothing is ever appended to that log again, by whomever.
-    pub const fn is_end_of_log(&self) -> bool {
-        matches!(self, Self::NoLog | Self::Closed)
-    }
-
     /// Whether this append can never be taken, not even by a node that gets it long after: of one that
     /// was sent elsewhere as well, nothing else is certain.
     pub fn is_final(&self, conditions: &Conditions) -> bool {
