@@ -41,7 +41,7 @@ pub(super) async fn post(
 ) -> Result<Answer, Refusal> {
     let mut log = Log::find(house, name).await?;
     check_headers(&parts.headers)?;
-    let options = options(&log, &parts.headers)?;
+    let asked = options(&log, &parts.headers)?;
     let is_last = is_last(&parts.headers);
     let (bytes, _held) = body::take(&house.rooms.bodies, body).await?;
     match (is_last, bytes.is_empty()) {
@@ -51,12 +51,14 @@ pub(super) async fn post(
         (false, false) => check_type(&parts.headers)?,
     }
     let records = records(bytes);
-    let mut appended = append(&log, records.clone(), options.as_ref()).await;
+    let mut appended = append(&log, records.clone(), asked.as_ref()).await;
     if let Err(AppendError::UnknownLog) = appended {
         // Another may have its name by now.
         house.rooms.logs.forget(log.number);
         log = Log::look(house, name).await?;
-        appended = append(&log, records, options.as_ref()).await;
+        // What was asked of the former one is not asked of this one.
+        let asked = options(&log, &parts.headers)?;
+        appended = append(&log, records, asked.as_ref()).await;
     }
     match appended {
         Ok(Appended { offset, count, .. }) => {

@@ -9,6 +9,11 @@ use crate::client::{ReadError, ReadFrom, ReadOptions, Record};
 use crate::limits::{HTTP_ANSWER_BYTES, HTTP_LINE_BYTES};
 use crate::types::{Offset, Timestamp};
 
+/// Bytes that a record takes in memory: those of none take some too.
+pub(super) fn cost(record: &Record) -> usize {
+    record.bytes.len() + HTTP_LINE_BYTES
+}
+
 /// Records that follow on each other, and what is behind them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
@@ -42,7 +47,7 @@ impl Batch {
         while bytes < HTTP_ANSWER_BYTES && !batch.is_at_tail {
             match reader.next().await? {
                 Some(records) => {
-                    bytes += records.iter().map(|record| record.bytes.len()).sum::<usize>();
+                    bytes += records.iter().map(cost).sum::<usize>();
                     batch.records.extend(records);
                 }
                 None => batch.is_at_tail = true,

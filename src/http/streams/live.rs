@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::house::House;
 use super::batch::Batch;
 use super::log::Log;
-use super::refusal::{Refusal, busy};
+use super::refusal::{Refusal, beyond_the_end, busy};
 use super::tails::{Rooms, Tail};
 use crate::types::Offset;
 
@@ -45,5 +45,13 @@ pub(super) async fn next(
 /// Reads the log, when it is this reader's turn.
 pub(super) async fn turn(rooms: &Rooms, log: &Log, from: Offset) -> Result<Batch, Refusal> {
     let _turn = rooms.reads.acquire().await;
-    Batch::read(log, from).await.map_err(|error| Refusal::of_read(&error))
+    let batch = Batch::read(log, from).await.map_err(|error| Refusal::of_read(&error))?;
+    if batch.records.is_empty() {
+        // A read that finds nothing does not say where the log ends: all who wait there rely on it.
+        let end = Batch::tail(log).await.map_err(|error| Refusal::of_read(&error))?;
+        if from > end {
+            return Err(beyond_the_end(log.place(end)));
+        }
+    }
+    Ok(batch)
 }

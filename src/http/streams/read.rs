@@ -47,7 +47,10 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
             let cursor = cursor(query.cursor);
             let mut answer = match &found {
                 Some(batch) if !batch.records.is_empty() => form.answer(house, &log, batch).await?,
-                found => nothing_yet(log.place(from), found.is_some()),
+                found => {
+                    let is_closed = found.as_ref().is_some_and(|batch| batch.is_closed);
+                    nothing_yet(log.place(from), is_closed)
+                }
             };
             insert(answer.headers_mut(), header::CURSOR, &cursor.to_string());
             Ok(answer)

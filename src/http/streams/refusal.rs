@@ -46,6 +46,12 @@ pub(super) fn busy(what: &str) -> Refusal {
     not_now(what, "come back in a moment").into()
 }
 
+/// Nobody was told of such an offset.
+pub(super) fn beyond_the_end(end: Place) -> Refusal {
+    let hint = format!("the log ends at offset {end}");
+    complaint(StatusCode::BAD_REQUEST, "that offset is behind the end of the log", &hint).into()
+}
+
 impl Refusal {
     /// Of an append that failed.
     pub(super) fn of_append(number: LogNumber, error: &AppendError) -> Self {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::interval;
 
-use super::batch::Batch;
+use super::batch::{Batch, cost};
 use super::body::Room;
 use super::log::{Log, Logs};
 use super::refusal::{Refusal, busy};
@@ -166,11 +166,11 @@ impl Tails {
 
 impl Recent {
     fn push(&mut self, record: Record) {
-        self.bytes += record.bytes.len();
+        self.bytes += cost(&record);
         self.records.push_back(record);
         while self.bytes > HTTP_NEWS_BYTES_MAX {
             let Some(oldest) = self.records.pop_front() else { return };
-            self.bytes -= oldest.bytes.len();
+            self.bytes -= cost(&oldest);
         }
     }
 }
@@ -191,7 +191,7 @@ impl Tail {
         let mut bytes = 0;
         let fits = |record: &&Record| {
             let is_first = bytes == 0;
-            bytes += record.bytes.len();
+            bytes += cost(record);
             is_first || bytes <= HTTP_NEWS_TAKEN_BYTES
         };
         let records: Vec<_> = recent.records.iter().skip(begin).take_while(fits).cloned().collect();

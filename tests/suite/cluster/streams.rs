@@ -179,6 +179,9 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         (400, "GET /v1/stream/main?offset=-1&offset=-1"),
         (400, "GET /v1/stream/main?live=sse"),
         (410, "GET /v1/stream/main?offset=0000000000000007_0000000000000000"),
+        // A reader from nowhere must not decide where the others wait.
+        (400, "GET /v1/stream/main?offset=0000000000000000_9999999999999999"),
+        (400, "GET /v1/stream/main?offset=0000000000000000_9999999999999999&live=long-poll"),
         (400, "GET /v1/stream/../status"),
         (400, "GET /v1/stream/"),
     ] {
