@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::catalogue;
 use super::connection::{Target, connect_as_admin, connect_as_client};
 use super::failure::Failure;
-use crate::client::Client;
+use crate::client::{Client, Consistency};
 use crate::log_name::LogName;
 
 /// See the module.
@@ -41,6 +41,23 @@ impl Reach {
             Some(name) => client.log(name).await.map_err(|error| catalogue::failed(&error)),
             None => Ok(client.clone()),
         }
+    }
+
+    /// The client, of this log, for a read that must reflect so much.
+    pub(super) async fn client_to_read(
+        &self,
+        log: Option<&LogName>,
+        consistency: Consistency,
+    ) -> Result<Client, Failure> {
+        let client = self.client()?;
+        let Some(name) = log else { return Ok(client.clone()) };
+        // A node that serves a read need not be the one that knows the name.
+        let consistency = match consistency {
+            Consistency::LinearizableAt { .. } => Consistency::Linearizable,
+            other => other,
+        };
+        let found = client.log_reflecting(name, consistency).await;
+        found.map_err(|error| catalogue::failed(&error))
     }
 
     /// A client for what only an admin may do.

@@ -63,6 +63,11 @@ impl Reading {
         Self { begin, until, limit, follow, consistency, shape }
     }
 
+    /// What its records must reflect.
+    pub(super) fn consistency(&self) -> Consistency {
+        self.consistency
+    }
+
     /// Whether the cluster has the node that is to be read from.
     pub(super) fn check_node(&self, target: &Target) -> Result<(), Failure> {
         let node = match self.consistency {

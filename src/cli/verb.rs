@@ -73,7 +73,10 @@ impl Verb {
             Act::Append(settings) => {
                 append::run(&reach.client_of(log).await?, settings, printer).await?;
             }
-            Act::Read(reading) => reading.run(&reach.client_of(log).await?, printer).await?,
+            Act::Read(reading) => {
+                let client = reach.client_to_read(log, reading.consistency()).await?;
+                reading.run(&client, printer).await?;
+            }
             Act::Outcome(name) => {
                 producers::outcome(&reach.client_of(log).await?, name, printer).await?;
             }

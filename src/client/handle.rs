@@ -233,7 +233,16 @@ impl Client {
 
     /// The answer to a question, as of everything that was acknowledged before.
     pub(super) async fn answer(&self, inquiry: Inquiry) -> Result<Standing, ReadError> {
-        Reader::asking(self.shared.clone(), self.log, inquiry).answer().await
+        self.answer_reflecting(inquiry, Consistency::Linearizable).await
+    }
+
+    /// The same, of which the answer must reflect so much.
+    pub(super) async fn answer_reflecting(
+        &self,
+        inquiry: Inquiry,
+        consistency: Consistency,
+    ) -> Result<Standing, ReadError> {
+        Reader::asking(self.shared.clone(), self.log, (inquiry, consistency)).answer().await
     }
 
     /// Sets the log's fence token, or takes it away: from then on every append that names another one

@@ -6,6 +6,7 @@ use super::append::AppendError;
 use super::ask::Ask;
 use super::handle::Client;
 use super::read::ReadError;
+use super::read_options::Consistency;
 use crate::command::Command;
 use crate::log_name::LogName;
 use crate::outcome::Outcome;
@@ -86,16 +87,24 @@ impl Client {
     /// # Errors
     /// [`LogError`].
     pub async fn log(&self, name: &LogName) -> Result<Self, LogError> {
-        let number = self.number(name).await?;
-        Ok(self.about(number))
+        self.log_reflecting(name, Consistency::Linearizable).await
     }
 
-    async fn number(&self, name: &LogName) -> Result<LogNumber, LogError> {
+    /// As [`Self::log`], for a read of this consistency: for a stale one the name is looked up as stale,
+    /// which needs no leader.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn log_reflecting(
+        &self,
+        name: &LogName,
+        consistency: Consistency,
+    ) -> Result<Self, LogError> {
         // It is always there, and always the first.
         if name.as_str() == LogName::MAIN {
-            return Ok(LogNumber::MAIN);
+            return Ok(self.about(LogNumber::MAIN));
         }
-        Ok(self.log_state(name).await?.number)
+        Ok(self.about(self.state_reflecting(name, consistency).await?.number))
     }
 
     /// Creates a log, unless there is one of this name: that one is as good.
@@ -115,8 +124,16 @@ impl Client {
     /// # Errors
     /// [`LogError`].
     pub async fn log_state(&self, name: &LogName) -> Result<LogState, LogError> {
+        self.state_reflecting(name, Consistency::Linearizable).await
+    }
+
+    async fn state_reflecting(
+        &self,
+        name: &LogName,
+        consistency: Consistency,
+    ) -> Result<LogState, LogError> {
         let main = self.about(LogNumber::MAIN);
-        let logs = main.answer(Inquiry::Log(name.clone())).await?.logs;
+        let logs = main.answer_reflecting(Inquiry::Log(name.clone()), consistency).await?.logs;
         logs.into_iter().next().ok_or_else(|| LogError::Unknown { name: name.clone() })
     }
 

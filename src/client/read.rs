@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connections::{AskError, Opened};
 use super::questions::Questions;
 use super::random;
-use super::read_options::ReadOptions;
+use super::read_options::{Consistency, ReadOptions};
 use super::read_pilot::{ReadAction, ReadPilot, SourceNumber, Taken, Trouble};
 use super::search::Word;
 use super::shared::Shared;
@@ -174,9 +174,13 @@ impl Reader {
     }
 
     /// One that asks this, and reads no records.
-    pub(super) fn asking(shared: Arc<Shared>, log: LogNumber, inquiry: Inquiry) -> Self {
+    pub(super) fn asking(
+        shared: Arc<Shared>,
+        log: LogNumber,
+        (inquiry, consistency): (Inquiry, Consistency),
+    ) -> Self {
         let pilot = ReadPilot::asking(inquiry, shared.timeout, random::draw_jitter());
-        Self::with_pilot(shared, pilot.of(log))
+        Self::with_pilot(shared, pilot.of(log).reflecting(consistency))
     }
 
     fn with_pilot(shared: Arc<Shared>, pilot: ReadPilot) -> Self {

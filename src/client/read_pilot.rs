@@ -182,6 +182,12 @@ impl ReadPilot {
         Self { inquiry, ..Self::new(ReadOptions::default(), timeout, jitter) }
     }
 
+    /// The same, of which the answer must reflect so much.
+    #[must_use]
+    pub fn reflecting(self, consistency: Consistency) -> Self {
+        Self { options: ReadOptions { consistency, ..self.options }, ..self }
+    }
+
     /// The same, of this log instead of `main`.
     #[must_use]
     pub fn of(self, log: LogNumber) -> Self {

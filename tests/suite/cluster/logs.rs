@@ -52,6 +52,13 @@ fn each_log_has_its_own_records_and_keeps_them_when_the_leader_dies() {
     assert_eq!(cluster.client(["producers", "list"]).expect_code(0).text(), "");
     let known = cluster.client(["producers", "list", "--log", "eu/mail"]).expect_code(0).text();
     assert!(known.starts_with("p: epoch 1"), "{known}");
+
+    // One node is enough to read what it has, by name too.
+    cluster.wait_until_caught_up();
+    cluster.kill("n2");
+    cluster.kill("n3");
+    let stale = cluster.client(["read", "--log", "orders", "--stale"]).expect_code(0).text();
+    assert_eq!(stale, "o0\no1\no2\no3\n");
     cluster.stop_all();
 }
 
