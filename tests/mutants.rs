@@ -57,8 +57,8 @@ const HUNTS: &[Hunt] = &[
     hunt_in(Mutant::StuckDiskLeads, &[LawName::Liveness], 100, Template::PauseAndKill),
     // Not by a doubled record: for that a client's first request has to be asked for again when its
     // segment is full and every node was started since. That the tables differ is seen long before.
-    // Or a head that lacks fences and producers with them has a refusal say what is not so.
-    hunt(Mutant::HeadLacksClients, &[LawName::Determinism, LawName::Refusals], 100),
+    // Or a request that was answered is taken once more.
+    hunt(Mutant::HeadLacksClients, &[LawName::Determinism, LawName::ExactlyOnce], 100),
     // Or the next start, which does not believe the page cache, misses what was said to be synced.
     hunt(
         Mutant::RetryFailedSync,
@@ -82,7 +82,7 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::RepeatUnderNewNumber, &[LawName::ExactlyOnce], 50),
     hunt_in(Mutant::PreVoteAlways, &[LawName::Liveness], 300, Template::Isolated),
     hunt_in(Mutant::DeafLeads, &[LawName::Liveness], 100, Template::DeafLeader),
-    hunt_in(Mutant::CampaignDuringSync, &[LawName::Liveness], 1500, Template::SlowDisks),
+    hunt_in(Mutant::CampaignDuringSync, &[LawName::Liveness], 4000, Template::SlowDisks),
     hunt(Mutant::RepeatRefused, &[LawName::Traffic], 100),
     hunt(Mutant::ShowUncommitted, &[LawName::Subscriptions], 100),
     hunt(Mutant::WrongClockLeads, &[LawName::Liveness], 100),
@@ -97,7 +97,8 @@ const HUNTS: &[Hunt] = &[
         &[LawName::SegmentsEqual, LawName::Determinism, LawName::Conditional, LawName::Producers],
         200,
     ),
-    hunt(Mutant::FenceCommitted, &[LawName::Conditional], 200),
+    // What is committed is asked for more than the fence: a log may be created twice, too.
+    hunt(Mutant::FenceCommitted, &[LawName::Conditional, LawName::Catalogues], 200),
     hunt(Mutant::SupersededGoesOn, &[LawName::Producers], 200),
     hunt(Mutant::KeepPatience, &[LawName::Patience], 100),
     hunt(Mutant::ReuseLogNumber, &[LawName::Catalogues], 50),

@@ -556,10 +556,10 @@ impl Replica {
     }
 
     fn state_for_head(&self) -> State {
-        if mutants::is_on(Mutant::HeadLacksClients) {
-            return State::default();
-        }
         let state = self.tail.state_with_tail();
+        if mutants::is_on(Mutant::HeadLacksClients) {
+            return state.without_clients();
+        }
         if mutants::is_on(Mutant::HeadLacksLogs) { state.without_logs() } else { state }
     }
 

@@ -27,6 +27,11 @@ impl State {
         let _ = self.guards.apply(logged, index);
     }
 
+    /// The same, but for the table of clients: a bug.
+    pub(super) fn without_clients(self) -> Self {
+        Self { table: Table::default(), ..self }
+    }
+
     /// The same, but for the catalogue of logs: a bug.
     pub(super) fn without_logs(mut self) -> Self {
         self.guards.catalogue = Catalogue::default();
