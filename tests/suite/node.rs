@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
@@ -124,7 +125,7 @@ impl Nodes {
         tokio::time::timeout(Duration::from_mins(1), ended).await.unwrap();
     }
 
-    /// Stops all: whose folder is gone while it runs ends the process, and with it all tests.
+    /// Stops all. Each test ends so, see [`Self::drop`].
     async fn stop_all(&mut self) {
         for node in self.running.keys().copied().collect::<Vec<_>>() {
             self.stop(node).await;
@@ -164,6 +165,17 @@ impl Nodes {
 
     fn others(&self, leader: NodeId) -> impl Iterator<Item = NodeId> {
         self.addresses.keys().copied().filter(move |node| *node != leader)
+    }
+}
+
+/// A node whose folder is gone while it runs ends the process, and with it all tests and every word of
+/// what went wrong. So the folder stays if a node may still run, and whoever forgot to stop it hears so.
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if !self.running.is_empty() {
+            self.folder.disable_cleanup(true);
+            assert!(thread::panicking(), "a test ends with `stop_all`");
+        }
     }
 }
 
@@ -247,11 +259,10 @@ async fn three_nodes_append_hand_over_restart_and_catch_up() {
         nodes.start(away);
     }
     assert_eq!(read_all(&client, Consistency::Linearizable).await, expected);
-    for n in 1..=3 {
-        nodes.stop(id(n)).await;
-    }
+    nodes.stop_all().await;
     (1..=3).for_each(|n| nodes.start(id(n)));
     assert_eq!(read_all(&client, Consistency::Linearizable).await, expected);
+    nodes.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
