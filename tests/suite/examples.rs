@@ -1,7 +1,7 @@
 //! The programs in `examples/` do what they say, and use nothing but what is promised.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annal::{
     AppendError, AppendOptions, Bytes, Client, Consistency, Offset, ProducerName, ReadFrom,
@@ -29,6 +29,14 @@ mod producer;
 #[path = "../../examples/tail.rs"]
 mod tail;
 
+/// A file of numbers, a line each, and what they are as records.
+fn lines_in(directory: &Path) -> (PathBuf, Vec<Bytes>) {
+    let input = directory.join("lines");
+    let lines: Vec<String> = (0..250).map(|number| number.to_string()).collect();
+    fs::write(&input, lines.join("\n")).unwrap();
+    (input, lines.into_iter().map(Bytes::from).collect())
+}
+
 fn text(output: &[u8]) -> &str {
     std::str::from_utf8(output).unwrap()
 }
@@ -55,10 +63,7 @@ async fn what_is_appended_is_followed_and_somebody_leads() {
 async fn a_job_that_was_killed_in_between_appends_each_line_once() {
     let cluster = OneNode::start();
     let directory = cluster.directory();
-    let input = directory.join("lines");
-    let lines: Vec<String> = (0..250).map(|number| number.to_string()).collect();
-    fs::write(&input, lines.join("\n")).unwrap();
-    let lines: Vec<Bytes> = lines.into_iter().map(Bytes::from).collect();
+    let (input, lines) = lines_in(directory);
     // A process that was killed after its second batch was sent and before it had an answer.
     let client = Client::connect(Settings::from_dir(directory).unwrap()).unwrap();
     client.append(lines[..100].to_vec()).await.unwrap();
@@ -79,10 +84,7 @@ async fn a_job_that_was_killed_in_between_appends_each_line_once() {
 async fn a_producer_that_was_killed_goes_on_where_it_was_and_is_told_so() {
     let cluster = OneNode::start();
     let directory = cluster.directory();
-    let input = directory.join("lines");
-    let lines: Vec<String> = (0..250).map(|number| number.to_string()).collect();
-    fs::write(&input, lines.join("\n")).unwrap();
-    let lines: Vec<Bytes> = lines.into_iter().map(Bytes::from).collect();
+    let (input, lines) = lines_in(directory);
     // A process that was killed when its first words were in the log, and is it still.
     let client = Client::connect(Settings::from_dir(directory).unwrap()).unwrap();
     let name: ProducerName = "numbers".parse().unwrap();

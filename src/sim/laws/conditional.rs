@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::entry::Request;
-    use crate::types::{LogNumber, Offset};
+    use crate::types::Offset;
 
     #[test]
     fn what_stands_elsewhere_than_was_expected_is_found() {
@@ -77,19 +77,7 @@ mod tests {
         let asked = |law: &mut Conditional, client, expected| {
             let conditions =
                 Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
-            let (client, seq) = (ClientId::new(client), Seq::FIRST);
-            Stage::new()
-                .show(
-                    law,
-                    What::Asked {
-                        client,
-                        seq,
-                        log: LogNumber::MAIN,
-                        conditions: &conditions,
-                        sequence: None,
-                    },
-                )
-                .unwrap();
+            Stage::new().asks(law, client, &conditions, None);
         };
         let mut law = Conditional::default();
         asked(&mut law, 2, 2);
@@ -108,19 +96,7 @@ mod tests {
         };
         let names = |law: &mut Conditional, client, word: &str| {
             let conditions = Conditions { fence: word.parse().ok(), ..Conditions::default() };
-            let (client, seq) = (ClientId::new(client), Seq::FIRST);
-            Stage::new()
-                .show(
-                    law,
-                    What::Asked {
-                        client,
-                        seq,
-                        log: LogNumber::MAIN,
-                        conditions: &conditions,
-                        sequence: None,
-                    },
-                )
-                .unwrap();
+            Stage::new().asks(law, client, &conditions, None);
         };
         let mut log = Log::of(&[1]);
         log.requests(1, &[fence("a", 1, 0)]);

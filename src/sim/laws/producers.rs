@@ -76,16 +76,24 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::entry::Request;
-    use crate::types::LogNumber;
     use crate::wire::conditions::Conditions;
 
     /// A client asks for records of the producer from this number on.
     fn asks(law: &mut Producers, client: u128, first: u64) {
         let conditions = Conditions { producer: "p".parse().ok(), ..Conditions::default() };
-        let (client, seq, sequence) = (ClientId::new(client), Seq::FIRST, Some(first));
-        let log = LogNumber::MAIN;
-        let what = What::Asked { client, seq, log, conditions: &conditions, sequence };
-        Stage::new().show(law, what).unwrap();
+        Stage::new().asks(law, client, &conditions, Some(first));
+    }
+
+    /// One client asks for records from the first on, another from this number on, and the log has these.
+    fn check(log: &Log, number: u64, found: Option<&str>) {
+        let mut law = Producers::default();
+        asks(&mut law, 1, 1);
+        asks(&mut law, 2, number);
+        let commits = Stage::new().commits(&mut law, 1, &log.entries);
+        match found {
+            None => commits.unwrap(),
+            Some(words) => assert_broken(commits, words),
+        }
     }
 
     #[test]
@@ -97,14 +105,7 @@ mod tests {
             (2, Some("record 2 of producer p is in 2@1, after record 2")),
             (4, Some("record 4")),
         ] {
-            let mut law = Producers::default();
-            asks(&mut law, 1, 1);
-            asks(&mut law, 2, second);
-            let commits = Stage::new().commits(&mut law, 1, &log.entries);
-            match found {
-                None => commits.unwrap(),
-                Some(words) => assert_broken(commits, words),
-            }
+            check(&log, second, found);
         }
     }
 
@@ -121,14 +122,7 @@ mod tests {
         for (first, found) in
             [(1, None), (3, Some("record 3 of producer p is in 3@1, after record 0"))]
         {
-            let mut law = Producers::default();
-            asks(&mut law, 1, 1);
-            asks(&mut law, 2, first);
-            let commits = Stage::new().commits(&mut law, 1, &log.entries);
-            match found {
-                None => commits.unwrap(),
-                Some(words) => assert_broken(commits, words),
-            }
+            check(&log, first, found);
         }
     }
 }

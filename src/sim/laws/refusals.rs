@@ -283,19 +283,7 @@ mod tests {
     fn asks(law: &mut Refusals, client: u128, expected: u64) {
         let conditions =
             Conditions { expect_offset: Some(Offset::new(expected)), ..Conditions::default() };
-        let (client, seq) = (ClientId::new(client), Seq::FIRST);
-        Stage::new()
-            .show(
-                law,
-                What::Asked {
-                    client,
-                    seq,
-                    log: LogNumber::MAIN,
-                    conditions: &conditions,
-                    sequence: None,
-                },
-            )
-            .unwrap();
+        Stage::new().asks(law, client, &conditions, None);
     }
 
     fn refused(

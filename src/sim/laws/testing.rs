@@ -15,6 +15,7 @@ use crate::raft::{
 use crate::replica::{Action, Event, Options, Replica};
 use crate::store::{Head, Recovered, RecoveryReport, SealedSegment};
 use crate::types::{ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, Term, Timestamp};
+use crate::wire::conditions::Conditions;
 use crate::wire::peer::PeerMessage;
 
 /// Every machine of these tests has so many fellows, itself included.
@@ -92,6 +93,19 @@ impl Stage {
         };
         let nodes: Vec<_> = (1..=NODES).map(view).collect();
         law.look(&Moment { now: self.now, what, nodes: &nodes, quorum: 2 })
+    }
+
+    /// Shows a law that a client asks for its first request, of `main`, on these conditions; with the number
+    /// of its first record, if it is a producer's.
+    pub(super) fn asks(
+        &self,
+        law: &mut dyn Law,
+        client: u128,
+        conditions: &Conditions,
+        sequence: Option<u64>,
+    ) {
+        let (client, seq, log) = (ClientId::new(client), Seq::FIRST, LogNumber::MAIN);
+        self.show(law, What::Asked { client, seq, log, conditions, sequence }).unwrap();
     }
 
     /// Shows a turn in which a node sent these messages.
