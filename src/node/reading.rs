@@ -38,18 +38,41 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
         return answer(service, caller, stream, (read.log, inquiry)).await;
     }
     let (follow, watched) = (read.follow, reading.watched.clone());
-    if let Err(error) = run(service, caller, &mut stream, (reading, follow)).await {
-        if watched.borrow().is_none() {
-            // What is not there any more need not be found.
-            return refuse(caller, &mut stream, ReadRefusal::UnknownLog).await;
+    let refusal = match run(service, caller, &mut stream, (reading, follow)).await {
+        Ok(()) => return,
+        Err(Halt::Refused(refusal)) => refusal,
+        // What is not there any more need not be found.
+        Err(Halt::Failed(_)) if watched.borrow().is_none() => ReadRefusal::UnknownLog,
+        Err(Halt::Failed(error)) => {
+            if let CursorError::Store(ReadError::Store(error)) = &error
+                && error.is_damage()
+            {
+                store::end_at_damage(error);
+            }
+            tracing::error!(node = %service.node, %error, "cannot read the log");
+            ReadRefusal::Failed
         }
-        if let CursorError::Store(ReadError::Store(error)) = &error
-            && error.is_damage()
-        {
-            store::end_at_damage(error);
-        }
-        tracing::error!(node = %service.node, %error, "cannot read the log");
-        refuse(caller, &mut stream, ReadRefusal::Failed).await;
+    };
+    refuse(caller, &mut stream, refusal).await;
+}
+
+/// Why a read that was begun goes on no more.
+enum Halt {
+    /// What comes next is not to be had.
+    Refused(ReadRefusal),
+    /// It could not be read.
+    Failed(CursorError),
+}
+
+impl From<ReadRefusal> for Halt {
+    fn from(refusal: ReadRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<CursorError> for Halt {
+    fn from(error: CursorError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -162,7 +185,7 @@ async fn run(
     caller: &Caller,
     stream: &mut Stream,
     (mut reading, follow): (OngoingRead, bool),
-) -> Result<(), CursorError> {
+) -> Result<(), Halt> {
     let mut published = service.published.clone();
     loop {
         while let Some((batch, _held)) = reading.next_batch(service, caller).await? {
@@ -172,10 +195,7 @@ async fn run(
             if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
                 return Ok(()); // The client wants no more, or takes nothing.
             }
-            if let Err(refusal) = reading.check() {
-                refuse(caller, stream, refusal).await;
-                return Ok(());
-            }
+            reading.check()?;
         }
         if !follow || reading.cursor.is_sated() {
             let end = end_of_read(reading.cursor.offset());
@@ -186,10 +206,7 @@ async fn run(
         if !reading.goes_on(&stream.sender).await {
             return Ok(()); // The client is gone, or the node is stopping.
         }
-        if let Err(refusal) = reading.check() {
-            refuse(caller, stream, refusal).await;
-            return Ok(());
-        }
+        reading.check()?;
         // What can be read may lag behind what is committed: the end is settled by both.
         let end = until_readable(&mut published, Index::ZERO, &reading.watched).await;
         if let Some(end) = end {
