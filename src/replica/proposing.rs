@@ -13,8 +13,7 @@ use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::Input;
-use crate::types::Index;
-use crate::types::{ClientId, LogId, LogNumber, Offset, Seq, SeqRange, Term};
+use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Seq, SeqRange, Term};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended};
 use crate::wire::conditions::{Obstacle, Unmet};
 

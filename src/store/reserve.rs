@@ -5,7 +5,6 @@
 //! that nobody reads stands in its folder. A start that has no room removes it, and makes it again as soon as
 //! there is room for both.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::database::copy_bytes;
@@ -18,17 +17,17 @@ use crate::limits::{JOURNAL_BLOCK_BYTES, RESERVE_BESIDE_COPY_BYTES};
 const BLOCK_BYTES: u64 = JOURNAL_BLOCK_BYTES as u64;
 
 /// The reserve of a store.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Reserve {
     layout: Layout,
     /// Bytes that it should have.
-    wanted: Arc<AtomicU64>,
+    wanted: AtomicU64,
 }
 
 impl Reserve {
     /// That of a store whose `meta` is closed.
     pub(super) fn of(layout: &Layout) -> Result<Self, StoreError> {
-        let wanted = Arc::new(AtomicU64::new(wanted_bytes(layout)?));
+        let wanted = AtomicU64::new(wanted_bytes(layout)?);
         Ok(Self { layout: layout.clone(), wanted })
     }
 
