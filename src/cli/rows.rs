@@ -10,6 +10,7 @@ use time::macros::format_description;
 
 use super::output::Row;
 use crate::base64::base64;
+use crate::client::report::CrashRow;
 use crate::client::{LogState, ProducerState, Record};
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
@@ -251,21 +252,6 @@ impl Row for ForgottenRow {
         let plural = if self.terms == 1 { "" } else { "s" };
         writeln!(out, "the registry has forgotten {} term{plural}", self.terms)
     }
-}
-
-/// A leader that crashed as asked, and the one after it.
-#[derive(Serialize)]
-pub(super) struct CrashRow {
-    /// Who crashed.
-    pub(super) crashed: NodeId,
-    /// The term that it led.
-    pub(super) term: Term,
-    /// Who leads now, if anybody.
-    pub(super) new_leader: Option<NodeId>,
-    /// In which term.
-    pub(super) new_term: Option<Term>,
-    /// The time without a leader in ms.
-    pub(super) failover_ms: Option<u64>,
 }
 
 impl Row for CrashRow {

@@ -4,9 +4,9 @@ use tokio::time::sleep;
 
 use super::failure::{End, Failure};
 use super::output::Printer;
-use super::rows::{CrashRow, LeaderRow};
+use super::rows::LeaderRow;
 use super::runtime::Interruption;
-use crate::client::report::StatusRow;
+use crate::client::report::{CrashRow, StatusRow};
 use crate::client::{Client, CrashError, Crashed, Leading, NodeStatus, Status};
 use crate::limits::STATUS_WATCH_EVERY;
 use crate::outcome::Outcome;
@@ -72,7 +72,7 @@ pub(super) async fn crash_leader(
     let crashed = client.crash_leader().await;
     match &crashed {
         Ok(crashed) => {
-            printer.print_now(&crash_row(crashed))?;
+            printer.print_now(&CrashRow::from(crashed))?;
             let Crashed { new_term: term, new_leader: node, .. } = *crashed;
             return Ok(Some(Leading { term, node }));
         }
@@ -87,15 +87,4 @@ pub(super) async fn crash_leader(
     }
     let error = crashed.expect_err("success has returned");
     Err(Failure::of(error.outcome(), &error, error.hint()).into())
-}
-
-/// A crash as it is shown.
-fn crash_row(crashed: &Crashed) -> CrashRow {
-    CrashRow {
-        crashed: crashed.node,
-        term: crashed.term,
-        new_leader: Some(crashed.new_leader),
-        new_term: Some(crashed.new_term),
-        failover_ms: u64::try_from(crashed.failover.as_millis()).ok(),
-    }
 }

@@ -1,10 +1,38 @@
-//! The state of a cluster as a program reads it: `annal status --json`, and what a node says over HTTP.
+//! What a program reads of a cluster, by `--json` and over HTTP alike: its state, and what a crash came to.
 
 use serde::Serialize;
 
+use super::crash::Crashed;
 use super::status::{NodeStatus, Status};
 use crate::types::{ClusterId, DiskFull, Index, NodeId, Offset, Term};
 use crate::wire::api::Role;
+
+/// A leader that crashed as asked, and the one after it.
+#[derive(Debug, Serialize)]
+pub struct CrashRow {
+    /// Who crashed.
+    pub crashed: NodeId,
+    /// The term that it led.
+    pub term: Term,
+    /// Who leads now, if anybody.
+    pub new_leader: Option<NodeId>,
+    /// In which term.
+    pub new_term: Option<Term>,
+    /// The time without a leader in ms.
+    pub failover_ms: Option<u64>,
+}
+
+impl From<&Crashed> for CrashRow {
+    fn from(crashed: &Crashed) -> Self {
+        Self {
+            crashed: crashed.node,
+            term: crashed.term,
+            new_leader: Some(crashed.new_leader),
+            new_term: Some(crashed.new_term),
+            failover_ms: Some(u64::try_from(crashed.failover.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
 
 /// The state of a cluster.
 #[derive(Debug, Serialize)]

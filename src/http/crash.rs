@@ -5,25 +5,14 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, ORIGIN};
-use serde::Serialize;
 
-use super::answer::{Answer, JSON, answer, complaint, not_now};
+use super::answer::{Answer, JSON, answer, complaint, json, not_now};
 use super::house::House;
-use crate::client::{CrashError, Crashed};
-use crate::types::{NodeId, Term};
+use crate::client::CrashError;
+use crate::client::report::CrashRow;
 
 /// Whoever wants it says so.
 const WANTED: HeaderName = HeaderName::from_static("annal-crash");
-
-/// What came of it, as `annal crash-leader --json` has it.
-#[derive(Serialize)]
-struct CrashRow {
-    crashed: NodeId,
-    term: Term,
-    new_leader: NodeId,
-    new_term: Term,
-    failover_ms: u64,
-}
 
 /// Crashes the leader, if that may be done.
 pub(super) async fn crash(house: &House, headers: &HeaderMap) -> Answer {
@@ -48,7 +37,7 @@ pub(super) async fn crash(house: &House, headers: &HeaderMap) -> Answer {
     }
     tracing::warn!(node = %house.inside.welcome().node, "at the door for HTTP somebody asks for a crash of the leader");
     match house.client.crash_leader().await {
-        Ok(crashed) => answer(StatusCode::OK, JSON, row(&crashed)),
+        Ok(crashed) => answer(StatusCode::OK, JSON, json(&CrashRow::from(&crashed))),
         Err(error @ CrashError::Unavailable(_)) => {
             not_now(error, "`annal status` shows who answers")
         }
@@ -62,15 +51,4 @@ pub(super) async fn crash(house: &House, headers: &HeaderMap) -> Answer {
             complaint(StatusCode::INTERNAL_SERVER_ERROR, error, hint)
         }
     }
-}
-
-fn row(crashed: &Crashed) -> Vec<u8> {
-    let row = CrashRow {
-        crashed: crashed.node,
-        term: crashed.term,
-        new_leader: crashed.new_leader,
-        new_term: crashed.new_term,
-        failover_ms: u64::try_from(crashed.failover.as_millis()).unwrap_or(u64::MAX),
-    };
-    serde_json::to_vec(&row).expect("numbers and words are JSON")
 }

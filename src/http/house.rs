@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::json;
 use super::chronicle::{Chronicle, Turn};
 use super::inside::Inside;
 use super::streams::Rooms;
@@ -106,7 +107,7 @@ impl House {
             fault_injection: self.fault_injection,
             terms: self.chronicle.turns(),
         };
-        serde_json::to_vec(&row).expect("numbers and words are JSON")
+        json(&row)
     }
 
     /// The state of the cluster, as `annal status --json` has it, not older than a moment.
@@ -119,7 +120,7 @@ impl House {
         }
         let asked = Instant::now();
         let row = StatusRow::of(&self.client.status().await);
-        let mut text = serde_json::to_vec(&row).expect("numbers and words are JSON");
+        let mut text = json(&row);
         text.push(b'\n');
         let status = Bytes::from(text);
         *kept = Some((asked, status.clone()));
