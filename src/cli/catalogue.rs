@@ -15,23 +15,20 @@ use crate::types::Offset;
 pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -> Result<(), End> {
     match verb {
         LogVerb::Create { name } => {
-            let log = client.create_log(&name).await.map_err(|error| failed(&error))?;
+            let log = client.create_log(&name).await?;
             Ok(printer.print_now(&LogRow::from(log))?)
         }
         LogVerb::List { prefix } => {
-            for log in client.logs(&prefix).await.map_err(|error| failed(&error))? {
+            for log in client.logs(&prefix).await? {
                 printer.print_now(&LogRow::from(log))?;
             }
             Ok(())
         }
         LogVerb::Describe { name } => {
-            let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
+            let log = client.log_state(&name).await?;
             Ok(printer.print_now(&LogRow::from(log))?)
         }
-        LogVerb::Close { name } => {
-            let log = client.log(&name).await.map_err(|error| failed(&error))?;
-            Ok(log.close_log().await.map_err(|error| failed(&error))?)
-        }
+        LogVerb::Close { name } => Ok(client.log(&name).await?.close_log().await?),
         LogVerb::Delete { name, yes } => delete(client, name, yes).await,
     }
 }
@@ -39,12 +36,12 @@ pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -
 /// Deletes a log, once it is certain that it is meant.
 async fn delete(client: &Client, name: LogName, is_meant: bool) -> Result<(), End> {
     // Looked up once: what is asked about is what is deleted, whoever takes the name meanwhile.
-    let log = client.log_state(&name).await.map_err(|error| failed(&error))?;
+    let log = client.log_state(&name).await?;
     if !is_meant {
         let count = log.next_offset;
         ask(&name, &format!("{name} has {count} records; type its name to delete it: ")).await?;
     }
-    Ok(client.about(log.number).delete_log().await.map_err(|error| failed(&error))?)
+    Ok(client.about(log.number).delete_log().await?)
 }
 
 /// Has the name typed again.
@@ -69,11 +66,6 @@ async fn ask(name: &LogName, question: &str) -> Result<(), Failure> {
 
 /// Lets a log begin at this offset.
 pub(super) async fn trim(client: &Client, before: Offset) -> Result<(), End> {
-    let trimmed = client.trim(before).await.map_err(LogError::from);
-    Ok(trimmed.map(|_| ()).map_err(|error| failed(&error))?)
-}
-
-/// What is said of a log that could not be dealt with.
-pub(super) fn failed(error: &LogError) -> Failure {
-    Failure::of(error.outcome(), error, error.hint())
+    client.trim(before).await.map_err(LogError::from)?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::escape::{escaped, escaped_json};
 use super::output::{Closed, Paint, colour, talk};
 use super::parent::ChildWord;
-use crate::client::{AppendError, OpenError};
+use crate::client::{AppendError, LogError, OpenError};
 use crate::config::ConfigError;
 use crate::label::FenceToken;
 use crate::node::init::InitError;
@@ -186,6 +186,12 @@ impl From<Closed> for End {
     }
 }
 
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::of(error.outcome(), &error, error.hint())
+    }
+}
+
 impl From<InitError> for Failure {
     fn from(error: InitError) -> Self {
         Self::new(Outcome::Failed, &error, error.hint())
@@ -201,6 +207,12 @@ impl From<ConfigError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         Self::new(error.outcome(), &error, error.hint())
+    }
+}
+
+impl From<LogError> for End {
+    fn from(error: LogError) -> Self {
+        Failure::from(error).into()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 
-use super::catalogue;
 use super::connection::{Target, connect_as_admin, connect_as_client};
 use super::failure::Failure;
 use crate::client::{Client, Consistency};
@@ -36,11 +35,7 @@ impl Reach {
 
     /// The client, of this log.
     pub(super) async fn client_of(&self, log: Option<&LogName>) -> Result<Client, Failure> {
-        let client = self.client()?;
-        match log {
-            Some(name) => client.log(name).await.map_err(|error| catalogue::failed(&error)),
-            None => Ok(client.clone()),
-        }
+        self.client_to_read(log, Consistency::Linearizable).await
     }
 
     /// The client, of this log, for a read that must reflect so much.
@@ -56,8 +51,7 @@ impl Reach {
             Consistency::LinearizableAt { .. } => Consistency::Linearizable,
             other => other,
         };
-        let found = client.log_reflecting(name, consistency).await;
-        found.map_err(|error| catalogue::failed(&error))
+        Ok(client.log_reflecting(name, consistency).await?)
     }
 
     /// A client for what only an admin may do.

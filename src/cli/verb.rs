@@ -107,21 +107,22 @@ impl Verb {
 
 /// Which log a verb is about, if it says so.
 fn log_of(verb: &ClientVerb) -> Option<&LogName> {
-    match verb {
-        ClientVerb::Append(args) => args.of.log_name.as_ref(),
-        ClientVerb::Read(args) => args.of.log_name.as_ref(),
-        ClientVerb::Tail(args) => args.of.log_name.as_ref(),
-        ClientVerb::Fence(args) => args.of.log_name.as_ref(),
-        ClientVerb::Outcome(args) => args.of.log_name.as_ref(),
-        ClientVerb::Producers(args) => args.of.log_name.as_ref(),
-        ClientVerb::Trim(args) => args.of.log_name.as_ref(),
+    let of = match verb {
+        ClientVerb::Append(args) => &args.of,
+        ClientVerb::Read(args) => &args.of,
+        ClientVerb::Tail(args) => &args.of,
+        ClientVerb::Fence(args) => &args.of,
+        ClientVerb::Outcome(args) => &args.of,
+        ClientVerb::Producers(args) => &args.of,
+        ClientVerb::Trim(args) => &args.of,
         ClientVerb::Log(_)
         | ClientVerb::Status(_)
         | ClientVerb::Top
         | ClientVerb::Leader
         | ClientVerb::Terms
-        | ClientVerb::CrashLeader => None,
-    }
+        | ClientVerb::CrashLeader => return None,
+    };
+    of.log_name.as_ref()
 }
 
 impl Act {
