@@ -18,11 +18,7 @@ pub(super) async fn first_since(
     time: Timestamp,
 ) -> Result<Offset, ReadError> {
     let one = async |from| one((shared, log), consistency, from).await;
-    // The first offset that there is, also of a log without records.
-    let options = ReadOptions { limit: Some(1), consistency, ..ReadOptions::default() };
-    let mut reader = Reader::new(shared.clone(), log, options);
-    let begin = reader.next().await?.and_then(|records| Some(records.first()?.offset));
-    let begin = begin.or(reader.position()).unwrap_or_default();
+    let begin = start((shared, log), consistency).await?;
     let Some(last) = one(ReadFrom::Last(1)).await? else { return Ok(begin) };
     let end = last.offset.plus(1);
     if last.time < time {
@@ -34,6 +30,17 @@ pub(super) async fn first_since(
         Ok(record.is_none_or(|record| record.time >= time))
     });
     Ok(Offset::new(found.await?))
+}
+
+/// The first offset that there is, also of a log without records.
+pub(super) async fn start(
+    (shared, log): (&Arc<Shared>, LogNumber),
+    consistency: Consistency,
+) -> Result<Offset, ReadError> {
+    let options = ReadOptions { limit: Some(1), consistency, ..ReadOptions::default() };
+    let mut reader = Reader::new(shared.clone(), log, options);
+    let first = reader.next().await?.and_then(|records| Some(records.first()?.offset));
+    Ok(first.or(reader.position()).unwrap_or_default())
 }
 
 async fn one(

@@ -386,6 +386,12 @@ impl Client {
         by_time::first_since((&self.shared, self.log), consistency, time).await
     }
 
+    /// The offset at which the log begins.
+    #[cfg(feature = "http")]
+    pub(crate) async fn start_offset(&self, consistency: Consistency) -> Result<Offset, ReadError> {
+        by_time::start((&self.shared, self.log), consistency).await
+    }
+
     /// Who leads, from now on: looked for twice a second, for as long as anybody holds the receiver.
     /// `None` where nobody is found, as before the first look.
     pub fn leader(&self) -> watch::Receiver<Option<Leading>> {

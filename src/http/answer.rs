@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
 use crate::limits::HTTP_RETRY_AFTER_SECONDS;
 
@@ -30,6 +31,18 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<By
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Something as JSON that has a form there: numbers and words.
+pub(super) fn json(row: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(row).expect("numbers and words are JSON")
+}
+
+/// It is done, and headers say the rest.
+pub(super) fn no_content() -> Answer {
+    let mut answer = Response::new(whole(""));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
 

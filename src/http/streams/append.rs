@@ -13,7 +13,7 @@ use super::header;
 use super::log::Log;
 use super::manage;
 use super::place::From;
-use super::refusal::{Refusal, not_here};
+use super::refusal::{Refusal, check_headers, not_here};
 use crate::client::{AppendError, AppendOptions, Appended};
 use crate::limits::RECORD_BYTES_MAX;
 use crate::types::Offset;
@@ -40,7 +40,7 @@ pub(super) async fn post(
     name: &str,
 ) -> Result<Answer, Refusal> {
     let mut log = Log::find(house, name).await?;
-    check_headers(&parts.headers)?;
+    check_headers(&parts.headers, &NOT_HERE)?;
     let asked = options(&log, &parts.headers)?;
     let is_last = is_last(&parts.headers);
     let (bytes, _held) = body::take(&house.rooms.bodies, body).await?;
@@ -90,13 +90,6 @@ fn nothing() -> Refusal {
 fn is_last(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CLOSED);
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
-}
-
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Some(name) = NOT_HERE.iter().find(|name| headers.contains_key(**name)) {
-        return Err(not_here(format!("what the header {name} asks for")));
-    }
-    Ok(())
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {

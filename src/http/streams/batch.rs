@@ -59,13 +59,6 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Where the log begins.
-    pub(super) async fn start(log: &Log) -> Result<Offset, ReadError> {
-        let mut reader = log.client.read(ReadOptions { limit: Some(1), ..ReadOptions::default() });
-        let first = reader.next().await?.and_then(|records| Some(records.first()?.offset));
-        Ok(first.or(reader.position()).unwrap_or_default())
-    }
-
     /// Where the log ends.
     pub(super) async fn tail(log: &Log) -> Result<Offset, ReadError> {
         let from = ReadFrom::Last(0);

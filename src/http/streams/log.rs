@@ -1,12 +1,13 @@
 //! Which log a path means.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use hyper::StatusCode;
 
 use super::super::answer::complaint;
 use super::super::house::House;
+use super::lock;
 use super::place::Place;
 use super::refusal::Refusal;
 use crate::client::Client;
@@ -32,9 +33,6 @@ impl Log {
     /// The log of this name, as it is known here: it may have been deleted since.
     pub(super) async fn find(house: &House, text: &str) -> Result<Self, Refusal> {
         let name = name(text)?;
-        if name.as_str() == LogName::MAIN {
-            return Ok(Self::main(house, name));
-        }
         match house.rooms.logs.known(|log| log.name == name) {
             Some(log) => Ok(log),
             None => Self::look(house, text).await,
@@ -45,7 +43,8 @@ impl Log {
     pub(super) async fn look(house: &House, text: &str) -> Result<Self, Refusal> {
         let name = name(text)?;
         if name.as_str() == LogName::MAIN {
-            return Ok(Self::main(house, name));
+            let (client, number) = (house.client.clone(), LogNumber::MAIN);
+            return Ok(Self { name, client, number, is_closed: false });
         }
         let found = house.client.log_state(&name).await;
         let state = found.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
@@ -55,11 +54,6 @@ impl Log {
         let log = Self { name, client, number, is_closed };
         house.rooms.logs.keep(log.clone());
         Ok(log)
-    }
-
-    fn main(house: &House, name: LogName) -> Self {
-        let (client, number) = (house.client.clone(), LogNumber::MAIN);
-        Self { name, client, number, is_closed: false }
     }
 
     pub(super) fn place(&self, offset: Offset) -> Place {
@@ -101,8 +95,4 @@ impl Logs {
     pub(super) fn forget(&self, number: LogNumber) {
         lock(&self.0).retain(|log| log.number != number);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,13 +5,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 
-use super::super::answer::{Answer, complaint, whole};
+use super::super::answer::{Answer, complaint, no_content};
 use super::super::house::House;
 use super::header;
 use super::log::{Log, name};
 use super::place::Place;
-use super::refusal::{Refusal, not_here};
-use crate::client::LogError;
+use super::refusal::{Refusal, check_headers, not_here};
+use crate::client::{LogError, LogState};
 use crate::types::LogNumber;
 
 /// The type of every log.
@@ -34,9 +34,7 @@ pub(super) async fn put(
     text: &str,
 ) -> Result<Answer, Refusal> {
     let name = name(text)?;
-    if let Some(header) = NOT_HERE.iter().find(|header| parts.headers.contains_key(**header)) {
-        return Err(not_here(format!("what the header {header} asks for")));
-    }
+    check_headers(&parts.headers, &NOT_HERE)?;
     let is_bytes = |kind: &HeaderValue| kind.as_bytes().eq_ignore_ascii_case(BYTES.as_bytes());
     if !parts.headers.get_all(CONTENT_TYPE).iter().all(is_bytes) {
         return Err(not_here(format!("a log of another type than {BYTES}")));
@@ -56,14 +54,12 @@ pub(super) async fn put(
         let hint = "it can be read; deleted, it can be made again";
         return Err(complaint(StatusCode::CONFLICT, "there is one, and it is closed", hint).into());
     }
-    let mut answer = at(Place { number: state.number, offset: state.next_offset }, false);
+    let mut answer = at(end_of(&state), false);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
     let location = format!("http://{}{}", house.address, parts.uri.path());
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        headers.insert(LOCATION, location);
-    }
+    header::say(headers, LOCATION, &location);
     Ok(answer)
 }
 
@@ -73,9 +69,7 @@ pub(super) async fn delete(house: &House, text: &str) -> Result<Answer, Refusal>
     let failed = |error: LogError| Refusal::of_log(LogNumber::MAIN, &error);
     let log = house.client.log(&name).await.map_err(failed)?;
     log.delete_log().await.map_err(failed)?;
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    Ok(answer)
+    Ok(no_content())
 }
 
 /// Closes a log. To close one that is closed is no fault.
@@ -83,7 +77,7 @@ pub(super) async fn close(house: &House, log: &Log) -> Result<Answer, Refusal> {
     let failed = |error: LogError| Refusal::of_log(log.number, &error);
     house.client.about(log.number).close_log().await.map_err(failed)?;
     let state = house.client.log_state(&log.name).await.map_err(failed)?;
-    Ok(at(Place { number: state.number, offset: state.next_offset }, state.closed))
+    Ok(at(end_of(&state), state.closed))
 }
 
 /// Where a closed log ends.
@@ -92,24 +86,18 @@ pub(super) async fn closed(house: &House, log: &Log) -> Result<Answer, Refusal> 
     let state = state.map_err(|error| Refusal::of_log(log.number, &error))?;
     let hint = "what it has can still be read";
     let mut answer = complaint(StatusCode::CONFLICT, "the log is closed", hint);
-    say_place(&mut answer, Place { number: state.number, offset: state.next_offset }, true);
+    header::say_place(answer.headers_mut(), end_of(&state), true);
     Ok(answer)
 }
 
 /// It is done, and this is where the log ends now.
 pub(super) fn at(next: Place, is_closed: bool) -> Answer {
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    say_place(&mut answer, next, is_closed);
+    let mut answer = no_content();
+    header::say_place(answer.headers_mut(), next, is_closed);
     answer
 }
 
-fn say_place(answer: &mut Answer, next: Place, is_closed: bool) {
-    let headers = answer.headers_mut();
-    if let Ok(next) = HeaderValue::from_str(&next.to_string()) {
-        headers.insert(header::NEXT_OFFSET, next);
-    }
-    if is_closed {
-        headers.insert(header::CLOSED, HeaderValue::from_static("true"));
-    }
+/// Where a log goes on.
+fn end_of(state: &LogState) -> Place {
+    Place { number: state.number, offset: state.next_offset }
 }

@@ -5,7 +5,7 @@
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
-//! - `refusal`: why not.
+//! - `header`: how answers say where a log goes on; `refusal`: why not.
 //!
 //! What of the protocol is not there is refused and never passed over: content types other than bytes,
 //! producers, sequence words, expiry, forks, and two things in one step: a log is made empty, and closed by itself.
@@ -16,6 +16,7 @@ mod body;
 mod cursor;
 mod drawn;
 mod events;
+mod header;
 mod live;
 mod log;
 mod manage;
@@ -25,15 +26,17 @@ mod read;
 mod refusal;
 mod tails;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, HeaderValue,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
 
-use super::answer::{Answer, whole};
+use super::answer::{Answer, no_content};
 use super::house::House;
 
 pub(super) use tails::Rooms;
@@ -50,7 +53,8 @@ const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, str
 /// Answers whatever is asked of a stream.
 pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &str) -> Answer {
     let attended = match parts.method {
-        Method::OPTIONS => Ok(preflight()),
+        // What a browser asks before it sends what forms cannot send.
+        Method::OPTIONS => Ok(no_content()),
         Method::GET => read::get(house, parts, name).await,
         Method::HEAD => read::head(house, name).await,
         Method::PUT => manage::put(house, parts, &body, name).await,
@@ -59,13 +63,6 @@ pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &
         _ => Err(refusal::no_such_verb(METHODS)),
     };
     open_to_pages(attended.unwrap_or_else(Answer::from))
-}
-
-/// What a browser asks before it sends what forms cannot send.
-fn preflight() -> Answer {
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    answer
 }
 
 /// Pages of this machine may use streams: of others the guard has let none through.
@@ -83,14 +80,7 @@ fn open_to_pages(mut answer: Answer) -> Answer {
     answer
 }
 
-/// Headers of the protocol.
-mod header {
-    use hyper::header::HeaderName;
-
-    pub(super) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
-    pub(super) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
-    pub(super) const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
-    pub(super) const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
-    pub(super) const EXPECT_OFFSET: HeaderName = HeaderName::from_static("stream-expect-offset");
-    pub(super) const ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+/// A panic ends the process: whoever locks next finds what is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

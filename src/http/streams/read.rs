@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
 };
 use hyper::http::request::Parts;
 
@@ -15,10 +15,11 @@ use super::events;
 use super::header;
 use super::live;
 use super::log::Log;
-use super::manage::BYTES;
+use super::manage::{self, BYTES};
 use super::place::{From, Place};
 use super::query::{Live, Query};
 use super::refusal::Refusal;
+use crate::client::Consistency;
 use crate::types::Offset;
 
 /// A line of JSON for each record, instead of their bytes.
@@ -52,7 +53,7 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
                     nothing_yet(log.place(from), is_closed)
                 }
             };
-            insert(answer.headers_mut(), header::CURSOR, &cursor.to_string());
+            header::say(answer.headers_mut(), header::CURSOR, &cursor.to_string());
             Ok(answer)
         }
         Some(Live::Events) => events::begin(house, log, from),
@@ -67,21 +68,25 @@ pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    insert(headers, header::NEXT_OFFSET, &log.place(next).to_string());
-    say_closed(headers, log.is_closed);
+    header::say_place(headers, log.place(next), log.is_closed);
     Ok(answer)
 }
 
 async fn begin(log: &Log, from: From) -> Result<Offset, Refusal> {
     match from {
-        From::Start => Batch::start(log).await.map_err(|error| Refusal::of_read(&error)),
+        From::Start => start(log).await,
         From::Now => Batch::tail(log).await.map_err(|error| Refusal::of_read(&error)),
         // The start of any log.
         From::Place(Place { offset: Offset::ZERO, number }) if number.get() == 0 => {
-            Batch::start(log).await.map_err(|error| Refusal::of_read(&error))
+            start(log).await
         }
         From::Place(place) => log.own(place),
     }
+}
+
+async fn start(log: &Log) -> Result<Offset, Refusal> {
+    let start = log.client.start_offset(Consistency::Linearizable).await;
+    start.map_err(|error| Refusal::of_read(&error))
 }
 
 async fn catch_up(
@@ -103,7 +108,7 @@ async fn catch_up(
         form.answer(house, log, &batch).await?
     };
     let headers = answer.headers_mut();
-    insert(headers, ETAG, &tag);
+    header::say(headers, ETAG, &tag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(answer)
 }
@@ -140,35 +145,19 @@ impl Form {
         let kind = if self == Self::Lines { LINES } else { BYTES };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        insert(headers, header::NEXT_OFFSET, &log.place(batch.next).to_string());
+        header::say_place(headers, log.place(batch.next), batch.is_closed);
         if batch.is_at_tail {
             headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
         }
-        say_closed(headers, batch.is_closed);
         answer
-    }
-}
-
-fn say_closed(headers: &mut HeaderMap, is_closed: bool) {
-    if is_closed {
-        headers.insert(header::CLOSED, HeaderValue::from_static("true"));
     }
 }
 
 /// Nothing came while somebody waited, or nothing will.
 fn nothing_yet(place: Place, is_closed: bool) -> Answer {
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let mut answer = manage::at(place, is_closed);
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::UP_TO_DATE, HeaderValue::from_static("true"));
-    insert(headers, header::NEXT_OFFSET, &place.to_string());
-    say_closed(headers, is_closed);
     answer
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }

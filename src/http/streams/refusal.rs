@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HeaderMap, HeaderValue};
 
 use super::super::answer::{Answer, complaint, not_now};
 use super::header;
@@ -42,6 +42,14 @@ pub(super) fn not_here(what: impl Display) -> Refusal {
     complaint(StatusCode::NOT_IMPLEMENTED, sentence, hint).into()
 }
 
+/// Refuses what asks by a header for something that is not there.
+pub(super) fn check_headers(headers: &HeaderMap, unkept: &[&str]) -> Result<(), Refusal> {
+    match unkept.iter().find(|name| headers.contains_key(**name)) {
+        Some(name) => Err(not_here(format!("what the header {name} asks for"))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn busy(what: &str) -> Refusal {
     not_now(what, "come back in a moment").into()
 }
@@ -60,10 +68,7 @@ impl Refusal {
         match error {
             AppendError::OtherOffset { next, .. } => {
                 let mut answer = complain(StatusCode::PRECONDITION_FAILED);
-                let next = Place { number, offset: *next }.to_string();
-                if let Ok(next) = HeaderValue::from_str(&next) {
-                    answer.headers_mut().insert(header::NEXT_OFFSET, next);
-                }
+                header::say_place(answer.headers_mut(), Place { number, offset: *next }, false);
                 answer
             }
             AppendError::UnknownLog => complain(StatusCode::NOT_FOUND),

@@ -4,13 +4,14 @@
 //! log itself. So nobody has a queue of its own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::interval;
 
 use super::batch::{Batch, cost};
 use super::body::Room;
+use super::lock;
 use super::log::{Log, Logs};
 use super::refusal::{Refusal, busy};
 use crate::client::{self, LogError, ReadFrom, ReadOptions, Record};
@@ -201,8 +202,4 @@ impl Tail {
         let is_closed = is_at_tail && self.0.end.borrow().is_closed;
         Some(Batch { records, next, is_at_tail, is_closed })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
