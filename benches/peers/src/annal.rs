@@ -108,7 +108,7 @@ impl Peer for Annal {
              --duration {}ms --warmup {}ms",
             work.connections,
             work.size,
-            work.in_flight / work.connections,
+            work.in_flight,
             work.batch,
             work.duration.as_millis(),
             work.warm_up.as_millis(),
