@@ -195,7 +195,6 @@ async fn run(
             if caller.send(&mut stream.sender, &frame, unload).await.is_err() {
                 return Ok(()); // The client wants no more, or takes nothing.
             }
-            reading.check()?;
         }
         if !follow || reading.cursor.is_sated() {
             let end = end_of_read(reading.cursor.offset());
@@ -240,8 +239,9 @@ impl OngoingRead {
         &mut self,
         service: &Service,
         caller: &Caller,
-    ) -> Result<Option<(RecordBatch, Held)>, CursorError> {
+    ) -> Result<Option<(RecordBatch, Held)>, Halt> {
         while !self.cursor.is_at_end() {
+            self.check()?;
             if self.loaded.is_none() {
                 self.load(service, caller).await?;
             }
