@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::append::{AppendError, Appender, Orders, check_limits};
 use super::append_options::AppendOptions;
@@ -205,10 +205,12 @@ impl Client {
     }
 
     /// As [`Self::append`], if what the options ask for is so. One at a time: calls made at the same
-    /// time wait for each other, also for one whose future was dropped before its answer came.
+    /// time wait for each other, also for one whose future was dropped before its answer came, each as long
+    /// as [`Settings::timeout`] says and as long again for its own answer.
     ///
     /// # Errors
-    /// Those of [`Self::append`], and [`AppendError::OtherOffset`].
+    /// Those of [`Self::append`], and [`AppendError::OtherOffset`]; [`AppendError::GivenUp`] if those
+    /// before it took too long.
     pub async fn append_with(
         &self,
         records: Vec<Bytes>,
@@ -222,7 +224,8 @@ impl Client {
     /// NB: if whoever asks is gone before it comes, it is waited for all the same. Else the next request
     /// would stand behind this one, and fail with it.
     pub(super) async fn alone(&self, ask: Ask) -> Result<Appended, AppendError> {
-        let mut held = self.one_by_one.clone().lock_owned().await;
+        let turn = timeout(self.shared.timeout, self.one_by_one.clone().lock_owned()).await;
+        let Ok(mut held) = turn else { return Err(AppendError::GivenUp) };
         let (shared, ask) = (self.shared.clone(), ask.on(self.log));
         let asking = tokio::spawn(async move {
             held.get_or_insert_with(|| conversation::start(shared)).append(ask).await

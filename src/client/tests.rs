@@ -205,6 +205,24 @@ async fn an_append_that_is_not_waited_for_any_more_fails_nobody_else() {
     assert_eq!(fake.texts(), ["a", "c"]);
 }
 
+/// Each would have waited for all before it.
+#[tokio::test]
+async fn a_line_of_conditional_appends_that_nobody_takes_ends_in_time() {
+    let fake = Fake::start();
+    fake.change(|world| world.leader = None);
+    let client = Client::connect(Settings { timeout: SHORT, ..fake.settings() }).unwrap();
+    let began = Instant::now();
+    let mut line = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (client, options) = (client.clone(), AppendOptions::default());
+        line.spawn(async move { client.append_with(records("x"), &options).await.unwrap_err() });
+    }
+    for error in soon(line.join_all()).await {
+        assert_eq!(error.outcome(), Outcome::NoLeader, "{error}");
+    }
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn what_was_sent_and_never_looked_at_is_not_taken_for_acknowledged() {
     let fake = Fake::start();
