@@ -168,11 +168,7 @@ impl<'a> Demo<'a> {
         let mut count = 0_u64;
         let mut reader = client.read(ReadOptions::default());
         loop {
-            let batch = reader
-                .next()
-                .await
-                .map_err(|error| Failure::of(error.outcome(), &error, error.hint()))?;
-            let Some(records) = batch else { break };
+            let Some(records) = reader.next().await? else { break };
             for record in records {
                 count += 1;
                 found.entry(record.bytes).or_default().push(record.offset);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::escape::{escaped, escaped_json};
 use super::output::{Closed, Paint, colour, talk};
 use super::parent::ChildWord;
-use crate::client::{AppendError, LogError, OpenError};
+use crate::client::{AppendError, LogError, OpenError, ReadError};
 use crate::config::ConfigError;
 use crate::label::FenceToken;
 use crate::node::init::InitError;
@@ -73,12 +73,15 @@ impl Failure {
     }
 }
 
-/// What is known of an append that failed, each under its own name: a program need not read sentences.
+/// What is known of a failure, each under its own name: a program need not read sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Facts {
     /// The offset that the next record gets, if the log did not end where it was expected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<Offset>,
+    /// The offset at which the log begins, if what was to be read is before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_offset: Option<Offset>,
     /// The log's fence, if it is another than the append names.
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<FenceToken>,
@@ -101,6 +104,16 @@ impl From<&AppendError> for Facts {
             _ => {}
         }
         facts
+    }
+}
+
+impl From<&ReadError> for Facts {
+    fn from(error: &ReadError) -> Self {
+        let start_offset = match error {
+            ReadError::Trimmed { start } => Some(*start),
+            _ => None,
+        };
+        Self { start_offset, ..Self::default() }
     }
 }
 
@@ -188,7 +201,19 @@ impl From<Closed> for End {
 
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
-        Self::of(error.outcome(), &error, error.hint())
+        let facts = match &error {
+            LogError::Append(error) => Facts::from(error),
+            LogError::Read(error) => Facts::from(error),
+            _ => Facts::default(),
+        };
+        Self { facts: Box::new(facts), ..Self::of(error.outcome(), &error, error.hint()) }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let facts = Box::new(Facts::from(&error));
+        Self { facts, ..Self::of(error.outcome(), &error, error.hint()) }
     }
 }
 
@@ -212,6 +237,12 @@ impl From<StartError> for Failure {
 
 impl From<LogError> for End {
     fn from(error: LogError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
         Failure::from(error).into()
     }
 }

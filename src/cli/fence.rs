@@ -4,7 +4,7 @@ use super::args::Fence;
 use super::failure::{End, Failure};
 use super::output::Printer;
 use super::rows::FenceRow;
-use crate::client::{AppendError, Client, ReadError};
+use crate::client::{AppendError, Client};
 use crate::label::FenceToken;
 use crate::outcome::Outcome;
 
@@ -27,7 +27,7 @@ impl Fencing {
     /// Does it, and prints the fence that there is.
     pub(super) async fn run(self, client: &Client, printer: &mut Printer) -> Result<(), End> {
         let fence = match self {
-            Self::Show => client.fence().await.map_err(|error| unread(&error))?,
+            Self::Show => client.fence().await?,
             Self::Set(token) => {
                 client.set_fence(token).await.map_err(|error| unset(&error))?;
                 token
@@ -35,10 +35,6 @@ impl Fencing {
         };
         Ok(printer.print_now(&FenceRow { fence })?)
     }
-}
-
-fn unread(error: &ReadError) -> Failure {
-    Failure::of(error.outcome(), error, error.hint())
 }
 
 fn unset(error: &AppendError) -> Failure {

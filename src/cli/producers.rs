@@ -4,7 +4,7 @@ use super::args::ProducersVerb;
 use super::failure::{End, Failure};
 use super::output::Printer;
 use super::rows::ProducerRow;
-use crate::client::{AppendError, Client, ReadError};
+use crate::client::{AppendError, Client};
 use crate::label::ProducerName;
 use crate::outcome::Outcome;
 
@@ -14,7 +14,7 @@ pub(super) async fn outcome(
     name: ProducerName,
     printer: &mut Printer,
 ) -> Result<(), End> {
-    let state = client.producer_state(name).await.map_err(|error| unread(&error))?;
+    let state = client.producer_state(name).await?;
     let state = state.ok_or_else(|| {
         let error = AppendError::NoProducer { producer: name };
         Failure::of_append(&error, &error)
@@ -30,7 +30,7 @@ pub(super) async fn run(
 ) -> Result<(), End> {
     match verb {
         ProducersVerb::List => {
-            let states = client.producers().await.map_err(|error| unread(&error))?;
+            let states = client.producers().await?;
             for state in states {
                 printer.print_now(&ProducerRow::from(state))?;
             }
@@ -41,10 +41,6 @@ pub(super) async fn run(
             Ok(forgotten.map(|_| ()).map_err(|error| unforgotten(name, &error))?)
         }
     }
-}
-
-fn unread(error: &ReadError) -> Failure {
-    Failure::of(error.outcome(), error, error.hint())
 }
 
 fn unforgotten(name: ProducerName, error: &AppendError) -> Failure {

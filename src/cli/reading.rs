@@ -9,7 +9,7 @@ use super::output::{Printer, talk};
 use super::rows::RecordRow;
 use super::runtime::Interruption;
 use super::shape::Shape;
-use crate::client::{Client, Consistency, ReadError, ReadFrom, ReadOptions, Record, Step};
+use crate::client::{Client, Consistency, ReadFrom, ReadOptions, Record, Step};
 use crate::outcome::Outcome;
 use crate::types::{Offset, Timestamp};
 
@@ -130,7 +130,7 @@ impl Reading {
                     way.next = reader.position().or(way.next);
                     return Ok(());
                 }
-                Err(error) => return Err(failed(&error).into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -158,7 +158,7 @@ impl Reading {
                     }
                     has_said = true;
                 }
-                Err(error) => return Err(failed(&error).into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -215,10 +215,6 @@ impl Reading {
     }
 }
 
-fn failed(error: &ReadError) -> Failure {
-    Failure::of(error.outcome(), error, error.hint())
-}
-
 /// How far a read has come.
 struct Way {
     /// The offset of the record after the last one that was printed, if it is known.
@@ -237,7 +233,9 @@ impl Way {
 
     /// The failure, with the place where another read would go on.
     fn named_in(&self, mut failure: Failure) -> Failure {
-        if let Some(next) = self.next.filter(|_| failure.outcome != Outcome::Usage) {
+        // Where it cannot go on, the failure says why.
+        let ends = matches!(failure.outcome, Outcome::Usage | Outcome::ConditionNotMet);
+        if let Some(next) = self.next.filter(|_| !ends) {
             failure.hint = format!("{}; --from {next} goes on from here", failure.hint);
         }
         failure

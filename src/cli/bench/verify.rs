@@ -35,9 +35,7 @@ pub(super) async fn verify(client: &Client, measured: &Measured) -> Result<(), F
         consistency: Consistency::Linearizable,
         follow: false,
     });
-    while let Some(records) =
-        reader.next().await.map_err(|error| Failure::of(error.outcome(), &error, error.hint()))?
-    {
+    while let Some(records) = reader.next().await? {
         for record in records {
             // Others may append to the same log.
             let Some(label) = record::label_of(measured.load.run, &record.bytes) else { continue };
