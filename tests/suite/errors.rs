@@ -129,7 +129,12 @@ fn errors_of_a_cluster_that_is_stopped_are_what_was_recorded() {
 }
 
 /// What was typed, how it ended, and what was said.
-fn record(said: &mut String, line: &[&str], output: &Output, plain: impl Fn(String) -> String) {
+pub(crate) fn record(
+    said: &mut String,
+    line: &[&str],
+    output: &Output,
+    plain: impl Fn(String) -> String,
+) {
     let (stdout, stderr) = (plain(output.text()), plain(output.stderr.clone()));
     let line = plain(line.join(" "));
     writeln!(said, "$ annal {line}\nexit {}", output.code.unwrap()).unwrap();
@@ -141,7 +146,7 @@ fn record(said: &mut String, line: &[&str], output: &Output, plain: impl Fn(Stri
     said.push('\n');
 }
 
-fn compare(name: &str, said: &str) {
+pub(crate) fn compare(name: &str, said: &str) {
     let path = golden(name);
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
