@@ -227,7 +227,7 @@ impl Keeper {
             self.patience = (self.patience * 2).min(CONNECT_TIMEOUT_MAX);
         }
         let is_same = |last: &LinkError| *last == error || last.is_late() && error.is_late();
-        if self.last_failure.as_ref().is_some_and(is_same) {
+        if error.is_own_end() || self.last_failure.as_ref().is_some_and(is_same) {
             debug!(peer = %self.peer, "still not connected: {error}");
         } else {
             warn!(peer = %self.peer, "not connected: {error}");

@@ -18,7 +18,7 @@ use super::identity::CertificateRole;
 use super::inbound::{Inbound, PeerProcess};
 use super::local::LocalNode;
 use super::outbox::{PeerOutbox, Priority};
-use super::problem::Close;
+use super::problem::{Close, Problem};
 use super::protocol::Protocol;
 use super::stream::{FrameReceiver, FrameSender, Stream, StreamError};
 use super::trouble::ConnectError;
@@ -82,6 +82,12 @@ impl LinkError {
             Self::Stopped => Close::Stopping,
             Self::Connect(_) | Self::Stream(_) | Self::Refused(_) => Close::Done,
         }
+    }
+
+    /// Whether this process closed its connections: it is on its way out, and nobody else is to blame.
+    pub(super) fn is_own_end(&self) -> bool {
+        let own = Problem::ClosedHere;
+        matches!(self, Self::Connect(ConnectError::Refused { problem, .. }) if *problem == own)
     }
 
     /// Whether more time might have helped.
