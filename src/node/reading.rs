@@ -126,9 +126,9 @@ async fn begin(
     let mut published = service.published.clone();
     let watched = watch(service, read.log).await?;
     let end = until_readable(&mut published, must_see, &watched).await;
+    let reach = (*watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    let reach = (*watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
     Ok(OngoingRead { cursor: Cursor::begin(read, reach.start, end)?, watched, loaded: None })
 }
 
@@ -164,7 +164,8 @@ async fn own_read_index(service: &Service) -> ReadAnswer {
     answer.unwrap_or(ReadAnswer::NotLeader)
 }
 
-/// Waits, within a bound, for the end of a read that must see so much, of a log that reaches so far.
+/// Waits, within a bound, for the end of a read that must see so much, of a log that reaches so far. There is
+/// none if the log is gone.
 async fn until_readable(
     published: &mut watch::Receiver<Account>,
     must_see: Index,
@@ -173,7 +174,8 @@ async fn until_readable(
     let mut horizon = Horizon::of(must_see);
     let mut end = None;
     let wait = published.wait_for(|account| {
-        end = (*watched.borrow()).and_then(|reach| horizon.look(account, reach));
+        let Some(reach) = *watched.borrow() else { return true };
+        end = horizon.look(account, reach);
         end.is_some()
     });
     timeout(limits::READABLE_TIMEOUT, wait).await.ok()?.ok()?;
