@@ -7,7 +7,7 @@
 //! ```text
 //!  at  size
 //!   0     1  version, 3
-//!   1     1  kind: 1 no-op, 2 configuration, 3 records
+//!   1     1  kind: 1 no-op, 2 configuration, 3 records, 4 housekeeping
 //!   2     2  zero
 //!   4     4  length of the payload in bytes
 //!   8     8  index
@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::command::Command;
+use crate::housekeeping::Housekeeping;
 use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, ENTRY_RUNS_MAX, REQUEST_RECORDS_MAX};
 use crate::types::{
     ClientId, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
@@ -102,6 +103,8 @@ pub enum EntryKind {
     Configuration = 2,
     /// Records of clients; see [`Run`].
     Records = 3,
+    /// What the leader does of its own accord; see [`Housekeeping`].
+    Housekeeping = 4,
 }
 
 impl EntryKind {
@@ -110,6 +113,7 @@ impl EntryKind {
             1 => Some(Self::NoOp),
             2 => Some(Self::Configuration),
             3 => Some(Self::Records),
+            4 => Some(Self::Housekeeping),
             _ => None,
         }
     }
@@ -392,6 +396,17 @@ impl SealedEntry {
             return Ok(None);
         }
         postcard::from_bytes(self.payload_slice()).map(Some).map_err(|_| EntryError::Payload)
+    }
+
+    /// What a housekeeping entry says; none for an entry of another kind.
+    ///
+    /// # Errors
+    /// [`EntryError::Payload`] if the payload is nothing of the kind.
+    pub fn housekeeping(&self) -> Result<Option<Housekeeping>, EntryError> {
+        if self.kind != EntryKind::Housekeeping {
+            return Ok(None);
+        }
+        Housekeeping::decode(self.payload_slice()).map(Some).ok_or(EntryError::Payload)
     }
 }
 

@@ -87,8 +87,8 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, base64, label, log_name, config, limits, bounded, command, entry, remedy,
-//!    marks, mutants
+//! 0  types, address, base64, label, log_name, config, limits, bounded, command, housekeeping,
+//!    entry, remedy, marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -128,6 +128,8 @@ pub mod config;
 pub mod decisions {}
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod entry;
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod housekeeping;
 #[cfg(feature = "http")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod http;

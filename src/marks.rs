@@ -136,6 +136,10 @@ marks! {
     JournalFileFull,
     /// a segment was sealed
     Sealed,
+    /// a segment was given up
+    Released,
+    /// a segment was not given up because a voter is not known to have it
+    ReleaseWaits,
     /// several writes shared a barrier
     GroupCommit,
     /// a start cut a torn end

@@ -76,6 +76,9 @@ mutants! {
     56 ReadTrimmed "what is before a log's beginning is read as long as it is there";
     60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
     61 ServeUnasked "a follower serves a read without asking how far it must see";
+    70 ReleaseLive "a segment is given up although something in it is live";
+    71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
+    72 DeleteListed "a segment's files go while the list still has it";
 }
 
 impl Mutant {

@@ -114,6 +114,10 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ReadTrimmed, &[LawName::Catalogues], 100),
     hunt(Mutant::ForgottenGoesOn, &[LawName::Producers], 300),
     hunt(Mutant::ServeUnasked, &[LawName::Linearizable], 50),
+    hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
+    hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
+    // A start finds a list that names what is gone.
+    hunt(Mutant::DeleteListed, &[LawName::NoSilentRepair], 100),
 ];
 
 /// Both processors.

@@ -12,6 +12,7 @@ use super::output::Row;
 use super::rows::{rfc3339, serialize_record};
 use crate::command::Command;
 use crate::entry::{EntryKind, SealedEntry};
+use crate::housekeeping::Housekeeping;
 use crate::types::{Index, LogNumber, NodeId, Offset, Term};
 
 /// An entry.
@@ -43,6 +44,7 @@ impl From<&SealedEntry> for EntryRow {
         // Its checksum is right: what has another form is of another program, and listed as far as it goes.
         let logged = entry.logged().unwrap_or_default();
         let commands = logged.iter().filter_map(|it| Some((it.head.log, it.command.as_deref()?)));
+        let chores = entry.housekeeping().ok().flatten();
         let logs: BTreeSet<_> = logged.iter().map(|logged| logged.head.log).collect();
         let mut records = vec![];
         for log in logs {
@@ -57,7 +59,10 @@ impl From<&SealedEntry> for EntryRow {
             time: rfc3339(entry.time()),
             kind: kind(entry.kind()),
             leader: entry.no_op().ok().flatten().map(|no_op| no_op.leader),
-            commands: commands.map(|(log, command)| shown(log, command)).collect(),
+            commands: commands
+                .map(|(log, command)| shown(log, command))
+                .chain(chores.iter().flat_map(done))
+                .collect(),
             records,
         }
     }
@@ -68,7 +73,12 @@ fn kind(kind: EntryKind) -> &'static str {
         EntryKind::NoOp => "election",
         EntryKind::Configuration => "configuration",
         EntryKind::Records => "records",
+        EntryKind::Housekeeping => "housekeeping",
     }
+}
+
+fn done(chores: &Housekeeping) -> Vec<String> {
+    vec![format!("give up the entries before {}", chores.released)]
 }
 
 fn shown(log: LogNumber, command: &Command) -> String {

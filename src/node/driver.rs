@@ -141,6 +141,7 @@ impl Driver {
             self.outputs.pulse.turned();
             self.handle(Event::Space { free_bytes: self.outputs.writer.free_bytes() });
             self.handle(Event::Tick { random: random() });
+            self.replica.keep_house(&self.outputs.reader);
             self.tick_memory();
             let peers = &self.outputs.peers;
             self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
@@ -244,6 +245,7 @@ impl Driver {
                     let _ = reply.map(|reply| reply.send(answer));
                 }
                 Action::Committed(through) => self.outputs.writer.committed(through),
+                Action::Release(before) => self.outputs.writer.release_before(before),
                 Action::Contradiction(found) => self.end = Some(End::Contradicted(found)),
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");

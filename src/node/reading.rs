@@ -41,19 +41,23 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     let refusal = match run(service, caller, &mut stream, (reading, follow)).await {
         Ok(()) => return,
         Err(Halt::Refused(refusal)) => refusal,
-        // What is not there any more need not be found.
-        Err(Halt::Failed(_)) if watched.borrow().is_none() => ReadRefusal::UnknownLog,
         Err(Halt::Failed(error)) => {
-            if let CursorError::Store(ReadError::Store(error)) = &error
-                && error.is_damage()
-            {
-                store::end_at_damage(error);
-            }
-            tracing::error!(node = %service.node, %error, "cannot read the log");
-            ReadRefusal::Failed
+            let by_right = error.refusal(*watched.borrow());
+            by_right.unwrap_or_else(|| failed(service, &error))
         }
     };
     refuse(caller, &mut stream, refusal).await;
+}
+
+/// What is here cannot be read.
+fn failed(service: &Service, error: &CursorError) -> ReadRefusal {
+    if let CursorError::Store(ReadError::Store(error)) = error
+        && error.is_damage()
+    {
+        store::end_at_damage(error);
+    }
+    tracing::error!(node = %service.node, %error, "cannot read the log");
+    ReadRefusal::Failed
 }
 
 /// Why a read that was begun goes on no more.

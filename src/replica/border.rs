@@ -123,6 +123,8 @@ pub enum Action {
     },
     /// All entries up to here are committed and on this node's own disk.
     Committed(Index),
+    /// Sealed segments that end before this entry hold nothing that anybody needs: they can go.
+    Release(Index),
     /// Entries of a leader were not taken.
     BadEntries {
         /// The leader.

@@ -78,9 +78,14 @@ impl Catalogue {
         self.logs.get(&number).map(|log| log.closed)
     }
 
+    /// Where the log begins, if there is such a log.
+    pub(super) fn begins_at(&self, number: LogNumber) -> Option<Offset> {
+        self.logs.get(&number).map(|log| log.start)
+    }
+
     /// The log's first offset.
     pub(super) fn start(&self, number: LogNumber) -> Offset {
-        self.logs.get(&number).map_or(Offset::ZERO, |log| log.start)
+        self.begins_at(number).unwrap_or_default()
     }
 
     /// A log is created. Gives what was so before.

@@ -38,6 +38,18 @@ pub enum CursorError {
     },
 }
 
+impl CursorError {
+    /// What is told of a read that failed so, if it failed by right: its log reaches so by now, or is gone,
+    /// and what is not needed any more need not be there.
+    pub fn refusal(&self, reach: Option<Reach>) -> Option<ReadRefusal> {
+        match (self, reach) {
+            (_, None) => Some(ReadRefusal::UnknownLog),
+            (Self::Missing { offset }, Some(reach)) => check_start(*offset, reach.start).err(),
+            _ => None,
+        }
+    }
+}
+
 /// Fixes the end of a read, and says when it is within reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
@@ -390,6 +402,17 @@ mod tests {
         assert!(convicted(5, &[[(6, 1), (7, 1)]]), "the entry begins behind it");
         assert!(convicted(5, &[[(3, 1), (4, 1)], [(5, 1), (6, 1)]]), "the entry ends before it");
         assert!(!convicted(5, &[[(4, 1), (5, 1)]]));
+    }
+
+    #[test]
+    fn what_is_missing_by_right_is_said_to_be_trimmed_or_gone() {
+        let missing = |offset| CursorError::Missing { offset: Offset::new(offset) };
+        let reach = Reach { start: Offset::new(5), end: end(9, 100), is_closed: false };
+        let trimmed = ReadRefusal::Trimmed { start: Offset::new(5) };
+        assert_eq!(missing(4).refusal(Some(reach)), Some(trimmed));
+        assert_eq!(missing(5).refusal(Some(reach)), None);
+        assert_eq!(missing(5).refusal(None), Some(ReadRefusal::UnknownLog));
+        assert_eq!(CursorError::Store(ReadError::Closed).refusal(Some(reach)), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::catalogue::{Catalogue, Log};
 use super::sessions::Answers;
 use crate::command::Command;
 use crate::entry::{Logged, RunHead};
+use crate::housekeeping::Housekeeping;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::PRODUCERS_MAX;
 use crate::log_name::LogName;
@@ -31,6 +32,8 @@ pub struct Guards {
     pub(super) catalogue: Catalogue,
     fences: BTreeMap<LogNumber, FenceToken>,
     producers: BTreeMap<Key, Producer>,
+    /// Entries before this one may go.
+    released: Index,
     /// Which producer each client is. Derived; not stored.
     #[serde(skip)]
     held: BTreeMap<ClientId, Key>,
@@ -56,6 +59,7 @@ pub(super) enum Before {
     Log(LogNumber, Option<Log>),
     Fence(LogNumber, Option<FenceToken>),
     Producer(Key, Option<Box<Producer>>),
+    Released(Index),
 }
 
 impl Guards {
@@ -88,12 +92,25 @@ impl Guards {
         before
     }
 
+    /// Does what a leader has found to be done. Gives what is to be put back if that is cut.
+    pub(super) fn keep_house(&mut self, housekeeping: &Housekeeping) -> Vec<Before> {
+        let before = Before::Released(self.released);
+        self.released = self.released.max(housekeeping.released);
+        vec![before]
+    }
+
+    /// Entries before this one may go, as far as nothing in them is live.
+    pub(super) fn released(&self) -> Index {
+        self.released
+    }
+
     /// Puts back what was so before.
     pub(super) fn undo(&mut self, before: Before) {
         match before {
             Before::Log(number, log) => self.catalogue.undo(number, log),
             Before::Fence(log, token) => drop(self.set_fence(log, token)),
             Before::Producer(key, producer) => drop(self.set(key, producer.map(|it| *it))),
+            Before::Released(released) => self.released = released,
         }
     }
 

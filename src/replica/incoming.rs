@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::window::Window;
 use crate::entry::{Chain, EntryError, EntryKind, Logged, NoOp, SealedEntry};
+use crate::housekeeping::Housekeeping;
 use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
 use crate::types::{Index, LogId, NodeId, Term};
 use crate::wire::peer::PeerMessage;
@@ -58,13 +59,15 @@ pub(super) struct Checked {
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     pub(super) no_op: Option<NoOp>,
+    pub(super) housekeeping: Option<Housekeeping>,
     pub(super) runs: Vec<Logged>,
 }
 
 impl Contents {
     /// Reads an entry.
     pub(super) fn of(entry: &SealedEntry) -> Result<Self, EntryError> {
-        Ok(Self { no_op: entry.no_op()?, runs: entry.logged()? })
+        let (no_op, housekeeping) = (entry.no_op()?, entry.housekeeping()?);
+        Ok(Self { no_op, housekeeping, runs: entry.logged()? })
     }
 }
 
@@ -222,7 +225,7 @@ pub(super) fn check_history(
 pub(super) fn info(entry: &SealedEntry) -> Result<EntryInfo, BadEntries> {
     let configuration = match entry.kind() {
         EntryKind::Configuration => Some(decode_configuration(entry)?),
-        EntryKind::NoOp | EntryKind::Records => None,
+        EntryKind::NoOp | EntryKind::Records | EntryKind::Housekeeping => None,
     };
     let bytes = u32::try_from(entry.bytes().len()).expect("an entry's bound is below 4 GiB");
     Ok(EntryInfo { term: entry.id().term, bytes, configuration })

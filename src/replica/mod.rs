@@ -14,6 +14,7 @@
 //! - `catalogue`: which logs there are;
 //! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
+//! - `house`: what a node gives up, and what its leader finds to be done;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
 //! - `proposing`: append requests are folded into as few entries as possible, and answered;
@@ -37,6 +38,7 @@ mod clocks;
 mod condition_cases;
 mod cursor;
 mod guards;
+mod house;
 mod incoming;
 mod proposals;
 mod proposing;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use super::border::{Action, AppendToken};
 use super::proposals::{Asked, Waiting};
 use super::refusals::CONFIRMATION;
 use super::replica::{AtHand, Replica};
 use super::sessions::{Answers, Verdict};
 use crate::command::Command;
-use crate::entry::{self, Run, RunHead};
+use crate::entry::{self, EntryKind, Run, RunHead};
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
@@ -42,7 +44,7 @@ impl Replica {
         }
     }
 
-    fn pipeline_has_room(&self) -> bool {
+    pub(super) fn pipeline_has_room(&self) -> bool {
         let log = self.raft.log();
         log.last().index.since(log.persisted()) < limits::PROPOSALS_IN_FLIGHT_MAX as u64
     }
@@ -103,9 +105,13 @@ impl Replica {
         if runs.len() > 1 || runs.iter().any(|run| run.head.seqs.count > 1) {
             hit(Mark::Folded);
         }
-        let payload = entry::encode_runs(runs);
+        self.propose_entry(EntryKind::Records, entry::encode_runs(runs));
+    }
+
+    /// Proposes an entry with this payload.
+    pub(super) fn propose_entry(&mut self, kind: EntryKind, payload: Bytes) {
         let bytes = u32::try_from(entry::HEADER_BYTES + payload.len()).expect("bounded");
-        self.step_with(Input::Propose { bytes }, AtHand::Folded(payload));
+        self.step_with(Input::Propose { bytes }, AtHand::Folded(kind, payload));
     }
 
     /// Judges the next run, piece by piece: what is in the log waits for the entry that has it, what

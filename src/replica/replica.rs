@@ -33,7 +33,7 @@ pub(super) enum AtHand {
     /// It is about no entries.
     Nothing,
     /// The payload of the entry that is being proposed.
-    Folded(Bytes),
+    Folded(EntryKind, Bytes),
     /// The sealed entries of the message that is being handled.
     Received(Vec<Checked>),
     /// The entries read for the follower that is being served, the one before them first.
@@ -41,24 +41,24 @@ pub(super) enum AtHand {
 }
 
 impl AtHand {
-    fn take_folded(&mut self) -> Option<Bytes> {
-        let Self::Folded(payload) = self else { return None };
-        let payload = std::mem::take(payload);
+    fn take_folded(&mut self) -> Option<(EntryKind, Bytes)> {
+        let Self::Folded(kind, payload) = self else { return None };
+        let folded = (*kind, std::mem::take(payload));
         *self = Self::Nothing;
-        Some(payload)
+        Some(folded)
     }
 
     fn take_received(&mut self) -> Vec<Checked> {
         match self {
             Self::Received(entries) => std::mem::take(entries),
-            Self::Nothing | Self::Folded(_) | Self::Fetched(_) => vec![],
+            Self::Nothing | Self::Folded(..) | Self::Fetched(_) => vec![],
         }
     }
 
     fn fetched(&self) -> &[SealedEntry] {
         match self {
             Self::Fetched(entries) => entries,
-            Self::Nothing | Self::Folded(_) | Self::Received(_) => &[],
+            Self::Nothing | Self::Folded(..) | Self::Received(_) => &[],
         }
     }
 }
@@ -80,6 +80,8 @@ pub struct Replica {
     /// The wall clock, as of the newest event.
     now: Timestamp,
     clocks: Clocks,
+    /// Ticks until it is looked again what may be given up.
+    pub(super) ticks_to_house: u32,
     pub(super) actions: Vec<Action>,
 }
 
@@ -127,6 +129,7 @@ impl Replica {
             heads: vec![],
             now: Timestamp::default(),
             clocks,
+            ticks_to_house: 0,
             actions: vec![],
         };
         for entry in &recovered.entries {
@@ -404,7 +407,7 @@ impl Replica {
             .into_iter()
             .partition(|effect| matches!(effect, Effect::Seal { .. } | Effect::Persist(_)));
         first.into_iter().chain(then).for_each(|effect| self.perform(effect, &mut at_hand));
-        assert!(!matches!(at_hand, AtHand::Folded(_)), "the core sealed what was proposed");
+        assert!(!matches!(at_hand, AtHand::Folded(..)), "the core sealed what was proposed");
         self.window.evict_before(self.raft.log().window_first());
         assert!(self.readable() >= readable, "broken law: {readable} was readable");
         self.check_step();
@@ -458,9 +461,7 @@ impl Replica {
                 let bytes = postcard::to_stdvec(&configuration);
                 (EntryKind::Configuration, bytes.expect("a configuration is plain data").into())
             }
-            Content::Proposal => {
-                (EntryKind::Records, at_hand.take_folded().expect("a proposal was folded"))
-            }
+            Content::Proposal => at_hand.take_folded().expect("a proposal was folded"),
         };
         assert_eq!(log_id.term, self.raft.current_term(), "a leader seals in its own term");
         let entry = SealedEntry::seal(&self.window.tip(), kind, log_id.term, self.now, &payload);
@@ -524,7 +525,7 @@ impl Replica {
             self.rolling.push_configuration(info.configuration.expect("its kind says so"));
         }
         let bytes = entry.bytes().len();
-        self.tail.push(id.index, contents.runs);
+        self.tail.push(id.index, contents.runs, contents.housekeeping);
         self.window.push(entry);
         if self.rolling.push(bytes) {
             self.heads.push(self.head());

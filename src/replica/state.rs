@@ -7,10 +7,11 @@ use super::catalogue::Catalogue;
 use super::guards::Guards;
 use super::sessions::Table;
 use crate::entry::Logged;
+use crate::housekeeping::Housekeeping;
 use crate::types::Index;
 
 /// The version of the stored form.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,11 @@ impl State {
         self.table.apply(&logged.head, index);
         // It is committed: nothing of it is ever put back.
         let _ = self.guards.apply(logged, index);
+    }
+
+    /// Does what a committed entry says besides.
+    pub(super) fn keep_house(&mut self, housekeeping: &Housekeeping) {
+        let _ = self.guards.keep_house(housekeeping);
     }
 
     /// The same, but for the table of clients: a bug.

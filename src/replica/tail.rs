@@ -10,6 +10,7 @@ use super::sessions::{Answers, Verdict};
 use super::state::State;
 use crate::command::Command;
 use crate::entry::Logged;
+use crate::housekeeping::Housekeeping;
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
 
@@ -18,7 +19,8 @@ use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
 struct TailEntry {
     index: Index,
     runs: Vec<Logged>,
-    /// What its commands changed, in order.
+    housekeeping: Option<Housekeeping>,
+    /// What its commands and that changed, in order.
     before: Vec<Before>,
 }
 
@@ -108,8 +110,13 @@ impl Tail {
         self.state.table.look_up((client, kept), wanted, began_at, [overlay, folded])
     }
 
-    /// Adds the runs of the entry behind the last.
-    pub(super) fn push(&mut self, index: Index, runs: Vec<Logged>) {
+    /// Adds what the entry behind the last says.
+    pub(super) fn push(
+        &mut self,
+        index: Index,
+        runs: Vec<Logged>,
+        housekeeping: Option<Housekeeping>,
+    ) {
         assert_eq!(index, self.ends().1.next(), "entries come without a gap");
         let mut before = vec![];
         for logged in &runs {
@@ -126,7 +133,8 @@ impl Tail {
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
             before.extend(self.guards.apply(logged, index));
         }
-        self.entries.push_back(TailEntry { index, runs, before });
+        before.extend(housekeeping.iter().flat_map(|it| self.guards.keep_house(it)));
+        self.entries.push_back(TailEntry { index, runs, housekeeping, before });
     }
 
     /// Takes back the entry at `from` and all after it.
@@ -167,6 +175,7 @@ impl Tail {
                 self.forget(run.client, VecDeque::pop_front);
                 self.state.apply(logged, entry.index);
             }
+            entry.housekeeping.iter().for_each(|it| self.state.keep_house(it));
             self.state.table.evict(self.sessions_max);
         }
         self.committed = through;

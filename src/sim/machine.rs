@@ -103,6 +103,10 @@ impl Platter for Disk {
         *self.read().entries.entry(index).or_insert_with(read)
     }
 
+    fn first(&self) -> Index {
+        self.memory.durable_first()
+    }
+
     fn last(&self) -> Index {
         self.memory.durable_last()
     }

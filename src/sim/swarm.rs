@@ -48,6 +48,10 @@ const GUARDED_ONE_IN: u64 = 3;
 /// One run in so many has clients with logs of their own.
 const KEEPERS_ONE_IN: u64 = 3;
 
+/// One in so many of these has no others: then everything that is appended is trimmed or deleted one day,
+/// and space comes back.
+const TIDY_ONE_IN: u64 = 2;
+
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
 
@@ -102,6 +106,11 @@ impl Options {
             let workload = &mut self.workload;
             workload.keepers = usize::try_from(random.between(1, 4)).expect("a small number");
             workload.clients += workload.keepers;
+            if random.below(TIDY_ONE_IN) == 0 {
+                (workload.clients, workload.guarded) = (workload.keepers, 0);
+                let few = random.spread(4 << 10, 32 << 10);
+                self.cluster.segment_bytes = self.cluster.segment_bytes.min(few);
+            }
         }
     }
 

@@ -47,6 +47,10 @@ impl Batch {
         self.changes.push((key.into(), Some(value.into())));
     }
 
+    pub(super) fn remove(&mut self, key: impl Into<IVec>) {
+        self.changes.push((key.into(), None));
+    }
+
     /// The changes in order: a key, and its new value unless it is removed.
     pub(super) fn changes(&self) -> &[(IVec, Option<IVec>)] {
         &self.changes

@@ -30,7 +30,7 @@ pub struct Inspection {
     pub hard_state: HardState,
     /// How many segments the log has.
     pub segments: usize,
-    /// The first entry that is there.
+    /// The first entry that is there: those before it were given up.
     pub first_index: Index,
     /// The last entry that is there.
     pub last: Tip,
@@ -128,7 +128,7 @@ impl<'a> Inspector<'a> {
             identity: contents.identity,
             hard_state: contents.record.hard_state,
             segments: contents.sealed.len() + 1,
-            first_index: Index::new(1),
+            first_index: contents.record.first,
             last: Tip::default(),
             commit_index: contents.record.commit_index,
             next_offset: Offset::ZERO,
@@ -188,6 +188,10 @@ impl<'a> Inspector<'a> {
 
     fn take(&mut self, place: &Path, head: &Head, entries: &[SealedEntry]) {
         let first = head.tip.id.index.next();
+        if first == self.contents.record.first && first > Index::new(1) {
+            // What was before it was given up, and its head stands for that.
+            self.intact = Some(head.tip);
+        }
         if self.intact.is_some_and(|tip| tip != head.tip) {
             self.note_break(StoreError::damage(place, Fault::Border { first }));
         }

@@ -31,14 +31,15 @@ use super::disk::Disk;
 use super::engine::{Batch, Shape};
 use super::error::{Fault, StoreError};
 use super::journal::GroupMark;
+use super::offset_index::{Ends, OffsetIndex};
 use super::segment::ContentHash;
 use crate::entry::{Chain, Tip};
 use crate::limits::{DISK_MAP_BATCH_BYTES_MAX, SLED_SEGMENT_BYTES_SMALL};
 use crate::raft::{HardState, Lineage, Remembered};
-use crate::types::{Index, LogId, LogNumber, NodeId, Offset};
+use crate::types::{Index, LogId, NodeId};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];
@@ -84,6 +85,8 @@ pub(super) struct Record {
     pub(super) synced: GroupMark,
     /// The number of the oldest file of the journal that is needed.
     pub(super) journal_from: u64,
+    /// The first entry that is kept: with it the oldest segment begins.
+    pub(super) first: Index,
     /// Set at a clean stop, cleared at the start: `synced` was the last group.
     pub(super) is_clean: bool,
 }
@@ -101,32 +104,6 @@ pub(super) struct SealedRow {
     pub(super) files: FilesHash,
     /// How many parts the list of its logs has.
     pub(super) ends_parts: u32,
-}
-
-/// The logs that a segment has records of, each with its next offset behind the segment.
-pub(super) type Ends = Vec<(LogNumber, Offset)>;
-
-/// For each log the sealed segments that have records of it, in order: its next offset behind each,
-/// and the segment's first index. What a log has is in the first whose end is above it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OffsetIndex {
-    of_logs: BTreeMap<LogNumber, Vec<(Offset, Index)>>,
-}
-
-impl OffsetIndex {
-    /// Adds a segment behind all others.
-    pub(super) fn add(&mut self, first: Index, ends: &Ends) {
-        for (log, end) in ends {
-            self.of_logs.entry(*log).or_default().push((*end, first));
-        }
-    }
-
-    /// The first index of the sealed segment that has this record, if any has.
-    pub(super) fn find(&self, log: LogNumber, offset: Offset) -> Option<Index> {
-        let of_log = self.of_logs.get(&log)?;
-        let place = of_log.partition_point(|(end, _)| *end <= offset);
-        of_log.get(place).map(|(_, first)| *first)
-    }
 }
 
 /// All that `meta` says.
@@ -272,6 +249,24 @@ impl Meta {
         self.change(batch, change)
     }
 
+    /// Takes the oldest sealed segment off the list and changes the record, together, behind a barrier.
+    pub(super) fn release(
+        &mut self,
+        row: &SealedRow,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.remove(sealed_key(row.first));
+        let (lowest, highest) = (ends_key(row.first, 0), ends_key(row.first, u32::MAX));
+        for item in self.database().range(lowest, highest) {
+            batch.remove(item?.0);
+        }
+        self.change(batch, |record| {
+            change(record);
+            record.first = row.last.id.index.next();
+        })
+    }
+
     /// Notes another start and changes the record, together, behind a barrier.
     pub(super) fn start(
         &mut self,
@@ -389,7 +384,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 mod tests {
     use super::super::testing::{IDENTITY, hard_state, hex};
     use super::*;
-    use crate::types::{Incarnation, Term};
+    use crate::types::{Incarnation, LogNumber, Offset, Term};
 
     #[test]
     fn golden_bytes() {
@@ -402,12 +397,13 @@ mod tests {
             commit_index: Index::new(299),
             synced: GroupMark { number: 200, crc: 0xabcd },
             journal_from: 7,
+            first: Index::new(201),
             is_clean: true,
         };
         let row = SealedRow { first: id.index, last, content, files, ends_parts: 1 };
         let hash = |letters: &str| letters.repeat(32);
         assert_eq!(hex(&encode(&IDENTITY)), "07000000000000000000000000000000018643d4b2");
-        assert_eq!(hex(&encode(&record)), "05030102ab02c801cdd7020701452db6c3");
+        assert_eq!(hex(&encode(&record)), "05030102ab02c801cdd70207c90101ed9b1159");
         assert_eq!(
             hex(&encode(&row)),
             format!("ac02ac0202{}{}{}01c9c52c8c", hash("cc"), hash("ee"), hash("dd"))
@@ -449,6 +445,7 @@ mod tests {
             commit_index: Index::ZERO,
             synced: GroupMark::default(),
             journal_from: 1,
+            first: Index::new(1),
             is_clean: false,
         };
         let mut meta = Meta::create(&Disk::real(), &folder, IDENTITY, record, &lineage()).unwrap();
@@ -469,20 +466,5 @@ mod tests {
         let (_, contents) = Meta::open(&Disk::real(), &folder).unwrap();
         assert_eq!(contents.offsets, offsets);
         assert_eq!(contents.sealed.len(), 3);
-    }
-
-    #[test]
-    fn a_record_is_in_the_first_segment_that_ends_behind_it() {
-        let mut offsets = OffsetIndex::default();
-        let (main, other) = (LogNumber::MAIN, LogNumber::new(7));
-        let ends = |main: u64| vec![(LogNumber::MAIN, Offset::new(main))];
-        offsets.add(Index::new(1), &ends(3));
-        offsets.add(Index::new(10), &vec![(other, Offset::new(2))]);
-        offsets.add(Index::new(20), &ends(5));
-        let find = |log, offset| offsets.find(log, Offset::new(offset)).map(Index::get);
-        let found: Vec<_> = (0..6).map(|offset| find(main, offset)).collect();
-        assert_eq!(found, [Some(1), Some(1), Some(1), Some(20), Some(20), None]);
-        assert_eq!([0, 1, 2].map(|offset| find(other, offset)), [Some(10), Some(10), None]);
-        assert_eq!(find(LogNumber::new(8), 0), None);
     }
 }

@@ -53,6 +53,10 @@
 //! the entries before it come to, whatever was written together and whichever node wrote it. So two
 //! nodes have the same segments, and one hash tells whether they do.
 //!
+//! **Space comes back from the front.** The oldest segments go when nothing in them is live and every node
+//! has them (`releasing`). Nothing that is behind them changes: the head of the first that is kept stands for
+//! what was before it.
+//!
 //! # Goals of recovery
 //!
 //! 1. Everything that was acknowledged is there, or the start is refused with a sentence about what
@@ -95,8 +99,8 @@
 //! - Past the page cache goes what is *in* files. That a name whose sync failed is not on the disk
 //!   cannot be asked: a start makes and syncs another in the same folder instead. File systems with a
 //!   journal stop when that cannot be written.
-//! - sled never gives space back; a segment's folder is deleted as a whole or not at all. Nothing is
-//!   trimmed yet, and nothing is refilled from peers yet.
+//! - sled never gives space back; a segment's folder is deleted as a whole or not at all, the oldest
+//!   first. One live record keeps its segment, and all behind that. Nothing is refilled from peers yet.
 //! - All sled databases of a process share one lock: long reads are done in small steps, and are best
 //!   served from the window of recent entries.
 //! - The next offset of each log is in the head of each segment and in memory: 100,000 logs are some
@@ -119,10 +123,12 @@ mod layout;
 mod lock;
 mod memory;
 mod meta;
+mod offset_index;
 mod opened;
 mod reader;
 mod real;
 mod recovery;
+mod releasing;
 mod reserve;
 mod segment;
 mod segments;

@@ -23,6 +23,23 @@ impl Reader {
         Self { segments }
     }
 
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> &Arc<Segments> {
+        &self.segments
+    }
+
+    /// The first entry that is there: those before it were given up.
+    pub fn first(&self) -> Index {
+        self.segments.first()
+    }
+
+    /// The first entry that is kept when whole sealed segments are given up, from the oldest on, that
+    /// end before `below` and have no live record. `starts` says where a log begins, unless it is
+    /// deleted: what is before that is dead for ever. Looks at what is in memory.
+    pub fn dead_before(&self, below: Index, starts: &dyn Fn(LogNumber) -> Option<Offset>) -> Index {
+        self.segments.dead_before(below, starts)
+    }
+
     /// The entries from `first` to `last`, as far as they are there and fit into `bytes_max` bytes.
     ///
     /// If `first` is there, at least that one is returned, however large it is. They follow on each

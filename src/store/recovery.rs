@@ -162,6 +162,7 @@ fn create_at(
         commit_index: Index::ZERO,
         synced: GroupMark::default(),
         journal_from: number,
+        first: Index::new(1),
         is_clean: false,
     };
     let lineage = Lineage::new(options.start);
@@ -397,10 +398,11 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
     }
 }
 
-/// Checks that each segment that `meta` names has its folder, and that they follow on each other.
+/// Checks that each segment that `meta` names has its folder, and that they follow on each other, from
+/// the first entry on that was not given up.
 fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
     let there = layout.segments()?;
-    let mut next = Index::new(1);
+    let mut next = contents.record.first;
     for row in contents.sealed.values() {
         let first = row.first;
         if !there.contains(&first) {
@@ -410,6 +412,10 @@ fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError
             return Err(StoreError::damage(&layout.meta(), Fault::Border { first }));
         }
         next = row.last.id.index.next();
+    }
+    // The newest is never given up.
+    if contents.sealed.is_empty() && next != Index::new(1) {
+        return Err(StoreError::damage(&layout.meta(), Fault::Border { first: next }));
     }
     Ok(())
 }

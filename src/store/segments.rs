@@ -25,10 +25,12 @@ use super::engine::Shape;
 use super::error::{Fault, ReadError, StoreError};
 use super::journal::{JournalFile, Piece, Place, Places, Written};
 use super::layout::Layout;
-use super::meta::{Ends, OffsetIndex, SealedRow};
+use super::meta::SealedRow;
+use super::offset_index::{Ends, OffsetIndex, Starts};
 use super::segment::Segment;
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{SEALED_OPEN_MAX, SLED_REOPEN_TIMEOUT, UNSEALED_SEGMENTS_MAX};
+use crate::mutants::{self, Mutant};
 use crate::types::{Index, LogNumber, Offset};
 
 /// No segment can be sealed.
@@ -65,6 +67,8 @@ struct Table {
     announced: u64,
     /// The disk has no room for another segment: nobody waits for one.
     lacks_room: bool,
+    /// Sealed segments that were given up, and may still be read by somebody who found them before.
+    given_up: Vec<Arc<Sealed>>,
 }
 
 /// What is in the journal alone.
@@ -159,6 +163,7 @@ impl Segments {
             unsealed: Some(unsealed),
             announced: NOTHING_TO_SEAL,
             lacks_room: false,
+            given_up: vec![],
         };
         Self {
             layout,
@@ -443,13 +448,67 @@ impl Segments {
         files
     }
 
+    // ---- giving up ----
+
+    /// The first entry that is here.
+    pub(super) fn first(&self) -> Index {
+        self.table().first()
+    }
+
+    /// The first entry that is kept when all is given up that can be: of the sealed segments from the
+    /// oldest on those that end before `below` and have no live record.
+    pub(super) fn dead_before(&self, below: Index, starts: Starts<'_>) -> Index {
+        let mut table = self.table();
+        let mut extra = usize::from(mutants::is_on(Mutant::ReleaseLive));
+        let Table { sealed, offsets, .. } = &mut *table;
+        // The newest stays: it is what the head behind it is compared with at a start.
+        let before_newest = sealed.len().saturating_sub(1);
+        let mut dead = sealed.values().take(before_newest).take_while(|sealed| {
+            let SealedRow { first, last, .. } = &sealed.row;
+            let is_dead = last.id.index < below && offsets.pin(*first, starts).is_none();
+            is_dead || std::mem::take(&mut extra) > 0
+        });
+        let last = dead.by_ref().last().map(|sealed| sealed.row.last.id.index);
+        last.map_or_else(|| table.first(), Index::next)
+    }
+
+    /// The oldest sealed segment, if it ends before `before` and is not the newest as well.
+    pub(super) fn oldest_before(&self, before: Index) -> Option<SealedRow> {
+        let table = self.table();
+        let oldest = table.sealed.values().next().filter(|_| table.sealed.len() > 1)?;
+        (oldest.row.last.id.index < before).then(|| oldest.row.clone())
+    }
+
+    /// The oldest sealed segment is not on the list any more: nobody new finds it.
+    pub(super) fn give_up(&self, first: Index) {
+        let mut table = self.table();
+        let oldest = table.sealed.remove(&first).expect("it is on the list");
+        table.open.retain(|open| *open != first);
+        table.offsets.forget(first);
+        table.given_up.push(oldest);
+    }
+
+    /// Those that were given up and that nobody reads from: from now on nobody has them open.
+    pub(super) fn take_unread(&self) -> Vec<Index> {
+        let mut unread = vec![];
+        self.table().given_up.retain_mut(|sealed| {
+            let is_read = !is_unread(sealed);
+            if !is_read {
+                unread.push(sealed.row.first);
+            }
+            is_read
+        });
+        unread
+    }
+
     // ---- the end ----
 
     /// Closes everything. Readers find the store closed from now on.
     pub(super) fn close(&self) {
         let mut table = self.table();
         table.unsealed = None;
-        for sealed in std::mem::take(&mut table.sealed).values() {
+        let given_up = std::mem::take(&mut table.given_up);
+        for sealed in std::mem::take(&mut table.sealed).values().chain(&given_up) {
             sealed.opened.lock().expect(UNPOISONED).kept = None;
         }
         self.sealed_one.notify_all();
@@ -465,7 +524,23 @@ fn wait_until_unread(segment: &Weak<Segment>) {
     }
 }
 
+/// Whether nobody reads from a segment that is on no list. Whoever has found it before holds it until it
+/// is open, and what is open as long as it is read.
+fn is_unread(sealed: &mut Arc<Sealed>) -> bool {
+    let Some(sealed) = Arc::get_mut(sealed) else { return false };
+    let opened = sealed.opened.get_mut().expect(UNPOISONED);
+    opened.kept = None;
+    opened.newest.strong_count() == 0
+}
+
 impl Table {
+    /// The first entry that is here.
+    fn first(&self) -> Index {
+        let of_sealed = self.sealed.keys().next().copied();
+        let of_journal = || self.unsealed.as_ref().map(|unsealed| unsealed.places.first());
+        of_sealed.or_else(of_journal).unwrap_or(Index::new(1))
+    }
+
     fn unsealed(&self) -> Result<&Unsealed, ReadError> {
         self.unsealed.as_ref().ok_or(ReadError::Closed)
     }

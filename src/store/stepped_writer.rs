@@ -90,6 +90,13 @@ impl SteppedWriter {
         Ok(())
     }
 
+    /// As [`super::Writer::release_before`].
+    pub fn release_before(&mut self, before: Index) {
+        if self.group_writer.shared().note_release(before) {
+            self.group_writer.upkeep().run(Chore::Release);
+        }
+    }
+
     /// As [`super::Writer::remember`]: written down by [`Self::keep_up`].
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.group_writer.shared().remember(rows);

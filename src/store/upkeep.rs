@@ -1,5 +1,5 @@
-//! The upkeep of a store, which no append waits for: sealing, and a file for the journal ahead of its
-//! use. A running node has a thread for it; for a simulated one somebody says when each chore begins and
+//! The upkeep of a store, which no append waits for: sealing, giving up what is dead, and a file for the
+//! journal ahead of its use. A running node has a thread for it; for a simulated one somebody says when each chore begins and
 //! when it is done.
 
 use std::cell::RefCell;
@@ -28,6 +28,8 @@ pub(super) enum Chore {
     Seal,
     /// The journal needs a file ahead.
     Prepare,
+    /// Sealed segments are to be given up.
+    Release,
 }
 
 /// Chores that are run step by step.
@@ -128,6 +130,8 @@ pub(super) struct Shared {
     synced: Mutex<Synced>,
     /// The highest commit index heard of.
     commit_index: AtomicU64,
+    /// Sealed segments that end before this entry are to be given up.
+    release_before: AtomicU64,
     /// Bytes that are free on its disk, as last looked at.
     free_bytes: AtomicU64,
     /// What is to be remembered of peers.
@@ -151,6 +155,7 @@ impl Shared {
             reserve,
             synced: Mutex::new(synced),
             commit_index: AtomicU64::new(commit_index.get()),
+            release_before: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             remembered: Mutex::default(),
             abandoned: AtomicBool::new(false),
@@ -181,6 +186,16 @@ impl Shared {
 
     pub(super) fn note_committed(&self, index: Index) {
         self.commit_index.fetch_max(index.get(), Ordering::AcqRel);
+    }
+
+    /// Up to where sealed segments are to be given up.
+    pub(super) fn release_before(&self) -> Index {
+        Index::new(self.release_before.load(Ordering::Acquire))
+    }
+
+    /// Sealed segments that end before this entry are to be given up. Says whether that is news.
+    pub(super) fn note_release(&self, before: Index) -> bool {
+        self.release_before.fetch_max(before.get(), Ordering::AcqRel) < before.get()
     }
 
     pub(super) fn synced(&self) -> Synced {
@@ -225,6 +240,7 @@ impl Shared {
         if self.segments.lacks_room() {
             self.seal_all()?;
         }
+        self.release()?;
         self.write_remembered()
     }
 
@@ -247,6 +263,7 @@ impl Shared {
         match chore {
             Chore::Seal => self.seal_all(),
             Chore::Prepare => self.prepare(),
+            Chore::Release => self.release(),
         }
     }
 
@@ -279,6 +296,7 @@ impl Shared {
     /// where the journal ends.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.seal_all()?;
+        self.release()?;
         self.settle_rest()?;
         self.write_remembered()?;
         self.segments.close();

@@ -97,6 +97,14 @@ impl Writer {
         }
     }
 
+    /// Lets sealed segments go that end before this entry: the oldest, one after the other. Whoever says
+    /// so answers for it that nothing in them is live. Nothing is lost when it is told late or never.
+    pub fn release_before(&self, before: Index) {
+        if self.shared.note_release(before) {
+            let _ = self.chores.send(Some(Chore::Release));
+        }
+    }
+
     /// Bytes that are free on the store's disk, as of its newest write, or of half a second ago.
     pub fn free_bytes(&self) -> u64 {
         self.shared.free_bytes()

@@ -36,6 +36,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("base64", 0),
     ("bounded", 0),
     ("command", 0),
+    ("housekeeping", 0),
     ("label", 0),
     ("log_name", 0),
     ("entry", 0),

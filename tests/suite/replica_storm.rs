@@ -235,7 +235,8 @@ impl World {
             Action::Append { token, result, .. } => self.on_answer(at, token, &result),
             Action::Contradiction(found) => panic!("two logs that agree differ: {found}"),
             Action::BadEntries { error, .. } => panic!("intact entries were refused: {error}"),
-            Action::Read { .. } | Action::Committed(_) | Action::Notice(_) => {}
+            Action::Read { .. } | Action::Committed(_) | Action::Release(_) | Action::Notice(_) => {
+            }
         }
     }
 

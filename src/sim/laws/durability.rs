@@ -8,12 +8,13 @@
 //! was acknowledged covers all before it, so that one look at each disk suffices; so that a hole
 //! further down is found as well, each time one older entry is looked up too, in turn. A disk that
 //! was destroyed beyond what is promised counts as having everything, and what it says of an entry
-//! counts for nothing: a bit of a chain that flipped is seen only by whoever follows the chain.
+//! counts for nothing: a bit of a chain that flipped is seen only by whoever follows the chain. What a node
+//! has given up it had; that nothing in it is live another law judges ([`super::LiveKept`]).
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::{Law, LawName, Moment, What};
+use super::{Law, LawName, Moment, NodeView, What};
 use crate::entry::Chain;
 use crate::types::{Index, LogId};
 use crate::wire::api::Appended;
@@ -50,6 +51,8 @@ impl Durability {
             }
             // All that had it were destroyed.
             None if lost >= moment.quorum => Ok(()),
+            // It is said once more, long after; whether it might be given up is another law's to say.
+            None if moment.nodes.iter().any(|node| has_given_up(node, id.index)) => Ok(()),
             None => Err(format!("{id} was acknowledged and is on no disk")),
         }
     }
@@ -87,9 +90,16 @@ impl Law for Durability {
     }
 }
 
+/// Whether a node had an entry and let it go, because nothing in it is live.
+fn has_given_up(node: &NodeView<'_>, index: Index) -> bool {
+    !node.lost && node.platter.first() > index
+}
+
 fn check(moment: &Moment<'_>, id: LogId, chain: Chain) -> Result<(), String> {
     let has = |entry: Option<_>| entry == Some((id, chain));
-    let holders = moment.nodes.iter().filter(|node| node.lost || has(node.platter.entry(id.index)));
+    let holders = moment.nodes.iter().filter(|node| {
+        node.lost || has(node.platter.entry(id.index)) || has_given_up(node, id.index)
+    });
     if holders.clone().count() >= moment.quorum {
         return Ok(());
     }
@@ -202,6 +212,20 @@ mod tests {
         let found: Vec<_> = (0..3).filter_map(|_| disk(&stage, &mut law).err()).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("acknowledged 1@1 is on the disks of n1,"), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_given_up_was_there() {
+        let mut law = Durability::default();
+        let mut stage = stage();
+        acknowledge(&stage, &mut law, 2, 1).unwrap();
+        stage.platter(1).given_up = 2;
+        stage.platter(2).given_up = 1;
+        disk(&stage, &mut law).unwrap();
+        acknowledge(&stage, &mut Durability::default(), 2, 1).unwrap();
+        stage.platter(2).entries.clear();
+        stage.platter(2).given_up = 0;
+        assert_broken(disk(&stage, &mut law), "acknowledged 2@1 is on the disks of n1,");
     }
 
     #[test]

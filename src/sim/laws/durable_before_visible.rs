@@ -64,8 +64,8 @@ fn check_vote(view: &NodeView<'_>, term: Term, candidate: NodeId) -> Result<(), 
 /// What was accepted is on disk as it is in memory. If the node has moved on to another term within
 /// the turn, its memory may have changed since.
 fn check_accepted(view: &NodeView<'_>, term: Term, accepted: Index) -> Result<(), String> {
-    if accepted == Index::ZERO {
-        return Ok(());
+    if accepted < view.platter.first() {
+        return Ok(()); // It was on the disk, and was given up since.
     }
     let node = view.id;
     let Some((id, chain)) = view.platter.entry(accepted) else {

@@ -16,6 +16,7 @@ mod exactly_once;
 mod leader_append_only;
 mod leader_completeness;
 mod linearizable;
+mod live_kept;
 mod log_matching;
 mod monotonic;
 mod name;
@@ -55,6 +56,7 @@ pub use exactly_once::ExactlyOnce;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
 pub use linearizable::Linearizable;
+pub use live_kept::LiveKept;
 pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use name::LawName;
@@ -74,6 +76,8 @@ pub trait Platter {
     fn hard_state(&self) -> HardState;
     /// The entry at an index, if it is there and whole.
     fn entry(&self, index: Index) -> Option<(LogId, Chain)>;
+    /// The first entry: those before it were given up.
+    fn first(&self) -> Index;
     /// The last entry.
     fn last(&self) -> Index;
     /// The sealed segments behind this entry, in order.
@@ -253,6 +257,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<LeaderCompleteness>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Durability>::default(),
+        Box::<LiveKept>::default(),
         Box::<Catalogues>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Conditional>::default(),

@@ -21,6 +21,8 @@ pub enum LawName {
     StateMachineSafety,
     /// What was acknowledged is on the disks of a quorum.
     Durability,
+    /// Nothing is given up that is live, or that another node lacks.
+    LiveKept,
     /// Logs have numbers, offsets and ends of their own, the same on all nodes.
     Catalogues,
     /// A request is in the log once, where its client was told.
@@ -79,6 +81,7 @@ impl LawName {
             Self::LeaderCompleteness => "leader completeness",
             Self::StateMachineSafety => "state machine safety",
             Self::Durability => "durability of acknowledgements",
+            Self::LiveKept => "what is live is kept",
             Self::Catalogues => "catalogues",
             Self::ExactlyOnce => "exactly once",
             Self::Conditional => "conditions",

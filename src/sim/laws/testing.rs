@@ -35,6 +35,8 @@ pub(super) struct FakePlatter {
     pub(super) hard_state: HardState,
     pub(super) entries: Vec<SealedEntry>,
     pub(super) sealed: Vec<SealedSegment>,
+    /// So many entries, from the first on, were given up.
+    pub(super) given_up: u64,
 }
 
 impl Platter for FakePlatter {
@@ -44,7 +46,14 @@ impl Platter for FakePlatter {
 
     fn entry(&self, index: Index) -> Option<(LogId, Chain)> {
         let position = usize::try_from(index.get().checked_sub(1)?).unwrap();
+        if index < self.first() {
+            return None;
+        }
         self.entries.get(position).map(|entry| (entry.id(), entry.chain()))
+    }
+
+    fn first(&self) -> Index {
+        Index::new(self.given_up + 1)
     }
 
     fn last(&self) -> Index {

@@ -95,6 +95,7 @@ impl World {
             let free_bytes = process.writer.free_bytes();
             replica.handle(wall_clock, replica::Event::Space { free_bytes });
             replica.handle(wall_clock, replica::Event::Tick { random });
+            replica.keep_house(&process.reader);
         }
         replica.flush();
         let actions = replica.take_actions();
@@ -155,6 +156,10 @@ impl World {
                 Ok(()) => self.begin_chore(node),
                 Err(error) => self.on_store_error(node, &error),
             },
+            Action::Release(before) => {
+                process.writer.release_before(before);
+                self.begin_chore(node);
+            }
             Action::Contradiction(found) => self.on_contradiction(node, &found),
             Action::BadEntries { .. } => self.counts.bad_entries += 1,
             Action::Notice(notice) => self.on_notice(node, &notice),
@@ -173,7 +178,9 @@ impl World {
     fn newly_committed(&mut self, node: NodeId) -> Vec<SealedEntry> {
         let machine = self.machine_mut(node);
         let Some(process) = &machine.process else { return vec![] };
-        let (told, readable) = (machine.told, process.replica.readable());
+        // What was given up meanwhile was shown by whoever gave it up first.
+        let told = machine.told.max(process.reader.first().previous());
+        let readable = process.replica.readable();
         if readable <= told {
             return vec![];
         }

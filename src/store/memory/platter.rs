@@ -55,6 +55,11 @@ impl MemoryDisk {
         state.judge.look(&state.tree, record.journal_from).entry(index)
     }
 
+    /// The index of the first entry that would survive: those before it were given up.
+    pub fn durable_first(&self) -> Index {
+        sealed_firsts(&self.state().tree).first().copied().unwrap_or(Index::new(1))
+    }
+
     /// The index of the last entry that would survive.
     pub fn durable_last(&self) -> Index {
         let state = &mut *self.state();

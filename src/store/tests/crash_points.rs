@@ -1,9 +1,11 @@
 //! Every crash there is: a history is cut off after each of its disk operations, by a kill or by a
 //! power cut of several kinds, and so is the start that follows.
 
+use super::super::layout::Layout;
 use super::super::testing::*;
 use super::super::*;
 use super::witness::{End, Witness};
+use crate::entry::SealedEntry;
 use crate::limits::JOURNAL_BLOCK_BYTES;
 
 /// One operation of a history.
@@ -12,6 +14,7 @@ enum Step {
     Write(Write),
     Committed(u64),
     KeepUp,
+    Release(u64),
     Restart,
 }
 
@@ -45,8 +48,8 @@ impl History {
         self.step(Step::Write(write))
     }
 
-    /// Appends, truncations, new segments, terms and votes, seals, a clean stop. One entry has so
-    /// many bytes.
+    /// Appends, truncations, new segments, terms and votes, seals, what is given up, a clean stop. One
+    /// entry has so many bytes.
     fn of_everything(large: usize) -> Self {
         let mut history = Self::new();
         let vote = |term, vote| Write { hard_state: Some(hard_state(term, vote)), ..nothing() };
@@ -73,7 +76,13 @@ impl History {
             .write(Some(10), 5, &[18, 19], vote(5, Some(1)))
             .write(None, 5, &[20], roll(11))
             .step(Step::Committed(12))
-            .write(None, 5, &[21], commit(12));
+            .write(None, 5, &[21], commit(12))
+            // The first of two sealed segments goes, and no more.
+            .step(Step::Release(7))
+            .step(Step::Release(13))
+            .write(None, 5, &[22], commit(13))
+            .step(Step::Restart)
+            .write(None, 5, &[23], commit(14));
         history
     }
 }
@@ -143,6 +152,10 @@ impl Run<'_> {
                 }
                 Step::Committed(to) => self.writer().committed(index(*to))?,
                 Step::KeepUp => self.writer().keep_up()?,
+                Step::Release(before) => {
+                    self.witness.released = *before;
+                    self.writer().release_before(index(*before));
+                }
                 Step::Restart => {
                     self.writer.take().unwrap().close()?;
                     self.restart()?;
@@ -163,14 +176,14 @@ fn run(disk: &MemoryDisk, history: &History, witness: &mut Witness) -> Result<()
 /// The store opens, holds what it promised, and goes on.
 fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
     let (mut writer, reader, recovered) = start(disk).unwrap();
-    let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();
+    let found = all_with_given_up(&reader, history, witness);
     witness.check(&found, recovered.hard_state);
     let commit_index = usize::try_from(recovered.commit_index.get()).unwrap();
     assert_eq!(found[..commit_index], history.log.entries[..commit_index]);
 
     // What a start hands on is not only seen, it would survive.
     let hard_state = recovered.hard_state;
-    let mut now = Witness { log: found, hard_state, attempt: None, ticket: 0 };
+    let mut now = Witness { log: found, hard_state, ..Witness::new() };
     now.check_platter(disk);
 
     let mut log = Log::of(&now.log);
@@ -183,9 +196,22 @@ fn check_start(disk: &MemoryDisk, history: &History, witness: &Witness) {
     drop(writer);
     End::LoseAll.strike(disk);
     let (_, reader, recovered) = start(disk).unwrap();
-    let found = reader.entries(index(1), index(u64::MAX), usize::MAX).unwrap();
-    assert_eq!(found, now.log);
+    assert_eq!(all_with_given_up(&reader, history, witness), now.log);
     assert_eq!(recovered.hard_state, now.hard_state);
+    // Nothing is left of what is not on the list.
+    let folders = Layout::in_memory(disk.mount()).segments().unwrap();
+    let listed: Vec<_> = disk.sealed_after(Index::ZERO).iter().map(|it| it.first).collect();
+    assert_eq!(folders, listed);
+}
+
+/// The entries that there are, behind those that were given up: whole segments, and none but when asked.
+fn all_with_given_up(reader: &Reader, history: &History, witness: &Witness) -> Vec<SealedEntry> {
+    let first = reader.first();
+    assert!(first == index(1) || first == index(8) && witness.released == 13, "{first}");
+    let mut all = history.log.entries.clone();
+    all.truncate(usize::try_from(first.get() - 1).unwrap());
+    all.extend(reader.entries(first, index(u64::MAX), usize::MAX).unwrap());
+    all
 }
 
 /// Cuts a history on this disk off after each of its operations. Returns how many there were.

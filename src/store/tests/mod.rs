@@ -8,6 +8,7 @@ mod histories;
 mod memory;
 mod recycling;
 mod refusals;
+mod releasing;
 mod rolling;
 mod rot;
 mod sealing;

@@ -75,11 +75,14 @@ pub(super) struct Witness {
     /// The write that is under way.
     pub(super) attempt: Option<Write>,
     pub(super) ticket: u64,
+    /// What was asked to be given up ends before this entry.
+    pub(super) released: u64,
 }
 
 impl Witness {
     pub(super) fn new() -> Self {
-        Self { log: vec![], hard_state: HardState::default(), attempt: None, ticket: 0 }
+        let hard_state = HardState::default();
+        Self { log: vec![], hard_state, attempt: None, ticket: 0, released: 0 }
     }
 
     pub(super) fn settle(&mut self) {
@@ -101,6 +104,9 @@ impl Witness {
         assert_eq!(disk.durable_hard_state(), self.hard_state);
         for entry in self.log.iter().rev().take(20) {
             let id = entry.id();
+            if id.index < disk.durable_first() {
+                break;
+            }
             assert_eq!(disk.durable_entry(id.index), Some((id, entry.chain())));
         }
     }

@@ -1,0 +1,233 @@
+//! Invariant: nothing is given up that is live: a record at or behind its log's start, of a log that is
+//! not deleted. And nothing that another node lacks, to which nobody could give it any more.
+//!
+//! Space comes back by deleting what was acknowledged. One segment too many, and a promise is broken
+//! that no crash and no fault has touched.
+//!
+//! Judged by what disks list, as soon as a list gets shorter from the front; by the entries that the node held for
+//! committed then, of which this law has a list of its own, in the plainest way; and by what the other
+//! disks have had, those aside that were destroyed.
+
+use std::collections::BTreeMap;
+
+use super::{Law, LawName, Moment, NodeView, What};
+use crate::command::Command;
+use crate::entry::{Request, SealedEntry};
+use crate::types::{Index, LogNumber, NodeId, Offset};
+
+/// A log, as the entries have it.
+#[derive(Clone, Debug, Default)]
+struct Log {
+    /// The entry of each record.
+    entries: Vec<Index>,
+    /// Where it begins, from which entry on, and that it is gone.
+    starts: Vec<(Index, Option<Offset>)>,
+}
+
+impl Log {
+    /// Where it began behind an entry; `None` if it was deleted by then.
+    fn start_at(&self, index: Index) -> Option<Offset> {
+        let so_far = self.starts.partition_point(|(at, _)| *at <= index);
+        so_far.checked_sub(1).map_or(Some(Offset::ZERO), |last| self.starts[last].1)
+    }
+
+    /// Its first record behind an entry that was live by then, if that is before another entry.
+    fn live_before(&self, before: Index, as_of: Index) -> Option<Offset> {
+        let start = self.start_at(as_of)?;
+        let entry = self.entries.get(usize::try_from(start.get()).ok()?)?;
+        (*entry < before).then_some(start)
+    }
+}
+
+/// A node has given up what is before an entry, and held so much for committed by then.
+#[derive(Clone, Copy, Debug)]
+struct GivenUp {
+    node: NodeId,
+    before: Index,
+    as_of: Index,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct LiveKept {
+    /// The last entry that was applied.
+    applied: Index,
+    logs: BTreeMap<LogNumber, Log>,
+    /// Up to where each node has held entries for committed.
+    committed: BTreeMap<NodeId, Index>,
+    /// The first and the last entry that were on each disk.
+    disks: BTreeMap<NodeId, (Index, Index)>,
+    /// What was given up and not judged yet.
+    given_up: Vec<GivenUp>,
+}
+
+impl LiveKept {
+    fn on_turn(&mut self, view: &NodeView<'_>, committed: &[SealedEntry]) -> Result<(), String> {
+        if let Some(replica) = view.replica {
+            self.committed.insert(view.id, replica.raft().log().commit_index());
+        }
+        for entry in committed {
+            if entry.id().index != self.applied.next() {
+                continue;
+            }
+            self.applied = entry.id().index;
+            for request in entry.requests().unwrap_or_default() {
+                self.place(&request);
+            }
+        }
+        self.judge()
+    }
+
+    fn place(&mut self, request: &Request) {
+        let at = self.applied;
+        let log = self.logs.entry(request.log).or_default();
+        log.entries.extend(request.records.iter().map(|_| at));
+        match request.command {
+            Some(Command::Trim(before)) => {
+                let start = log.start_at(at).map(|start| start.max(before));
+                log.starts.push((at, start));
+            }
+            Some(Command::Delete) => log.starts.push((at, None)),
+            _ => {}
+        }
+    }
+
+    fn on_disk(&mut self, moment: &Moment<'_>, view: &NodeView<'_>) -> Result<(), String> {
+        let (first, last) = (view.platter.first(), view.platter.last());
+        let (before, most) = self.disks.get(&view.id).copied().unwrap_or_default();
+        // A folder may be put back; what its disk has had, others may rely on.
+        self.disks.insert(view.id, (first, last.max(most)));
+        if first <= before.max(Index::new(1)) {
+            return Ok(());
+        }
+        self.check_others(moment, view.id, first)?;
+        let as_of = self.committed.get(&view.id).copied().unwrap_or_default();
+        self.given_up.push(GivenUp { node: view.id, before: first, as_of });
+        self.judge()
+    }
+
+    fn check_others(&self, moment: &Moment<'_>, node: NodeId, before: Index) -> Result<(), String> {
+        let has = |other: &NodeView<'_>| {
+            let had = self.disks.get(&other.id).map(|(_, last)| *last).unwrap_or_default();
+            other.lost || had.max(other.platter.last()).next() >= before
+        };
+        match moment.nodes.iter().find(|other| !has(other)) {
+            Some(other) => {
+                let (other, last) = (other.id, other.platter.last());
+                Err(format!(
+                    "{node} gave up what is before entry {before}, and {other} has entries up to {last}"
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Judges what was given up, as far as the entries are known that it rests on.
+    fn judge(&mut self) -> Result<(), String> {
+        let applied = self.applied;
+        let (known, left) = self.given_up.drain(..).partition(|it| it.as_of <= applied);
+        self.given_up = left;
+        let known: Vec<GivenUp> = known;
+        known.into_iter().try_for_each(|it| self.check(it))
+    }
+
+    fn check(&self, GivenUp { node, before, as_of }: GivenUp) -> Result<(), String> {
+        let live =
+            |(number, log): (&LogNumber, &Log)| Some((*number, log.live_before(before, as_of)?));
+        match self.logs.iter().find_map(live) {
+            Some((log, offset)) => Err(format!(
+                "{node} gave up what is before entry {before}, and with it the record at offset \
+                 {offset} of log {log}, which is live"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Law for LiveKept {
+    fn name(&self) -> LawName {
+        LawName::LiveKept
+    }
+
+    fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        match moment.what {
+            What::Turn { node, committed, .. } => self.on_turn(moment.node(node), committed),
+            // What its disk lists may have rotted.
+            What::Disk { node } if moment.node(node).lost => Ok(()),
+            What::Disk { node } => self.on_disk(moment, moment.node(node)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::sim::laws::testing::Log as EntryLog;
+
+    fn command(seq: u64, offset: u64, command: Command) -> Request {
+        Request { records: vec![], command: Some(command), ..request(1, seq, offset, 0, "") }
+    }
+
+    /// Entries 2 and 3 have a record each of `main`; all of it on three disks, and committed.
+    fn stage_of(more: &[Request]) -> (Stage, LiveKept) {
+        let mut log = EntryLog::of(&[1]);
+        log.requests(1, &[request(1, 1, 0, 1, "")]);
+        log.requests(1, &[request(1, 2, 1, 1, "")]);
+        for request in more {
+            log.requests(1, std::slice::from_ref(request));
+        }
+        let (mut stage, mut law) = (Stage::new(), LiveKept::default());
+        let last = log.entries.len() as u64;
+        for number in 1..=3 {
+            stage.run(follower(number, &log, 1, last), &log.entries);
+            stage.show(&mut law, What::Disk { node: node(number) }).unwrap();
+        }
+        stage.commits(&mut law, 1, &log.entries).unwrap();
+        (stage, law)
+    }
+
+    fn gives_up(stage: &mut Stage, law: &mut LiveKept, entries: u64) -> Result<(), String> {
+        stage.platter(1).given_up = entries;
+        stage.show(law, What::Disk { node: node(1) })
+    }
+
+    #[test]
+    fn what_is_trimmed_or_of_a_deleted_log_may_go_and_what_is_live_may_not() {
+        let (mut stage, law) = stage_of(&[command(3, 2, Command::Trim(Offset::new(1)))]);
+        gives_up(&mut stage, &mut law.clone(), 1).unwrap();
+        gives_up(&mut stage, &mut law.clone(), 2).unwrap();
+        let found = gives_up(&mut stage, &mut law.clone(), 3);
+        assert_broken(
+            found,
+            "n1 gave up what is before entry 4, and with it the record at offset 1",
+        );
+        let (mut stage, mut law) = stage_of(&[command(3, 2, Command::Delete)]);
+        gives_up(&mut stage, &mut law, 4).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_committed_yet_makes_nothing_dead() {
+        let (mut stage, mut law) = stage_of(&[command(3, 2, Command::Trim(Offset::new(2)))]);
+        law.committed.insert(node(1), Index::new(3));
+        assert_broken(gives_up(&mut stage, &mut law, 2), "the record at offset 0 of log 0");
+        // Nor is it judged before its entries were reported.
+        let (mut stage, mut law) = stage_of(&[]);
+        law.committed.insert(node(1), Index::new(9));
+        gives_up(&mut stage, &mut law, 2).unwrap();
+        assert_eq!(law.given_up.len(), 1);
+    }
+
+    #[test]
+    fn what_another_node_lacks_is_kept_unless_that_was_destroyed() {
+        let (mut stage, mut law) = stage_of(&[command(3, 2, Command::Delete)]);
+        law.disks.remove(&node(3));
+        stage.platter(3).entries.truncate(1);
+        let found = gives_up(&mut stage, &mut law.clone(), 2);
+        assert_broken(found, "n1 gave up what is before entry 3, and n3 has entries up to 1");
+        gives_up(&mut stage, &mut law.clone(), 1).unwrap();
+        stage.lost.push(node(3));
+        gives_up(&mut stage, &mut law.clone(), 2).unwrap();
+    }
+}
