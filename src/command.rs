@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::types::Offset;
 
 /// What a request asks for instead of appending records: a client numbers it among its requests, and it
@@ -18,9 +19,9 @@ pub enum Command {
     Open(ProducerName),
     /// This producer is forgotten, and its place is free.
     Forget(ProducerName),
-    /// From here on there is a log of this name. The leader gives it its number, which is that of the run
-    /// in the entry.
-    Create(LogName),
+    /// From here on there is such a log. The leader gives it its number, which is that of the run in the
+    /// entry.
+    Create(Box<NewLog>),
     /// From here on nothing is appended to the log any more.
     Close,
     /// From here on there is no such log: its records are gone, and its name is free.
@@ -30,7 +31,28 @@ pub enum Command {
     Trim(Offset),
 }
 
+/// A log that is to be created.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NewLog {
+    /// Its name, which no other log has then.
+    pub name: LogName,
+    /// What it is created with, for ever.
+    pub settings: LogSettings,
+}
+
+/// One of the default settings.
+impl From<LogName> for NewLog {
+    fn from(name: LogName) -> Self {
+        Self { name, settings: LogSettings::default() }
+    }
+}
+
 impl Command {
+    /// To create this log.
+    pub fn create(new: impl Into<NewLog>) -> Self {
+        Self::Create(Box::new(new.into()))
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("a command has no part that postcard refuses")
@@ -46,7 +68,8 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{COMMAND_BYTES_MAX, LOG_NAME_BYTES_MAX};
+    use crate::limits::{COMMAND_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, LOG_NAME_BYTES_MAX};
+    use crate::log_settings::Expiry;
 
     #[test]
     fn golden_bytes() {
@@ -56,10 +79,15 @@ mod tests {
         assert_eq!(Command::Fence(None).encode(), [0, 0]);
         assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
-        assert_eq!(Command::Create("a/b".parse().unwrap()).encode(), b"\x03\x03a/b");
+        let name: LogName = "a/b".parse().unwrap();
+        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00");
         assert_eq!([Command::Close.encode(), Command::Delete.encode()], [[4], [5]]);
         assert_eq!(Command::Trim(Offset::new(300)).encode(), [6, 0xac, 2]);
-        let longest = Command::Create("x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap());
+        let content_type = format!("a/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX - 2)).parse().ok();
+        let expiry = Some(Expiry::Idle { seconds: u64::MAX });
+        let settings = LogSettings { content_type, expiry };
+        let name = "x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap();
+        let longest = Command::create(NewLog { name, settings });
         assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         assert_eq!(Command::decode(b"\x09"), None);

@@ -87,8 +87,8 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, base64, label, log_name, config, limits, bounded, command, housekeeping,
-//!    entry, remedy, marks, mutants
+//! 0  types, address, base64, date, label, log_name, log_settings, config, limits, bounded, command,
+//!    housekeeping, entry, remedy, marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -123,6 +123,8 @@ pub mod client;
 pub mod command;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod config;
+#[cfg(feature = "server")]
+mod date;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 #[doc = include_str!("decisions.md")]
 pub mod decisions {}
@@ -139,6 +141,8 @@ pub mod label;
 pub mod limits;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod log_name;
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod log_settings;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod marks;
 #[cfg_attr(not(annal_floors), doc(hidden))]
@@ -189,6 +193,8 @@ pub use config::ConfigError;
 pub use label::{FenceToken, LabelError, ProducerName};
 #[doc(inline)]
 pub use log_name::{LogName, LogNameError};
+#[doc(inline)]
+pub use log_settings::{ContentType, ContentTypeError, Expiry, LogSettings};
 #[doc(inline)]
 pub use net::tls::TlsError;
 #[doc(inline)]

@@ -30,11 +30,14 @@ pub const LOGS_MAX: usize = 100_000;
 /// Bytes of a log's name.
 pub const LOG_NAME_BYTES_MAX: usize = 255;
 
-/// Logs in one answer to who asks which there are: with the longest names a quarter of a MiB.
+/// Bytes of the type of a log's records: those that there are have some twenty, and a parameter.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+
+/// Logs in one answer to who asks which there are: with the longest names and types less than half a MiB.
 pub const LOGS_PAGE: usize = 1000;
 
-/// Bytes of a command in an entry: its kind, and the longest word in it.
-pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + 25;
+/// Bytes of a command in an entry: its kind, and the words and numbers in it.
+pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 80;
 
 /// Runs of requests folded into one entry.
 pub const ENTRY_RUNS_MAX: usize = 8192;
@@ -919,7 +922,10 @@ const _: () = {
     assert!(TERM_REPAIR_MARGIN < TERM_JUMP_MAX);
     assert!(RECORD_BYTES_MAX <= REQUEST_BYTES_MAX);
     // A request is one run in one entry: it must fit with the list of its records' lengths.
-    assert!(REQUEST_BYTES_MAX + REQUEST_RECORDS_MAX * 4 + 128 <= ENTRY_PAYLOAD_BYTES_MAX);
+    assert!(
+        REQUEST_BYTES_MAX + REQUEST_RECORDS_MAX * 4 + COMMAND_BYTES_MAX + 128
+            <= ENTRY_PAYLOAD_BYTES_MAX
+    );
     // An entry travels in one frame, beside a header.
     assert!(ENTRY_PAYLOAD_BYTES_MAX + (64 << 10) <= FRAME_BYTES_MAX);
     // A frame always fits into an empty queue.

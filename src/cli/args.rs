@@ -26,6 +26,7 @@ use crate::client::AppendOptions;
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::log_name::LogName;
+use crate::log_settings::{ContentType, LogSettings};
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
 
@@ -778,6 +779,9 @@ pub(super) enum LogVerb {
         /// Its name: letters, digits, `.`, `_`, `-`, and `/` between parts
         #[arg(value_name = "NAME")]
         name: LogName,
+
+        #[command(flatten)]
+        settings: NewSettings,
     },
     /// Show which logs there are
     List {
@@ -807,6 +811,22 @@ pub(super) enum LogVerb {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What a log is created with.
+#[derive(Clone, Debug, Args)]
+pub(super) struct NewSettings {
+    /// Of what type its records are, as text/plain; over HTTP it is theirs [default:
+    /// application/octet-stream]
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<ContentType>,
+}
+
+impl From<NewSettings> for LogSettings {
+    fn from(new: NewSettings) -> Self {
+        let NewSettings { content_type } = new;
+        Self { content_type, ..Self::default() }
+    }
 }
 
 /// Where the log is to begin.

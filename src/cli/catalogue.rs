@@ -14,8 +14,8 @@ use crate::types::Offset;
 /// Does what is asked of a log, and prints how it stands then.
 pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -> Result<(), End> {
     match verb {
-        LogVerb::Create { name } => {
-            let log = client.create_log(&name).await?;
+        LogVerb::Create { name, settings } => {
+            let log = client.create_log_with(&name, settings.into()).await?;
             Ok(printer.print_now(&LogRow::from(log))?)
         }
         LogVerb::List { prefix } => {

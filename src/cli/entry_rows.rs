@@ -9,8 +9,9 @@ use serde::{Serialize, Serializer};
 
 use super::escape::write_escaped;
 use super::output::Row;
-use super::rows::{rfc3339, serialize_record};
+use super::rows::serialize_record;
 use crate::command::Command;
+use crate::date::rfc3339;
 use crate::entry::{EntryKind, SealedEntry};
 use crate::housekeeping::Housekeeping;
 use crate::types::{Index, LogNumber, NodeId, Offset, Term};
@@ -87,7 +88,7 @@ fn shown(log: LogNumber, command: &Command) -> String {
         Command::Fence(None) => "fence --clear".to_owned(),
         Command::Open(name) => format!("open producer {name}"),
         Command::Forget(name) => format!("forget producer {name}"),
-        Command::Create(name) => return format!("create log {log}, {name}"),
+        Command::Create(new) => return format!("create log {log}, {}", new.name),
         Command::Close => "close".to_owned(),
         Command::Delete => "delete".to_owned(),
         Command::Trim(before) => format!("trim --before {before}"),

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
+use crate::date::parse_rfc3339;
 use crate::types::Timestamp;
 
 /// Understands a date, a date with a time, or how long ago. What names no zone is UTC, as all times that
@@ -20,8 +18,8 @@ fn since_epoch(text: &str, now: SystemTime) -> Option<Timestamp> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Some(timestamp(now.duration_since(UNIX_EPOCH).ok()?.saturating_sub(ago)));
     }
-    if let Ok(zoned) = OffsetDateTime::parse(text, &Rfc3339) {
-        return u64::try_from(zoned.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp::new);
+    if let Some(zoned) = parse_rfc3339(text) {
+        return Some(zoned);
     }
     // A date alone, or with hours and minutes only, is filled up.
     ["", ":00", " 00:00:00"].iter().find_map(|rest| {

@@ -5,15 +5,15 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use super::output::Row;
 use crate::base64::base64;
 use crate::client::report::CrashRow;
 use crate::client::{LogState, ProducerState, Record};
+use crate::date::rfc3339;
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
+use crate::log_settings::ContentType;
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
@@ -95,12 +95,15 @@ pub(super) struct LogRow {
     start_offset: Offset,
     next_offset: Offset,
     closed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<ContentType>,
 }
 
 impl From<LogState> for LogRow {
     fn from(state: LogState) -> Self {
-        let LogState { name: log, number, start_offset, next_offset, closed, .. } = state;
-        Self { log, number, start_offset, next_offset, closed }
+        let LogState { name: log, number, start_offset, next_offset, closed, settings } = state;
+        let content_type = settings.content_type;
+        Self { log, number, start_offset, next_offset, closed, content_type }
     }
 }
 
@@ -110,7 +113,9 @@ impl Row for LogRow {
         let begins = Some(self.start_offset).filter(|start| *start > Offset::ZERO);
         let begins = begins.map(|start| format!(", begins at {start}")).unwrap_or_default();
         let closed = if self.closed { ", closed" } else { "" };
-        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}")
+        let of_type = self.content_type.as_ref().map(|kind| format!(", {kind}"));
+        let of_type = of_type.unwrap_or_default();
+        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}")
     }
 }
 
@@ -415,13 +420,6 @@ impl Row for StoryRow {
 }
 
 /// The time as `2026-01-31T12:00:00.123Z`; `None` if it is not of this age of the world.
-pub(super) fn rfc3339(time: Timestamp) -> Option<String> {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let nanoseconds = i128::from(time.get()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&format).ok()
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field over by reference")]
 fn as_rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     rfc3339(*time).serialize(serializer)
@@ -485,12 +483,13 @@ pub(super) mod tests {
             start_offset: Offset::new(2),
             next_offset: Offset::new(7),
             closed: true,
+            content_type: "text/plain".parse().ok(),
         };
         assert_eq!(
             json(&log),
-            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true}"#
+            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true,"content_type":"text/plain"}"#
         );
-        assert_eq!(human(&log), "a/b: next offset 7, begins at 2, closed\n");
+        assert_eq!(human(&log), "a/b: next offset 7, begins at 2, closed, text/plain\n");
         let term = TermRow {
             name: "Leader_Term2".to_owned(),
             term: Term::new(2),
@@ -505,10 +504,5 @@ pub(super) mod tests {
     #[test]
     fn bytes_that_are_no_text_are_kept() {
         assert!(json(&record(b"\xff\x00")).ends_with(r#""record_base64":"/wA="}"#));
-    }
-
-    #[test]
-    fn a_time_beyond_the_calendar_is_null() {
-        assert_eq!(rfc3339(Timestamp::new(u64::MAX)), None);
     }
 }

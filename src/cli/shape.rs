@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::escape::write_escaped;
-use super::rows::{RecordRow, rfc3339};
+use super::rows::RecordRow;
+use crate::date::rfc3339;
 
 /// See the module. JSON is the printer's affair.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use super::ask::Ask;
 use super::handle::Client;
 use super::read::ReadError;
 use super::read_options::Consistency;
-use crate::command::Command;
+use crate::command::{Command, NewLog};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::outcome::Outcome;
 use crate::types::LogNumber;
 use crate::wire::standing::{Inquiry, LogState};
@@ -23,6 +24,14 @@ pub enum LogError {
         /// Which was meant.
         name: LogName,
     },
+    /// There is a log of this name, which was created with other settings.
+    #[error("there is a log {name} already, with other settings")]
+    OtherSettings {
+        /// How it stands.
+        found: Box<LogState>,
+        /// Its name.
+        name: LogName,
+    },
     /// It was not acknowledged that it is done.
     #[error("{0}")]
     Append(#[from] AppendError),
@@ -35,7 +44,7 @@ impl LogError {
     /// What it means for scripts.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unknown { .. } => Outcome::ConditionNotMet,
+            Self::Unknown { .. } | Self::OtherSettings { .. } => Outcome::ConditionNotMet,
             Self::Append(error) => error.outcome(),
             Self::Read(error) => error.outcome(),
         }
@@ -48,6 +57,9 @@ impl LogError {
                 format!(
                     "`annal log create {name}` makes it; `annal log list` shows which there are"
                 )
+            }
+            Self::OtherSettings { name, .. } => {
+                format!("`annal log describe {name}` shows them; take these, or another name")
             }
             Self::Append(error) if error.token().is_some() => {
                 "`annal log describe` shows whether it was done, and the number: another number is \
@@ -107,16 +119,37 @@ impl Client {
         Ok(self.about(self.state_reflecting(name, consistency).await?.number))
     }
 
-    /// Creates a log, unless there is one of this name: that one is as good.
+    /// Creates a log of the default settings. As [`Self::create_log_with`].
     ///
     /// # Errors
     /// [`LogError`]. If nobody knows what became of it, it can be done again.
     pub async fn create_log(&self, name: &LogName) -> Result<LogState, LogError> {
+        self.create_log_with(name, LogSettings::default()).await
+    }
+
+    /// Creates a log, unless there is one of this name that was created with these settings: that one is
+    /// as good.
+    ///
+    /// # Errors
+    /// [`LogError`], with [`LogError::OtherSettings`] among it. If nobody knows what became of it, it can
+    /// be done again.
+    pub async fn create_log_with(
+        &self,
+        name: &LogName,
+        settings: LogSettings,
+    ) -> Result<LogState, LogError> {
         let main = self.about(LogNumber::MAIN);
-        match main.alone(Ask::of(Command::Create(name.clone()))).await {
-            Ok(_) | Err(AppendError::LogExists { .. }) => self.log_state(name).await,
-            Err(error) => Err(error.into()),
+        let new = NewLog { name: name.clone(), settings: settings.clone() };
+        match main.alone(Ask::of(Command::create(new))).await {
+            Ok(_) | Err(AppendError::LogExists { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        let found = self.log_state(name).await?;
+        if settings.is_same_as(&found.settings) {
+            return Ok(found);
+        }
+        let (found, name) = (Box::new(found), name.clone());
+        Err(LogError::OtherSettings { found, name })
     }
 
     /// How a log stands, as of everything that was acknowledged before.

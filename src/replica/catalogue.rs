@@ -9,17 +9,20 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::Command;
+use crate::command::{Command, NewLog};
 use crate::limits::{LOGS_MAX, LOGS_PAGE};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::mutants::{self, Mutant};
 use crate::types::{LogNumber, Offset};
 use crate::wire::conditions::Obstacle;
+use crate::wire::standing::LogState;
 
 /// A log, besides its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Log {
     name: LogName,
+    settings: LogSettings,
     closed: bool,
     /// Its first offset: what is before it was trimmed.
     start: Offset,
@@ -37,14 +40,15 @@ pub(super) struct Catalogue {
 }
 
 impl Log {
-    fn of(name: LogName) -> Self {
-        Self { name, closed: false, start: Offset::ZERO }
+    fn of(new: NewLog) -> Self {
+        let NewLog { name, settings } = new;
+        Self { name, settings, closed: false, start: Offset::ZERO }
     }
 }
 
 impl Default for Catalogue {
     fn default() -> Self {
-        let main = Log::of(LogName::main());
+        let main = Log::of(LogName::main().into());
         let logs = BTreeMap::from([(LogNumber::MAIN, main)]);
         let mut catalogue =
             Self { logs, next: LogNumber::MAIN.next(), by_name: BTreeMap::default() };
@@ -89,11 +93,11 @@ impl Catalogue {
     }
 
     /// A log is created. Gives what was so before.
-    pub(super) fn create(&mut self, number: LogNumber, name: LogName) -> Option<Log> {
+    pub(super) fn create(&mut self, number: LogNumber, new: NewLog) -> Option<Log> {
         // Invariant: a number is given once.
         assert!(number == self.next || mutants::any(), "broken law: log {number} is not the next");
         self.next = number.next();
-        self.put(number, Some(Log::of(name)))
+        self.put(number, Some(Log::of(new)))
     }
 
     /// A log is closed. Gives what was so before.
@@ -147,8 +151,8 @@ impl Catalogue {
         number: LogNumber,
         command: Option<&Command>,
     ) -> Option<Obstacle> {
-        if let Some(Command::Create(name)) = command {
-            return self.forbids(name);
+        if let Some(Command::Create(new)) = command {
+            return self.forbids(&new.name);
         }
         let is_main = number == LogNumber::MAIN;
         match (self.is_closed(number), command) {
@@ -171,10 +175,16 @@ impl Catalogue {
         is_full.then_some(Obstacle::TooManyLogs)
     }
 
-    /// The log of this name: its number, and whether it is closed.
-    pub(super) fn find(&self, name: &LogName) -> Option<(LogNumber, bool)> {
+    /// How the log of this name stands, by which logs go on at these offsets.
+    pub(super) fn state(
+        &self,
+        name: &LogName,
+        next_offset: &dyn Fn(LogNumber) -> Offset,
+    ) -> Option<LogState> {
         let number = *self.by_name.get(name)?;
-        Some((number, self.is_closed(number)?))
+        let Log { name, settings, closed, start } = self.logs.get(&number)?.clone();
+        let next_offset = next_offset(number);
+        Some(LogState { name, number, settings, start_offset: start, next_offset, closed })
     }
 
     /// The logs whose names begin so, behind this one, by name, as many as an answer has.

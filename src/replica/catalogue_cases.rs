@@ -9,6 +9,7 @@ use super::replica::Replica;
 use super::state::State;
 use crate::command::Command;
 use crate::limits::LOGS_PAGE;
+use crate::log_name::LogName;
 use crate::types::{Index, LogId, LogNumber, Offset};
 use crate::wire::api::{AppendRefusal, ReadRefusal};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
@@ -21,7 +22,7 @@ fn on(log: u32, event: Event) -> Event {
 }
 
 fn create(token: u64, seq: u64, name: &str) -> Event {
-    commanded(token, seq, Command::Create(name.parse().unwrap()))
+    commanded(token, seq, Command::create(name.parse::<LogName>().unwrap()))
 }
 
 fn logs(replica: &Replica, prefix: &str) -> Vec<LogState> {
@@ -221,6 +222,6 @@ fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
     settle(&mut replica);
     let state = State::decode(&replica.encoded_clients()).unwrap();
     let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
-    assert_eq!(bytes, b"\x02\x00\x04main\x00\x00\x01\x03a/b\x01\x00\x02");
-    assert_eq!(State::default().encode(), b"\x03\x00\x00\x01\x00\x04main\x00\x00\x01\x00\x00");
+    assert_eq!(bytes, b"\x02\x00\x04main\x00\x00\x00\x00\x01\x03a/b\x00\x00\x01\x00\x02");
+    assert_eq!(State::default().encode(), b"\x04\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x01\x00\x00");
 }

@@ -11,17 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Log};
 use super::sessions::Answers;
-use crate::command::Command;
+use crate::command::{Command, NewLog};
 use crate::entry::{Logged, RunHead};
 use crate::housekeeping::Housekeeping;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::PRODUCERS_MAX;
-use crate::log_name::LogName;
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset};
 use crate::wire::api::AppendRun;
 use crate::wire::conditions::Obstacle;
-use crate::wire::standing::{Inquiry, LogState, ProducerState, Standing};
+use crate::wire::standing::{Inquiry, ProducerState, Standing};
 
 /// Names a producer: names are a log's own.
 type Key = (LogNumber, ProducerName);
@@ -79,8 +78,8 @@ impl Guards {
             Some(Command::Fence(token)) => vec![Before::Fence(log, self.set_fence(log, *token))],
             Some(Command::Open(name)) => self.open((log, *name), client, index),
             Some(Command::Forget(name)) => vec![self.set((log, *name), None)],
-            Some(Command::Create(name)) => {
-                vec![Before::Log(log, self.catalogue.create(log, name.clone()))]
+            Some(Command::Create(new)) => {
+                vec![Before::Log(log, self.catalogue.create(log, NewLog::clone(new)))]
             }
             Some(Command::Close) => vec![Before::Log(log, self.catalogue.close(log))],
             Some(Command::Delete) => self.delete(log),
@@ -258,19 +257,14 @@ impl Guards {
                     all.map(|((_, name), producer)| producer.state(*name)).collect();
             }
             Inquiry::Index => {}
-            Inquiry::Log(name) => standing.logs.extend(self.log_state(&name, offset)),
+            Inquiry::Log(name) => standing.logs.extend(self.catalogue.state(&name, offset)),
             Inquiry::Logs { prefix, after } => {
                 let page = self.catalogue.page(&prefix, after.as_ref());
-                standing.logs = page.iter().filter_map(|it| self.log_state(it, offset)).collect();
+                let state = |it| self.catalogue.state(it, offset);
+                standing.logs = page.iter().filter_map(state).collect();
             }
         }
         standing
-    }
-
-    fn log_state(&self, name: &LogName, offset: &dyn Fn(LogNumber) -> Offset) -> Option<LogState> {
-        let (number, closed) = self.catalogue.find(name)?;
-        let (start_offset, next_offset) = (self.catalogue.start(number), offset(number));
-        Some(LogState { name: name.clone(), number, start_offset, next_offset, closed })
     }
 }
 

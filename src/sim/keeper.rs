@@ -2,8 +2,9 @@
 //! appends and reads, closes it, deletes it, and begins again.
 
 use super::random::Random;
-use crate::command::Command;
+use crate::command::{Command, NewLog};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::types::{LogNumber, Offset};
 use crate::wire::api::Appended;
 use crate::wire::conditions::{Obstacle, Unmet};
@@ -11,6 +12,9 @@ use crate::wire::standing::Standing;
 
 /// Names of logs: fewer than there are keepers now and then, so that they get into each other's way.
 const NAMES: [&str; 3] = ["a", "b", "c/d"];
+
+/// Types of logs that are created: whoever finds another's takes it as it is.
+const TYPES: [Option<&str>; 3] = [None, Some("text/plain"), Some("application/json; a=b")];
 
 /// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +58,9 @@ impl Keeper {
         match self.stage {
             Stage::None => {
                 let name = self.random.one_of(&NAMES).parse().expect("it is a name");
-                Next::Command(LogNumber::MAIN, Command::Create(name))
+                let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
+                let settings = LogSettings { content_type, ..LogSettings::default() };
+                Next::Command(LogNumber::MAIN, Command::create(NewLog { name, settings }))
             }
             Stage::Creating(_) | Stage::Leaving => Next::Nothing,
             Stage::Asking(ref name) => Next::Ask(name.clone()),
@@ -75,7 +81,7 @@ impl Keeper {
     /// A command is on its way.
     pub(super) fn begins(&mut self, command: &Command) {
         match command {
-            Command::Create(name) => self.stage = Stage::Creating(name.clone()),
+            Command::Create(new) => self.stage = Stage::Creating(new.name.clone()),
             Command::Delete => self.stage = Stage::Leaving,
             _ => {}
         }
@@ -87,7 +93,7 @@ impl Keeper {
             *end = appended.offset.plus(u64::from(appended.count));
         }
         match (command, &mut self.stage) {
-            (Some(Command::Create(name)), stage) => *stage = Stage::Asking(name.clone()),
+            (Some(Command::Create(new)), stage) => *stage = Stage::Asking(new.name.clone()),
             (Some(Command::Close), Stage::Having { closed, .. }) => *closed = true,
             (Some(Command::Delete), stage) => *stage = Stage::None,
             _ => {}

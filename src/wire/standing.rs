@@ -6,6 +6,7 @@ use crate::bounded;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::{LOGS_PAGE, PRODUCERS_MAX};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::types::{Index, LogNumber, Offset};
 
 /// What is asked. The answer comes as that of a read does: in a frame that ends it, without records.
@@ -56,6 +57,8 @@ pub struct LogState {
     pub name: LogName,
     /// Its number, which no other log has or ever had: who deletes it and creates it again gets another.
     pub number: LogNumber,
+    /// What it was created with.
+    pub settings: LogSettings,
     /// The offset of its first record: what was before it was trimmed.
     pub start_offset: Offset,
     /// The offset after its last record.
@@ -104,10 +107,12 @@ mod tests {
         let producers = vec![ProducerState { name, epoch: 2, opened_at, last_seq: 4, offset }];
         let (number, start_offset) = (LogNumber::new(2), Offset::new(4));
         let next_offset = Offset::new(5);
-        let logs = vec![LogState { name: log, number, start_offset, next_offset, closed: true }];
+        let settings = LogSettings::default();
+        let log = LogState { name: log, number, settings, start_offset, next_offset, closed: true };
+        let logs = vec![log];
         let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers, logs };
         let bytes = postcard::to_stdvec(&standing).unwrap();
-        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x04\x05\x01");
+        assert_eq!(bytes, b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x04\x05\x01");
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }
 }

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
-use crate::command::Command;
+use crate::command::{Command, NewLog};
 use crate::entry::{Request, SealedEntry};
 use crate::log_name::LogName;
+use crate::log_settings::LogSettings;
 use crate::sim::model::RecordHash;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq};
 use crate::wire::standing::{Inquiry, LogState};
@@ -21,6 +22,7 @@ use crate::wire::standing::{Inquiry, LogState};
 #[derive(Clone, Debug)]
 struct Log {
     name: LogName,
+    settings: LogSettings,
     closed: bool,
     deleted: bool,
     start: Offset,
@@ -28,8 +30,9 @@ struct Log {
 }
 
 impl Log {
-    fn of(name: LogName) -> Self {
-        Self { name, closed: false, deleted: false, start: Offset::ZERO, records: vec![] }
+    fn of(new: &NewLog) -> Self {
+        let NewLog { name, settings } = new.clone();
+        Self { name, settings, closed: false, deleted: false, start: Offset::ZERO, records: vec![] }
     }
 
     fn next_offset(&self) -> Offset {
@@ -37,8 +40,8 @@ impl Log {
     }
 }
 
-/// Name, number, where it begins and goes on, whether it is closed.
-type Row = (LogName, LogNumber, Offset, Offset, bool);
+/// A log as nodes tell of it.
+type Row = LogState;
 
 /// What a read of a log has given.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +87,7 @@ impl Default for Catalogues {
     fn default() -> Self {
         Self {
             applied: Index::ZERO,
-            logs: BTreeMap::from([(LogNumber::MAIN, Log::of(LogName::main()))]),
+            logs: BTreeMap::from([(LogNumber::MAIN, Log::of(&LogName::main().into()))]),
             rows: BTreeMap::new(),
             seen: BTreeMap::new(),
             ahead: BTreeMap::new(),
@@ -118,19 +121,23 @@ impl Catalogues {
 
     fn rows_now(&self) -> Vec<Row> {
         let live = self.logs.iter().filter(|(_, log)| !log.deleted);
-        let mut rows: Vec<Row> = live
-            .map(|(number, log)| {
-                (log.name.clone(), *number, log.start, log.next_offset(), log.closed)
-            })
-            .collect();
-        rows.sort();
+        let row = |(number, log): (&LogNumber, &Log)| LogState {
+            name: log.name.clone(),
+            number: *number,
+            settings: log.settings.clone(),
+            start_offset: log.start,
+            next_offset: log.next_offset(),
+            closed: log.closed,
+        };
+        let mut rows: Vec<Row> = live.map(row).collect();
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
         rows
     }
 
     fn place(&mut self, request: &Request) -> Result<(), String> {
         let number = request.log;
-        if let Some(Command::Create(name)) = &request.command {
-            return self.create(number, name);
+        if let Some(Command::Create(new)) = &request.command {
+            return self.create(number, new);
         }
         let log = self.logs.get_mut(&number).filter(|log| !log.deleted);
         let Some(log) = log else {
@@ -165,7 +172,8 @@ impl Catalogues {
         Ok(())
     }
 
-    fn create(&mut self, number: LogNumber, name: &LogName) -> Result<(), String> {
+    fn create(&mut self, number: LogNumber, new: &NewLog) -> Result<(), String> {
+        let name = &new.name;
         let (last, _) = self.logs.last_key_value().expect("main is there");
         if number != last.next() {
             return Err(format!("log {name} gets number {number}, and {last} was the last"));
@@ -173,16 +181,12 @@ impl Catalogues {
         if self.logs.values().any(|log| !log.deleted && log.name == *name) {
             return Err(format!("there are two logs of the name {name}"));
         }
-        self.logs.insert(number, Log::of(name.clone()));
+        self.logs.insert(number, Log::of(new));
         Ok(())
     }
 
     /// What a node has is what the entries say.
-    fn on_node(&mut self, node: NodeId, at: Index, logs: Vec<LogState>) -> Result<(), String> {
-        let row =
-            |log: LogState| (log.name, log.number, log.start_offset, log.next_offset, log.closed);
-        let mut rows: Vec<Row> = logs.into_iter().map(row).collect();
-        rows.sort();
+    fn on_node(&mut self, node: NodeId, at: Index, rows: Vec<Row>) -> Result<(), String> {
         if at > self.applied {
             self.ahead.insert(at, (node, rows));
             return Ok(());
@@ -299,7 +303,7 @@ mod tests {
     }
 
     fn create(seq: u64, log: u32, name: &str) -> Request {
-        command(seq, log, Command::Create(name.parse().unwrap()))
+        command(seq, log, Command::create(name.parse::<LogName>().unwrap()))
     }
 
     fn append(client: u128, log: u32, offset: u64) -> Request {
@@ -403,7 +407,7 @@ mod tests {
         let records = RecordHash::of_all(&appended.records);
         let entries: &[&[Request]] = &[&[create(1, 1, "a")], &[appended], &[trim(2, 1)]];
         let mut law = judged(entries).unwrap();
-        assert_eq!(law.rows_now()[0].2, Offset::new(1));
+        assert_eq!(law.rows_now()[0].start_offset, Offset::new(1));
         let given = |law: &mut Catalogues| {
             let (log, first) = (LogNumber::new(1), Offset::ZERO);
             let given = Given { log, invoked: 9, linearizable: true, first, records: &records };

@@ -1,0 +1,39 @@
+//! Points in time as they are shown and read: RFC 3339.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::types::Timestamp;
+
+/// In UTC, to the millisecond; `None` behind the year 9999.
+pub(crate) fn rfc3339(time: Timestamp) -> Option<String> {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanoseconds = i128::from(time.get()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&format).ok()
+}
+
+/// Of any zone, which it must name; `None` before 1970.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let zoned = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(zoned.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_read() {
+        let time = Timestamp::new(1_769_860_800_123);
+        let text = rfc3339(time).unwrap();
+        assert_eq!(text, "2026-01-31T12:00:00.123Z");
+        assert_eq!(parse_rfc3339(&text), Some(time));
+        assert_eq!(parse_rfc3339("2026-01-31T13:00:00.123+01:00"), Some(time));
+        for bad in ["", "2026-01-31", "2026-01-31T12:00:00", "1969-12-31T00:00:00Z", "soon"] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
+        }
+        assert_eq!(rfc3339(Timestamp::new(u64::MAX)), None);
+    }
+}
