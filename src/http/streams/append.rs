@@ -15,12 +15,11 @@ use super::manage;
 use super::place::From;
 use super::refusal::{Refusal, check_headers, not_here};
 use crate::client::{AppendError, AppendOptions, Appended};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::log_settings::ContentType;
 use crate::types::Offset;
 
-/// Types of what is appended: bytes, said so, or what programs send that do not say it.
-const TYPES: [&str; 3] =
-    ["application/octet-stream", "application/x-www-form-urlencoded", "text/plain"];
+/// Types that programs send who do not say any: to a log of which no type was said they are bytes.
+const UNSAID: [&str; 2] = ["application/x-www-form-urlencoded", "text/plain"];
 
 /// Headers whose promise is not kept here.
 const NOT_HERE: [&str; 6] = [
@@ -48,9 +47,9 @@ pub(super) async fn post(
         (true, true) => return manage::close(house, &log).await,
         (true, false) => return Err(not_here("appending and closing in one step")),
         (false, true) => return Err(nothing()),
-        (false, false) => check_type(&parts.headers)?,
+        (false, false) => check_type(&log, &parts.headers)?,
     }
-    let records = records(bytes);
+    let mut records = records(&log, &bytes)?;
     let mut appended = append(&log, records.clone(), asked.as_ref()).await;
     if let Err(AppendError::UnknownLog) = appended {
         // Another may have its name by now.
@@ -58,6 +57,8 @@ pub(super) async fn post(
         log = Log::look(house, name).await?;
         // What was asked of the former one is not asked of this one.
         let asked = options(&log, &parts.headers)?;
+        check_type(&log, &parts.headers)?;
+        records = self::records(&log, &bytes)?;
         appended = append(&log, records, asked.as_ref()).await;
     }
     match appended {
@@ -82,7 +83,7 @@ async fn append(
 }
 
 fn nothing() -> Refusal {
-    let hint = "a record over HTTP has a byte at least";
+    let hint = "a record over HTTP has a byte at least, and a list a value";
     complaint(StatusCode::BAD_REQUEST, "there is nothing to append", hint).into()
 }
 
@@ -92,18 +93,21 @@ fn is_last(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_type(log: &Log, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(kind) = headers.get(CONTENT_TYPE) else {
-        let hint = "say `content-type: application/octet-stream`";
+        let hint = format!("say `content-type: {}`", log.content_type());
         let sentence = "it is not said of what type the body is";
-        return Err(complaint(StatusCode::BAD_REQUEST, sentence, hint).into());
+        return Err(complaint(StatusCode::BAD_REQUEST, sentence, &hint).into());
     };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+    let own = log.settings.content_type.as_ref();
+    let is_own = kind.eq_ignore_ascii_case(own.map_or(ContentType::BYTES, ContentType::media_type));
+    let is_unsaid = || UNSAID.iter().any(|known| known.eq_ignore_ascii_case(kind));
+    if is_own || own.is_none() && is_unsaid() {
         return Ok(());
     }
-    let sentence = format!("the log is of application/octet-stream, not of {kind}");
-    let hint = "its records are bytes: say so, and they may be anything";
+    let sentence = format!("the log is of {}, not of {kind}", log.content_type());
+    let hint = "a log's type is said when it is made, for ever";
     Err(complaint(StatusCode::CONFLICT, sentence, hint).into())
 }
 
@@ -119,11 +123,8 @@ fn options(log: &Log, headers: &HeaderMap) -> Result<Option<AppendOptions>, Refu
     Ok(Some(AppendOptions { expect_offset, ..AppendOptions::default() }))
 }
 
-fn records(mut bytes: Bytes) -> Vec<Bytes> {
-    let mut records = vec![];
-    while bytes.len() > RECORD_BYTES_MAX {
-        records.push(bytes.split_to(RECORD_BYTES_MAX));
-    }
-    records.push(bytes);
-    records
+/// The records of a body, of which there are some.
+fn records(log: &Log, bytes: &Bytes) -> Result<Vec<Bytes>, Refusal> {
+    let records = log.kind().records(bytes)?;
+    if records.is_empty() { Err(nothing()) } else { Ok(records) }
 }

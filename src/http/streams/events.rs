@@ -1,7 +1,7 @@
 //! Readers that stay: server-sent events.
 //!
-//! Each batch is an event `data`, its bytes in base64, and an event `control` that says where to go on. The
-//! spaces are the protocol's: one behind `event:`, none behind `data:`.
+//! Each batch is an event `data`, text as it is and anything else in base64, and an event `control` that says
+//! where to go on. The spaces are the protocol's: one behind `event:`, none behind `data:`.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use super::batch::Batch;
 use super::cursor::cursor;
 use super::drawn::Drawn;
 use super::header;
+use super::kind::Kind;
 use super::live;
 use super::log::Log;
 use super::refusal::Refusal;
 use super::tails::{Rooms, Tail};
-use crate::base64::base64;
 use crate::limits::{HTTP_EVENTS_TIMEOUT, HTTP_LINE_BYTES};
 use crate::types::Offset;
 
@@ -55,6 +55,7 @@ struct Control {
 
 /// Begins to tell a reader what there is and what comes.
 pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Refusal> {
+    let is_in_base64 = log.kind() == Kind::Bytes;
     let reader = Reader {
         rooms: house.rooms.clone(),
         log,
@@ -70,7 +71,9 @@ pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Ref
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::ENCODING, HeaderValue::from_static("base64"));
+    if is_in_base64 {
+        headers.insert(header::ENCODING, HeaderValue::from_static("base64"));
+    }
     Ok(answer)
 }
 
@@ -88,7 +91,9 @@ impl Reader {
         };
         self.next = batch.next;
         self.is_over = batch.is_closed;
-        let most = batch.size() + 2 * HTTP_LINE_BYTES;
+        // Of a text every character may be a line.
+        let factor = if self.log.kind() == Kind::Bytes { 1 } else { 4 };
+        let most = batch.size() * factor + 2 * HTTP_LINE_BYTES;
         let bytes = self.rooms.bodies.make(most, || self.events(&batch).into()).await.ok()?;
         Some((bytes, self))
     }
@@ -115,8 +120,34 @@ impl Reader {
         let data = if batch.records.is_empty() {
             String::new()
         } else {
-            format!("event: data\ndata:{}\n\n", base64(&batch.bytes()))
+            event("data", &self.log.kind().show_as_text(batch))
         };
-        format!("{data}event: control\ndata:{control}\n\n")
+        data + &event("control", &control)
+    }
+}
+
+/// An event with a line for each of the data, however these end.
+fn event(name: &str, data: &str) -> String {
+    let mut event = format!("event: {name}\n");
+    for line in data.replace("\r\n", "\n").split(['\n', '\r']) {
+        // One space is taken off who reads.
+        let space = if line.starts_with(' ') { " " } else { "" };
+        event.extend(["data:", space, line, "\n"]);
+    }
+    event + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_an_event_stays_in_it() {
+        assert_eq!(event("data", "a"), "event: data\ndata:a\n\n");
+        let forged = event("data", " a\r\n\nevent: control\rdata:x\n");
+        assert_eq!(
+            forged,
+            "event: data\ndata:  a\ndata:\ndata:event: control\ndata:data:x\ndata:\n\n"
+        );
     }
 }

@@ -7,12 +7,14 @@ use hyper::StatusCode;
 
 use super::super::answer::complaint;
 use super::super::house::House;
+use super::kind::Kind;
 use super::lock;
 use super::place::Place;
 use super::refusal::Refusal;
-use crate::client::Client;
+use crate::client::{Client, LogState};
 use crate::limits::HTTP_LOGS_MAX;
 use crate::log_name::LogName;
+use crate::log_settings::{ContentType, LogSettings};
 use crate::types::{LogNumber, Offset};
 
 /// A log that somebody asks for.
@@ -21,6 +23,8 @@ pub(super) struct Log {
     pub(super) name: LogName,
     pub(super) client: Client,
     pub(super) number: LogNumber,
+    /// What it was created with.
+    pub(super) settings: LogSettings,
     /// Whether it was closed when it was last looked at: it never opens again.
     pub(super) is_closed: bool,
 }
@@ -44,16 +48,27 @@ impl Log {
         let name = name(text)?;
         if name.as_str() == LogName::MAIN {
             let (client, number) = (house.client.clone(), LogNumber::MAIN);
-            return Ok(Self { name, client, number, is_closed: false });
+            let settings = LogSettings::default();
+            return Ok(Self { name, client, number, settings, is_closed: false });
         }
         let found = house.client.log_state(&name).await;
         let state = found.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
         let known = house.rooms.logs.known(|log| log.number == state.number);
         let client = known.map_or_else(|| house.client.about(state.number), |log| log.client);
-        let (number, is_closed) = (state.number, state.closed);
-        let log = Self { name, client, number, is_closed };
+        let LogState { number, settings, closed: is_closed, .. } = state;
+        let log = Self { name, client, number, settings, is_closed };
         house.rooms.logs.keep(log.clone());
         Ok(log)
+    }
+
+    /// Of what type its records are, as its creator said.
+    pub(super) fn content_type(&self) -> &str {
+        content_type(&self.settings)
+    }
+
+    /// What that means.
+    pub(super) fn kind(&self) -> Kind {
+        Kind::of(&self.settings)
     }
 
     pub(super) fn place(&self, offset: Offset) -> Place {
@@ -69,6 +84,11 @@ impl Log {
         let hint = "begin anew at -1 or at now";
         Err(complaint(StatusCode::GONE, sentence, hint).into())
     }
+}
+
+/// The type of a log with these settings, as it was given.
+pub(super) fn content_type(settings: &LogSettings) -> &str {
+    settings.content_type.as_ref().map_or(ContentType::BYTES, ContentType::as_str)
 }
 
 pub(super) fn name(text: &str) -> Result<LogName, Refusal> {

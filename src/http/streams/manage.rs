@@ -2,20 +2,18 @@
 
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use hyper::http::request::Parts;
 
 use super::super::answer::{Answer, complaint, no_content};
 use super::super::house::House;
 use super::header;
-use super::log::{Log, name};
+use super::log::{Log, content_type, name};
 use super::place::Place;
 use super::refusal::{Refusal, check_headers, not_here};
 use crate::client::{LogError, LogState};
+use crate::log_settings::{ContentType, LogSettings};
 use crate::types::LogNumber;
-
-/// The type of every log.
-pub(super) const BYTES: &str = "application/octet-stream";
 
 /// Headers whose promise is not kept here.
 const NOT_HERE: [&str; 5] = [
@@ -35,18 +33,20 @@ pub(super) async fn put(
 ) -> Result<Answer, Refusal> {
     let name = name(text)?;
     check_headers(&parts.headers, &NOT_HERE)?;
-    let is_bytes = |kind: &HeaderValue| kind.as_bytes().eq_ignore_ascii_case(BYTES.as_bytes());
-    if !parts.headers.get_all(CONTENT_TYPE).iter().all(is_bytes) {
-        return Err(not_here(format!("a log of another type than {BYTES}")));
-    }
+    let settings = settings(&parts.headers)?;
     if !body.is_end_stream() {
         return Err(not_here("making a log and appending to it in one step"));
     }
     let failed = |error: LogError| Refusal::of_log(LogNumber::MAIN, &error);
     let (status, state) = match house.client.log_state(&name).await {
-        Ok(state) => (StatusCode::OK, state),
+        Ok(state) if settings.is_same_as(&state.settings) => (StatusCode::OK, state),
+        Ok(found) => {
+            let found = Box::new(found);
+            return Err(failed(LogError::OtherSettings { found, name }));
+        }
         Err(LogError::Unknown { .. }) => {
-            (StatusCode::CREATED, house.client.create_log(&name).await.map_err(failed)?)
+            let made = house.client.create_log_with(&name, settings).await;
+            (StatusCode::CREATED, made.map_err(failed)?)
         }
         Err(error) => return Err(failed(error)),
     };
@@ -57,10 +57,20 @@ pub(super) async fn put(
     let mut answer = at(end_of(&state), false);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
+    header::say(headers, CONTENT_TYPE, content_type(&state.settings));
     let location = format!("http://{}{}", house.address, parts.uri.path());
     header::say(headers, LOCATION, &location);
     Ok(answer)
+}
+
+/// What a log is to be made with.
+fn settings(headers: &HeaderMap) -> Result<LogSettings, Refusal> {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return Ok(LogSettings::default()) };
+    let parsed = kind.to_str().unwrap_or_default().parse::<ContentType>();
+    let content_type = parsed.map_err(|error| {
+        complaint(StatusCode::BAD_REQUEST, error, "without one it is application/octet-stream")
+    })?;
+    Ok(LogSettings { content_type: Some(content_type), ..LogSettings::default() })
 }
 
 /// Deletes a log.

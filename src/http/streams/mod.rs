@@ -1,14 +1,14 @@
 //! Logs over HTTP, in the words of the Durable Streams protocol: a log is a stream, at a path of its own.
 //!
-//! - `log`: which log a path means; `place`: where in it an offset points; `query`: what a reader asks for;
+//! - `log`: which log a path means; `kind`: what the type of its records means; `place`: where in it an offset
+//!   points; `query`: what a reader asks for;
 //! - `manage`: making, closing and deleting; `append`: what a POST comes to; `body`: how much of one is taken;
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
 //! - `header`: how answers say where a log goes on; `refusal`: why not.
 //!
-//! What of the protocol is not there is refused and never passed over: content types other than bytes,
-//! producers, sequence words, expiry, forks, and two things in one step: a log is made empty, and closed by itself.
+//! What of the protocol is not there is refused and never passed over: producers, sequence words, expiry, forks, and two things in one step: a log is made empty, and closed by itself.
 
 mod append;
 mod batch;
@@ -17,6 +17,7 @@ mod cursor;
 mod drawn;
 mod events;
 mod header;
+mod kind;
 mod live;
 mod log;
 mod manage;

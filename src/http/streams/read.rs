@@ -15,7 +15,8 @@ use super::events;
 use super::header;
 use super::live;
 use super::log::Log;
-use super::manage::{self, BYTES};
+use super::kind::Kind;
+use super::manage;
 use super::place::{From, Place};
 use super::query::{Live, Query};
 use super::refusal::Refusal;
@@ -30,7 +31,7 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
     let log = Log::look(house, name).await?;
     let query = Query::parse(parts.uri.query())?;
     let from = begin(&log, query.from.unwrap_or(From::Start)).await?;
-    let form = Form::of(&parts.headers);
+    let form = Form::of(&log, &parts.headers);
     match query.live {
         None if query.from == Some(From::Now) => {
             let batch = Batch {
@@ -39,7 +40,7 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
                 is_closed: log.is_closed,
                 ..Batch::default()
             };
-            Ok(form.show(&log, &batch, Bytes::new()))
+            Ok(form.show(&log, &batch, form.bytes(&batch)))
         }
         None => catch_up(house, &log, from, &parts.headers).await,
         Some(Live::LongPoll) => {
@@ -66,7 +67,7 @@ pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
     let next = begin(&log, From::Now).await?;
     let mut answer = Answer::new(whole(""));
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
+    header::say(headers, CONTENT_TYPE, log.content_type());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     header::say_place(headers, log.place(next), log.is_closed);
     Ok(answer)
@@ -96,7 +97,7 @@ async fn catch_up(
     headers: &HeaderMap,
 ) -> Result<Answer, Refusal> {
     let batch = live::turn(&house.rooms, log, from).await?;
-    let form = Form::of(headers);
+    let form = Form::of(log, headers);
     let closed = if batch.is_closed { "closed" } else { "open" };
     let tag = format!("\"{}-{from}-{}-{closed}-{form:?}\"", log.number.get(), batch.next);
     let is_known = |known: &HeaderValue| known.as_bytes() == tag.as_bytes();
@@ -116,19 +117,20 @@ async fn catch_up(
 /// How records are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    Bytes,
+    /// As it is the log's.
+    Own(Kind),
     Lines,
 }
 
 impl Form {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(log: &Log, headers: &HeaderMap) -> Self {
         let is_asked = headers.get(ACCEPT).is_some_and(|value| value == LINES);
-        if is_asked { Self::Lines } else { Self::Bytes }
+        if is_asked { Self::Lines } else { Self::Own(log.kind()) }
     }
 
     fn bytes(self, batch: &Batch) -> Bytes {
         match self {
-            Self::Bytes => batch.bytes(),
+            Self::Own(kind) => kind.show(batch),
             Self::Lines => batch.lines(),
         }
     }
@@ -142,8 +144,8 @@ impl Form {
     fn show(self, log: &Log, batch: &Batch, bytes: Bytes) -> Answer {
         let mut answer = Answer::new(whole(bytes));
         let headers = answer.headers_mut();
-        let kind = if self == Self::Lines { LINES } else { BYTES };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let kind = if self == Self::Lines { LINES } else { log.content_type() };
+        header::say(headers, CONTENT_TYPE, kind);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         header::say_place(headers, log.place(batch.next), batch.is_closed);
         if batch.is_at_tail {

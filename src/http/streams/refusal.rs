@@ -93,6 +93,7 @@ impl Refusal {
         match error {
             LogError::Append(error) => Self::of_append(number, error),
             LogError::Read(error) => Self::of_read(error),
+            LogError::OtherSettings { .. } => complaint(StatusCode::CONFLICT, error, &error.hint()).into(),
             error => {
                 let hint = "PUT makes it; `annal log list` shows which there are";
                 complaint(StatusCode::NOT_FOUND, error, hint).into()
