@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::label::{FenceToken, ProducerName};
+use crate::label::{FenceToken, ProducerName, SequenceWord};
+use crate::limits::TURN_MAX;
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::types::Offset;
 
-/// What a request asks for instead of appending records: a client numbers it among its requests, and it
-/// is in the log once, as they are.
+/// What a request asks for besides appending records: a client numbers it among its requests, and it
+/// is in the log once, as they are. Most go without records; with some, both happen or neither.
 ///
 /// Its variants are numbered by their order, on the wire and on disk: a new one goes to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,16 +20,18 @@ pub enum Command {
     Open(ProducerName),
     /// This producer is forgotten, and its place is free.
     Forget(ProducerName),
-    /// From here on there is such a log. The leader gives it its number, which is that of the run in the
-    /// entry.
+    /// From here on there is such a log, with these records. The leader gives it its number, which is that
+    /// of the run in the entry.
     Create(Box<NewLog>),
-    /// From here on nothing is appended to the log any more.
-    Close,
+    /// These records, if there are some, are the log's last: from here on nothing is appended to it.
+    Close(Box<Stamp>),
     /// From here on there is no such log: its records are gone, and its name is free.
     Delete,
     /// From here on the log begins at this offset, unless it begins later already: the records before it
     /// are gone.
     Trim(Offset),
+    /// These records are appended under a stamp.
+    Append(Box<Stamp>),
 }
 
 /// A log that is to be created.
@@ -38,19 +41,61 @@ pub struct NewLog {
     pub name: LogName,
     /// What it is created with, for ever.
     pub settings: LogSettings,
+    /// The records that it is created with are all that it will have.
+    pub closed: bool,
 }
 
 /// One of the default settings.
 impl From<LogName> for NewLog {
     fn from(name: LogName) -> Self {
-        Self { name, settings: LogSettings::default() }
+        Self { name, settings: LogSettings::default(), closed: false }
     }
+}
+
+/// What a request is known by, besides its client's number: a program that has no session, and repeats
+/// what it has no answer to, is told by it what is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Of a log, each request that has such a word has one behind all before it.
+    pub word: Option<SequenceWord>,
+    /// Which request of which producer it is.
+    pub turn: Option<Turn>,
+}
+
+/// Which request of a producer this is, as the producer itself counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Turn {
+    /// Whose.
+    pub producer: ProducerName,
+    /// Which process of the producer has it: a newer one takes a higher number, and older ones are refused
+    /// from then on.
+    pub epoch: u64,
+    /// Its number among the requests of that process, counted from 0.
+    pub seq: u64,
 }
 
 impl Command {
     /// To create this log.
     pub fn create(new: impl Into<NewLog>) -> Self {
         Self::Create(Box::new(new.into()))
+    }
+
+    /// Whether a client may ask for it along with so many records.
+    pub fn is_sound(&self, records: usize) -> bool {
+        match self {
+            Self::Append(stamp) => records > 0 && stamp.is_sound(),
+            Self::Close(stamp) => stamp.is_sound(),
+            Self::Create(_) => true,
+            _ => records == 0,
+        }
+    }
+
+    /// Its stamp, if it has one.
+    pub fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Self::Append(stamp) | Self::Close(stamp) => Some(stamp),
+            _ => None,
+        }
     }
 
     /// The stored form.
@@ -62,6 +107,13 @@ impl Command {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (command, rest) = postcard::take_from_bytes(bytes).ok()?;
         rest.is_empty().then_some(command)
+    }
+}
+
+impl Stamp {
+    /// Whether its numbers can be counted on from.
+    fn is_sound(&self) -> bool {
+        self.turn.is_none_or(|turn| turn.epoch <= TURN_MAX && turn.seq <= TURN_MAX)
     }
 }
 
@@ -80,14 +132,18 @@ mod tests {
         assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
         let name: LogName = "a/b".parse().unwrap();
-        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00");
-        assert_eq!([Command::Close.encode(), Command::Delete.encode()], [[4], [5]]);
+        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00\x00");
+        assert_eq!(Command::Close(Box::default()).encode(), [4, 0, 0]);
+        assert_eq!(Command::Delete.encode(), [5]);
+        let turn = Some(Turn { producer: "p".parse().unwrap(), epoch: 2, seq: 300 });
+        let stamp = Stamp { word: "w".parse().ok(), turn };
+        assert_eq!(Command::Append(stamp.into()).encode(), b"\x07\x01\x01w\x01\x01p\x02\xac\x02");
         assert_eq!(Command::Trim(Offset::new(300)).encode(), [6, 0xac, 2]);
         let content_type = format!("a/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX - 2)).parse().ok();
         let expiry = Some(Expiry::Idle { seconds: u64::MAX });
         let settings = LogSettings { content_type, expiry };
         let name = "x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap();
-        let longest = Command::create(NewLog { name, settings });
+        let longest = Command::create(NewLog { name, settings, closed: true });
         assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         assert_eq!(Command::decode(b"\x09"), None);

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  at  size
-//!   0     1  version, 3
+//!   0     1  version, 4
 //!   1     1  kind: 1 no-op, 2 configuration, 3 records, 4 housekeeping
 //!   2     2  zero
 //!   4     4  length of the payload in bytes
@@ -27,13 +27,13 @@
 //! ```text
 //!   u32 runs, then for each:
 //!     u32 log · u64 first offset · u128 client · u64 first seq · u64 first unanswered seq
-//!     u32 requests · u32 records of each · u32 length of each record
-//!   the records' bytes, in the same order
+//!     u32 requests · u32 records of each · u32 length of a command · u32 length of each record
+//!   the bytes, in the same order: of each run its command, then its records
 //! ```
 //!
-//! A *command* stands among them as one request without records: what has a length there are its bytes
-//! ([`Command`]). It is the last item of its entry, so that whatever was judged in an entry was judged by
-//! what is so before it.
+//! A *command* is what a request asks for besides appending its records, of which it may have none
+//! ([`Command`]); without one the length is 0. Both happen, or neither. Such a request is a run by itself,
+//! and the last of its entry, so that whatever was judged in an entry was judged by what is so before it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ use crate::types::{
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 68;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Where the length of the payload stands.
 const PAYLOAD_LENGTH_AT: usize = 4;
 /// Where the CRC stands, and so the end of what it covers of the header.
@@ -337,7 +337,7 @@ impl SealedEntry {
         }
         let (listed, _) = list_runs(self.payload_slice())?;
         let heads = listed.into_iter().map(|listed| listed.head);
-        Ok(heads.filter(|head| !head.is_command()).collect())
+        Ok(heads.filter(|head| head.records() > 0).collect())
     }
 
     /// The runs without their records, and the commands among them.
@@ -367,8 +367,9 @@ impl SealedEntry {
             return Ok(());
         }
         let (listed, mut records) = list_runs(self.payload_slice())?;
-        for Listed { head, lengths } in listed {
-            if head.is_command() || head.log != log || head.next_offset() <= from {
+        for Listed { head, command_bytes, lengths } in listed {
+            records = records.split_at_checked(command_bytes).ok_or(EntryError::Payload)?.1;
+            if head.log != log || head.next_offset() <= from {
                 let bytes = lengths.iter().map(|length| length_of(*length)).sum();
                 records = records.split_at_checked(bytes).ok_or(EntryError::Payload)?.1;
                 continue;
@@ -488,9 +489,9 @@ pub struct Request {
     pub seq: Seq,
     /// The client has the answers of all requests before this one.
     pub first_unanswered: Seq,
-    /// The records; none for a command.
+    /// The records; with a command there may be none.
     pub records: Vec<Bytes>,
-    /// What it asks for instead.
+    /// What it asks for besides.
     pub command: Option<Command>,
 }
 
@@ -518,23 +519,13 @@ pub struct RunHead {
     pub client: ClientId,
     /// The numbers of the requests, counted by the client.
     pub seqs: SeqRange,
-    /// How many records each request has. A command has none.
+    /// How many records each request has. With a command it may be none.
     pub each: u32,
     /// The client has the answers of all requests before this one.
     pub first_unanswered: Seq,
 }
 
 impl RunHead {
-    /// Whether it stands for a command, and not for records.
-    pub fn is_command(&self) -> bool {
-        self.each == 0
-    }
-
-    /// How many lengths are listed with it.
-    fn lengths(&self) -> u64 {
-        if self.is_command() { 1 } else { self.records() }
-    }
-
     /// How many records all of its requests have.
     pub fn records(&self) -> u64 {
         u64::from(self.seqs.count) * u64::from(self.each)
@@ -551,7 +542,7 @@ impl RunHead {
 pub struct Logged {
     /// All but that.
     pub head: RunHead,
-    /// The command, if it is one. There are few.
+    /// Its command, if it has one. Few have.
     pub command: Option<Box<Command>>,
 }
 
@@ -566,21 +557,28 @@ impl From<RunHead> for Logged {
 pub struct Run {
     /// All but the records.
     pub head: RunHead,
-    /// The length of each record in bytes; that of the command, if it is one.
+    /// The stored form of its command; no bytes if it has none.
+    pub command: Bytes,
+    /// The length of each record in bytes.
     pub lengths: Vec<u32>,
-    /// The records, one after the other; the command, if it is one.
+    /// The records, one after the other.
     pub records: Bytes,
 }
 
 impl Run {
-    /// A command.
-    pub fn of_command(head: RunHead, command: &Command) -> Self {
-        assert!(head.is_command() && head.seqs.count == 1, "{head:?}");
-        let bytes = command.encode();
-        Self { head, lengths: vec![small(bytes.len())], records: bytes.into() }
+    /// A run without a command.
+    pub fn of_records(head: RunHead, lengths: Vec<u32>, records: Bytes) -> Self {
+        Self { head, command: Bytes::new(), lengths, records }
     }
 
-    /// Bytes that a run takes in an entry's payload.
+    /// The same with a command, if it asks for one.
+    #[must_use]
+    pub fn asking(self, command: Option<&Command>) -> Self {
+        assert!(command.is_none() || self.head.seqs.count == 1, "{:?}", self.head);
+        Self { command: command.map(Command::encode).unwrap_or_default().into(), ..self }
+    }
+
+    /// Bytes that a run without a command takes in an entry's payload.
     pub fn payload_bytes(lengths: &[u32], records: &Bytes) -> usize {
         RUN_FIXED_BYTES + lengths.len() * 4 + records.len()
     }
@@ -596,25 +594,24 @@ impl From<&Request> for Run {
             each: small(request.records.len()),
             first_unanswered: request.first_unanswered,
         };
-        if let Some(command) = &request.command {
-            return Self::of_command(head, command);
-        }
         let lengths = request.records.iter().map(|record| small(record.len())).collect();
-        Self { head, lengths, records: request.records.concat().into() }
+        let run = Self::of_records(head, lengths, request.records.concat().into());
+        run.asking(request.command.as_ref())
     }
 }
 
 /// Bytes of a run in the list, without its records' lengths.
-const RUN_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4 + 4;
+const RUN_FIXED_BYTES: usize = 4 + 8 + 16 + 8 + 8 + 4 + 4 + 4;
 
 /// The payload of a records entry.
 pub fn encode_runs(runs: &[Run]) -> Bytes {
     assert!(!runs.is_empty() && runs.len() <= ENTRY_RUNS_MAX, "{}", runs.len());
-    let size: usize = runs.iter().map(|run| Run::payload_bytes(&run.lengths, &run.records)).sum();
+    let size_of = |run: &Run| Run::payload_bytes(&run.lengths, &run.records) + run.command.len();
+    let size: usize = runs.iter().map(size_of).sum();
     let mut payload = BytesMut::with_capacity(4 + size);
     payload.put_u32_le(small(runs.len()));
-    for Run { head, lengths, .. } in runs {
-        assert_eq!(lengths.len() as u64, head.lengths(), "lengths of other records");
+    for Run { head, command, lengths, .. } in runs {
+        assert_eq!(lengths.len() as u64, head.records(), "lengths of other records");
         payload.put_u32_le(head.log.get());
         payload.put_u64_le(head.first_offset.get());
         payload.put_u128_le(head.client.get());
@@ -622,11 +619,13 @@ pub fn encode_runs(runs: &[Run]) -> Bytes {
         payload.put_u64_le(head.first_unanswered.get());
         payload.put_u32_le(head.seqs.count);
         payload.put_u32_le(head.each);
+        payload.put_u32_le(small(command.len()));
         for length in lengths {
             payload.put_u32_le(*length);
         }
     }
     for run in runs {
+        payload.put_slice(&run.command);
         payload.put_slice(&run.records);
     }
     assert_eq!(payload.len(), 4 + size);
@@ -647,27 +646,12 @@ fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
     let (listed, records) = list_runs(&whole)?;
     let mut records = payload.split_off(payload.len() - records.len());
     let mut requests = vec![];
-    for Listed { head, lengths } in listed {
+    for Listed { head, command_bytes, lengths } in listed {
         let mut first_offset = head.first_offset;
-        if head.is_command() {
-            let bytes = lengths.first().ok_or(EntryError::Payload)?;
-            let command = Command::decode(&records.split_to(length_of(*bytes)));
-            let command = Some(command.ok_or(EntryError::Payload)?);
-            let RunHead { log, client, first_unanswered, .. } = head;
-            let (seq, records) = (head.seqs.first, vec![]);
-            requests.push(Request {
-                log,
-                first_offset,
-                client,
-                seq,
-                first_unanswered,
-                records,
-                command,
-            });
-            continue;
-        }
-        let lengths_of_each = lengths.chunks(head.each as usize);
-        for (seq, lengths) in head.seqs.iter().zip(lengths_of_each) {
+        let command = decode_command(&records.split_to(command_bytes))?;
+        let each = head.each as usize;
+        for (at, seq) in head.seqs.iter().enumerate() {
+            let lengths = lengths.get(at * each..(at + 1) * each).ok_or(EntryError::Payload)?;
             let request = Request {
                 log: head.log,
                 first_offset,
@@ -675,7 +659,7 @@ fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
                 seq,
                 first_unanswered: head.first_unanswered,
                 records: lengths.iter().map(|bytes| records.split_to(length_of(*bytes))).collect(),
-                command: None,
+                command: command.clone(),
             };
             first_offset = request.next_offset();
             requests.push(request);
@@ -687,27 +671,32 @@ fn decode_requests(mut payload: Bytes) -> Result<Vec<Request>, EntryError> {
 /// The list, with the commands among it.
 fn logged(listed: &[Listed<'_>], mut records: &[u8]) -> Result<Vec<Logged>, EntryError> {
     let mut all = Vec::with_capacity(listed.len());
-    for Listed { head, lengths } in listed {
-        let bytes = lengths.iter().map(|length| length_of(*length)).sum();
-        let (own, rest) = records.split_at_checked(bytes).ok_or(EntryError::Payload)?;
+    for Listed { head, command_bytes, lengths } in listed {
+        let bytes: usize = lengths.iter().map(|length| length_of(*length)).sum();
+        let (own, rest) =
+            records.split_at_checked(*command_bytes + bytes).ok_or(EntryError::Payload)?;
         records = rest;
-        let command = if head.is_command() {
-            Some(Box::new(Command::decode(own).ok_or(EntryError::Payload)?))
-        } else {
-            None
-        };
-        all.push(Logged { head: *head, command });
+        let command = own.get(..*command_bytes).ok_or(EntryError::Payload)?;
+        all.push(Logged { head: *head, command: decode_command(command)?.map(Box::new) });
     }
     Ok(all)
 }
 
-/// A run in the list of a payload, and the lengths of its records.
+fn decode_command(bytes: &[u8]) -> Result<Option<Command>, EntryError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Command::decode(bytes).map(Some).ok_or(EntryError::Payload)
+}
+
+/// A run in the list of a payload, and the lengths of its command and of its records.
 struct Listed<'a> {
     head: RunHead,
+    command_bytes: usize,
     lengths: &'a [[u8; 4]],
 }
 
-/// The list of a payload, and the bytes behind it: those of the records, all of them and no more.
+/// The list of a payload, and the bytes behind it: those of commands and records, all of them and no more.
 fn list_runs(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
     let mut fields = Fields { rest: payload };
     let count = fields.u32()? as usize;
@@ -718,17 +707,20 @@ fn list_runs(payload: &[u8]) -> Result<(Vec<Listed<'_>>, &[u8]), EntryError> {
     let mut bytes = 0;
     for _ in 0..count {
         let head = fields.run_head()?;
-        let is_in_bounds = (1..=REQUEST_RECORDS_MAX as u64).contains(&head.lengths())
-            && (!head.is_command() || head.seqs.count == 1)
+        let command_bytes = fields.u32()? as usize;
+        let has_command = command_bytes > 0;
+        let is_in_bounds = head.records() <= REQUEST_RECORDS_MAX as u64
+            && (head.records() > 0 || has_command)
+            && (head.seqs.count == 1 || !has_command)
             && head.seqs.is_valid()
             && head.first_offset.get().checked_add(head.records()).is_some();
         if !is_in_bounds {
             return Err(EntryError::Payload);
         }
-        let count = usize::try_from(head.lengths()).expect("bounded just before");
+        let count = usize::try_from(head.records()).expect("bounded just before");
         let lengths = fields.arrays(count)?;
-        bytes += lengths.iter().map(|length| length_of(*length)).sum::<usize>();
-        listed.push(Listed { head, lengths });
+        bytes += command_bytes + lengths.iter().map(|length| length_of(*length)).sum::<usize>();
+        listed.push(Listed { head, command_bytes, lengths });
     }
     if fields.rest.len() == bytes { Ok((listed, fields.rest)) } else { Err(EntryError::Payload) }
 }
@@ -871,8 +863,8 @@ mod tests {
         };
         let records = Bytes::from_static(b"abcdefg");
         [
-            Run { head, lengths: vec![1, 2, 0, 1, 3, 0], records },
-            Run { head: of_another, lengths: vec![1], records: Bytes::from_static(b"h") },
+            Run::of_records(head, vec![1, 2, 0, 1, 3, 0], records),
+            Run::of_records(of_another, vec![1], Bytes::from_static(b"h")),
         ]
     }
 
@@ -913,11 +905,11 @@ mod tests {
         let fixed = "00000000050000000000000007000000000000000000000000000000\
                      03000000000000000200000000000000";
         let lengths = "010000000200000000000000010000000300000000000000";
-        assert_eq!(hex, format!("01000000{fixed}0300000002000000{lengths}61626364656667"));
+        assert_eq!(hex, format!("01000000{fixed}030000000200000000000000{lengths}61626364656667"));
     }
 
     #[test]
-    fn a_command_stands_among_the_runs_and_is_no_run() {
+    fn a_command_stands_with_its_records_or_without_any() {
         let of_command = |seq| Request {
             seq: Seq::new(seq),
             records: vec![],
@@ -941,6 +933,10 @@ mod tests {
         assert_eq!(seen, [(5, 3), (6, 3)]);
         let hex = hex(&encode_requests(&[of_command(9)]));
         let (requests, each, length) = ("01000000", "00000000", "05000000");
+        let with_record = Request { records: vec!["x".into()], ..of_command(9) };
+        let entry = sealed(&[before, with_record.clone()]);
+        assert_eq!(entry.requests().unwrap()[1], with_record);
+        assert_eq!(entry.logged().unwrap()[1].head.next_offset(), Offset::new(8));
         assert!(hex.ends_with(&format!("{requests}{each}{length}0001027731")), "{hex}");
         // Two of them cannot be one item.
         let mut two = Run::from(&of_command(9));
@@ -964,7 +960,7 @@ mod tests {
         );
         let hex = hex(entry.bytes());
         let (header, rest) = hex.split_at(64);
-        assert_eq!(header, "0301000005000000010000000000000001000000000000000200000000000000");
+        assert_eq!(header, "0401000005000000010000000000000001000000000000000200000000000000");
         assert!(rest.ends_with("0100020102"), "{rest}");
         assert_eq!(entry.no_op().unwrap(), Some(no_op));
     }

@@ -21,6 +21,9 @@ pub type FenceToken = Label<36>;
 /// The name of a producer: see [`crate::Client::producer`].
 pub type ProducerName = Label<64>;
 
+/// The word that a request has, which is behind the words of all before it, byte by byte.
+pub type SequenceWord = Label<64>;
+
 impl<const MAX: usize> Label<MAX> {
     /// The word.
     pub fn as_str(&self) -> &str {

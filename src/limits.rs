@@ -39,6 +39,10 @@ pub const LOGS_PAGE: usize = 1000;
 /// Bytes of a command in an entry: its kind, and the words and numbers in it.
 pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 80;
 
+/// The highest number that a producer may count to: programs that know no whole numbers but those of
+/// JavaScript know it exactly.
+pub const TURN_MAX: u64 = (1 << 53) - 1;
+
 /// Runs of requests folded into one entry.
 pub const ENTRY_RUNS_MAX: usize = 8192;
 

@@ -90,9 +90,10 @@ impl FromStr for ContentType {
         let is_word = |word: &str| {
             !word.is_empty() && word.bytes().all(|c| c.is_ascii_graphic() && !b",;\"/".contains(&c))
         };
-        let is_type = it.media_type().split_once('/').is_some_and(|(kind, sub)| {
-            is_word(kind) && is_word(sub)
-        });
+        let is_type = it
+            .media_type()
+            .split_once('/')
+            .is_some_and(|(kind, sub)| is_word(kind) && is_word(sub));
         let is_printable = text.bytes().all(|c| c.is_ascii_graphic() || c == b' ');
         if is_type && is_printable { Ok(it) } else { Err(ContentTypeError::Form) }
     }
@@ -159,7 +160,9 @@ mod tests {
     fn what_is_no_content_type_is_refused() {
         let longest = format!("a/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX - 2));
         assert!(longest.parse::<ContentType>().is_ok());
-        for bad in ["", " ", &format!("{longest}x"), "text", "/plain", "text/", "a b/c", "a/b\n;c", "ä/b"] {
+        for bad in
+            ["", " ", &format!("{longest}x"), "text", "/plain", "text/", "a b/c", "a/b\n;c", "ä/b"]
+        {
             assert!(bad.parse::<ContentType>().is_err(), "{bad:?}");
         }
         assert!(postcard::from_bytes::<ContentType>(b"\x02a/").is_err());

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::escape::write_escaped;
 use super::output::Row;
 use super::rows::serialize_record;
-use crate::command::Command;
+use crate::command::{Command, Stamp, Turn};
 use crate::date::rfc3339;
 use crate::entry::{EntryKind, SealedEntry};
 use crate::housekeeping::Housekeeping;
@@ -89,11 +89,20 @@ fn shown(log: LogNumber, command: &Command) -> String {
         Command::Open(name) => format!("open producer {name}"),
         Command::Forget(name) => format!("forget producer {name}"),
         Command::Create(new) => return format!("create log {log}, {}", new.name),
-        Command::Close => "close".to_owned(),
+        Command::Close(stamp) => format!("close{}", stamped(stamp)),
         Command::Delete => "delete".to_owned(),
         Command::Trim(before) => format!("trim --before {before}"),
+        Command::Append(stamp) => format!("append{}", stamped(stamp)),
     };
     if log == LogNumber::MAIN { what } else { format!("log {log}: {what}") }
+}
+
+fn stamped(stamp: &Stamp) -> String {
+    let word = stamp.word.map(|word| format!(" as {word}"));
+    let turn = stamp.turn.map(|Turn { producer, epoch, seq }| {
+        format!(" of producer {producer}, epoch {epoch}, request {seq}")
+    });
+    [word, turn].into_iter().flatten().collect()
 }
 
 impl Serialize for Listed {

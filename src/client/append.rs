@@ -115,6 +115,24 @@ pub enum AppendError {
     /// The log `main` is for whoever names none: it is neither closed nor deleted.
     #[error("the log main can be neither closed nor deleted")]
     MainStays,
+    /// The producer's request is in the log already.
+    #[error("this request of the producer is in the log already, and {last} is its last")]
+    Repeated {
+        /// The number of its last request that is.
+        last: u64,
+    },
+    /// Requests of the producer before this one are not in the log: certainly this one is not.
+    #[error("the producer's next request is {expected}")]
+    OutOfTurn {
+        /// The number of the first that is missing.
+        expected: u64,
+    },
+    /// A newer process of the producer begins with another request than 0: it is not in the log.
+    #[error("a new epoch of a producer begins with request 0")]
+    EpochBegins,
+    /// The log's last sequence word is not before this one: it is not in the log.
+    #[error("the log has that sequence word already, or a later one")]
+    WordNotBehind,
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
     Unavailable(Unavailable),
@@ -154,16 +172,10 @@ impl AppendError {
     /// That a condition of an append did not hold.
     pub(super) fn unmet(ask: &Ask, obstacle: Obstacle) -> Self {
         let conditions = &ask.conditions;
+        let turn = ask.command.as_ref().and_then(Command::stamp).and_then(|stamp| stamp.turn);
         let producer = match &ask.command {
             Some(Command::Open(name) | Command::Forget(name)) => Some(*name),
-            Some(
-                Command::Fence(_)
-                | Command::Create(_)
-                | Command::Close
-                | Command::Delete
-                | Command::Trim(_),
-            )
-            | None => conditions.producer,
+            _ => turn.map(|turn| turn.producer).or(conditions.producer),
         };
         match (obstacle, producer) {
             (Obstacle::Superseded { epoch }, Some(producer)) => {
@@ -179,6 +191,10 @@ impl AppendError {
             (Obstacle::LogExists { number }, _) => return Self::LogExists { number },
             (Obstacle::TooManyLogs, _) => return Self::TooManyLogs,
             (Obstacle::MainStays, _) => return Self::MainStays,
+            (Obstacle::Repeated { last }, _) => return Self::Repeated { last },
+            (Obstacle::OutOfTurn { expected }, _) => return Self::OutOfTurn { expected },
+            (Obstacle::EpochBegins, _) => return Self::EpochBegins,
+            (Obstacle::WordNotBehind, _) => return Self::WordNotBehind,
             _ => {}
         }
         match obstacle {
@@ -207,7 +223,11 @@ impl AppendError {
             | Self::LogClosed
             | Self::LogExists { .. }
             | Self::TooManyLogs
-            | Self::MainStays => Outcome::ConditionNotMet,
+            | Self::MainStays
+            | Self::Repeated { .. }
+            | Self::OutOfTurn { .. }
+            | Self::EpochBegins
+            | Self::WordNotBehind => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -266,6 +286,12 @@ impl AppendError {
             Self::LogClosed => "what it has can still be read".to_owned(),
             Self::TooManyLogs => "`annal log delete NAME` makes room".to_owned(),
             Self::MainStays => "it is the log of whoever names none".to_owned(),
+            Self::Repeated { .. } => "go on with the next".to_owned(),
+            Self::OutOfTurn { expected } => format!("send request {expected} first"),
+            Self::EpochBegins => "count from 0 again under a new epoch".to_owned(),
+            Self::WordNotBehind => {
+                "words are compared byte by byte, and each is behind the last".to_owned()
+            }
             Self::Fenced { .. } => {
                 "another has taken over: whoever appends under the present fence knows \
                  what is so now"
@@ -331,7 +357,7 @@ impl Orders {
 
     /// Hands a request over. Waits while too many are before it.
     async fn place(&self, order: Order) -> Result<(), AppendError> {
-        if order.ask.command.is_none() {
+        if order.ask.command.is_none() || !order.ask.records.is_empty() {
             check_limits(&order.ask.records)?;
         }
         self.0.send(order).await.map_err(|_| AppendError::Ended)

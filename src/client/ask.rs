@@ -15,7 +15,7 @@ pub struct Ask {
     pub records: Vec<Bytes>,
     /// What must be so for it.
     pub conditions: Conditions,
-    /// What is to be done instead of appending: then there are no records.
+    /// What is to be done besides.
     pub command: Option<Command>,
 }
 
@@ -31,9 +31,10 @@ impl Ask {
         Self { log, ..self }
     }
 
-    /// Whether it asks for something, and not for two things.
+    /// Whether it asks for something, and for nothing that cannot be done at once.
     pub fn is_sound(&self) -> bool {
-        self.records.is_empty() == self.command.is_some()
+        let records = self.records.len();
+        self.command.as_ref().map_or(records > 0, |command| command.is_sound(records))
     }
 
     /// Whether it can be asked together with another that stands so many records before it.

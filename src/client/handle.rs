@@ -29,6 +29,8 @@ use super::tail::Tail;
 use super::token::Token;
 use crate::address::Address;
 use crate::command::Command;
+#[cfg(feature = "http")]
+use crate::command::Stamp;
 use crate::config::{CERTS_FOLDER, ClusterConfig, ConfigError};
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::{CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_DEFAULT};
@@ -217,6 +219,21 @@ impl Client {
         options: &AppendOptions,
     ) -> Result<Appended, AppendError> {
         self.alone(Ask { conditions: options.conditions(), ..records.into() }).await
+    }
+
+    /// As [`Self::append_with`], under a stamp. If it `closes` the log, these records are its last, of which
+    /// there may be none then.
+    #[cfg(feature = "http")]
+    pub(crate) async fn append_stamped(
+        &self,
+        records: Vec<Bytes>,
+        options: &AppendOptions,
+        (stamp, closes): (Stamp, bool),
+    ) -> Result<Appended, AppendError> {
+        let stamp = Box::new(stamp);
+        let command = if closes { Command::Close(stamp) } else { Command::Append(stamp) };
+        let conditions = options.conditions();
+        self.alone(Ask { conditions, command: Some(command), ..records.into() }).await
     }
 
     /// Asks when nothing else is asked so, and waits for the answer.

@@ -1,5 +1,6 @@
 //! Which logs there are: creating, finding, closing and deleting them.
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::append::AppendError;
@@ -138,18 +139,28 @@ impl Client {
         name: &LogName,
         settings: LogSettings,
     ) -> Result<LogState, LogError> {
-        let main = self.about(LogNumber::MAIN);
-        let new = NewLog { name: name.clone(), settings: settings.clone() };
-        match main.alone(Ask::of(Command::create(new))).await {
-            Ok(_) | Err(AppendError::LogExists { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let new = NewLog { name: name.clone(), settings: settings.clone(), closed: false };
+        self.make_log(new, vec![]).await?;
         let found = self.log_state(name).await?;
         if settings.is_same_as(&found.settings) {
             return Ok(found);
         }
         let (found, name) = (Box::new(found), name.clone());
         Err(LogError::OtherSettings { found, name })
+    }
+
+    /// Makes a log with these records, unless there is one of its name. Says whether it did.
+    pub(crate) async fn make_log(
+        &self,
+        new: NewLog,
+        records: Vec<Bytes>,
+    ) -> Result<bool, AppendError> {
+        let main = self.about(LogNumber::MAIN);
+        match main.alone(Ask { records, ..Ask::of(Command::create(new)) }).await {
+            Ok(_) => Ok(true),
+            Err(AppendError::LogExists { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// How a log stands, as of everything that was acknowledged before.
@@ -197,7 +208,7 @@ impl Client {
     /// # Errors
     /// [`LogError`]. If nobody knows what became of it, it can be done again.
     pub async fn close_log(&self) -> Result<(), LogError> {
-        match self.alone(Ask::of(Command::Close)).await {
+        match self.alone(Ask::of(Command::Close(Box::default()))).await {
             Ok(_) | Err(AppendError::LogClosed) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -204,11 +204,9 @@ fn run(first: u64, offset: u64, records: &[&'static str]) -> Run {
         .map(|((seq, at), record)| Run::from(&request(seq, at, record)))
         .collect();
     let seqs = range(first, u32::try_from(records.len()).unwrap());
-    Run {
-        head: RunHead { seqs, ..each[0].head },
-        lengths: each.iter().flat_map(|run| run.lengths.clone()).collect(),
-        records: records.concat().into(),
-    }
+    let head = RunHead { seqs, ..each[0].head };
+    let lengths = each.iter().flat_map(|run| run.lengths.clone()).collect();
+    Run::of_records(head, lengths, records.concat().into())
 }
 
 fn runs_entry(after: &Tip, runs: &[Run]) -> SealedEntry {

@@ -41,8 +41,8 @@ pub(super) struct Catalogue {
 
 impl Log {
     fn of(new: NewLog) -> Self {
-        let NewLog { name, settings } = new;
-        Self { name, settings, closed: false, start: Offset::ZERO }
+        let NewLog { name, settings, closed } = new;
+        Self { name, settings, closed, start: Offset::ZERO }
     }
 }
 
@@ -157,7 +157,7 @@ impl Catalogue {
         let is_main = number == LogNumber::MAIN;
         match (self.is_closed(number), command) {
             (None, _) => Some(Obstacle::NoLog),
-            (Some(_), Some(Command::Close | Command::Delete)) if is_main => {
+            (Some(_), Some(Command::Close(_) | Command::Delete)) if is_main => {
                 Some(Obstacle::MainStays)
             }
             (Some(_), Some(Command::Delete | Command::Forget(_) | Command::Trim(_)))

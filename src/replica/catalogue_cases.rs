@@ -1,5 +1,7 @@
 //! Cases of logs: which there are, what each takes, and that nothing of one is another's.
 
+use bytes::Bytes;
+
 use super::border::{Action, Event};
 use super::cases::{
     NOW, acknowledged, append, first_of_term, from_leader, leader, leader_of_three, one, refused,
@@ -7,7 +9,7 @@ use super::cases::{
 use super::condition_cases::{commanded, done, of, settle, under};
 use super::replica::Replica;
 use super::state::State;
-use crate::command::Command;
+use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::limits::LOGS_PAGE;
 use crate::log_name::LogName;
 use crate::types::{Index, LogId, LogNumber, Offset};
@@ -79,7 +81,7 @@ fn a_log_that_is_closed_or_deleted_takes_nothing_and_its_number_is_never_given_a
     replica.handle(NOW, create(1, 1, "a"));
     replica.handle(NOW, on(1, append(2, 2, "x")));
     settle(&mut replica);
-    replica.handle(NOW, on(1, commanded(3, 3, Command::Close)));
+    replica.handle(NOW, on(1, commanded(3, 3, Command::Close(Box::default()))));
     // Before the closing is committed, too.
     replica.handle(NOW, on(1, append(4, 4, "y")));
     let found = settle(&mut replica);
@@ -122,7 +124,7 @@ fn a_log_begins_where_it_was_trimmed_to_and_never_before_that() {
     let beyond = obstacle_of(&settle(&mut replica)[0]);
     assert_eq!(beyond, Obstacle::Offset { next: Offset::new(4) });
     // It may have nothing left, also when it is closed; and its offsets go on.
-    replica.handle(NOW, on(1, commanded(9, 8, Command::Close)));
+    replica.handle(NOW, on(1, commanded(9, 8, Command::Close(Box::default()))));
     settle(&mut replica);
     let (before, from) = (replica.encoded_clients(), replica.tip().id.index.next());
     replica.handle(NOW, trim(10, 9, 4));
@@ -142,12 +144,105 @@ fn a_name_that_is_taken_is_refused_with_its_number_and_main_stays() {
     let obstacle = Obstacle::LogExists { number: LogNumber::new(1) };
     let refusal = AppendRefusal::Unmet(Unmet { as_of, obstacle });
     assert_eq!(found, [done(1, 1, 0, 2, term), refused(2, one(2), refusal)]);
-    for command in [Command::Close, Command::Delete] {
+    for command in [Command::Close(Box::default()), Command::Delete] {
         replica.handle(NOW, commanded(3, 2, command));
         assert_eq!(obstacle_of(&settle(&mut replica)[0]), Obstacle::MainStays);
     }
     replica.handle(NOW, on(9, append(4, 2, "x")));
     assert_eq!(obstacle_of(&settle(&mut replica)[0]), Obstacle::NoLog);
+}
+
+/// An append with a command beside its record.
+fn with_record(record: &'static str, event: Event) -> Event {
+    let Event::Append { token, mut run, .. } = event else { unreachable!() };
+    run.lengths = vec![u32::try_from(record.len()).unwrap()];
+    Event::Append { token, run, records: Bytes::from_static(record.as_bytes()) }
+}
+
+fn stamped(token: u64, seq: u64, stamp: Stamp) -> Event {
+    with_record("x", on(1, commanded(token, seq, Command::Append(stamp.into()))))
+}
+
+#[test]
+fn a_log_is_made_with_records_and_closed_with_its_last() {
+    let (mut replica, _) = leader();
+    let term = replica.raft().current_term();
+    replica.handle(NOW, with_record("a", create(1, 1, "a")));
+    assert_eq!(settle(&mut replica), [acknowledged(1, one(1), 0, 2, term)]);
+    let (before, from) = (replica.encoded_clients(), replica.tip().id.index.next());
+    let close =
+        |token, seq| with_record("z", on(1, commanded(token, seq, Command::Close(Box::default()))));
+    replica.handle(NOW, close(2, 2));
+    replica.flush();
+    assert_eq!(replica.tail.next_offset(LogNumber::new(1)), Offset::new(2));
+    replica.tail.truncate(from);
+    assert_eq!(replica.encoded_clients(), before);
+    assert_eq!(replica.tail.next_offset(LogNumber::new(1)), Offset::new(1));
+    let (mut replica, _) = leader();
+    replica.handle(NOW, with_record("a", create(1, 1, "a")));
+    replica.handle(NOW, close(2, 2));
+    replica.handle(NOW, on(1, append(3, 3, "late")));
+    let found = settle(&mut replica);
+    assert_eq!(found[1], acknowledged(2, one(2), 1, 3, term));
+    assert_eq!(obstacle_of(&found[2]), Obstacle::Closed);
+    let closed = NewLog { closed: true, ..NewLog::from("b".parse::<LogName>().unwrap()) };
+    replica.handle(NOW, commanded(4, 3, Command::create(closed)));
+    settle(&mut replica);
+    assert_eq!(rows(&replica), [row("a", 1, 2), row("b", 2, 0), row("main", 0, 0)]);
+    assert!(logs(&replica, "a")[0].closed && logs(&replica, "b")[0].closed);
+}
+
+#[test]
+fn a_sequence_word_is_behind_the_last_and_a_producers_request_is_there_once() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, create(1, 1, "a"));
+    settle(&mut replica);
+    let mut next = 1;
+    let mut ask = |word: Option<&str>, turn: Option<(u64, u64)>| {
+        let turn = turn.map(|(epoch, seq)| {
+            let producer = "p".parse().unwrap();
+            Turn { producer, epoch, seq }
+        });
+        let word = word.map(|word| word.parse().unwrap());
+        next += 1;
+        replica.handle(NOW, stamped(next, next, Stamp { word, turn }));
+        match settle(&mut replica).remove(0) {
+            Action::Append { result: Ok(_), .. } => None,
+            refused => {
+                // Its number was not taken.
+                next -= 1;
+                Some(obstacle_of(&refused))
+            }
+        }
+    };
+    let not_behind = Some(Obstacle::WordNotBehind);
+    let asked =
+        [Some("09"), Some("10"), Some("10"), Some("1"), None, Some("2")].map(|it| ask(it, None));
+    assert_eq!(asked, [None, None, not_behind, not_behind, None, None]);
+    let out_of_turn = |expected| Some(Obstacle::OutOfTurn { expected });
+    let repeated = |last| Some(Obstacle::Repeated { last });
+    for (turn, expected) in [
+        ((3, 1), out_of_turn(0)),
+        ((3, 0), None),
+        ((3, 0), repeated(0)),
+        ((3, 2), out_of_turn(1)),
+        ((3, 1), None),
+        ((3, 0), repeated(1)),
+        ((2, 2), Some(Obstacle::Superseded { epoch: 3 })),
+        ((5, 2), Some(Obstacle::EpochBegins)),
+        ((5, 0), None),
+        ((3, 2), Some(Obstacle::Superseded { epoch: 5 })),
+    ] {
+        assert_eq!(ask(None, Some(turn)), expected, "{turn:?}");
+    }
+    // What is there already is there, whatever word it has.
+    assert_eq!(ask(Some("2"), Some((5, 0))), repeated(0));
+    assert_eq!(ask(Some("2"), Some((5, 1))), not_behind);
+    let offset = |_| Offset::ZERO;
+    let inquiry = Inquiry::Producer("p".parse().unwrap());
+    let as_of = (Index::ZERO, &offset as &dyn Fn(LogNumber) -> Offset);
+    let known = replica.tail.guards().standing(as_of, LogNumber::new(1), inquiry).producers;
+    assert_eq!((known[0].epoch, known[0].last_seq, known[0].offset), (5, 1, Some(Offset::new(6))));
 }
 
 #[test]
@@ -218,10 +313,13 @@ fn logs_are_listed_by_name_a_page_at_a_time() {
 fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
     let (mut replica, _) = leader();
     replica.handle(NOW, create(1, 1, "a/b"));
-    replica.handle(NOW, on(1, commanded(2, 2, Command::Close)));
+    replica.handle(NOW, on(1, commanded(2, 2, Command::Close(Box::default()))));
     settle(&mut replica);
     let state = State::decode(&replica.encoded_clients()).unwrap();
     let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
     assert_eq!(bytes, b"\x02\x00\x04main\x00\x00\x00\x00\x01\x03a/b\x00\x00\x01\x00\x02");
-    assert_eq!(State::default().encode(), b"\x04\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x01\x00\x00");
+    assert_eq!(
+        State::default().encode(),
+        b"\x04\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x01\x00\x00\x00"
+    );
 }

@@ -5,16 +5,17 @@
 //! heads of segments. A producer is a client with a name: who opens it is it from then on, and whatever
 //! that client appends is the producer's. Unlike other clients it is never forgotten for others' sake.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Log};
 use super::sessions::Answers;
-use crate::command::{Command, NewLog};
+use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::entry::{Logged, RunHead};
 use crate::housekeeping::Housekeeping;
-use crate::label::{FenceToken, ProducerName};
+use crate::label::{FenceToken, ProducerName, SequenceWord};
 use crate::limits::PRODUCERS_MAX;
 use crate::mutants::{self, Mutant};
 use crate::types::{ClientId, Index, LogNumber, Offset};
@@ -30,6 +31,8 @@ type Key = (LogNumber, ProducerName);
 pub struct Guards {
     pub(super) catalogue: Catalogue,
     fences: BTreeMap<LogNumber, FenceToken>,
+    /// The last sequence word of each log that has had one.
+    words: BTreeMap<LogNumber, SequenceWord>,
     producers: BTreeMap<Key, Producer>,
     /// Entries before this one may go.
     released: Index,
@@ -47,6 +50,8 @@ pub(super) struct Producer {
     holder: Option<ClientId>,
     last_seq: u64,
     offset: Option<Offset>,
+    /// It counts its requests itself ([`Turn`]), within its epoch, and `last_seq` is how many those are.
+    counts_itself: bool,
     /// The answers to the holder's last run, if it has one: with them it goes on even if the table of
     /// clients has forgotten it.
     last: VecDeque<Answers>,
@@ -57,6 +62,7 @@ pub(super) struct Producer {
 pub(super) enum Before {
     Log(LogNumber, Option<Log>),
     Fence(LogNumber, Option<FenceToken>),
+    Word(LogNumber, Option<SequenceWord>),
     Producer(Key, Option<Box<Producer>>),
     Released(Index),
 }
@@ -81,7 +87,8 @@ impl Guards {
             Some(Command::Create(new)) => {
                 vec![Before::Log(log, self.catalogue.create(log, NewLog::clone(new)))]
             }
-            Some(Command::Close) => vec![Before::Log(log, self.catalogue.close(log))],
+            Some(Command::Append(stamp)) => self.stamp(stamp, &logged.head, index),
+            Some(Command::Close(stamp)) => self.close(stamp, &logged.head, index),
             Some(Command::Delete) => self.delete(log),
             Some(Command::Trim(before)) => {
                 vec![Before::Log(log, self.catalogue.trim(log, *before))]
@@ -108,6 +115,7 @@ impl Guards {
         match before {
             Before::Log(number, log) => self.catalogue.undo(number, log),
             Before::Fence(log, token) => drop(self.set_fence(log, token)),
+            Before::Word(log, word) => drop(self.set_word(log, word)),
             Before::Producer(key, producer) => drop(self.set(key, producer.map(|it| *it))),
             Before::Released(released) => self.released = released,
         }
@@ -118,6 +126,52 @@ impl Guards {
             Some(token) => self.fences.insert(log, token),
             None => self.fences.remove(&log),
         }
+    }
+
+    fn set_word(&mut self, log: LogNumber, word: Option<SequenceWord>) -> Option<SequenceWord> {
+        match word {
+            Some(word) => self.words.insert(log, word),
+            None => self.words.remove(&log),
+        }
+    }
+
+    /// Notes what a request is known by.
+    fn stamp(&mut self, stamp: &Stamp, run: &RunHead, index: Index) -> Vec<Before> {
+        let mut before = vec![];
+        if let Some(word) = stamp.word {
+            before.push(Before::Word(run.log, self.set_word(run.log, Some(word))));
+        }
+        if let Some(turn) = &stamp.turn {
+            let key = (run.log, turn.producer);
+            before.push(self.set(key, Some(self.after_turn(turn, run, index))));
+        }
+        before
+    }
+
+    /// A producer behind a request of its own.
+    fn after_turn(&self, turn: &Turn, run: &RunHead, index: Index) -> Producer {
+        let former = self.producers.get(&(run.log, turn.producer));
+        let same = former.filter(|former| former.epoch == turn.epoch);
+        let last_offset = run.next_offset().get().checked_sub(1).filter(|_| run.records() > 0);
+        Producer {
+            epoch: turn.epoch,
+            opened_at: same.map_or(index, |same| same.opened_at),
+            holder: None,
+            last_seq: turn.seq + 1,
+            offset: last_offset.map(Offset::new).or_else(|| former?.offset),
+            counts_itself: true,
+            last: VecDeque::new(),
+        }
+    }
+
+    /// The log takes no more behind this run.
+    fn close(&mut self, stamp: &Stamp, run: &RunHead, index: Index) -> Vec<Before> {
+        let mut before = self.stamp(stamp, run, index);
+        if run.records() > 0 && mutants::is_on(Mutant::CloseApart) {
+            return before;
+        }
+        before.push(Before::Log(run.log, self.catalogue.close(run.log)));
+        before
     }
 
     /// Puts a producer in the place of what is there. Gives how to undo it.
@@ -140,6 +194,7 @@ impl Guards {
     fn delete(&mut self, log: LogNumber) -> Vec<Before> {
         let mut before = vec![Before::Log(log, self.catalogue.delete(log))];
         before.push(Before::Fence(log, self.set_fence(log, None)));
+        before.push(Before::Word(log, self.set_word(log, None)));
         let producers = self.producers.keys().filter(|(of, _)| *of == log).copied();
         for key in producers.collect::<Vec<_>>() {
             before.push(self.set(key, None));
@@ -160,8 +215,10 @@ impl Guards {
             epoch: former.map_or(0, |former| former.epoch) + 1,
             opened_at: index,
             holder: Some(client),
-            last_seq: former.map_or(0, |former| former.last_seq),
+            // One that has counted its requests begins to count records.
+            last_seq: former.filter(|former| !former.counts_itself).map_or(0, |it| it.last_seq),
             offset: former.and_then(|former| former.offset),
+            counts_itself: false,
             last: VecDeque::new(),
         };
         before.push(self.set(key, Some(opened)));
@@ -195,7 +252,18 @@ impl Guards {
     /// What keeps new requests out, if something does.
     pub(super) fn obstacle(&self, run: &AppendRun) -> Option<Obstacle> {
         let of_log = self.catalogue.obstacle(run.log, run.command.as_ref());
-        of_log.or_else(|| self.obstacle_within(run))
+        match of_log {
+            // What is there already is there, whatever came behind it.
+            Some(Obstacle::Closed) => self.repeats(run).or(of_log),
+            _ => of_log.or_else(|| self.obstacle_within(run)),
+        }
+    }
+
+    /// That a producer's request is there already, if it is.
+    fn repeats(&self, run: &AppendRun) -> Option<Obstacle> {
+        let turn = run.command.as_ref()?.stamp()?.turn?;
+        let found = self.out_of_turn(run.log, &turn);
+        found.filter(|it| matches!(it, Obstacle::Repeated { .. }))
     }
 
     fn obstacle_within(&self, run: &AppendRun) -> Option<Obstacle> {
@@ -228,13 +296,44 @@ impl Guards {
             Command::Forget(name) => {
                 (!self.producers.contains_key(&(log, *name))).then_some(Obstacle::NoProducer)
             }
+            Command::Append(stamp) | Command::Close(stamp) => {
+                let of_turn = stamp.turn.and_then(|turn| self.out_of_turn(log, &turn));
+                of_turn.or_else(|| self.not_behind(log, stamp.word?))
+            }
             // What stands against these is the catalogue's to say.
-            Command::Create(_)
-            | Command::Close
-            | Command::Delete
-            | Command::Trim(_)
-            | Command::Fence(_) => None,
+            Command::Create(_) | Command::Delete | Command::Trim(_) | Command::Fence(_) => None,
         }
+    }
+
+    /// Why this is not the producer's next request, if it is not.
+    fn out_of_turn(&self, log: LogNumber, turn: &Turn) -> Option<Obstacle> {
+        let Turn { producer, epoch, seq } = *turn;
+        let Some(known) = self.producers.get(&(log, producer)) else {
+            let is_full = self.producers.len() >= PRODUCERS_MAX;
+            let full = is_full.then_some(Obstacle::TooManyProducers);
+            return full.or_else(|| (seq > 0).then_some(Obstacle::OutOfTurn { expected: 0 }));
+        };
+        match (epoch.cmp(&known.epoch), seq.cmp(&known.last_seq)) {
+            (Ordering::Equal, _) if !known.counts_itself => {
+                Some(Obstacle::Superseded { epoch: known.epoch })
+            }
+            (Ordering::Less, _) => Some(Obstacle::Superseded { epoch: known.epoch }),
+            (Ordering::Greater, _) => (seq > 0).then_some(Obstacle::EpochBegins),
+            (Ordering::Equal, Ordering::Less) => {
+                let last = known.last_seq.saturating_sub(1);
+                Some(Obstacle::Repeated { last })
+            }
+            (Ordering::Equal, Ordering::Equal) => None,
+            (Ordering::Equal, Ordering::Greater) => {
+                Some(Obstacle::OutOfTurn { expected: known.last_seq })
+            }
+        }
+    }
+
+    /// Why this is not the log's next sequence word, if it is not.
+    fn not_behind(&self, log: LogNumber, word: SequenceWord) -> Option<Obstacle> {
+        let is_behind = self.words.get(&log).is_none_or(|last| word > *last);
+        (!is_behind && !mutants::is_on(Mutant::WordGoesBack)).then_some(Obstacle::WordNotBehind)
     }
 
     /// The answer to a question, as of this entry, by which logs go on at these offsets.

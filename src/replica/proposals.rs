@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::border::AppendToken;
 use super::sessions::Answers;
 use crate::entry::Run;
-use crate::limits;
 use crate::types::{Index, SeqRange};
 use crate::wire::api::AppendRun;
 
@@ -24,7 +23,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Bytes that it will take in an entry.
     pub(super) fn payload_bytes(&self) -> usize {
-        let of_command = if self.run.command.is_some() { limits::COMMAND_BYTES_MAX + 4 } else { 0 };
+        let of_command = self.run.command.as_ref().map_or(0, |command| command.encode().len());
         Run::payload_bytes(&self.run.lengths, &self.records) + of_command
     }
 

@@ -88,9 +88,9 @@ impl Replica {
             waiting.skip_to(new);
             let run = self.take_new(waiting, &folded);
             room -= bytes;
-            let is_command = run.head.is_command();
+            let has_command = !run.command.is_empty();
             folded.push(run);
-            if is_command {
+            if has_command {
                 // What comes behind it is judged by what it changes.
                 break;
             }
@@ -256,10 +256,7 @@ impl Replica {
         let AppendRun { client, seqs, first_unanswered, lengths, command, .. } = run;
         let head = RunHead { log, first_offset, client, seqs, each, first_unanswered };
         self.proposals.wait_for_commit(token, Answers::of(&head, index));
-        match command {
-            Some(command) => Run::of_command(head, &command),
-            None => Run { head, lengths, records },
-        }
+        Run::of_records(head, lengths, records).asking(command.as_ref())
     }
 
     /// Of requests that are in the log: held until their entry is committed; if it is, answered in

@@ -1,8 +1,8 @@
 //! A client of the simulation that has a log of its own: it creates it, or finds that somebody else has,
-//! appends and reads, closes it, deletes it, and begins again.
+//! appends and reads, now and then as a producer that counts itself, closes it, deletes it, and begins again.
 
 use super::random::Random;
-use crate::command::{Command, NewLog};
+use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::types::{LogNumber, Offset};
@@ -47,11 +47,15 @@ pub(super) enum Next {
 pub(super) struct Keeper {
     random: Random,
     stage: Stage,
+    /// The epoch and the number of its next request, as the producer that all keepers are.
+    turn: (u64, u64),
+    /// The number of which its next sequence word is made.
+    word: u64,
 }
 
 impl Keeper {
     pub(super) fn new(random: Random) -> Self {
-        Self { random, stage: Stage::None }
+        Self { random, stage: Stage::None, turn: (0, 0), word: 0 }
     }
 
     pub(super) fn next(&mut self) -> Next {
@@ -60,7 +64,9 @@ impl Keeper {
                 let name = self.random.one_of(&NAMES).parse().expect("it is a name");
                 let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
                 let settings = LogSettings { content_type, ..LogSettings::default() };
-                Next::Command(LogNumber::MAIN, Command::create(NewLog { name, settings }))
+                let closed = self.random.below(8) == 0;
+                let new = NewLog { name, settings, closed };
+                Next::Command(LogNumber::MAIN, Command::create(new))
             }
             Stage::Creating(_) | Stage::Leaving => Next::Nothing,
             Stage::Asking(ref name) => Next::Ask(name.clone()),
@@ -70,12 +76,24 @@ impl Keeper {
                     Next::Command(number, Command::Trim(Offset::new(before)))
                 }
                 0 => Next::Command(number, Command::Delete),
-                1 if !closed => Next::Command(number, Command::Close),
+                1 if !closed => Next::Command(number, Command::Close(self.stamp().into())),
+                4..8 if !closed => Next::Command(number, Command::Append(self.stamp().into())),
                 // Now and then it does not believe that a log is closed.
                 8.. if !closed || self.random.coin() => Next::Append(number),
                 _ => Next::Read(number),
             },
         }
+    }
+
+    /// What its next request may be known by.
+    fn stamp(&mut self) -> Stamp {
+        let (epoch, seq) = self.turn;
+        let producer = "p".parse().expect("it is a name");
+        let turn = self.random.coin().then_some(Turn { producer, epoch, seq });
+        // Now and then one that was there already.
+        self.word += self.random.below(3);
+        let word = self.random.coin().then(|| format!("{:06}", self.word));
+        Stamp { word: word.and_then(|word| word.parse().ok()), turn }
     }
 
     /// A command is on its way.
@@ -92,15 +110,26 @@ impl Keeper {
         if let Stage::Having { end, .. } = &mut self.stage {
             *end = appended.offset.plus(u64::from(appended.count));
         }
+        if command.and_then(Command::stamp).is_some_and(|stamp| stamp.turn.is_some()) {
+            self.turn.1 += 1;
+        }
         match (command, &mut self.stage) {
             (Some(Command::Create(new)), stage) => *stage = Stage::Asking(new.name.clone()),
-            (Some(Command::Close), Stage::Having { closed, .. }) => *closed = true,
+            (Some(Command::Close(_)), Stage::Having { closed, .. }) => *closed = true,
             (Some(Command::Delete), stage) => *stage = Stage::None,
             _ => {}
         }
     }
 
     pub(super) fn on_unmet(&mut self, unmet: Unmet) {
+        match unmet.obstacle {
+            Obstacle::OutOfTurn { expected } => self.turn.1 = expected,
+            Obstacle::Repeated { last } => self.turn.1 = last + 1,
+            Obstacle::Superseded { epoch } => self.turn = (epoch + self.random.below(2), 0),
+            Obstacle::EpochBegins => self.turn.1 = 0,
+            Obstacle::WordNotBehind => self.word += 10,
+            _ => {}
+        }
         match (unmet.obstacle, &mut self.stage) {
             (Obstacle::LogExists { .. }, stage) => {
                 if let Stage::Creating(name) = stage {

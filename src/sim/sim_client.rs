@@ -363,7 +363,9 @@ impl SimClient {
                 if let Some(keeper) = &mut self.keeper {
                     keeper.begins(&command);
                 }
-                self.push(now, Ask::of(command).on(log), None);
+                let has_some = command.is_sound(1) && (!command.is_sound(0) || self.random.coin());
+                let records = if has_some { self.some_records() } else { vec![] };
+                self.push(now, Ask { records, ..Ask::of(command).on(log) }, None);
             }
             keeper::Next::Nothing | keeper::Next::Command(..) => {}
         }

@@ -162,7 +162,7 @@ pub struct AppendRun {
     pub log: LogNumber,
     /// What must be so for it.
     pub conditions: Conditions,
-    /// What it asks for instead of appending records: one request, without any.
+    /// What it asks for besides appending records: one request, most often without any.
     pub command: Option<Command>,
     /// The length of each record in bytes; no more than a request may have.
     #[serde(deserialize_with = "bounded::list::<_, _, REQUEST_RECORDS_MAX>")]
@@ -424,15 +424,16 @@ impl AppendRun {
         u32::try_from(self.lengths.len()).expect("a bounded list") / self.seqs.count
     }
 
-    /// Whether each of its requests has a record at all, and as many as the others, and all of them
+    /// Whether each of its requests asks for something, with as many records as the others, and all of them
     /// together no more and no larger ones than a request may have.
     pub fn is_within_limits(&self) -> bool {
         let mut lengths = self.lengths.iter().map(|length| *length as usize);
-        if self.command.is_some() {
-            return self.seqs.is_valid() && self.seqs.count == 1 && self.lengths.is_empty();
-        }
+        let is_sound = match &self.command {
+            Some(command) => self.seqs.count == 1 && command.is_sound(self.lengths.len()),
+            None => !self.lengths.is_empty(),
+        };
         self.seqs.is_valid()
-            && !self.lengths.is_empty()
+            && is_sound
             && self.lengths.len() <= REQUEST_RECORDS_MAX
             && self.lengths.len().is_multiple_of(self.seqs.count as usize)
             && lengths.clone().all(|length| length <= RECORD_BYTES_MAX)

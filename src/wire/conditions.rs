@@ -91,6 +91,20 @@ pub enum Obstacle {
     TooManyLogs,
     /// The log `main` is for whoever names none: it is neither closed nor deleted.
     MainStays,
+    /// The producer's request is in the log already.
+    Repeated {
+        /// The number of its last that is.
+        last: u64,
+    },
+    /// Requests of the producer are missing before this one.
+    OutOfTurn {
+        /// The number of the first that is missing.
+        expected: u64,
+    },
+    /// A newer process of a producer begins with request 0.
+    EpochBegins,
+    /// The log's last sequence word is this one, or behind it.
+    WordNotBehind,
 }
 
 impl Obstacle {
@@ -103,12 +117,16 @@ impl Obstacle {
             Self::Fence { .. }
             | Self::TooManyProducers
             | Self::LogExists { .. }
+            | Self::OutOfTurn { .. }
+            | Self::EpochBegins
             | Self::TooManyLogs => false,
             // Who opens it again is another client, and what is created again has another number.
             Self::Superseded { .. }
             | Self::NoProducer
             | Self::NoLog
             | Self::Closed
+            | Self::Repeated { .. }
+            | Self::WordNotBehind
             | Self::MainStays => true,
         }
     }

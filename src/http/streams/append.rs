@@ -10,28 +10,36 @@ use super::super::answer::{Answer, complaint};
 use super::super::house::House;
 use super::body;
 use super::header;
+use super::kind::Kind;
 use super::log::Log;
 use super::manage;
 use super::place::From;
-use super::refusal::{Refusal, check_headers, not_here};
+use super::refusal::Refusal;
+use super::stamp;
 use crate::client::{AppendError, AppendOptions, Appended};
+use crate::command::{Stamp, Turn};
 use crate::log_settings::ContentType;
 use crate::types::Offset;
 
 /// Types that programs send who do not say any: to a log of which no type was said they are bytes.
 const UNSAID: [&str; 2] = ["application/x-www-form-urlencoded", "text/plain"];
 
-/// Headers whose promise is not kept here.
-const NOT_HERE: [&str; 6] = [
-    "producer-id",
-    "producer-epoch",
-    "producer-seq",
-    "stream-seq",
-    "stream-ttl",
-    "stream-expires-at",
-];
+/// A request as it came.
+struct Post<'a> {
+    headers: &'a HeaderMap,
+    body: Bytes,
+    /// Nothing is to come behind it.
+    closes: bool,
+    stamp: Stamp,
+}
 
-/// Appends a body: one record, or as many as it takes where it is larger than a record may be.
+/// What is asked of a log.
+struct Asked {
+    records: Vec<Bytes>,
+    options: Option<AppendOptions>,
+}
+
+/// Appends a body, closes the log, or both in one step.
 pub(super) async fn post(
     house: &House,
     parts: &Parts,
@@ -39,58 +47,110 @@ pub(super) async fn post(
     name: &str,
 ) -> Result<Answer, Refusal> {
     let mut log = Log::find(house, name).await?;
-    check_headers(&parts.headers, &NOT_HERE)?;
-    let asked = options(&log, &parts.headers)?;
-    let is_last = is_last(&parts.headers);
-    let (bytes, _held) = body::take(&house.rooms.bodies, body).await?;
-    match (is_last, bytes.is_empty()) {
-        (true, true) => return manage::close(house, &log).await,
-        (true, false) => return Err(not_here("appending and closing in one step")),
-        (false, true) => return Err(nothing()),
-        (false, false) => check_type(&log, &parts.headers)?,
-    }
-    let mut records = records(&log, &bytes)?;
-    let mut appended = append(&log, records.clone(), asked.as_ref()).await;
+    let (headers, stamp) = (&parts.headers, stamp::stamp(&parts.headers)?);
+    let closes = header::is_true(headers, &header::CLOSED);
+    let (body, _held) = body::take(&house.rooms.bodies, body).await?;
+    let post = Post { headers, body, closes, stamp };
+    let asked = post.of(&log)?;
+    let mut appended = post.append_to(&log, &asked).await;
     if let Err(AppendError::UnknownLog) = appended {
-        // Another may have its name by now.
+        // Another may have its name by now: what was asked of the former one is not asked of this one.
         house.rooms.logs.forget(log.number);
         log = Log::look(house, name).await?;
-        // What was asked of the former one is not asked of this one.
-        let asked = options(&log, &parts.headers)?;
-        check_type(&log, &parts.headers)?;
-        records = self::records(&log, &bytes)?;
-        appended = append(&log, records, asked.as_ref()).await;
+        appended = post.append_to(&log, &post.of(&log)?).await;
     }
     match appended {
-        Ok(Appended { offset, count, .. }) => {
-            let next = Offset::new(offset.get() + u64::from(count));
-            Ok(manage::at(log.place(next), false))
-        }
-        Err(AppendError::LogClosed) => manage::closed(house, &log).await,
-        Err(error) => Err(Refusal::of_append(log.number, &error)),
+        Ok(appended) => Ok(post.done(&log, &appended)),
+        Err(error) => post.refused(house, &log, &error).await,
     }
 }
 
-async fn append(
-    log: &Log,
-    records: Vec<Bytes>,
-    options: Option<&AppendOptions>,
-) -> Result<Appended, AppendError> {
-    match options {
-        None => log.client.append(records).await,
-        Some(options) => log.client.append_with(records, options).await,
+impl Post<'_> {
+    /// What it asks of this log.
+    fn of(&self, log: &Log) -> Result<Asked, Refusal> {
+        let options = options(log, self.headers)?;
+        if self.body.is_empty() && self.closes {
+            return Ok(Asked { records: vec![], options });
+        }
+        if self.body.is_empty() {
+            return Err(nothing());
+        }
+        check_type(log, self.headers)?;
+        let records = Kind::of(&log.settings).records(&self.body)?;
+        if records.is_empty() { Err(nothing()) } else { Ok(Asked { records, options }) }
     }
+
+    async fn append_to(&self, log: &Log, asked: &Asked) -> Result<Appended, AppendError> {
+        let Asked { records, options } = asked;
+        let records = records.clone();
+        if self.closes || self.stamp != Stamp::default() {
+            let options = options.clone().unwrap_or_default();
+            return log.client.append_stamped(records, &options, (self.stamp, self.closes)).await;
+        }
+        match options {
+            None => log.client.append(records).await,
+            Some(options) => log.client.append_with(records, options).await,
+        }
+    }
+
+    /// It is in the log.
+    fn done(&self, log: &Log, appended: &Appended) -> Answer {
+        let next = Offset::new(appended.offset.get() + u64::from(appended.count));
+        let mut answer = manage::at(log.place(next), self.closes);
+        if let Some(turn) = self.stamp.turn {
+            say_turn(&mut answer, &turn, turn.seq);
+            if appended.count > 0 {
+                *answer.status_mut() = StatusCode::OK;
+            }
+        }
+        answer
+    }
+
+    /// It is not in the log, or was there already.
+    async fn refused(
+        &self,
+        house: &House,
+        log: &Log,
+        error: &AppendError,
+    ) -> Result<Answer, Refusal> {
+        let is_closing = self.closes && self.body.is_empty() && self.stamp.turn.is_none();
+        let refusal = || Refusal::of_append(log.number, error);
+        match (error, self.stamp.turn) {
+            // To close a log that is closed is no fault.
+            (AppendError::LogClosed, _) if is_closing => manage::there(house, log).await,
+            (AppendError::LogClosed, _) => manage::closed(house, log).await,
+            (AppendError::Repeated { last }, Some(turn)) => {
+                let mut answer = manage::there(house, log).await?;
+                say_turn(&mut answer, &turn, *last);
+                Ok(answer)
+            }
+            (AppendError::Superseded { epoch, .. }, Some(_)) => {
+                let mut answer = Answer::from(refusal());
+                *answer.status_mut() = StatusCode::FORBIDDEN;
+                header::say_number(answer.headers_mut(), header::PRODUCER_EPOCH, *epoch);
+                Ok(answer)
+            }
+            (AppendError::OutOfTurn { expected }, Some(turn)) => {
+                let mut answer = Answer::from(refusal());
+                let headers = answer.headers_mut();
+                header::say_number(headers, header::EXPECTED_SEQ, *expected);
+                header::say_number(headers, header::RECEIVED_SEQ, turn.seq);
+                Ok(answer)
+            }
+            _ => Err(refusal()),
+        }
+    }
+}
+
+/// Says which of a producer's requests is the last.
+fn say_turn(answer: &mut Answer, turn: &Turn, last: u64) {
+    header::say_number(answer.headers_mut(), header::PRODUCER_EPOCH, turn.epoch);
+    header::say_number(answer.headers_mut(), header::PRODUCER_SEQ, last);
 }
 
 fn nothing() -> Refusal {
     let hint = "a record over HTTP has a byte at least, and a list a value";
     complaint(StatusCode::BAD_REQUEST, "there is nothing to append", hint).into()
-}
-
-/// Whether nothing is to come behind it. Any other word than this is none.
-fn is_last(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CLOSED);
-    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 fn check_type(log: &Log, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -121,10 +181,4 @@ fn options(log: &Log, headers: &HeaderMap) -> Result<Option<AppendOptions>, Refu
     };
     let expect_offset = Some(log.own(place)?);
     Ok(Some(AppendOptions { expect_offset, ..AppendOptions::default() }))
-}
-
-/// The records of a body, of which there are some.
-fn records(log: &Log, bytes: &Bytes) -> Result<Vec<Bytes>, Refusal> {
-    let records = log.kind().records(bytes)?;
-    if records.is_empty() { Err(nothing()) } else { Ok(records) }
 }

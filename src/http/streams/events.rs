@@ -55,7 +55,7 @@ struct Control {
 
 /// Begins to tell a reader what there is and what comes.
 pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Refusal> {
-    let is_in_base64 = log.kind() == Kind::Bytes;
+    let is_in_base64 = Kind::of(&log.settings) == Kind::Bytes;
     let reader = Reader {
         rooms: house.rooms.clone(),
         log,
@@ -92,7 +92,7 @@ impl Reader {
         self.next = batch.next;
         self.is_over = batch.is_closed;
         // Of a text every character may be a line.
-        let factor = if self.log.kind() == Kind::Bytes { 1 } else { 4 };
+        let factor = if Kind::of(&self.log.settings) == Kind::Bytes { 1 } else { 4 };
         let most = batch.size() * factor + 2 * HTTP_LINE_BYTES;
         let bytes = self.rooms.bodies.make(most, || self.events(&batch).into()).await.ok()?;
         Some((bytes, self))
@@ -120,7 +120,7 @@ impl Reader {
         let data = if batch.records.is_empty() {
             String::new()
         } else {
-            event("data", &self.log.kind().show_as_text(batch))
+            event("data", &Kind::of(&self.log.settings).show_as_text(batch))
         };
         data + &event("control", &control)
     }

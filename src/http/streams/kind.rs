@@ -38,7 +38,8 @@ struct Values<'a>(
 impl Kind {
     /// That of a log with these settings.
     pub(super) fn of(settings: &LogSettings) -> Self {
-        let kind = settings.content_type.as_ref().map_or(ContentType::BYTES, ContentType::media_type);
+        let kind =
+            settings.content_type.as_ref().map_or(ContentType::BYTES, ContentType::media_type);
         let kind = kind.to_ascii_lowercase();
         if kind == "application/json" {
             Self::Json
@@ -171,7 +172,10 @@ mod tests {
     #[test]
     fn a_list_is_taken_apart_once_and_every_other_value_is_a_record() {
         for (body, expected) in [
-            (&b" [1, {\"b\": 2,\"a\":[ ]} , [2,3]]\n"[..], &["1", "{\"b\": 2,\"a\":[ ]}", "[2,3]"][..]),
+            (
+                &b" [1, {\"b\": 2,\"a\":[ ]} , [2,3]]\n"[..],
+                &["1", "{\"b\": 2,\"a\":[ ]}", "[2,3]"][..],
+            ),
             (b"[[1,2]]", &["[1,2]"]),
             (b"[]", &[]),
             (b"[[]]", &["[]"]),

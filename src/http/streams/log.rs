@@ -7,7 +7,6 @@ use hyper::StatusCode;
 
 use super::super::answer::complaint;
 use super::super::house::House;
-use super::kind::Kind;
 use super::lock;
 use super::place::Place;
 use super::refusal::Refusal;
@@ -64,11 +63,6 @@ impl Log {
     /// Of what type its records are, as its creator said.
     pub(super) fn content_type(&self) -> &str {
         content_type(&self.settings)
-    }
-
-    /// What that means.
-    pub(super) fn kind(&self) -> Kind {
-        Kind::of(&self.settings)
     }
 
     pub(super) fn place(&self, offset: Offset) -> Place {

@@ -1,17 +1,22 @@
-//! Making, closing and deleting logs: PUT, DELETE, and a POST that says that it is the last.
+//! Making and deleting logs: PUT and DELETE; and how one stands.
 
+use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use hyper::http::request::Parts;
 
 use super::super::answer::{Answer, complaint, no_content};
 use super::super::house::House;
+use super::body;
 use super::header;
+use super::kind::Kind;
 use super::log::{Log, content_type, name};
 use super::place::Place;
-use super::refusal::{Refusal, check_headers, not_here};
+use super::refusal::{Refusal, busy, check_headers};
 use crate::client::{LogError, LogState};
+use crate::command::NewLog;
+use crate::log_name::LogName;
 use crate::log_settings::{ContentType, LogSettings};
 use crate::types::LogNumber;
 
@@ -19,48 +24,76 @@ use crate::types::LogNumber;
 const NOT_HERE: [&str; 5] = [
     "stream-ttl",
     "stream-expires-at",
-    "stream-closed",
     "stream-forked-from",
     "stream-fork-offset",
+    "stream-fork-sub-offset",
 ];
 
-/// Makes a log, unless there is one: that one is as good.
+/// Makes a log with what it is to have, unless there is one that was made so: that one is as good.
 pub(super) async fn put(
     house: &House,
     parts: &Parts,
-    body: &Incoming,
+    body: Incoming,
     text: &str,
 ) -> Result<Answer, Refusal> {
     let name = name(text)?;
     check_headers(&parts.headers, &NOT_HERE)?;
     let settings = settings(&parts.headers)?;
-    if !body.is_end_stream() {
-        return Err(not_here("making a log and appending to it in one step"));
-    }
-    let failed = |error: LogError| Refusal::of_log(LogNumber::MAIN, &error);
-    let (status, state) = match house.client.log_state(&name).await {
-        Ok(state) if settings.is_same_as(&state.settings) => (StatusCode::OK, state),
-        Ok(found) => {
-            let found = Box::new(found);
-            return Err(failed(LogError::OtherSettings { found, name }));
-        }
-        Err(LogError::Unknown { .. }) => {
-            let made = house.client.create_log_with(&name, settings).await;
-            (StatusCode::CREATED, made.map_err(failed)?)
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    if state.closed {
-        let hint = "it can be read; deleted, it can be made again";
-        return Err(complaint(StatusCode::CONFLICT, "there is one, and it is closed", hint).into());
-    }
-    let mut answer = at(end_of(&state), false);
+    let closed = header::is_true(&parts.headers, &header::CLOSED);
+    let (body, _held) = body::take(&house.rooms.bodies, body).await?;
+    let records = if body.is_empty() { vec![] } else { Kind::of(&settings).records(&body)? };
+    let new = NewLog { name, settings, closed };
+    let (status, state) = make(house, &new, records).await?;
+    let mut answer = at(end_of(&state), state.closed);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     header::say(headers, CONTENT_TYPE, content_type(&state.settings));
     let location = format!("http://{}{}", house.address, parts.uri.path());
     header::say(headers, LOCATION, &location);
     Ok(answer)
+}
+
+/// Whether it was made, and how it stands.
+async fn make(
+    house: &House,
+    new: &NewLog,
+    records: Vec<Bytes>,
+) -> Result<(StatusCode, LogState), Refusal> {
+    if let Some(found) = found(house, &new.name).await? {
+        return Ok((StatusCode::OK, as_asked(found, new)?));
+    }
+    let made = house.client.make_log(new.clone(), records).await;
+    let is_made = made.map_err(|error| Refusal::of_append(LogNumber::MAIN, &error))?;
+    match found(house, &new.name).await? {
+        Some(state) if is_made => Ok((StatusCode::CREATED, state)),
+        // Somebody else was faster.
+        Some(state) => Ok((StatusCode::OK, as_asked(state, new)?)),
+        None => Err(busy("the log was made, and is gone already")),
+    }
+}
+
+async fn found(house: &House, name: &LogName) -> Result<Option<LogState>, Refusal> {
+    match house.client.log_state(name).await {
+        Ok(state) => Ok(Some(state)),
+        Err(LogError::Unknown { .. }) => Ok(None),
+        Err(error) => Err(Refusal::of_log(LogNumber::MAIN, &error)),
+    }
+}
+
+/// The log that there is, if it is what is asked for.
+fn as_asked(found: LogState, new: &NewLog) -> Result<LogState, Refusal> {
+    if !new.settings.is_same_as(&found.settings) {
+        let (found, name) = (Box::new(found), new.name.clone());
+        let error = LogError::OtherSettings { found, name };
+        return Err(Refusal::of_log(LogNumber::MAIN, &error));
+    }
+    if new.closed == found.closed {
+        return Ok(found);
+    }
+    let word = if found.closed { "closed" } else { "open" };
+    let sentence = format!("there is one, and it is {word}");
+    let hint = "deleted, it can be made again";
+    Err(complaint(StatusCode::CONFLICT, sentence, hint).into())
 }
 
 /// What a log is to be made with.
@@ -82,22 +115,24 @@ pub(super) async fn delete(house: &House, text: &str) -> Result<Answer, Refusal>
     Ok(no_content())
 }
 
-/// Closes a log. To close one that is closed is no fault.
-pub(super) async fn close(house: &House, log: &Log) -> Result<Answer, Refusal> {
-    let failed = |error: LogError| Refusal::of_log(log.number, &error);
-    house.client.about(log.number).close_log().await.map_err(failed)?;
-    let state = house.client.log_state(&log.name).await.map_err(failed)?;
+/// It is as it was asked for already: how the log stands.
+pub(super) async fn there(house: &House, log: &Log) -> Result<Answer, Refusal> {
+    let state = state(house, log).await?;
     Ok(at(end_of(&state), state.closed))
 }
 
 /// Where a closed log ends.
 pub(super) async fn closed(house: &House, log: &Log) -> Result<Answer, Refusal> {
-    let state = house.client.log_state(&log.name).await;
-    let state = state.map_err(|error| Refusal::of_log(log.number, &error))?;
+    let state = state(house, log).await?;
     let hint = "what it has can still be read";
     let mut answer = complaint(StatusCode::CONFLICT, "the log is closed", hint);
     header::say_place(answer.headers_mut(), end_of(&state), true);
     Ok(answer)
+}
+
+async fn state(house: &House, log: &Log) -> Result<LogState, Refusal> {
+    let state = house.client.log_state(&log.name).await;
+    state.map_err(|error| Refusal::of_log(log.number, &error))
 }
 
 /// It is done, and this is where the log ends now.

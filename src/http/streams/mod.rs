@@ -2,13 +2,14 @@
 //!
 //! - `log`: which log a path means; `kind`: what the type of its records means; `place`: where in it an offset
 //!   points; `query`: what a reader asks for;
-//! - `manage`: making, closing and deleting; `append`: what a POST comes to; `body`: how much of one is taken;
+//! - `manage`: making and deleting; `append`: what a POST comes to, with a `stamp` that says which request of whose
+//!   it is; `body`: how much of one is taken;
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
 //! - `header`: how answers say where a log goes on; `refusal`: why not.
 //!
-//! What of the protocol is not there is refused and never passed over: producers, sequence words, expiry, forks, and two things in one step: a log is made empty, and closed by itself.
+//! What of the protocol is not there is refused and never passed over: expiry and forks.
 
 mod append;
 mod batch;
@@ -25,6 +26,7 @@ mod place;
 mod query;
 mod read;
 mod refusal;
+mod stamp;
 mod tails;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,10 +48,12 @@ pub(super) use tails::Rooms;
 pub(super) const PREFIX: &str = "/v1/stream/";
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
-const ALLOWED: &str = "content-type, if-none-match, stream-expect-offset, stream-closed, stream-seq, \
-     stream-ttl, stream-expires-at, producer-id, producer-epoch, producer-seq";
+const ALLOWED: &str = "content-type, authorization, if-none-match, stream-expect-offset, stream-closed, \
+     stream-seq, stream-ttl, stream-expires-at, producer-id, producer-epoch, producer-seq, \
+     stream-forked-from, stream-fork-offset, stream-fork-sub-offset";
 const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
-     stream-earliest-offset, stream-sse-data-encoding, etag, retry-after";
+     stream-earliest-offset, stream-sse-data-encoding, producer-epoch, producer-seq, \
+     producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
 
 /// Answers whatever is asked of a stream.
 pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &str) -> Answer {
@@ -58,7 +62,7 @@ pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &
         Method::OPTIONS => Ok(no_content()),
         Method::GET => read::get(house, parts, name).await,
         Method::HEAD => read::head(house, name).await,
-        Method::PUT => manage::put(house, parts, &body, name).await,
+        Method::PUT => manage::put(house, parts, body, name).await,
         Method::DELETE => manage::delete(house, name).await,
         Method::POST => append::post(house, parts, body, name).await,
         _ => Err(refusal::no_such_verb(METHODS)),

@@ -13,9 +13,9 @@ use super::batch::Batch;
 use super::cursor::cursor;
 use super::events;
 use super::header;
+use super::kind::Kind;
 use super::live;
 use super::log::Log;
-use super::kind::Kind;
 use super::manage;
 use super::place::{From, Place};
 use super::query::{Live, Query};
@@ -125,7 +125,7 @@ enum Form {
 impl Form {
     fn of(log: &Log, headers: &HeaderMap) -> Self {
         let is_asked = headers.get(ACCEPT).is_some_and(|value| value == LINES);
-        if is_asked { Self::Lines } else { Self::Own(log.kind()) }
+        if is_asked { Self::Lines } else { Self::Own(Kind::of(&log.settings)) }
     }
 
     fn bytes(self, batch: &Batch) -> Bytes {

@@ -72,6 +72,8 @@ impl Refusal {
                 answer
             }
             AppendError::UnknownLog => complain(StatusCode::NOT_FOUND),
+            AppendError::EpochBegins => complain(StatusCode::BAD_REQUEST),
+            AppendError::TooManyProducers => complain(StatusCode::TOO_MANY_REQUESTS),
             AppendError::RecordTooLarge { .. }
             | AppendError::RequestTooLarge { .. }
             | AppendError::TooManyRecords { .. } => complain(StatusCode::PAYLOAD_TOO_LARGE),
@@ -93,7 +95,9 @@ impl Refusal {
         match error {
             LogError::Append(error) => Self::of_append(number, error),
             LogError::Read(error) => Self::of_read(error),
-            LogError::OtherSettings { .. } => complaint(StatusCode::CONFLICT, error, &error.hint()).into(),
+            LogError::OtherSettings { .. } => {
+                complaint(StatusCode::CONFLICT, error, &error.hint()).into()
+            }
             error => {
                 let hint = "PUT makes it; `annal log list` shows which there are";
                 complaint(StatusCode::NOT_FOUND, error, hint).into()

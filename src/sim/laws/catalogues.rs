@@ -10,8 +10,9 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
-use crate::command::{Command, NewLog};
+use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::entry::{Request, SealedEntry};
+use crate::label::{ProducerName, SequenceWord};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::sim::model::RecordHash;
@@ -27,16 +28,49 @@ struct Log {
     deleted: bool,
     start: Offset,
     records: Vec<RecordHash>,
+    /// Its last sequence word.
+    word: Option<SequenceWord>,
+    /// Of each producer that counts its requests, its epoch and the number of its next one.
+    turns: BTreeMap<ProducerName, (u64, u64)>,
 }
 
 impl Log {
     fn of(new: &NewLog) -> Self {
-        let NewLog { name, settings } = new.clone();
-        Self { name, settings, closed: false, deleted: false, start: Offset::ZERO, records: vec![] }
+        let NewLog { name, settings, closed } = new.clone();
+        Self {
+            name,
+            settings,
+            closed,
+            deleted: false,
+            start: Offset::ZERO,
+            records: vec![],
+            word: None,
+            turns: BTreeMap::new(),
+        }
     }
 
     fn next_offset(&self) -> Offset {
         Offset::new(self.records.len() as u64)
+    }
+
+    /// A request is known by this.
+    fn stamp(&mut self, stamp: &Stamp) -> Result<(), String> {
+        if let Some(word) = stamp.word
+            && let Some(last) = self.word.replace(word)
+            && word <= last
+        {
+            return Err(format!("sequence word {word} comes after {last}"));
+        }
+        let Some(Turn { producer, epoch, seq }) = stamp.turn else { return Ok(()) };
+        let known = self.turns.insert(producer, (epoch, seq + 1));
+        let is_next = match known {
+            Some((known, next)) if known == epoch => seq == next,
+            known => seq == 0 && known.is_none_or(|(known, _)| known < epoch),
+        };
+        if is_next {
+            return Ok(());
+        }
+        Err(format!("request {seq} of epoch {epoch} of {producer} comes, and it was at {known:?}"))
     }
 }
 
@@ -137,14 +171,17 @@ impl Catalogues {
     fn place(&mut self, request: &Request) -> Result<(), String> {
         let number = request.log;
         if let Some(Command::Create(new)) = &request.command {
-            return self.create(number, new);
+            self.create(number, new)?;
         }
         let log = self.logs.get_mut(&number).filter(|log| !log.deleted);
         let Some(log) = log else {
             return Err(format!("something is done to log {number}, which does not exist"));
         };
         let is_of_the_end = |command: &Command| {
-            matches!(command, Command::Delete | Command::Forget(_) | Command::Trim(_))
+            matches!(
+                command,
+                Command::Create(_) | Command::Delete | Command::Forget(_) | Command::Trim(_)
+            )
         };
         if log.closed && !request.command.as_ref().is_some_and(is_of_the_end) {
             return Err(format!("something is done to log {number}, which is closed"));
@@ -154,8 +191,14 @@ impl Catalogues {
             let found = request.first_offset;
             return Err(format!("log {number} goes on at offset {found}, and {next} is next"));
         }
+        log.records.extend(RecordHash::of_all(&request.records));
         match request.command {
-            Some(Command::Close) => log.closed = true,
+            Some(Command::Append(ref stamp)) => log.stamp(stamp)?,
+            Some(Command::Close(ref stamp)) => {
+                log.stamp(stamp)?;
+                log.closed = true;
+            }
+            Some(Command::Forget(name)) => drop(log.turns.remove(&name)),
             Some(Command::Trim(before)) if before > next => {
                 return Err(format!("log {number} ends at {next}, and begins at {before}"));
             }
@@ -167,7 +210,7 @@ impl Catalogues {
                 log.deleted = true;
                 self.deletions.insert((request.client, request.seq), number);
             }
-            _ => log.records.extend(RecordHash::of_all(&request.records)),
+            _ => {}
         }
         Ok(())
     }
@@ -350,7 +393,11 @@ mod tests {
     #[test]
     fn what_goes_to_a_log_that_takes_nothing_is_found() {
         let created: &[Request] = &[create(1, 1, "a")];
-        let closed = judged(&[created, &[command(2, 1, Command::Close)], &[append(2, 1, 0)]]);
+        let closed = judged(&[
+            created,
+            &[command(2, 1, Command::Close(Box::default()))],
+            &[append(2, 1, 0)],
+        ]);
         assert_broken(closed.map(|_| ()), "log 1, which is closed");
         let deleted = judged(&[created, &[command(2, 1, Command::Delete)], &[append(2, 1, 0)]]);
         assert_broken(deleted.map(|_| ()), "log 1, which does not exist");

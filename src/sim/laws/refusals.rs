@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
-use crate::command::Command;
+use crate::command::{Command, Stamp, Turn};
 use crate::entry::SealedEntry;
 use crate::label::ProducerName;
 use crate::sim::model::{Model, Placed, RecordHash};
@@ -58,7 +58,7 @@ impl Refusals {
         for placed in self.model.requests().iter().skip(known) {
             let refused = self.refused.get(&placed.client);
             let is_refused = refused.is_some_and(|all| all.contains(&placed.records));
-            if is_refused && placed.command.is_none() {
+            if is_refused && !placed.records.is_empty() {
                 return Err(format!(
                     "a request of client {} was refused for its condition, and is in {}",
                     placed.client, placed.entry
@@ -88,8 +88,7 @@ impl Refusals {
             ));
         }
         let is_in = |placed: &Placed| {
-            let is_it = placed.client == client && placed.records == records;
-            is_it && placed.command.is_none()
+            placed.client == client && placed.records == records && !records.is_empty()
         };
         if let Some(placed) = self.model.requests().iter().find(|placed| is_in(placed)) {
             return Err(format!(
@@ -139,11 +138,24 @@ impl Refusals {
             Obstacle::NoLog => self.check_command(&it, unmet, |placed| {
                 placed.log == *log && placed.command == Some(Command::Delete)
             })?,
-            Obstacle::Closed => self.check_command(&it, unmet, |placed| {
-                placed.log == *log && placed.command == Some(Command::Close)
-            })?,
+            Obstacle::Closed => {
+                self.check_command(&it, unmet, |placed| placed.log == *log && closes(placed))?
+            }
             Obstacle::LogExists { number } => self.check_command(&it, unmet, |placed| {
                 placed.log == number && matches!(placed.command, Some(Command::Create(_)))
+            })?,
+            Obstacle::Repeated { last } => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && turn_of(placed).is_some_and(|turn| turn.seq == last)
+            })?,
+            Obstacle::OutOfTurn { expected: 0 } => {}
+            Obstacle::OutOfTurn { expected } => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && turn_of(placed).is_some_and(|turn| turn.seq + 1 == expected)
+            })?,
+            Obstacle::EpochBegins => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && turn_of(placed).is_some()
+            })?,
+            Obstacle::WordNotBehind => self.check_command(&it, unmet, |placed| {
+                placed.log == *log && stamp_of(placed).is_some_and(|stamp| stamp.word.is_some())
             })?,
             Obstacle::TooManyLogs | Obstacle::MainStays => {
                 return Err(format!("{it} was refused by {obstacle:?}, and nobody asks for that"));
@@ -228,6 +240,22 @@ impl Refusals {
         within.push(state);
         within
     }
+}
+
+fn closes(placed: &Placed) -> bool {
+    match &placed.command {
+        Some(Command::Close(_)) => true,
+        Some(Command::Create(new)) => new.closed,
+        _ => false,
+    }
+}
+
+fn stamp_of(placed: &Placed) -> Option<&Stamp> {
+    placed.command.as_ref()?.stamp()
+}
+
+fn turn_of(placed: &Placed) -> Option<&Turn> {
+    stamp_of(placed)?.turn.as_ref()
 }
 
 /// How a producer stands: how often it was opened, and by whom last.

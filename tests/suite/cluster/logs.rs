@@ -21,6 +21,8 @@ fn each_log_has_its_own_records_and_keeps_them_when_the_leader_dies() {
     cluster.client(["log", "create", "eu/mail"]).expect_code(0);
     // It is there already, which is as good.
     cluster.client(["log", "create", "orders"]).expect_code(0);
+    let other = ["log", "create", "orders", "--content-type", "text/plain"];
+    cluster.client(other).expect_complaint(4, "there is a log orders already, with other settings");
     for round in 0..3 {
         append_to(&cluster, "orders", &format!("o{round}")).expect_code(0);
         append_to(&cluster, "eu/mail", &format!("m{round}")).expect_code(0);

@@ -155,9 +155,9 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         (400, &[BYTES], b""),
         (409, &[("content-type", "application/json")], b"{}"),
         (413, &[BYTES], too_large.as_slice()),
-        (501, &with("producer-id", "p"), b"x"),
-        (501, &with("stream-seq", "1"), b"x"),
-        (501, &with("stream-closed", "true"), b"x"),
+        (400, &with("producer-id", "p"), b"x"),
+        (400, &with("stream-seq", "a b"), b"x"),
+        (409, &with("stream-closed", "true"), b"x"),
         (409, &with("stream-closed", "true"), b""),
         (400, &with("stream-expect-offset", "now"), b"x"),
         (410, &with("stream-expect-offset", "0000000000000007_0000000000000000"), b"x"),
@@ -193,14 +193,14 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     let asked = ask(&cluster, "n1", "OPTIONS /v1/stream/main", &evil, b"");
     assert_eq!(asked.status, 204);
     assert!(asked.header("access-control-allow-headers").unwrap().contains("if-none-match"));
-    for (header, body) in [
-        (("content-type", "application/json"), &b""[..]),
-        (("stream-ttl", "60"), b""),
-        (("stream-forked-from", "/v1/stream/main"), b""),
-        (BYTES, b"content"),
+    for (expected, header, body) in [
+        (400, ("content-type", "json"), &b""[..]),
+        (400, ("content-type", "application/json"), b"[1,]"),
+        (501, ("stream-ttl", "60"), b""),
+        (501, ("stream-forked-from", "/v1/stream/main"), b""),
     ] {
         let said = ask(&cluster, "n1", "PUT /v1/stream/orders", &[header], body);
-        assert_eq!(said.status, 501, "{header:?}: {}", said.text());
+        assert_eq!(said.status, expected, "{header:?}: {}", said.text());
     }
     assert_eq!(ask(&cluster, "n1", "GET /v1/stream/orders", &[], b"").status, 404);
     assert_eq!(get(&cluster, "n1", "").next(), "0000000000000000_0000000000000000");
@@ -261,6 +261,83 @@ fn logs_are_made_followed_closed_deleted_and_made_anew_at_any_door() {
     }
     assert_eq!(at(&second, "GET", "", &[], b"").text(), "new new new ");
     cluster.client(["log", "describe", "eu/orders"]).expect_code(0);
+}
+
+#[test]
+fn a_log_has_a_type_and_is_made_and_ended_in_one_step_each() {
+    let cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let node = &others(&cluster, &leader)[0];
+    let json = ("content-type", "application/json");
+    let at = |line: &str, headers: &[(&str, &str)], body: &[u8]| {
+        ask(&cluster, node, line, headers, body)
+    };
+
+    let made = at("PUT /v1/stream/j", &[json], b"[1, [2, 3]]");
+    assert_eq!((made.status, made.next()), (201, "0000000000000001_0000000000000002"));
+    assert_eq!(made.header("content-type"), Some("application/json"));
+    let typed = ("content-type", "Application/JSON; charset=utf-8");
+    assert_eq!(at("PUT /v1/stream/j", &[typed], b"").status, 200);
+    assert_eq!(at("PUT /v1/stream/j", &[BYTES], b"").status, 409);
+    assert_eq!(at("POST /v1/stream/j", &[BYTES], b"1").status, 409);
+    assert_eq!(at("POST /v1/stream/j", &[json], b"[]").status, 400);
+    // What a program appends that knows nothing of types is shown as text.
+    cluster.client(["append", "--log", "j", "no json"]).expect_code(0);
+    assert_eq!(at("GET /v1/stream/j", &[], b"").text(), "[1,[2, 3],\"no json\"]");
+    let described = cluster.client(["log", "describe", "j"]).expect_code(0).text();
+    assert_eq!(described, "j: next offset 3, application/json\n");
+    let last = [json, ("stream-closed", "true")];
+    let ended = at("POST /v1/stream/j", &last, b"4");
+    assert_eq!((ended.status, ended.header("stream-closed")), (204, Some("true")));
+    let late = at("POST /v1/stream/j", &last, b"5");
+    assert_eq!((late.status, late.next()), (409, ended.next()));
+    let events = at("GET /v1/stream/j?offset=-1&live=sse", &[], b"").text();
+    assert!(events.contains("event: data\ndata:[1,[2, 3],\"no json\",4]\n\n"), "{events}");
+
+    let whole = [("content-type", "text/plain"), ("stream-closed", "TRUE")];
+    let made = at("PUT /v1/stream/t", &whole, b"all");
+    assert_eq!((made.status, made.header("stream-closed")), (201, Some("true")));
+    assert_eq!(at("PUT /v1/stream/t", &whole, b"all").status, 200);
+    assert_eq!(at("PUT /v1/stream/t", &whole[..1], b"").status, 409);
+    assert_eq!(at("GET /v1/stream/t", &[], b"").text(), "all");
+}
+
+#[test]
+fn who_repeats_a_request_is_told_that_it_is_there_whoever_leads() {
+    let mut cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let [first, second] = <[String; 2]>::try_from(others(&cluster, &leader)).unwrap();
+    let turn = |epoch, seq| {
+        [BYTES, ("producer-id", "p"), ("producer-epoch", epoch), ("producer-seq", seq)]
+    };
+    let post = |cluster: &Cluster, node: &str, epoch, seq| {
+        ask(
+            cluster,
+            node,
+            &format!("POST {MAIN}"),
+            &turn(epoch, seq),
+            format!("{epoch}.{seq} ").as_bytes(),
+        )
+    };
+    let gap = post(&cluster, &first, "0", "1");
+    assert_eq!((gap.status, gap.header("producer-expected-seq")), (409, Some("0")));
+    assert_eq!(post(&cluster, &first, "0", "0").status, 200);
+    let next = post(&cluster, &second, "0", "1");
+    assert_eq!((next.status, next.header("producer-seq")), (200, Some("1")));
+    cluster.kill(&leader);
+    let again = wait_for("another leader", || {
+        Some(post(&cluster, &first, "0", "0")).filter(|said| said.status != 503)
+    });
+    assert_eq!((again.status, again.header("producer-seq")), (204, Some("1")));
+    assert_eq!(post(&cluster, &first, "1", "1").status, 400);
+    assert_eq!(post(&cluster, &first, "1", "0").status, 200);
+    let fenced = post(&cluster, &second, "0", "2");
+    assert_eq!((fenced.status, fenced.header("producer-epoch")), (403, Some("1")));
+    let worded = |word| {
+        ask(&cluster, &first, &format!("POST {MAIN}"), &[BYTES, ("stream-seq", word)], b"w ").status
+    };
+    assert_eq!(["09", "10", "10", "2"].map(worded), [204, 204, 409, 204]);
+    assert_eq!(get(&cluster, &second, "").text(), "0.0 0.1 1.0 w w w ");
 }
 
 /// Reads events until there was one with these words.
