@@ -110,6 +110,8 @@ const HUNTS: &[Hunt] = &[
         &[LawName::Refusals, LawName::Conditional, LawName::Catalogues, LawName::Assertion],
         50,
     ),
+    hunt(Mutant::CloseApart, &[LawName::Catalogues], 100),
+    hunt(Mutant::WordGoesBack, &[LawName::Catalogues], 100),
     hunt(Mutant::StartGoesBack, &[LawName::Catalogues], 50),
     hunt(Mutant::ReadTrimmed, &[LawName::Catalogues], 100),
     hunt(Mutant::ForgottenGoesOn, &[LawName::Producers], 300),
