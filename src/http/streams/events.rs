@@ -32,6 +32,8 @@ struct Reader {
     rooms: Arc<Rooms>,
     log: Log,
     next: Offset,
+    /// The cursor that it has had.
+    known: Option<u64>,
     tail: Option<Tail>,
     /// The log ends there for ever, and it has been told.
     is_over: bool,
@@ -54,12 +56,18 @@ struct Control {
 }
 
 /// Begins to tell a reader what there is and what comes.
-pub(super) fn begin(house: &House, log: Log, from: Offset) -> Result<Answer, Refusal> {
+pub(super) fn begin(
+    house: &House,
+    log: Log,
+    from: Offset,
+    known: Option<u64>,
+) -> Result<Answer, Refusal> {
     let is_in_base64 = Kind::of(&log.settings) == Kind::Bytes;
     let reader = Reader {
         rooms: house.rooms.clone(),
         log,
         next: from,
+        known,
         tail: None,
         is_over: false,
         until: Instant::now() + HTTP_EVENTS_TIMEOUT,
@@ -112,7 +120,7 @@ impl Reader {
     fn events(&self, batch: &Batch) -> String {
         let control = Control {
             stream_next_offset: self.log.place(batch.next).to_string(),
-            stream_cursor: (!batch.is_closed).then(|| cursor(None).to_string()),
+            stream_cursor: (!batch.is_closed).then(|| cursor(self.known).to_string()),
             up_to_date: batch.is_at_tail && !batch.is_closed,
             stream_closed: batch.is_closed,
         };

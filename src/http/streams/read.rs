@@ -57,7 +57,7 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
             header::say(answer.headers_mut(), header::CURSOR, &cursor.to_string());
             Ok(answer)
         }
-        Some(Live::Events) => events::begin(house, log, from),
+        Some(Live::Events) => events::begin(house, log, from, query.cursor),
     }
 }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod bench;
 mod conditions;
+mod conformance;
 mod crashes;
 mod crowd;
 mod follow;
