@@ -11,7 +11,7 @@ use crate::housekeeping::Housekeeping;
 use crate::types::Index;
 
 /// The version of the stored form.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
