@@ -139,7 +139,7 @@ impl Refusals {
                 placed.log == *log && placed.command == Some(Command::Delete)
             })?,
             Obstacle::Closed => {
-                self.check_command(&it, unmet, |placed| placed.log == *log && closes(placed))?
+                self.check_command(&it, unmet, |placed| placed.log == *log && closes(placed))?;
             }
             Obstacle::LogExists { number } => self.check_command(&it, unmet, |placed| {
                 placed.log == number && matches!(placed.command, Some(Command::Create(_)))
