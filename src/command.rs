@@ -6,6 +6,7 @@ use crate::label::{FenceToken, ProducerName, SequenceWord};
 use crate::limits::TURN_MAX;
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
+use crate::retention::Retention;
 use crate::types::Offset;
 
 /// What a request asks for besides appending records: a client numbers it among its requests, and it
@@ -32,6 +33,8 @@ pub enum Command {
     Trim(Offset),
     /// These records are appended under a stamp.
     Append(Box<Stamp>),
+    /// From here on so much of the log is kept.
+    Configure(Retention),
 }
 
 /// A log that is to be created.
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
         let name: LogName = "a/b".parse().unwrap();
-        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00\x00");
+        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00\x00\x00\x00\x00");
         assert_eq!(Command::Close(Box::default()).encode(), [4, 0, 0]);
         assert_eq!(Command::Delete.encode(), [5]);
         let turn = Some(Turn { producer: "p".parse().unwrap(), epoch: 2, seq: 300 });
@@ -141,11 +144,15 @@ mod tests {
         assert_eq!(Command::Trim(Offset::new(300)).encode(), [6, 0xac, 2]);
         let content_type = format!("a/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX - 2)).parse().ok();
         let expiry = Some(Expiry::Idle { seconds: u64::MAX });
-        let settings = LogSettings { content_type, expiry };
+        let most = Some(u64::MAX);
+        let retention = Retention { age_ms: most, bytes: most, records: most };
+        let settings = LogSettings { content_type, expiry, retention };
         let name = "x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap();
         let longest = Command::create(NewLog { name, settings, closed: true });
         assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);
-        assert_eq!(Command::decode(b"\x09"), None);
+        let retention = Retention { records: Some(300), ..Retention::ALL };
+        assert_eq!(Command::Configure(retention).encode(), [8, 0, 0, 1, 0xac, 2]);
+        assert_eq!(Command::decode(b"\x0a"), None);
     }
 }

@@ -542,13 +542,15 @@ impl RunHead {
 pub struct Logged {
     /// All but that.
     pub head: RunHead,
+    /// Bytes of all its records.
+    pub bytes: u64,
     /// Its command, if it has one. Few have.
     pub command: Option<Box<Command>>,
 }
 
 impl From<RunHead> for Logged {
     fn from(head: RunHead) -> Self {
-        Self { head, command: None }
+        Self { head, bytes: 0, command: None }
     }
 }
 
@@ -677,7 +679,8 @@ fn logged(listed: &[Listed<'_>], mut records: &[u8]) -> Result<Vec<Logged>, Entr
             records.split_at_checked(*command_bytes + bytes).ok_or(EntryError::Payload)?;
         records = rest;
         let command = own.get(..*command_bytes).ok_or(EntryError::Payload)?;
-        all.push(Logged { head: *head, command: decode_command(command)?.map(Box::new) });
+        let command = decode_command(command)?.map(Box::new);
+        all.push(Logged { head: *head, bytes: bytes as u64, command });
     }
     Ok(all)
 }

@@ -2,12 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::Index;
+use crate::bounded;
+use crate::limits::HOUSEKEEPING_TRIMS_MAX;
+use crate::types::{Index, LogNumber, Offset};
 
 /// The payload of a housekeeping entry. What it rests on only the leader knows; the entry is the fact, and
 /// does the same on every node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Housekeeping {
+    /// These logs begin here, unless they begin later already: their retention allows it, by the leader's
+    /// clock.
+    #[serde(deserialize_with = "bounded::list::<_, _, HOUSEKEEPING_TRIMS_MAX>")]
+    pub trims: Vec<(LogNumber, Offset)>,
     /// Every node that votes has this entry on its disk, and in those before it nothing is live: nobody
     /// will ever be asked for them, and they may go.
     pub released: Index,
@@ -32,10 +38,13 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let housekeeping = Housekeeping { released: Index::new(300) };
-        assert_eq!(housekeeping.encode(), [0xac, 2]);
-        assert_eq!(Housekeeping::decode(&[0xac, 2]), Some(housekeeping));
-        assert_eq!(Housekeeping::decode(&[0xac, 2, 0]), None);
-        assert_eq!(Housekeeping::decode(&[]), None);
+        let trims = vec![(LogNumber::new(1), Offset::new(7))];
+        let housekeeping = Housekeeping { trims, released: Index::new(300) };
+        assert_eq!(housekeeping.encode(), [1, 1, 7, 0xac, 2]);
+        assert_eq!(Housekeeping::decode(&[1, 1, 7, 0xac, 2]), Some(housekeeping));
+        assert_eq!(Housekeeping::decode(&[0, 0]), Some(Housekeeping::default()));
+        for bad in [&[1, 1, 7, 0xac, 2, 0][..], &[0], &[], &[0xff, 0xff, 3, 1, 7]] {
+            assert_eq!(Housekeeping::decode(bad), None);
+        }
     }
 }

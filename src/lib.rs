@@ -88,7 +88,7 @@
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
 //! 0  types, address, base64, date, label, log_name, log_settings, config, limits, bounded, command,
-//!    housekeeping, entry, remedy, marks, mutants
+//!    housekeeping, entry, remedy, retention, marks, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -163,6 +163,8 @@ pub mod remedy;
 #[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod replica;
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod retention;
 #[cfg(feature = "server")]
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod sim;
@@ -201,6 +203,8 @@ pub use net::tls::TlsError;
 pub use net::{BindError, CertificateProblem, Close, ConnectError, Problem, StreamError};
 #[doc(inline)]
 pub use registry::LookupError;
+#[doc(inline)]
+pub use retention::Retention;
 #[doc(inline)]
 pub use types::{
     ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NameError, NodeId, Offset, Seq,

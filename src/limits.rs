@@ -37,7 +37,7 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 pub const LOGS_PAGE: usize = 1000;
 
 /// Bytes of a command in an entry: its kind, and the words and numbers in it.
-pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 80;
+pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 112;
 
 /// The highest number that a producer may count to: programs that know no whole numbers but those of
 /// JavaScript know it exactly.
@@ -159,6 +159,17 @@ pub const LOADS_AT_ONCE_MAX: usize = 3;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Marks that a log with a retention has, at most: an eighth of what it keeps lies between two, so there are
+/// some twenty where both bytes and age count.
+pub const RETENTION_MARKS_MAX: usize = 32;
+
+/// A log is trimmed when so large a part is beyond its retention: fewer parts keep more than was asked for,
+/// more of them trim more often.
+pub const RETENTION_PARTS: u64 = 8;
+
+/// Logs that a leader trims by one entry, at most, and looks at for it: it takes a millisecond of its time.
+pub const HOUSEKEEPING_TRIMS_MAX: usize = 1_000;
 
 /// The smallest segment that can be configured: tests roll often with it.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 use crate::limits::CONTENT_TYPE_BYTES_MAX;
+use crate::retention::Retention;
 use crate::types::Timestamp;
 
 /// What a log was created with: the default is bytes, for ever. Said as in
@@ -19,6 +20,8 @@ pub struct LogSettings {
     pub content_type: Option<ContentType>,
     /// When it is deleted by itself, if it is.
     pub expiry: Option<Expiry>,
+    /// How much of it is kept.
+    pub retention: Retention,
 }
 
 /// When a log is deleted by itself. Never before, and a moment later.
@@ -39,7 +42,9 @@ impl LogSettings {
         let bytes = ContentType::BYTES;
         let types = [self, other].map(|it| it.content_type.as_ref());
         let [one, another] = types.map(|it| it.map_or(bytes, ContentType::media_type));
-        one.eq_ignore_ascii_case(another) && self.expiry == other.expiry
+        one.eq_ignore_ascii_case(another)
+            && self.expiry == other.expiry
+            && self.retention == other.retention
     }
 }
 
@@ -171,12 +176,19 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let bytes = |settings: &LogSettings| postcard::to_stdvec(settings).unwrap();
-        assert_eq!(bytes(&LogSettings::default()), [0, 0]);
+        assert_eq!(bytes(&LogSettings::default()), [0, 0, 0, 0, 0]);
         let expiry = Some(Expiry::Idle { seconds: 300 });
-        assert_eq!(bytes(&LogSettings { expiry, ..typed("a/b") }), b"\x01\x03a/b\x01\x00\xac\x02");
+        assert_eq!(
+            bytes(&LogSettings { expiry, ..typed("a/b") }),
+            b"\x01\x03a/b\x01\x00\xac\x02\x00\x00\x00"
+        );
         let expiry = Some(Expiry::At(Timestamp::new(5)));
         let at = LogSettings { expiry, ..LogSettings::default() };
-        assert_eq!(bytes(&at), [0, 1, 1, 5]);
-        assert_eq!(postcard::from_bytes::<LogSettings>(&[0, 1, 1, 5]).unwrap(), at);
+        assert_eq!(bytes(&at), [0, 1, 1, 5, 0, 0, 0]);
+        assert_eq!(postcard::from_bytes::<LogSettings>(&[0, 1, 1, 5, 0, 0, 0]).unwrap(), at);
+        let retention = Retention { age_ms: Some(1), bytes: Some(2), records: Some(300) };
+        let kept = LogSettings { retention, ..LogSettings::default() };
+        assert_eq!(bytes(&kept), [0, 0, 1, 1, 1, 2, 1, 0xac, 2]);
+        assert!(!kept.is_same_as(&LogSettings::default()));
     }
 }

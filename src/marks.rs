@@ -136,6 +136,8 @@ marks! {
     JournalFileFull,
     /// a segment was sealed
     Sealed,
+    /// a leader found what to trim or to give up
+    KeptHouse,
     /// a segment was given up
     Released,
     /// a segment was not given up because a voter is not known to have it

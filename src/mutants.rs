@@ -81,6 +81,7 @@ mutants! {
     70 ReleaseLive "a segment is given up although something in it is live";
     71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
     72 DeleteListed "a segment's files go while the list still has it";
+    73 TrimEarly "a retention trims half of what it is to keep";
 }
 
 impl Mutant {

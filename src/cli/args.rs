@@ -19,6 +19,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
+use super::amount::{self, Limit};
 use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
@@ -27,6 +28,7 @@ use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::log_name::LogName;
 use crate::log_settings::{ContentType, LogSettings};
+use crate::retention::Retention;
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
 
@@ -795,6 +797,15 @@ pub(super) enum LogVerb {
         #[arg(value_name = "NAME")]
         name: LogName,
     },
+    /// Change how much of a log is kept, from now on
+    Configure {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: LogName,
+
+        #[command(flatten)]
+        kept: Kept,
+    },
     /// Close a log: nothing is appended to it any more
     Close {
         /// Its name
@@ -820,12 +831,55 @@ pub(super) struct NewSettings {
     /// application/octet-stream]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<ContentType>,
+
+    #[command(flatten)]
+    kept: Kept,
+}
+
+/// How much of a log is kept. What is beyond one of these goes, some time after.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Kept {
+    /// Let records go that are older, as 12h or 7d; none keeps all
+    #[arg(long = "retention-age", value_name = "TIME", value_parser = amount::age)]
+    age: Option<Limit>,
+
+    /// Let the oldest go as long as so many bytes of newer ones are left, as 10GB; none keeps all
+    #[arg(long = "retention-bytes", value_name = "BYTES", value_parser = amount::bytes)]
+    bytes: Option<Limit>,
+
+    /// Let the oldest go as long as N newer ones are left; none keeps all
+    #[arg(long = "retention-records", value_name = "N", value_parser = amount::count)]
+    records: Option<Limit>,
+}
+
+impl Kept {
+    /// What is kept, where this was kept and nothing else is said.
+    pub(super) fn upon(self, former: Retention) -> Retention {
+        let mut kept = former;
+        let limits = [
+            (&mut kept.age_ms, self.age),
+            (&mut kept.bytes, self.bytes),
+            (&mut kept.records, self.records),
+        ];
+        for (limit, said) in limits {
+            if let Some(Limit(said)) = said {
+                *limit = said;
+            }
+        }
+        kept
+    }
+
+    /// Whether nothing is said.
+    pub(super) fn is_silent(self) -> bool {
+        let Self { age, bytes, records } = self;
+        [age, bytes, records].iter().all(Option::is_none)
+    }
 }
 
 impl From<NewSettings> for LogSettings {
     fn from(new: NewSettings) -> Self {
-        let NewSettings { content_type } = new;
-        Self { content_type, ..Self::default() }
+        let NewSettings { content_type, kept } = new;
+        Self { content_type, retention: kept.upon(Retention::ALL), ..Self::default() }
     }
 }
 

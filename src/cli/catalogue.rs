@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use super::args::LogVerb;
+use super::args::{Kept, LogVerb};
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
 use super::rows::LogRow;
@@ -28,9 +28,27 @@ pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -
             let log = client.log_state(&name).await?;
             Ok(printer.print_now(&LogRow::from(log))?)
         }
+        LogVerb::Configure { name, kept } => configure(client, &name, kept, printer).await,
         LogVerb::Close { name } => Ok(client.log(&name).await?.close_log().await?),
         LogVerb::Delete { name, yes } => delete(client, name, yes).await,
     }
+}
+
+/// Changes how much of a log is kept, as far as that is said, and prints how it stands then.
+async fn configure(
+    client: &Client,
+    name: &LogName,
+    kept: Kept,
+    printer: &mut Printer,
+) -> Result<(), End> {
+    if kept.is_silent() {
+        let sentence = format!("nothing was said of what is to change of {name}");
+        let hint = "give --retention-age, --retention-bytes or --retention-records";
+        return Err(Failure::new(Outcome::Usage, sentence, hint).into());
+    }
+    let log = client.log_state(name).await?;
+    client.about(log.number).configure_log(kept.upon(log.settings.retention)).await?;
+    Ok(printer.print_now(&LogRow::from(client.log_state(name).await?))?)
 }
 
 /// Deletes a log, once it is certain that it is meant.

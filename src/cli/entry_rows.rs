@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::escape::write_escaped;
 use super::output::Row;
-use super::rows::serialize_record;
+use super::rows::{serialize_record, shown_retention};
 use crate::command::{Command, Stamp, Turn};
 use crate::date::rfc3339;
 use crate::entry::{EntryKind, SealedEntry};
@@ -79,7 +79,8 @@ fn kind(kind: EntryKind) -> &'static str {
 }
 
 fn done(chores: &Housekeeping) -> Vec<String> {
-    vec![format!("give up the entries before {}", chores.released)]
+    let trims = chores.trims.iter().map(|(log, start)| shown(*log, &Command::Trim(*start)));
+    trims.chain([format!("give up the entries before {}", chores.released)]).collect()
 }
 
 fn shown(log: LogNumber, command: &Command) -> String {
@@ -93,6 +94,7 @@ fn shown(log: LogNumber, command: &Command) -> String {
         Command::Delete => "delete".to_owned(),
         Command::Trim(before) => format!("trim --before {before}"),
         Command::Append(stamp) => format!("append{}", stamped(stamp)),
+        Command::Configure(retention) => format!("configure: {}", shown_retention(*retention)),
     };
     if log == LogNumber::MAIN { what } else { format!("log {log}: {what}") }
 }

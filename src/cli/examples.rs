@@ -85,6 +85,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "log create",
         &[
             ("annal log create eu/orders", "or find that it is there"),
+            ("annal log create eu/clicks --retention-age 7d", "what is older goes"),
             ("annal append --log eu/orders hello", "its offsets are its own"),
         ],
     ),
@@ -93,6 +94,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("annal log list", "all of them"), ("annal log list --prefix eu/", "those of a kind")],
     ),
     ("log describe", &[("annal log describe eu/orders", "its next offset, and if it is closed")]),
+    (
+        "log configure",
+        &[("annal log configure main --retention-bytes 10GB", "the newest are kept")],
+    ),
     ("log close", &[("annal log close eu/orders", "what it has can still be read")]),
     (
         "log delete",

@@ -13,6 +13,7 @@
 //! client's and the node's business.
 
 mod allocator;
+mod amount;
 mod append;
 mod append_progress;
 mod args;

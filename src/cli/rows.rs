@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::amount::{shown_age, shown_bytes};
 use super::output::Row;
 use crate::base64::base64;
 use crate::client::report::CrashRow;
@@ -13,7 +14,8 @@ use crate::client::{LogState, ProducerState, Record};
 use crate::date::rfc3339;
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
-use crate::log_settings::ContentType;
+use crate::log_settings::{ContentType, LogSettings};
+use crate::retention::Retention;
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
@@ -97,14 +99,45 @@ pub(super) struct LogRow {
     closed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<ContentType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_records: Option<u64>,
+    #[serde(skip)]
+    retention: Retention,
 }
 
 impl From<LogState> for LogRow {
     fn from(state: LogState) -> Self {
         let LogState { name: log, number, start_offset, next_offset, closed, settings } = state;
-        let content_type = settings.content_type;
-        Self { log, number, start_offset, next_offset, closed, content_type }
+        let LogSettings { content_type, retention, .. } = settings;
+        Self {
+            log,
+            number,
+            start_offset,
+            next_offset,
+            closed,
+            content_type,
+            retention_age_ms: retention.age_ms,
+            retention_bytes: retention.bytes,
+            retention_records: retention.records,
+            retention,
+        }
     }
+}
+
+/// What is kept of a log, as it is typed.
+pub(super) fn shown_retention(retention: Retention) -> String {
+    let Retention { age_ms, bytes, records } = retention;
+    let limits = [
+        age_ms.map(shown_age),
+        bytes.map(shown_bytes),
+        records.map(|records| format!("{records} records")),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if limits.is_empty() { "all".to_owned() } else { limits.join(" or ") }
 }
 
 impl Row for LogRow {
@@ -115,7 +148,10 @@ impl Row for LogRow {
         let closed = if self.closed { ", closed" } else { "" };
         let of_type = self.content_type.as_ref().map(|kind| format!(", {kind}"));
         let of_type = of_type.unwrap_or_default();
-        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}")
+        let kept = Some(self.retention).filter(|retention| !retention.is_all());
+        let kept = kept.map(|kept| format!(", keeps {}", shown_retention(kept)));
+        let kept = kept.unwrap_or_default();
+        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}{kept}")
     }
 }
 
@@ -477,19 +513,23 @@ pub(super) mod tests {
         let expected =
             r#"{"crashed":"n1","term":2,"new_leader":null,"new_term":null,"failover_ms":null}"#;
         assert_eq!(json(&crash), expected);
-        let log = LogRow {
-            log: "a/b".parse().unwrap(),
+        let retention = Retention { age_ms: Some(60_000), bytes: None, records: Some(5) };
+        let content_type = "text/plain".parse().ok();
+        let log = LogRow::from(LogState {
+            name: "a/b".parse().unwrap(),
             number: LogNumber::new(3),
             start_offset: Offset::new(2),
             next_offset: Offset::new(7),
             closed: true,
-            content_type: "text/plain".parse().ok(),
-        };
+            settings: LogSettings { content_type, retention, ..LogSettings::default() },
+        });
         assert_eq!(
             json(&log),
-            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true,"content_type":"text/plain"}"#
+            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true,"content_type":"text/plain","retention_age_ms":60000,"retention_records":5}"#
         );
-        assert_eq!(human(&log), "a/b: next offset 7, begins at 2, closed, text/plain\n");
+        let expected =
+            "a/b: next offset 7, begins at 2, closed, text/plain, keeps 1m or 5 records\n";
+        assert_eq!(human(&log), expected);
         let term = TermRow {
             name: "Leader_Term2".to_owned(),
             term: Term::new(2),

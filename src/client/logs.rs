@@ -12,6 +12,7 @@ use crate::command::{Command, NewLog};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::outcome::Outcome;
+use crate::retention::Retention;
 use crate::types::LogNumber;
 use crate::wire::standing::{Inquiry, LogState};
 
@@ -212,6 +213,16 @@ impl Client {
             Ok(_) | Err(AppendError::LogClosed) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Lets so much of this client's log be kept from now on. Bytes are counted from here on, and what is
+    /// there already is as old as this, unless the log had a retention before.
+    ///
+    /// # Errors
+    /// [`LogError`]. If nobody knows what became of it, it can be done again.
+    pub async fn configure_log(&self, retention: Retention) -> Result<(), LogError> {
+        self.alone(Ask::of(Command::Configure(retention))).await?;
+        Ok(())
     }
 
     /// Deletes this client's log: its records are gone, and its name is free.

@@ -14,6 +14,7 @@ use crate::limits::{LOGS_MAX, LOGS_PAGE};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::mutants::{self, Mutant};
+use crate::retention::Retention;
 use crate::types::{LogNumber, Offset};
 use crate::wire::conditions::Obstacle;
 use crate::wire::standing::LogState;
@@ -82,6 +83,11 @@ impl Catalogue {
         self.logs.get(&number).map(|log| log.closed)
     }
 
+    /// How much of the log is kept, if there is such a log.
+    pub(super) fn retention(&self, number: LogNumber) -> Option<Retention> {
+        self.logs.get(&number).map(|log| log.settings.retention)
+    }
+
     /// Where the log begins, if there is such a log.
     pub(super) fn begins_at(&self, number: LogNumber) -> Option<Offset> {
         self.logs.get(&number).map(|log| log.start)
@@ -115,6 +121,15 @@ impl Catalogue {
             Log { start, ..log }
         });
         self.put(number, trimmed)
+    }
+
+    /// So much of a log is kept from here on. Gives what was so before.
+    pub(super) fn configure(&mut self, number: LogNumber, retention: Retention) -> Option<Log> {
+        let log = self.logs.get(&number).cloned();
+        self.put(
+            number,
+            log.map(|log| Log { settings: LogSettings { retention, ..log.settings }, ..log }),
+        )
     }
 
     /// A log is deleted. Gives what was so before.
@@ -160,7 +175,12 @@ impl Catalogue {
             (Some(_), Some(Command::Close(_) | Command::Delete)) if is_main => {
                 Some(Obstacle::MainStays)
             }
-            (Some(_), Some(Command::Delete | Command::Forget(_) | Command::Trim(_)))
+            (
+                Some(_),
+                Some(
+                    Command::Configure(_) | Command::Delete | Command::Forget(_) | Command::Trim(_),
+                ),
+            )
             | (Some(false), _) => None,
             (Some(true), _) => Some(Obstacle::Closed),
         }

@@ -317,9 +317,12 @@ fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
     settle(&mut replica);
     let state = State::decode(&replica.encoded_clients()).unwrap();
     let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
-    assert_eq!(bytes, b"\x02\x00\x04main\x00\x00\x00\x00\x01\x03a/b\x00\x00\x01\x00\x02");
+    assert_eq!(
+        bytes,
+        b"\x02\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x01\x03a/b\x00\x00\x00\x00\x00\x01\x00\x02"
+    );
     assert_eq!(
         State::default().encode(),
-        b"\x05\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x01\x00\x00\x00\x00"
+        b"\x06\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00"
     );
 }

@@ -23,11 +23,13 @@ pub(super) struct Clocks {
     timeout_ticks: u32,
     /// Who is far ahead.
     ahead: BTreeSet<NodeId>,
+    /// How far the clock in the middle is ahead of this node's, in ms.
+    middle: i128,
 }
 
 impl Clocks {
     pub(super) fn new(me: NodeId, timeout_ticks: u32) -> Self {
-        Self { me, others: BTreeMap::new(), timeout_ticks, ahead: BTreeSet::new() }
+        Self { me, others: BTreeMap::new(), timeout_ticks, ahead: BTreeSet::new(), middle: 0 }
     }
 
     /// Another node's message came: its clock and this node's. Says whether somebody else is ahead now.
@@ -61,6 +63,12 @@ impl Clocks {
         &self.ahead
     }
 
+    /// This node's clock, or the one in the middle if that is behind: what is old by it is old by most.
+    pub(super) fn cautious(&self, now: Timestamp) -> Timestamp {
+        let cautious = i128::from(now.get()) + self.middle.min(0);
+        Timestamp::new(u64::try_from(cautious).unwrap_or_default())
+    }
+
     fn compare(&mut self) -> bool {
         let mine = (self.me, 0);
         let all: Vec<(NodeId, i128)> =
@@ -71,6 +79,7 @@ impl Clocks {
         let most = i128::try_from(CLOCK_AHEAD_MAX.as_millis()).unwrap_or(i128::MAX);
         let is_far = |(_, ahead): &&(NodeId, i128)| ahead - middle > most;
         let ahead: BTreeSet<NodeId> = all.iter().filter(is_far).map(|(node, _)| *node).collect();
+        self.middle = middle;
         let has_changed = ahead != self.ahead;
         self.ahead = ahead;
         has_changed

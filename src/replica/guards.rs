@@ -89,6 +89,9 @@ impl Guards {
             }
             Some(Command::Append(stamp)) => self.stamp(stamp, &logged.head, index),
             Some(Command::Close(stamp)) => self.close(stamp, &logged.head, index),
+            Some(Command::Configure(retention)) => {
+                vec![Before::Log(log, self.catalogue.configure(log, *retention))]
+            }
             Some(Command::Delete) => self.delete(log),
             Some(Command::Trim(before)) => {
                 vec![Before::Log(log, self.catalogue.trim(log, *before))]
@@ -100,9 +103,15 @@ impl Guards {
 
     /// Does what a leader has found to be done. Gives what is to be put back if that is cut.
     pub(super) fn keep_house(&mut self, housekeeping: &Housekeeping) -> Vec<Before> {
-        let before = Before::Released(self.released);
+        let mut before = vec![Before::Released(self.released)];
         self.released = self.released.max(housekeeping.released);
-        vec![before]
+        for (log, start) in &housekeeping.trims {
+            // One that was deleted meanwhile has nothing to trim.
+            if self.catalogue.begins_at(*log).is_some() {
+                before.push(Before::Log(*log, self.catalogue.trim(*log, *start)));
+            }
+        }
+        before
     }
 
     /// Entries before this one may go, as far as nothing in them is live.
@@ -301,7 +310,11 @@ impl Guards {
                 of_turn.or_else(|| self.not_behind(log, stamp.word?))
             }
             // What stands against these is the catalogue's to say.
-            Command::Create(_) | Command::Delete | Command::Trim(_) | Command::Fence(_) => None,
+            Command::Create(_)
+            | Command::Delete
+            | Command::Trim(_)
+            | Command::Configure(_)
+            | Command::Fence(_) => None,
         }
     }
 

@@ -1,5 +1,8 @@
 //! Keeping house: what nobody needs any more is found, and given up.
 //!
+//! What a log's retention allows to go goes: the leader's clock decides, and its entry says where the log
+//! begins from then on.
+//!
 //! A record before its log's start is dead, and so are those of a log that is deleted. A sealed segment in
 //! which nothing is live goes, if it is the oldest; but not before everybody has it, for nobody could be
 //! given it afterwards. That only a leader knows, so it says so by an entry, up to where. The entry is
@@ -16,9 +19,10 @@
 use super::replica::Replica;
 use crate::entry::EntryKind;
 use crate::housekeeping::Housekeeping;
+use crate::limits::HOUSEKEEPING_TRIMS_MAX;
 use crate::marks::{Mark, hit};
 use crate::store::Reader;
-use crate::types::{Index, LogNumber};
+use crate::types::{Index, LogNumber, Offset};
 
 impl Replica {
     /// Looks, once in an election timeout, what can be given up. To be called after each tick.
@@ -34,23 +38,56 @@ impl Replica {
             self.actions.push(super::Action::Release(before));
         }
         if self.raft.is_ready_leader() {
-            self.maybe_release(reader, before);
+            self.maybe_propose(reader, before);
         }
     }
 
-    /// Says by an entry how much more may go, if that is a segment at least; one such entry at a time.
-    fn maybe_release(&mut self, reader: &Reader, before: Index) {
-        let is_said = self.tail.guards().released() > self.released();
-        if is_said || !self.raft.may_propose() || !self.pipeline_has_room() {
+    /// Says by an entry what is to be done, if anything is.
+    fn maybe_propose(&mut self, reader: &Reader, before: Index) {
+        if !self.raft.may_propose() || !self.pipeline_has_room() {
             return;
         }
-        let released = self.dead_before(reader, self.raft.everywhere());
-        if released > before.max(self.released()) {
-            let housekeeping = Housekeeping { released };
+        let released = self.releasable(reader, before);
+        let housekeeping = Housekeeping { trims: self.due(), released };
+        if housekeeping != (Housekeeping { trims: vec![], released: self.tail.guards().released() })
+        {
+            hit(Mark::KeptHouse);
             self.propose_entry(EntryKind::Housekeeping, housekeeping.encode().into());
-        } else if self.dead_before(reader, self.raft.log().commit_index()) > before {
+        }
+    }
+
+    /// How much more may go, if that is a segment at least; said once.
+    fn releasable(&self, reader: &Reader, before: Index) -> Index {
+        let said = self.tail.guards().released();
+        if said > self.released() {
+            return said;
+        }
+        let released = self.dead_before(reader, self.raft.everywhere());
+        if released > before.max(said) {
+            return released;
+        }
+        if self.dead_before(reader, self.raft.log().commit_index()) > before {
             hit(Mark::ReleaseWaits);
         }
+        said
+    }
+
+    /// Where logs may begin by their retention, a number of them each time.
+    fn due(&mut self) -> Vec<(LogNumber, Offset)> {
+        // What is old by a clock that is ahead of most is not old.
+        let now = self.clocks.cautious(self.now);
+        let present = &self.tail.guards().catalogue;
+        let committed = &self.tail.committed_guards().catalogue;
+        let (after, count) = (self.looked_at, HOUSEKEEPING_TRIMS_MAX);
+        let volumes = self.tail.committed_volumes();
+        let (mut due, last) = volumes.due(after, count, now, |log| committed.begins_at(log));
+        due.retain(|(log, start)| {
+            // One that is not committed may keep more, and comes before this entry.
+            let is_so_still = present.retention(*log) == committed.retention(*log);
+            is_so_still && present.begins_at(*log).is_some_and(|begins| begins < *start)
+        });
+        self.looked_at = last;
+        due
     }
 
     /// Entries before this one may go, as far as is committed.

@@ -15,6 +15,7 @@
 //! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
 //! - `house`: what a node gives up, and what its leader finds to be done;
+//! - `volumes`: what logs with a retention hold;
 //! - `window`: the newest sealed entries, ready to be sent;
 //! - `incoming`: what is checked of entries from a leader before the core hears of them;
 //! - `proposing`: append requests are folded into as few entries as possible, and answered;
@@ -39,6 +40,8 @@ mod condition_cases;
 mod cursor;
 mod guards;
 mod house;
+#[cfg(test)]
+mod house_cases;
 mod incoming;
 mod proposals;
 mod proposing;
@@ -50,6 +53,7 @@ mod rolling;
 mod sessions;
 mod state;
 mod tail;
+mod volumes;
 mod window;
 
 pub use account::{Account, Name};

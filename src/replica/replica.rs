@@ -78,10 +78,12 @@ pub struct Replica {
     /// Those of the segments that begin behind entries which the store was not told of yet.
     heads: Vec<Head>,
     /// The wall clock, as of the newest event.
-    now: Timestamp,
-    clocks: Clocks,
+    pub(super) now: Timestamp,
+    pub(super) clocks: Clocks,
     /// Ticks until it is looked again what may be given up.
     pub(super) ticks_to_house: u32,
+    /// The log whose retention was looked at last, if others are left.
+    pub(super) looked_at: Option<LogNumber>,
     pub(super) actions: Vec<Action>,
 }
 
@@ -130,6 +132,7 @@ impl Replica {
             now: Timestamp::default(),
             clocks,
             ticks_to_house: 0,
+            looked_at: None,
             actions: vec![],
         };
         for entry in &recovered.entries {
@@ -524,8 +527,8 @@ impl Replica {
             let info = incoming::info(&entry).expect("it was taken by the core");
             self.rolling.push_configuration(info.configuration.expect("its kind says so"));
         }
-        let bytes = entry.bytes().len();
-        self.tail.push(id.index, contents.runs, contents.housekeeping);
+        let (bytes, time) = (entry.bytes().len(), entry.time());
+        self.tail.push((id.index, time), contents.runs, contents.housekeeping);
         self.window.push(entry);
         if self.rolling.push(bytes) {
             self.heads.push(self.head());

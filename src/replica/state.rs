@@ -6,24 +6,27 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::Catalogue;
 use super::guards::Guards;
 use super::sessions::Table;
+use super::volumes::Volumes;
 use crate::entry::Logged;
 use crate::housekeeping::Housekeeping;
-use crate::types::Index;
+use crate::types::{Index, Timestamp};
 
 /// The version of the stored form.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub(super) table: Table,
     pub(super) guards: Guards,
+    pub(super) volumes: Volumes,
 }
 
 impl State {
-    /// Takes in a committed run.
-    pub(super) fn apply(&mut self, logged: &Logged, index: Index) {
+    /// Takes in a committed run of an entry of this time.
+    pub(super) fn apply(&mut self, logged: &Logged, (index, time): (Index, Timestamp)) {
         self.table.apply(&logged.head, index);
+        self.volumes.apply(logged, time);
         // It is committed: nothing of it is ever put back.
         let _ = self.guards.apply(logged, index);
     }
@@ -31,6 +34,7 @@ impl State {
     /// Does what a committed entry says besides.
     pub(super) fn keep_house(&mut self, housekeeping: &Housekeeping) {
         let _ = self.guards.keep_house(housekeeping);
+        self.volumes.keep_house(housekeeping);
     }
 
     /// The same, but for the table of clients: a bug.

@@ -8,16 +8,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::guards::{Before, Guards};
 use super::sessions::{Answers, Verdict};
 use super::state::State;
+use super::volumes::Volumes;
 use crate::command::Command;
 use crate::entry::Logged;
 use crate::housekeeping::Housekeeping;
 use crate::mutants::{self, Mutant};
-use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange};
+use crate::types::{ClientId, Index, LogNumber, Offset, SeqRange, Timestamp};
 
 /// The runs of requests of one entry that is not committed.
 #[derive(Clone, Debug)]
 struct TailEntry {
     index: Index,
+    time: Timestamp,
     runs: Vec<Logged>,
     housekeeping: Option<Housekeeping>,
     /// What its commands and that changed, in order.
@@ -113,7 +115,7 @@ impl Tail {
     /// Adds what the entry behind the last says.
     pub(super) fn push(
         &mut self,
-        index: Index,
+        (index, time): (Index, Timestamp),
         runs: Vec<Logged>,
         housekeeping: Option<Housekeeping>,
     ) {
@@ -134,7 +136,7 @@ impl Tail {
             before.extend(self.guards.apply(logged, index));
         }
         before.extend(housekeeping.iter().flat_map(|it| self.guards.keep_house(it)));
-        self.entries.push_back(TailEntry { index, runs, housekeeping, before });
+        self.entries.push_back(TailEntry { index, time, runs, housekeeping, before });
     }
 
     /// Takes back the entry at `from` and all after it.
@@ -173,7 +175,7 @@ impl Tail {
                 note_offset(&mut self.committed_offsets, run.log, offset_behind(logged));
                 self.changed.insert(run.log);
                 self.forget(run.client, VecDeque::pop_front);
-                self.state.apply(logged, entry.index);
+                self.state.apply(logged, (entry.index, entry.time));
             }
             entry.housekeeping.iter().for_each(|it| self.state.keep_house(it));
             self.state.table.evict(self.sessions_max);
@@ -196,6 +198,8 @@ impl Tail {
         let mut state = self.state.clone();
         for entry in &self.entries {
             entry.runs.iter().for_each(|logged| state.table.apply(&logged.head, entry.index));
+            entry.runs.iter().for_each(|logged| state.volumes.apply(logged, entry.time));
+            entry.housekeeping.iter().for_each(|it| state.volumes.keep_house(it));
             state.table.evict(self.sessions_max);
         }
         state.guards.clone_from(&self.guards);
@@ -205,6 +209,11 @@ impl Tail {
     /// Who may append, at the end of the tail.
     pub(super) fn guards(&self) -> &Guards {
         &self.guards
+    }
+
+    /// What logs hold, at the commit index.
+    pub(super) fn committed_volumes(&self) -> &Volumes {
+        &self.state.volumes
     }
 
     /// Who may append, at the commit index.

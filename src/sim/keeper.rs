@@ -5,6 +5,7 @@ use super::random::Random;
 use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
+use crate::retention::Retention;
 use crate::types::{LogNumber, Offset};
 use crate::wire::api::Appended;
 use crate::wire::conditions::{Obstacle, Unmet};
@@ -63,7 +64,8 @@ impl Keeper {
             Stage::None => {
                 let name = self.random.one_of(&NAMES).parse().expect("it is a name");
                 let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
-                let settings = LogSettings { content_type, ..LogSettings::default() };
+                let retention = self.retention();
+                let settings = LogSettings { content_type, retention, ..LogSettings::default() };
                 let closed = self.random.below(8) == 0;
                 let new = NewLog { name, settings, closed };
                 Next::Command(LogNumber::MAIN, Command::create(new))
@@ -76,13 +78,22 @@ impl Keeper {
                     Next::Command(number, Command::Trim(Offset::new(before)))
                 }
                 0 => Next::Command(number, Command::Delete),
+                4 => Next::Command(number, Command::Configure(self.retention())),
                 1 if !closed => Next::Command(number, Command::Close(self.stamp().into())),
-                4..8 if !closed => Next::Command(number, Command::Append(self.stamp().into())),
+                5..8 if !closed => Next::Command(number, Command::Append(self.stamp().into())),
                 // Now and then it does not believe that a log is closed.
                 8.. if !closed || self.random.coin() => Next::Append(number),
                 _ => Next::Read(number),
             },
         }
+    }
+
+    /// How much of its log is kept; most often all.
+    fn retention(&mut self) -> Retention {
+        let random = &mut self.random;
+        let mut drawn = |least, most| (random.below(4) == 0).then(|| random.spread(least, most));
+        let (age_ms, bytes, records) = (drawn(100, 5_000), drawn(100, 50_000), drawn(1, 100));
+        Retention { age_ms, bytes, records }
     }
 
     /// What its next request may be known by.

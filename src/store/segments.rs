@@ -465,8 +465,8 @@ impl Segments {
         let before_newest = sealed.len().saturating_sub(1);
         let mut dead = sealed.values().take(before_newest).take_while(|sealed| {
             let SealedRow { first, last, .. } = &sealed.row;
-            let is_dead = last.id.index < below && offsets.pin(*first, starts).is_none();
-            is_dead || std::mem::take(&mut extra) > 0
+            let is_free = last.id.index < below;
+            is_free && (offsets.pin(*first, starts).is_none() || std::mem::take(&mut extra) > 0)
         });
         let last = dead.by_ref().last().map(|sealed| sealed.row.last.id.index);
         last.map_or_else(|| table.first(), Index::next)

@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("address", 0),
     ("config", 0),
     ("remedy", 0),
+    ("retention", 0),
     ("outcome", 0),
     ("limits", 0),
     ("base64", 0),

@@ -145,6 +145,11 @@ impl Catalogues {
             for request in entry.requests().unwrap_or_default() {
                 self.place(&request).map_err(|what| format!("entry {}: {what}", entry.id()))?;
             }
+            for (number, start) in entry.housekeeping().ok().flatten().unwrap_or_default().trims {
+                if let Some(log) = self.logs.get_mut(&number) {
+                    log.start = log.start.max(start);
+                }
+            }
             self.rows.insert(self.applied, self.rows_now());
             if let Some((node, rows)) = self.ahead.remove(&self.applied) {
                 self.compare(node, self.applied, &rows)?;
@@ -180,7 +185,11 @@ impl Catalogues {
         let is_of_the_end = |command: &Command| {
             matches!(
                 command,
-                Command::Create(_) | Command::Delete | Command::Forget(_) | Command::Trim(_)
+                Command::Configure(_)
+                    | Command::Create(_)
+                    | Command::Delete
+                    | Command::Forget(_)
+                    | Command::Trim(_)
             )
         };
         if log.closed && !request.command.as_ref().is_some_and(is_of_the_end) {
@@ -198,6 +207,7 @@ impl Catalogues {
                 log.stamp(stamp)?;
                 log.closed = true;
             }
+            Some(Command::Configure(retention)) => log.settings.retention = retention,
             Some(Command::Forget(name)) => drop(log.turns.remove(&name)),
             Some(Command::Trim(before)) if before > next => {
                 return Err(format!("log {number} ends at {next}, and begins at {before}"));

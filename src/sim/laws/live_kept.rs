@@ -74,6 +74,9 @@ impl LiveKept {
             for request in entry.requests().unwrap_or_default() {
                 self.place(&request);
             }
+            for (log, start) in entry.housekeeping().ok().flatten().unwrap_or_default().trims {
+                self.trim(log, start);
+            }
         }
         self.judge()
     }
@@ -83,13 +86,16 @@ impl LiveKept {
         let log = self.logs.entry(request.log).or_default();
         log.entries.extend(request.records.iter().map(|_| at));
         match request.command {
-            Some(Command::Trim(before)) => {
-                let start = log.start_at(at).map(|start| start.max(before));
-                log.starts.push((at, start));
-            }
+            Some(Command::Trim(before)) => self.trim(request.log, before),
             Some(Command::Delete) => log.starts.push((at, None)),
             _ => {}
         }
+    }
+
+    fn trim(&mut self, log: LogNumber, before: Offset) {
+        let (at, log) = (self.applied, self.logs.entry(log).or_default());
+        let start = log.start_at(at).map(|start| start.max(before));
+        log.starts.push((at, start));
     }
 
     fn on_disk(&mut self, moment: &Moment<'_>, view: &NodeView<'_>) -> Result<(), String> {

@@ -24,6 +24,7 @@ mod no_silent_repair;
 mod producers;
 mod refusals;
 mod registry_monotonic;
+mod retentions;
 mod segments_equal;
 mod speech;
 mod state_machine_safety;
@@ -64,6 +65,7 @@ pub use no_silent_repair::NoSilentRepair;
 pub use producers::Producers;
 pub use refusals::Refusals;
 pub use registry_monotonic::RegistryMonotonic;
+pub use retentions::Retentions;
 pub use segments_equal::SegmentsEqual;
 pub use state_machine_safety::StateMachineSafety;
 pub use subscriptions::Subscriptions;
@@ -259,6 +261,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<Durability>::default(),
         Box::<LiveKept>::default(),
         Box::<Catalogues>::default(),
+        Box::<Retentions>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Conditional>::default(),
         Box::<Producers>::default(),

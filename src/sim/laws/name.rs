@@ -23,6 +23,8 @@ pub enum LawName {
     Durability,
     /// Nothing is given up that is live, or that another node lacks.
     LiveKept,
+    /// What a retention keeps is kept.
+    Retentions,
     /// Logs have numbers, offsets and ends of their own, the same on all nodes.
     Catalogues,
     /// A request is in the log once, where its client was told.
@@ -82,6 +84,7 @@ impl LawName {
             Self::StateMachineSafety => "state machine safety",
             Self::Durability => "durability of acknowledgements",
             Self::LiveKept => "what is live is kept",
+            Self::Retentions => "retentions",
             Self::Catalogues => "catalogues",
             Self::ExactlyOnce => "exactly once",
             Self::Conditional => "conditions",

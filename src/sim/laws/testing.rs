@@ -8,6 +8,7 @@ use super::{Law, Moment, NodeView, Platter, What};
 use crate::entry::{
     Chain, ElectionReason, EntryKind, NoOp, Request, SealedEntry, Tip, encode_requests,
 };
+use crate::housekeeping::Housekeeping;
 use crate::raft::{
     self, AppendEntriesResponse, AppendResult, Configuration, HardState, Message, PreVoteResponse,
     RequestVote, RequestVoteResponse,
@@ -215,6 +216,10 @@ impl Log {
     pub(super) fn configuration(&mut self, term: u64, configuration: &Configuration) {
         let payload = postcard::to_stdvec(configuration).unwrap();
         self.seal(EntryKind::Configuration, term, &payload);
+    }
+
+    pub(super) fn housekeeping(&mut self, term: u64, housekeeping: &Housekeeping) {
+        self.seal(EntryKind::Housekeeping, term, &housekeeping.encode());
     }
 
     fn seal(&mut self, kind: EntryKind, term: u64, payload: &[u8]) {

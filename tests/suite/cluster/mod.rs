@@ -22,6 +22,7 @@ mod refusals;
 mod service;
 mod shell;
 mod slow_disks;
+mod space;
 mod streams;
 mod terminal;
 mod terms;
