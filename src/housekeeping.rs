@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::limits::HOUSEKEEPING_TRIMS_MAX;
+use crate::limits::{EXPIRED_AT_ONCE_MAX, HOUSEKEEPING_TRIMS_MAX};
 use crate::types::{Index, LogNumber, Offset};
 
 /// The payload of a housekeeping entry. What it rests on only the leader knows; the entry is the fact, and
@@ -17,6 +17,9 @@ pub struct Housekeeping {
     /// Every node that votes has this entry on its disk, and in those before it nothing is live: nobody
     /// will ever be asked for them, and they may go.
     pub released: Index,
+    /// These logs have expired: there are no such logs from here on.
+    #[serde(deserialize_with = "bounded::list::<_, _, EXPIRED_AT_ONCE_MAX>")]
+    pub expired: Vec<LogNumber>,
 }
 
 impl Housekeeping {
@@ -39,11 +42,12 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let trims = vec![(LogNumber::new(1), Offset::new(7))];
-        let housekeeping = Housekeeping { trims, released: Index::new(300) };
-        assert_eq!(housekeeping.encode(), [1, 1, 7, 0xac, 2]);
-        assert_eq!(Housekeeping::decode(&[1, 1, 7, 0xac, 2]), Some(housekeeping));
-        assert_eq!(Housekeeping::decode(&[0, 0]), Some(Housekeeping::default()));
-        for bad in [&[1, 1, 7, 0xac, 2, 0][..], &[0], &[], &[0xff, 0xff, 3, 1, 7]] {
+        let (released, expired) = (Index::new(300), vec![LogNumber::new(9)]);
+        let housekeeping = Housekeeping { trims, released, expired };
+        assert_eq!(housekeeping.encode(), [1, 1, 7, 0xac, 2, 1, 9]);
+        assert_eq!(Housekeeping::decode(&[1, 1, 7, 0xac, 2, 1, 9]), Some(housekeeping));
+        assert_eq!(Housekeeping::decode(&[0, 0, 0]), Some(Housekeeping::default()));
+        for bad in [&[1, 1, 7, 0xac, 2, 0, 0][..], &[0], &[], &[0xff, 0xff, 3, 1, 7]] {
             assert_eq!(Housekeeping::decode(bad), None);
         }
     }

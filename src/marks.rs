@@ -142,6 +142,8 @@ marks! {
     Released,
     /// a segment was not given up because a voter is not known to have it
     ReleaseWaits,
+    /// a log has expired
+    Expires,
     /// several writes shared a barrier
     GroupCommit,
     /// a start cut a torn end

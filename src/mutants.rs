@@ -76,6 +76,7 @@ mutants! {
     56 ReadTrimmed "what is before a log's beginning is read as long as it is there";
     57 CloseApart "the last records of a log are taken, and the log is not closed with them";
     58 WordGoesBack "a sequence word is taken that is not behind the last";
+    59 ExpireEarly "a log expires after a third of its time";
     60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
     61 ServeUnasked "a follower serves a read without asking how far it must see";
     70 ReleaseLive "a segment is given up although something in it is live";

@@ -111,6 +111,7 @@ const HUNTS: &[Hunt] = &[
         50,
     ),
     hunt(Mutant::CloseApart, &[LawName::Catalogues], 100),
+    hunt(Mutant::ExpireEarly, &[LawName::Catalogues], 150),
     hunt(Mutant::WordGoesBack, &[LawName::Catalogues], 100),
     hunt(Mutant::StartGoesBack, &[LawName::Catalogues], 50),
     hunt(Mutant::ReadTrimmed, &[LawName::Catalogues], 100),

@@ -24,10 +24,11 @@ use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::client::AppendOptions;
+use crate::date::{parse_rfc3339, rfc3339};
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::log_name::LogName;
-use crate::log_settings::{ContentType, LogSettings};
+use crate::log_settings::{ContentType, Expiry, LogSettings};
 use crate::retention::Retention;
 use crate::sim::Class;
 use crate::types::{Index, NodeId, Offset, Timestamp};
@@ -834,6 +835,28 @@ pub(super) struct NewSettings {
 
     #[command(flatten)]
     kept: Kept,
+
+    /// Delete it when nobody has appended to it or read it for so long, as 30m or 7d
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
+    expire_idle: Option<Expiry>,
+
+    /// Delete it at this time, as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = expires_at, conflicts_with = "expire_idle")]
+    expire_at: Option<Expiry>,
+}
+
+/// A time of whole seconds.
+fn whole_seconds(text: &str) -> Result<Expiry, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time.subsec_nanos() > 0 {
+        return Err("it is counted in whole seconds".to_owned());
+    }
+    Ok(Expiry::Idle { seconds: time.as_secs() })
+}
+
+fn expires_at(text: &str) -> Result<Expiry, String> {
+    let time = parse_rfc3339(text).filter(|time| rfc3339(*time).is_some());
+    time.map(Expiry::At).ok_or_else(|| "a time is as 2026-01-31T12:00:00Z".to_owned())
 }
 
 /// How much of a log is kept. What is beyond one of these goes, some time after.
@@ -878,8 +901,9 @@ impl Kept {
 
 impl From<NewSettings> for LogSettings {
     fn from(new: NewSettings) -> Self {
-        let NewSettings { content_type, kept } = new;
-        Self { content_type, retention: kept.upon(Retention::ALL), ..Self::default() }
+        let NewSettings { content_type, kept, expire_idle, expire_at } = new;
+        let retention = kept.upon(Retention::ALL);
+        Self { content_type, expiry: expire_idle.or(expire_at), retention }
     }
 }
 

@@ -80,7 +80,10 @@ fn kind(kind: EntryKind) -> &'static str {
 
 fn done(chores: &Housekeeping) -> Vec<String> {
     let trims = chores.trims.iter().map(|(log, start)| shown(*log, &Command::Trim(*start)));
-    trims.chain([format!("give up the entries before {}", chores.released)]).collect()
+    let released = Some(chores.released).filter(|released| *released > Index::ZERO);
+    let released = released.map(|before| format!("give up the entries before {before}"));
+    let expired = chores.expired.iter().map(|log| format!("log {log} has expired"));
+    trims.chain(released).chain(expired).collect()
 }
 
 fn shown(log: LogNumber, command: &Command) -> String {

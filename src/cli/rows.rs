@@ -1,8 +1,10 @@
 //! What commands print: the JSON objects with their fixed field names, and the forms for people.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
+use humantime::format_duration;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -14,7 +16,7 @@ use crate::client::{LogState, ProducerState, Record};
 use crate::date::rfc3339;
 use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
-use crate::log_settings::{ContentType, LogSettings};
+use crate::log_settings::{ContentType, Expiry, LogSettings};
 use crate::retention::Retention;
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
@@ -107,12 +109,20 @@ pub(super) struct LogRow {
     retention_records: Option<u64>,
     #[serde(skip)]
     retention: Retention,
+    expire_idle_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 impl From<LogState> for LogRow {
     fn from(state: LogState) -> Self {
         let LogState { name: log, number, start_offset, next_offset, closed, settings } = state;
-        let LogSettings { content_type, retention, .. } = settings;
+        let LogSettings { content_type, retention, expiry } = settings;
+        let (expire_idle_seconds, expires_at) = match expiry {
+            None => (None, None),
+            Some(Expiry::Idle { seconds }) => (Some(seconds), None),
+            Some(Expiry::At(time)) => (None, rfc3339(time)),
+        };
         Self {
             log,
             number,
@@ -124,6 +134,8 @@ impl From<LogState> for LogRow {
             retention_bytes: retention.bytes,
             retention_records: retention.records,
             retention,
+            expire_idle_seconds,
+            expires_at,
         }
     }
 }
@@ -151,7 +163,11 @@ impl Row for LogRow {
         let kept = Some(self.retention).filter(|retention| !retention.is_all());
         let kept = kept.map(|kept| format!(", keeps {}", shown_retention(kept)));
         let kept = kept.unwrap_or_default();
-        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}{kept}")
+        let idle = self.expire_idle_seconds.map(Duration::from_secs);
+        let idle = idle.map(|time| format!(", expires when idle for {}", format_duration(time)));
+        let at = self.expires_at.as_ref().map(|time| format!(", expires at {time}"));
+        let expires = idle.or(at).unwrap_or_default();
+        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}{kept}{expires}")
     }
 }
 
@@ -515,20 +531,21 @@ pub(super) mod tests {
         assert_eq!(json(&crash), expected);
         let retention = Retention { age_ms: Some(60_000), bytes: None, records: Some(5) };
         let content_type = "text/plain".parse().ok();
+        let expiry = Some(Expiry::Idle { seconds: 90 });
         let log = LogRow::from(LogState {
             name: "a/b".parse().unwrap(),
             number: LogNumber::new(3),
             start_offset: Offset::new(2),
             next_offset: Offset::new(7),
             closed: true,
-            settings: LogSettings { content_type, retention, ..LogSettings::default() },
+            settings: LogSettings { content_type, expiry, retention },
         });
         assert_eq!(
             json(&log),
-            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true,"content_type":"text/plain","retention_age_ms":60000,"retention_records":5}"#
+            r#"{"log":"a/b","number":3,"start_offset":2,"next_offset":7,"closed":true,"content_type":"text/plain","retention_age_ms":60000,"retention_records":5,"expire_idle_seconds":90}"#
         );
-        let expected =
-            "a/b: next offset 7, begins at 2, closed, text/plain, keeps 1m or 5 records\n";
+        let expected = "a/b: next offset 7, begins at 2, closed, text/plain, keeps 1m or 5 records, \
+             expires when idle for 1m 30s\n";
         assert_eq!(human(&log), expected);
         let term = TermRow {
             name: "Leader_Term2".to_owned(),

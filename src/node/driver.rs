@@ -207,10 +207,10 @@ impl Driver {
                 self.appends.insert(token, waiting);
                 self.handle(Event::Append { token, run, records });
             }
-            Command::Read(reply) => {
+            Command::Read(log, reply) => {
                 let token = ReadToken(self.next_token);
                 self.reads.insert(token, reply);
-                self.handle(Event::Read(token));
+                self.handle(Event::Read { token, log });
             }
             // Whoever asked may have gone.
             Command::Ask(log, inquiry, reply) => {

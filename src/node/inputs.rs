@@ -32,8 +32,8 @@ pub(super) enum Command {
         /// What the requests take of their client's share, until the last answer is on its way.
         held: Held,
     },
-    /// Up to where must a read see?
-    Read(oneshot::Sender<ReadAnswer>),
+    /// Up to where must a read of this log see?
+    Read(LogNumber, oneshot::Sender<ReadAnswer>),
     /// How does the log stand, as far as it is committed?
     Ask(LogNumber, Inquiry, oneshot::Sender<Standing>),
     /// How far does a log reach, from now on?
@@ -172,7 +172,7 @@ mod tests {
 
     /// One of each, those that are taken last first.
     async fn all_at_once(inputs: &Inputs, sources: &Sources) {
-        sources.commands.send(Command::Read(oneshot::channel().0)).await.unwrap();
+        sources.commands.send(Command::Read(LogNumber::MAIN, oneshot::channel().0)).await.unwrap();
         let fetched = Fetched { to: node(2), prev_log_id: LogId::ZERO, entries: vec![] };
         inputs.fetched().send(fetched).await.unwrap();
         come_in(&sources.inbound, process(2), heartbeat(1)).await;

@@ -16,7 +16,7 @@ use super::shared::Service;
 use crate::address::Address;
 use crate::limits::{FRAME_BYTES_MAX, ONWARD_TIMEOUT, READABLE_TIMEOUT};
 use crate::net::{FrameReceiver, FrameSender, Stream};
-use crate::types::{Index, NodeId};
+use crate::types::{Index, LogNumber, NodeId};
 use crate::wire::api::{OnBehalf, Onward, Read, Records, Request};
 
 /// Hands a stream of a client that is meant for the leader on to it, until it ends. Gives it back if
@@ -43,9 +43,14 @@ pub(super) async fn hand_on(
 
 /// Asks the leader, for a client, up to where a read must see that begins now. `None` if it does not
 /// say, be it that it does not lead.
-pub(super) async fn ask_index(service: &Service, caller: &Caller, leader: NodeId) -> Option<Index> {
+pub(super) async fn ask_index(
+    service: &Service,
+    caller: &Caller,
+    leader: NodeId,
+    log: LogNumber,
+) -> Option<Index> {
     let _place = caller.onward.try_take(1)?;
-    let request = Onward::Read(Read::of_index());
+    let request = Onward::Read(Read::of_index(log));
     let mut stream = open(service, caller, leader, request).await?;
     stream.sender.finish();
     let frame = stream.receiver.answer(READABLE_TIMEOUT).await.ok()?;

@@ -428,6 +428,7 @@ fn options(config: &NodeConfig) -> replica::Options {
         sessions_max: limits::SESSIONS_MAX,
         proposals_bytes_max: limits::PROPOSALS_BYTES_MAX,
         reserve_bytes: limits::DISK_RESERVE_BYTES + 2 * config.segment_bytes,
+        tick: tick(config),
     }
 }
 

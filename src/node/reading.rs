@@ -146,21 +146,21 @@ async fn watch(service: &Service, log: LogNumber) -> Result<Watched, ReadRefusal
 
 /// Up to where it must see: this node knows if it leads, else its leader does.
 async fn read_index(service: &Service, caller: &Caller, read: &Read) -> Result<Index, ReadRefusal> {
-    let answer = own_read_index(service).await;
+    let answer = own_read_index(service, read.used()).await;
     let leader = service.published.borrow().leader.filter(|leader| *leader != service.node);
     match answer.next(read, leader) {
         ReadNext::See(index) => Ok(index),
         ReadNext::Ask(leader) => {
-            let told = onward::ask_index(service, caller, leader).await;
+            let told = onward::ask_index(service, caller, leader, read.log).await;
             told.ok_or(ReadRefusal::NotLeader { leader: Some(leader) })
         }
         ReadNext::Refuse(refusal) => Err(refusal),
     }
 }
 
-async fn own_read_index(service: &Service) -> ReadAnswer {
+async fn own_read_index(service: &Service, log: LogNumber) -> ReadAnswer {
     let (reply, answer) = oneshot::channel();
-    if service.commands.send(Command::Read(reply)).await.is_err() {
+    if service.commands.send(Command::Read(log, reply)).await.is_err() {
         return ReadAnswer::NotLeader;
     }
     // Whoever gets no answer is as well off elsewhere.

@@ -1,5 +1,7 @@
 //! The whole border of a replica: what can happen to it, and what it wants done.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::incoming::{BadEntries, Contradiction};
@@ -8,7 +10,7 @@ use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{self, Notice, ReadToken};
 use crate::store::Write;
-use crate::types::{Index, LogId, NodeId, SeqRange, Ticket};
+use crate::types::{Index, LogId, LogNumber, NodeId, SeqRange, Ticket};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended, Read, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 
@@ -29,6 +31,8 @@ pub struct Options {
     pub proposals_bytes_max: usize,
     /// Bytes that are to stay free on the disk: below them no records are taken.
     pub reserve_bytes: u64,
+    /// How long a tick takes, at least.
+    pub tick: Duration,
 }
 
 /// What can happen to a replica.
@@ -56,7 +60,12 @@ pub enum Event {
         records: Bytes,
     },
     /// A client asks up to where a read must see. Answered by [`Action::Read`].
-    Read(ReadToken),
+    Read {
+        /// Names the read.
+        token: ReadToken,
+        /// The log that is used by it.
+        log: LogNumber,
+    },
     /// The write with this ticket, and all before it, are on disk.
     Persisted(Ticket),
     /// The entries of an [`Action::Fetch`] were read.

@@ -1,5 +1,7 @@
 //! Cases: a replica as it is, one event, the replica after it, and the exact list of what it wants done.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::border::{Action, AppendToken, Event, Options, ReadAnswer};
@@ -54,6 +56,7 @@ fn new_replica(voters: u16) -> Replica {
         sessions_max: 10,
         proposals_bytes_max: PROPOSALS_BYTES_MAX,
         reserve_bytes: RESERVE_BYTES,
+        tick: Duration::from_millis(10),
     };
     Replica::recover(options, &recovered, 0).unwrap()
 }
@@ -80,6 +83,10 @@ pub(super) fn leader() -> (Replica, Ticket) {
         }
     }
     panic!("nobody is elected");
+}
+
+fn reading(token: u64) -> Event {
+    Event::Read { token: ReadToken(token), log: LogNumber::MAIN }
 }
 
 pub(super) fn append(token: u64, seq: u64, record: &'static str) -> Event {
@@ -290,7 +297,7 @@ fn a_number_left_out_is_a_gap() {
 fn who_does_not_lead_sends_clients_and_readers_elsewhere() {
     let mut replica = new_replica(3);
     replica.handle(NOW, append(1, 1, "a"));
-    replica.handle(NOW, Event::Read(ReadToken(2)));
+    replica.handle(NOW, reading(2));
     replica.flush();
     assert_eq!(replica.waiting_bytes(), 0);
     let read = Action::Read { token: ReadToken(2), answer: ReadAnswer::NotLeader };
@@ -341,7 +348,7 @@ fn a_full_disk_takes_nothing_new() {
 #[test]
 fn the_only_voter_knows_at_once_up_to_where_a_read_must_see() {
     let (mut replica, _) = leader();
-    replica.handle(NOW, Event::Read(ReadToken(1)));
+    replica.handle(NOW, reading(1));
     let answer = ReadAnswer::At(Index::new(1));
     assert_eq!(replica.take_actions(), [Action::Read { token: ReadToken(1), answer }]);
 }

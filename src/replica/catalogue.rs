@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Command, NewLog};
 use crate::limits::{LOGS_MAX, LOGS_PAGE};
 use crate::log_name::LogName;
-use crate::log_settings::LogSettings;
+use crate::log_settings::{Expiry, LogSettings};
 use crate::mutants::{self, Mutant};
 use crate::retention::Retention;
 use crate::types::{LogNumber, Offset};
@@ -86,6 +86,17 @@ impl Catalogue {
     /// How much of the log is kept, if there is such a log.
     pub(super) fn retention(&self, number: LogNumber) -> Option<Retention> {
         self.logs.get(&number).map(|log| log.settings.retention)
+    }
+
+    /// When the log expires, if it does.
+    pub(super) fn expiry(&self, number: LogNumber) -> Option<Expiry> {
+        self.logs.get(&number)?.settings.expiry
+    }
+
+    /// The logs that expire.
+    pub(super) fn expiring(&self) -> impl Iterator<Item = LogNumber> {
+        let expires = |(number, log): (&LogNumber, &Log)| log.settings.expiry.map(|_| *number);
+        self.logs.iter().filter_map(expires)
     }
 
     /// Where the log begins, if there is such a log.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::border::{Action, Event};
+use super::border::{Action, Event, ReadAnswer};
 use super::cases::{
     NOW, acknowledged, append, first_of_term, from_leader, leader, leader_of_three, one, refused,
 };
@@ -12,7 +12,9 @@ use super::state::State;
 use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::limits::LOGS_PAGE;
 use crate::log_name::LogName;
-use crate::types::{Index, LogId, LogNumber, Offset};
+use crate::log_settings::{Expiry, LogSettings};
+use crate::raft::ReadToken;
+use crate::types::{Index, LogId, LogNumber, Offset, Timestamp};
 use crate::wire::api::{AppendRefusal, ReadRefusal};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 use crate::wire::standing::{Inquiry, LogState};
@@ -243,6 +245,75 @@ fn a_sequence_word_is_behind_the_last_and_a_producers_request_is_there_once() {
     let as_of = (Index::ZERO, &offset as &dyn Fn(LogNumber) -> Offset);
     let known = replica.tail.guards().standing(as_of, LogNumber::new(1), inquiry).producers;
     assert_eq!((known[0].epoch, known[0].last_seq, known[0].offset), (5, 1, Some(Offset::new(6))));
+}
+
+fn expiring(token: u64, seq: u64, name: &str, expiry: Expiry) -> Event {
+    let settings = LogSettings { expiry: Some(expiry), ..LogSettings::default() };
+    let new = NewLog { settings, ..NewLog::from(name.parse::<LogName>().unwrap()) };
+    with_record("x", commanded(token, seq, Command::create(new)))
+}
+
+/// Lets ticks pass, until the leader proposes something of its own accord.
+fn ticks_until_expiry(replica: &mut Replica, now: Timestamp) -> u64 {
+    let last = replica.tip().id.index;
+    for tick in 1..1000 {
+        replica.handle(now, Event::Tick { random: 0 });
+        if replica.tip().id.index > last {
+            return tick;
+        }
+    }
+    panic!("nothing expires");
+}
+
+#[test]
+fn a_log_is_gone_by_an_entry_when_nobody_has_used_it() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, expiring(1, 1, "a", Expiry::Idle { seconds: 1 }));
+    settle(&mut replica);
+    let log = LogNumber::new(1);
+    // A tick takes 10 ms.
+    for _ in 0..99 {
+        replica.handle(NOW, Event::Tick { random: 0 });
+    }
+    let read = |token| Event::Read { token: ReadToken(token), log };
+    replica.handle(NOW, read(1));
+    settle(&mut replica);
+    let (before, from) = (replica.encoded_clients(), replica.tip().id.index.next());
+    assert_eq!(ticks_until_expiry(&mut replica, NOW), 101);
+    // It takes nothing, and who wants to read it waits for what comes of it.
+    replica.take_actions();
+    replica.handle(NOW, read(2));
+    let busy = Action::Read { token: ReadToken(2), answer: ReadAnswer::Busy };
+    assert_eq!(replica.take_actions(), [busy]);
+    replica.handle(NOW, on(1, append(2, 2, "late")));
+    replica.flush();
+    assert_eq!(replica.tail.next_offset(log), Offset::ZERO);
+    let mut cut = replica.tail.clone();
+    cut.truncate(from);
+    assert_eq!((cut.next_offset(log), cut.state_with_tail().encode()), (Offset::new(1), before));
+}
+
+#[test]
+fn what_has_expired_is_gone_for_everybody_and_its_name_is_free() {
+    let (mut replica, _) = leader();
+    let soon = Timestamp::new(NOW.get() + 300);
+    replica.handle(NOW, expiring(1, 1, "a", Expiry::At(soon)));
+    settle(&mut replica);
+    replica.take_changed_logs();
+    for _ in 0..50 {
+        // Time of day does not pass with ticks.
+        replica.handle(NOW, Event::Tick { random: 0 });
+    }
+    settle(&mut replica);
+    assert_eq!(rows(&replica), [row("a", 1, 1), row("main", 0, 0)]);
+    ticks_until_expiry(&mut replica, soon);
+    settle(&mut replica);
+    assert_eq!(rows(&replica), [row("main", 0, 0)]);
+    assert_eq!(replica.reach(LogNumber::new(1)), Err(ReadRefusal::UnknownLog));
+    assert!(replica.take_changed_logs().contains(&LogNumber::new(1)));
+    replica.handle(NOW, create(2, 2, "a"));
+    settle(&mut replica);
+    assert_eq!(rows(&replica), [row("a", 2, 0), row("main", 0, 0)]);
 }
 
 #[test]

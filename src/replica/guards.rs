@@ -111,6 +111,11 @@ impl Guards {
                 before.push(Before::Log(*log, self.catalogue.trim(*log, *start)));
             }
         }
+        let is_there = |log: &&LogNumber| self.catalogue.begins_at(**log).is_some();
+        let expired: Vec<_> = housekeeping.expired.iter().filter(is_there).copied().collect();
+        for log in expired {
+            before.extend(self.delete(log));
+        }
         before
     }
 
@@ -368,7 +373,7 @@ impl Guards {
                 standing.producers =
                     all.map(|((_, name), producer)| producer.state(*name)).collect();
             }
-            Inquiry::Index => {}
+            Inquiry::Index(_) => {}
             Inquiry::Log(name) => standing.logs.extend(self.catalogue.state(&name, offset)),
             Inquiry::Logs { prefix, after } => {
                 let page = self.catalogue.page(&prefix, after.as_ref());

@@ -48,9 +48,9 @@ impl Replica {
             return;
         }
         let released = self.releasable(reader, before);
-        let housekeeping = Housekeeping { trims: self.due(), released };
-        if housekeeping != (Housekeeping { trims: vec![], released: self.tail.guards().released() })
-        {
+        let housekeeping = Housekeeping { trims: self.due(), released, expired: vec![] };
+        let is_news = !housekeeping.trims.is_empty() || released > self.tail.guards().released();
+        if is_news {
             hit(Mark::KeptHouse);
             self.propose_entry(EntryKind::Housekeeping, housekeeping.encode().into());
         }

@@ -14,6 +14,7 @@
 //! - `catalogue`: which logs there are;
 //! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
+//! - `expiry`: logs that expire; `deadlines`: when they are due;
 //! - `house`: what a node gives up, and what its leader finds to be done;
 //! - `volumes`: what logs with a retention hold;
 //! - `window`: the newest sealed entries, ready to be sent;
@@ -38,6 +39,8 @@ mod clocks;
 #[cfg(test)]
 mod condition_cases;
 mod cursor;
+mod deadlines;
+mod expiry;
 mod guards;
 mod house;
 #[cfg(test)]

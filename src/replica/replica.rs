@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
+use super::deadlines::Deadlines;
 use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::reach::{Reach, ReadEnd};
@@ -84,6 +85,8 @@ pub struct Replica {
     pub(super) ticks_to_house: u32,
     /// The log whose retention was looked at last, if others are left.
     pub(super) looked_at: Option<LogNumber>,
+    /// When logs expire, if this node leads.
+    pub(super) deadlines: Deadlines,
     pub(super) actions: Vec<Action>,
 }
 
@@ -133,6 +136,7 @@ impl Replica {
             clocks,
             ticks_to_house: 0,
             looked_at: None,
+            deadlines: Deadlines::default(),
             actions: vec![],
         };
         for entry in &recovered.entries {
@@ -159,12 +163,13 @@ impl Replica {
                 let has_changed = self.clocks.tick();
                 self.maybe_tell_clocks(has_changed);
                 self.step(Input::Tick { random });
+                self.maybe_expire();
             }
             Event::Peer { from, message } => self.on_peer(from, &message),
             Event::Append { token, run, records } => {
                 self.on_append(Waiting { token, run, records });
             }
-            Event::Read(token) => self.on_read(token),
+            Event::Read { token, log } => self.on_read(token, log),
             Event::Persisted(ticket) => self.step(Input::Persisted { ticket }),
             Event::Fetched { to, prev_log_id, entries } => {
                 self.on_fetched(to, prev_log_id, entries);
@@ -302,10 +307,12 @@ impl Replica {
         }
     }
 
-    fn on_read(&mut self, token: ReadToken) {
+    fn on_read(&mut self, token: ReadToken, log: LogNumber) {
         let waiting = self.raft.role().as_leader().map_or(0, |leader| leader.reads.len());
+        self.use_log(log);
         // One place is for the confirmation of refusals.
-        if waiting + 1 >= limits::READS_WAITING_MAX {
+        let is_full = waiting + 1 >= limits::READS_WAITING_MAX;
+        if is_full || self.is_leader() && self.is_leaving(log) {
             self.actions.push(Action::Read { token, answer: ReadAnswer::Busy });
         } else {
             self.step(Input::Read(token));
@@ -528,6 +535,9 @@ impl Replica {
             self.rolling.push_configuration(info.configuration.expect("its kind says so"));
         }
         let (bytes, time) = (entry.bytes().len(), entry.time());
+        if self.is_leader() {
+            contents.runs.iter().for_each(|logged| self.note_use(logged));
+        }
         self.tail.push((id.index, time), contents.runs, contents.housekeeping);
         self.window.push(entry);
         if self.rolling.push(bytes) {

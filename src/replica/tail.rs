@@ -22,6 +22,8 @@ struct TailEntry {
     time: Timestamp,
     runs: Vec<Logged>,
     housekeeping: Option<Housekeeping>,
+    /// Where the logs went on that have expired with it.
+    expired: Vec<(LogNumber, Offset)>,
     /// What its commands and that changed, in order.
     before: Vec<Before>,
 }
@@ -136,7 +138,12 @@ impl Tail {
             before.extend(self.guards.apply(logged, index));
         }
         before.extend(housekeeping.iter().flat_map(|it| self.guards.keep_house(it)));
-        self.entries.push_back(TailEntry { index, time, runs, housekeeping, before });
+        let gone = housekeeping.iter().flat_map(|it| &it.expired);
+        let expired: Vec<_> = gone.map(|log| (*log, self.next_offset(*log))).collect();
+        for (log, _) in &expired {
+            self.next_offsets.remove(log);
+        }
+        self.entries.push_back(TailEntry { index, time, runs, housekeeping, expired, before });
     }
 
     /// Takes back the entry at `from` and all after it.
@@ -149,6 +156,9 @@ impl Tail {
                 // is in the log, and not of what was cut.
                 note_offset(&mut self.next_offsets, run.log, run.first_offset);
                 self.forget(run.client, VecDeque::pop_back);
+            }
+            for (log, next) in entry.expired {
+                note_offset(&mut self.next_offsets, log, next);
             }
             if !mutants::is_on(Mutant::GuardsStay) {
                 entry.before.into_iter().rev().for_each(|before| self.guards.undo(before));
@@ -176,6 +186,10 @@ impl Tail {
                 self.changed.insert(run.log);
                 self.forget(run.client, VecDeque::pop_front);
                 self.state.apply(logged, (entry.index, entry.time));
+            }
+            for (log, _) in entry.expired {
+                self.committed_offsets.remove(&log);
+                self.changed.insert(log);
             }
             entry.housekeeping.iter().for_each(|it| self.state.keep_house(it));
             self.state.table.evict(self.sessions_max);

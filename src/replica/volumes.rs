@@ -65,6 +65,7 @@ impl Volumes {
     /// Takes in what a leader has found to be done.
     pub(super) fn keep_house(&mut self, housekeeping: &Housekeeping) {
         housekeeping.trims.iter().for_each(|(log, start)| self.trim(*log, *start));
+        housekeeping.expired.iter().for_each(|log| self.forget(*log));
     }
 
     /// A log that goes on at `next` is kept like this from now on.

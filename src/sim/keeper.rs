@@ -1,12 +1,13 @@
 //! A client of the simulation that has a log of its own: it creates it, or finds that somebody else has,
 //! appends and reads, now and then as a producer that counts itself, closes it, deletes it, and begins again.
 
+use super::machine::EPOCH_MS;
 use super::random::Random;
 use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::log_name::LogName;
-use crate::log_settings::LogSettings;
+use crate::log_settings::{Expiry, LogSettings};
 use crate::retention::Retention;
-use crate::types::{LogNumber, Offset};
+use crate::types::{LogNumber, Offset, Timestamp};
 use crate::wire::api::Appended;
 use crate::wire::conditions::{Obstacle, Unmet};
 use crate::wire::standing::Standing;
@@ -64,8 +65,8 @@ impl Keeper {
             Stage::None => {
                 let name = self.random.one_of(&NAMES).parse().expect("it is a name");
                 let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
-                let retention = self.retention();
-                let settings = LogSettings { content_type, retention, ..LogSettings::default() };
+                let expiry = self.random.coin().then(|| self.expiry());
+                let settings = LogSettings { content_type, expiry, retention: self.retention() };
                 let closed = self.random.below(8) == 0;
                 let new = NewLog { name, settings, closed };
                 Next::Command(LogNumber::MAIN, Command::create(new))
@@ -77,7 +78,12 @@ impl Keeper {
                     let before = self.random.below(end.get() + 2);
                     Next::Command(number, Command::Trim(Offset::new(before)))
                 }
-                0 => Next::Command(number, Command::Delete),
+                0 if self.random.coin() => Next::Command(number, Command::Delete),
+                // It turns to another log, and may find this one again.
+                0 => {
+                    self.stage = Stage::None;
+                    Next::Nothing
+                }
                 4 => Next::Command(number, Command::Configure(self.retention())),
                 1 if !closed => Next::Command(number, Command::Close(self.stamp().into())),
                 5..8 if !closed => Next::Command(number, Command::Append(self.stamp().into())),
@@ -94,6 +100,14 @@ impl Keeper {
         let mut drawn = |least, most| (random.below(4) == 0).then(|| random.spread(least, most));
         let (age_ms, bytes, records) = (drawn(100, 5_000), drawn(100, 50_000), drawn(1, 100));
         Retention { age_ms, bytes, records }
+    }
+
+    /// When a log is to expire: soon, as these runs go.
+    fn expiry(&mut self) -> Expiry {
+        if self.random.below(4) == 0 {
+            return Expiry::At(Timestamp::new(EPOCH_MS + self.random.below(20_000)));
+        }
+        Expiry::Idle { seconds: self.random.between(1, 3) }
     }
 
     /// What its next request may be known by.

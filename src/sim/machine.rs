@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::announcer::Announcer;
 use super::network::StreamNumber;
@@ -18,7 +19,7 @@ use crate::store::{MemoryDisk, Reader, SealedSegment, SteppedWriter};
 use crate::types::{ClientId, Incarnation, Index, LogId, NodeId, Timestamp};
 
 /// When the story of a run begins, for those who read wall clocks.
-const EPOCH_MS: u64 = 1_767_225_600_000;
+pub(super) const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// A process of a node.
 pub(super) type ProcessId = (NodeId, Incarnation);
@@ -222,7 +223,15 @@ impl Machine {
         let ClusterOptions {
             segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes, ..
         } = *options;
-        replica::Options { raft, segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes }
+        let tick = Duration::from_micros(options.tick.micros());
+        replica::Options {
+            raft,
+            segment_bytes,
+            sessions_max,
+            proposals_bytes_max,
+            reserve_bytes,
+            tick,
+        }
     }
 }
 

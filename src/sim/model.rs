@@ -72,6 +72,8 @@ pub struct Model {
     sessions: BTreeMap<ClientId, Vec<usize>>,
     /// Where each log ends, and its fence.
     ends: BTreeMap<LogNumber, (Offset, Option<FenceToken>)>,
+    /// In which entry each log has expired that has.
+    expired: BTreeMap<LogNumber, Index>,
 }
 
 impl Model {
@@ -94,6 +96,11 @@ impl Model {
 
     fn end(&self, log: LogNumber) -> (Offset, Option<FenceToken>) {
         self.ends.get(&log).copied().unwrap_or_default()
+    }
+
+    /// Whether a log has expired by the entry at `index`.
+    pub fn has_expired(&self, log: LogNumber, index: Index) -> bool {
+        self.expired.get(&log).is_some_and(|at| *at <= index)
     }
 
     /// All requests, in the order of the entries.
@@ -159,6 +166,9 @@ impl Model {
         }
         self.applied = id;
         self.terms.push(id.term);
+        let housekeeping = entry.housekeeping().ok().flatten().unwrap_or_default();
+        let expired = housekeeping.expired.into_iter().map(|log| (log, id.index));
+        self.expired.extend(expired);
         let requests = entry.requests().map_err(|error| format!("entry {id}: {error}"))?;
         requests.iter().try_for_each(|request| self.place(id, request))
     }

@@ -279,16 +279,25 @@ pub struct Read {
 }
 
 impl Read {
-    /// What a node asks its leader that serves a read itself, of whichever log. It is answered with
+    /// What a node asks its leader that serves a read of this log itself. It is answered with
     /// [`Records::index`].
-    pub fn of_index() -> Self {
+    pub fn of_index(log: LogNumber) -> Self {
         Self {
             log: LogNumber::MAIN,
             from: ReadFrom::Offset(Offset::ZERO),
             limit: Some(0),
             linearizable: true,
             follow: false,
-            inquiry: Some(Inquiry::Index),
+            inquiry: Some(Inquiry::Index(log)),
+        }
+    }
+
+    /// Whose records are to be read by it: who asks how a log stands does not use it.
+    pub fn used(&self) -> LogNumber {
+        match &self.inquiry {
+            None => self.log,
+            Some(Inquiry::Index(log)) => *log,
+            Some(_) => LogNumber::MAIN,
         }
     }
 }

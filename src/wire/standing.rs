@@ -29,9 +29,9 @@ pub enum Inquiry {
         /// Only those behind this one.
         after: Option<LogName>,
     },
-    /// Nothing but up to where a read must see that begins now: a node asks its leader, and serves the
-    /// read from its own disk.
-    Index,
+    /// Nothing but up to where a read of this log must see that begins now: a node asks its leader, and
+    /// serves the read from its own disk.
+    Index(LogNumber),
 }
 
 /// How a log stands, as far as it was asked.
@@ -97,11 +97,17 @@ mod tests {
             Inquiry::Producers,
             Inquiry::Log(log.clone()),
             Inquiry::Logs { prefix: "l/".to_owned(), after: Some(log.clone()) },
-            Inquiry::Index,
+            Inquiry::Index(LogNumber::new(3)),
         ];
         let bytes: Vec<_> = inquiries.iter().map(|it| postcard::to_stdvec(it).unwrap()).collect();
-        let expected =
-            [&b"\x00"[..], b"\x01\x01p", b"\x02", b"\x03\x01l", b"\x04\x02l/\x01\x01l", b"\x05"];
+        let expected = [
+            &b"\x00"[..],
+            b"\x01\x01p",
+            b"\x02",
+            b"\x03\x01l",
+            b"\x04\x02l/\x01\x01l",
+            b"\x05\x03",
+        ];
         assert_eq!(bytes, expected);
         let (opened_at, offset) = (Index::new(3), Some(Offset::new(9)));
         let producers = vec![ProducerState { name, epoch: 2, opened_at, last_seq: 4, offset }];

@@ -151,6 +151,7 @@ fn recover(place: usize, disk: &mut Disk, random: u64) -> Replica {
         sessions_max: 10,
         proposals_bytes_max: 1 << 20,
         reserve_bytes: 0,
+        tick: std::time::Duration::from_millis(10),
     };
     Replica::recover(options, &disk.recover(), random).expect("its own writes are understood")
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::header::LOCATION;
 use hyper::http::request::Parts;
 
 use super::super::answer::{Answer, complaint, no_content};
@@ -11,23 +11,18 @@ use super::super::house::House;
 use super::body;
 use super::header;
 use super::kind::Kind;
-use super::log::{Log, content_type, name};
+use super::log::{Log, name};
 use super::place::Place;
 use super::refusal::{Refusal, busy, check_headers};
+use super::settings;
 use crate::client::{LogError, LogState};
 use crate::command::NewLog;
 use crate::log_name::LogName;
-use crate::log_settings::{ContentType, LogSettings};
+use crate::log_settings::LogSettings;
 use crate::types::LogNumber;
 
 /// Headers whose promise is not kept here.
-const NOT_HERE: [&str; 5] = [
-    "stream-ttl",
-    "stream-expires-at",
-    "stream-forked-from",
-    "stream-fork-offset",
-    "stream-fork-sub-offset",
-];
+const NOT_HERE: [&str; 3] = ["stream-forked-from", "stream-fork-offset", "stream-fork-sub-offset"];
 
 /// Makes a log with what it is to have, unless there is one that was made so: that one is as good.
 pub(super) async fn put(
@@ -38,7 +33,7 @@ pub(super) async fn put(
 ) -> Result<Answer, Refusal> {
     let name = name(text)?;
     check_headers(&parts.headers, &NOT_HERE)?;
-    let settings = settings(&parts.headers)?;
+    let settings = settings::of(&parts.headers)?;
     let closed = header::is_true(&parts.headers, &header::CLOSED);
     let (body, _held) = body::take(&house.rooms.bodies, body).await?;
     let records = if body.is_empty() { vec![] } else { Kind::of(&settings).records(&body)? };
@@ -47,7 +42,7 @@ pub(super) async fn put(
     let mut answer = at(end_of(&state), state.closed);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    header::say(headers, CONTENT_TYPE, content_type(&state.settings));
+    settings::say(headers, &state.settings);
     let location = format!("http://{}{}", house.address, parts.uri.path());
     header::say(headers, LOCATION, &location);
     Ok(answer)
@@ -82,7 +77,10 @@ async fn found(house: &House, name: &LogName) -> Result<Option<LogState>, Refusa
 
 /// The log that there is, if it is what is asked for.
 fn as_asked(found: LogState, new: &NewLog) -> Result<LogState, Refusal> {
-    if !new.settings.is_same_as(&found.settings) {
+    // How much of it is kept is not said over HTTP, and may be changed.
+    let retention = found.settings.retention;
+    let asked = LogSettings { retention, ..new.settings.clone() };
+    if !asked.is_same_as(&found.settings) {
         let (found, name) = (Box::new(found), new.name.clone());
         let error = LogError::OtherSettings { found, name };
         return Err(Refusal::of_log(LogNumber::MAIN, &error));
@@ -94,16 +92,6 @@ fn as_asked(found: LogState, new: &NewLog) -> Result<LogState, Refusal> {
     let sentence = format!("there is one, and it is {word}");
     let hint = "deleted, it can be made again";
     Err(complaint(StatusCode::CONFLICT, sentence, hint).into())
-}
-
-/// What a log is to be made with.
-fn settings(headers: &HeaderMap) -> Result<LogSettings, Refusal> {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return Ok(LogSettings::default()) };
-    let parsed = kind.to_str().unwrap_or_default().parse::<ContentType>();
-    let content_type = parsed.map_err(|error| {
-        complaint(StatusCode::BAD_REQUEST, error, "without one it is application/octet-stream")
-    })?;
-    Ok(LogSettings { content_type: Some(content_type), ..LogSettings::default() })
 }
 
 /// Deletes a log.
@@ -143,6 +131,6 @@ pub(super) fn at(next: Place, is_closed: bool) -> Answer {
 }
 
 /// Where a log goes on.
-fn end_of(state: &LogState) -> Place {
+pub(super) fn end_of(state: &LogState) -> Place {
     Place { number: state.number, offset: state.next_offset }
 }

@@ -2,14 +2,14 @@
 //!
 //! - `log`: which log a path means; `kind`: what the type of its records means; `place`: where in it an offset
 //!   points; `query`: what a reader asks for;
-//! - `manage`: making and deleting; `append`: what a POST comes to, with a `stamp` that says which request of whose
+//! - `manage`: making and deleting; `settings`: what a log is made with; `append`: what a POST comes to, with a `stamp` that says which request of whose
 //!   it is; `body`: how much of one is taken;
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
 //! - `header`: how answers say where a log goes on; `refusal`: why not.
 //!
-//! What of the protocol is not there is refused and never passed over: expiry and forks.
+//! What of the protocol is not there is refused and never passed over: forks.
 
 mod append;
 mod batch;
@@ -26,6 +26,7 @@ mod place;
 mod query;
 mod read;
 mod refusal;
+mod settings;
 mod stamp;
 mod tails;
 
@@ -52,7 +53,7 @@ const ALLOWED: &str = "content-type, authorization, if-none-match, stream-expect
      stream-seq, stream-ttl, stream-expires-at, producer-id, producer-epoch, producer-seq, \
      stream-forked-from, stream-fork-offset, stream-fork-sub-offset";
 const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
-     stream-earliest-offset, stream-sse-data-encoding, producer-epoch, producer-seq, \
+     stream-earliest-offset, stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, \
      producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
 
 /// Answers whatever is asked of a stream.

@@ -15,13 +15,14 @@ use super::events;
 use super::header;
 use super::kind::Kind;
 use super::live;
-use super::log::Log;
+use super::log::{self, Log};
 use super::manage;
 use super::place::{From, Place};
 use super::query::{Live, Query};
 use super::refusal::Refusal;
+use super::settings;
 use crate::client::Consistency;
-use crate::types::Offset;
+use crate::types::{LogNumber, Offset};
 
 /// A line of JSON for each record, instead of their bytes.
 const LINES: &str = "application/x-ndjson";
@@ -61,15 +62,15 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
     }
 }
 
-/// What a log is, without what is in it.
+/// What a log is, without what is in it: who asks that does not use it.
 pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
-    let log = Log::look(house, name).await?;
-    let next = begin(&log, From::Now).await?;
+    let state = house.client.log_state(&log::name(name)?).await;
+    let state = state.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
     let mut answer = Answer::new(whole(""));
     let headers = answer.headers_mut();
-    header::say(headers, CONTENT_TYPE, log.content_type());
+    settings::say(headers, &state.settings);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    header::say_place(headers, log.place(next), log.is_closed);
+    header::say_place(headers, manage::end_of(&state), state.closed);
     Ok(answer)
 }
 

@@ -164,7 +164,10 @@ mod tests {
         let append = Event::Append { token: AppendToken(1), run, records: records.concat().into() };
         replica.handle(Timestamp::new(1), append);
         for token in 0..10 {
-            replica.handle(Timestamp::new(1), Event::Read(ReadToken(token)));
+            replica.handle(
+                Timestamp::new(1),
+                Event::Read { token: ReadToken(token), log: LogNumber::MAIN },
+            );
         }
         replica
     }

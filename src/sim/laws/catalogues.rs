@@ -1,7 +1,7 @@
 //! Invariant: a log has a number that no other has or had, and offsets without a gap; one that is closed
 //! or deleted accepts nothing; all nodes have the same logs at the same entry; and who reads a log is
 //! given its records, those of no other, none that were trimmed, and nothing once it is deleted. A log's
-//! beginning never goes back.
+//! beginning never goes back. A log that expires goes late or never, but not before its time.
 //!
 //! Whoever holds a log's number relies on it that what comes under it is that log, for ever.
 //!
@@ -14,9 +14,9 @@ use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::entry::{Request, SealedEntry};
 use crate::label::{ProducerName, SequenceWord};
 use crate::log_name::LogName;
-use crate::log_settings::LogSettings;
+use crate::log_settings::{Expiry, LogSettings};
 use crate::sim::model::RecordHash;
-use crate::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq};
+use crate::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Timestamp};
 use crate::wire::standing::{Inquiry, LogState};
 
 /// A log, as the entries have it.
@@ -30,6 +30,8 @@ struct Log {
     records: Vec<RecordHash>,
     /// Its last sequence word.
     word: Option<SequenceWord>,
+    /// Somebody used it then or later.
+    used: u64,
     /// Of each producer that counts its requests, its epoch and the number of its next one.
     turns: BTreeMap<ProducerName, (u64, u64)>,
 }
@@ -45,6 +47,7 @@ impl Log {
             start: Offset::ZERO,
             records: vec![],
             word: None,
+            used: 0,
             turns: BTreeMap::new(),
         }
     }
@@ -74,6 +77,9 @@ impl Log {
     }
 }
 
+/// By how much of its time, in millionths, a log may go early: the clocks of ticks are as wrong as that.
+const FAST_CLOCK_PPM: u64 = 200_000;
+
 /// A log as nodes tell of it.
 type Row = LogState;
 
@@ -93,7 +99,7 @@ pub struct Given<'a> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Catalogues {
     /// The last entry that was applied.
     applied: Index,
@@ -105,6 +111,8 @@ pub struct Catalogues {
     seen: BTreeMap<NodeId, Index>,
     /// What nodes have behind entries that were not reported yet.
     ahead: BTreeMap<Index, (NodeId, Vec<Row>)>,
+    /// When each request was asked for first.
+    asked: BTreeMap<(ClientId, Seq), u64>,
     /// Which log each request for its deletion was about.
     deletions: BTreeMap<(ClientId, Seq), LogNumber>,
     /// Where each request to trim a log lets it begin.
@@ -125,6 +133,7 @@ impl Default for Catalogues {
             rows: BTreeMap::new(),
             seen: BTreeMap::new(),
             ahead: BTreeMap::new(),
+            asked: BTreeMap::new(),
             deletions: BTreeMap::new(),
             trims: BTreeMap::new(),
             begins: vec![],
@@ -135,7 +144,7 @@ impl Default for Catalogues {
 }
 
 impl Catalogues {
-    fn on_committed(&mut self, committed: &[SealedEntry]) -> Result<(), String> {
+    fn on_committed(&mut self, committed: &[SealedEntry], now: u64) -> Result<(), String> {
         for entry in committed {
             if entry.id().index != self.applied.next() {
                 continue;
@@ -145,10 +154,15 @@ impl Catalogues {
             for request in entry.requests().unwrap_or_default() {
                 self.place(&request).map_err(|what| format!("entry {}: {what}", entry.id()))?;
             }
-            for (number, start) in entry.housekeeping().ok().flatten().unwrap_or_default().trims {
+            let housekeeping = entry.housekeeping().ok().flatten().unwrap_or_default();
+            for (number, start) in housekeeping.trims {
                 if let Some(log) = self.logs.get_mut(&number) {
                     log.start = log.start.max(start);
                 }
+            }
+            for log in housekeeping.expired {
+                self.expire(log, entry.time(), now)
+                    .map_err(|what| format!("entry {}: {what}", entry.id()))?;
             }
             self.rows.insert(self.applied, self.rows_now());
             if let Some((node, rows)) = self.ahead.remove(&self.applied) {
@@ -201,6 +215,9 @@ impl Catalogues {
             return Err(format!("log {number} goes on at offset {found}, and {next} is next"));
         }
         log.records.extend(RecordHash::of_all(&request.records));
+        // Before it was asked for nobody can have used it so.
+        log.used =
+            log.used.max(self.asked.get(&(request.client, request.seq)).copied().unwrap_or(0));
         match request.command {
             Some(Command::Append(ref stamp)) => log.stamp(stamp)?,
             Some(Command::Close(ref stamp)) => {
@@ -238,6 +255,28 @@ impl Catalogues {
         Ok(())
     }
 
+    /// A log has expired, in an entry of this time, which is known now.
+    fn expire(&mut self, number: LogNumber, time: Timestamp, now: u64) -> Result<(), String> {
+        let Some(log) = self.logs.get_mut(&number).filter(|log| !log.deleted) else {
+            return Err(format!("log {number} expires, and does not exist"));
+        };
+        log.deleted = true;
+        let is_due = match log.settings.expiry {
+            None => false,
+            Some(Expiry::At(at)) => time >= at,
+            Some(Expiry::Idle { seconds }) => {
+                now.saturating_sub(log.used) >= seconds * (1_000_000 - FAST_CLOCK_PPM)
+            }
+        };
+        if is_due {
+            return Ok(());
+        }
+        let (expiry, used) = (log.settings.expiry, log.used);
+        Err(format!(
+            "log {number} expires at {time} ({now} us) by {expiry:?}, and was used at {used} us"
+        ))
+    }
+
     /// What a node has is what the entries say.
     fn on_node(&mut self, node: NodeId, at: Index, rows: Vec<Row>) -> Result<(), String> {
         if at > self.applied {
@@ -257,7 +296,7 @@ impl Catalogues {
         ))
     }
 
-    fn on_given(&self, given: &Given<'_>) -> Result<(), String> {
+    fn on_given(&mut self, given: &Given<'_>) -> Result<(), String> {
         let Given { log: number, invoked, linearizable, first, records } = *given;
         let told = self.gone.get(&number).is_some_and(|told| *told < invoked);
         if linearizable && told {
@@ -272,7 +311,10 @@ impl Catalogues {
             ));
         }
         // What was not reported yet is not judged.
-        let Some(log) = self.logs.get(&number) else { return Ok(()) };
+        let Some(log) = self.logs.get_mut(&number) else { return Ok(()) };
+        if linearizable {
+            log.used = log.used.max(invoked);
+        }
         let from = usize::try_from(first.get()).unwrap_or(usize::MAX);
         let known = log.records.get(from..).unwrap_or_default();
         let is_so = records.iter().zip(known).all(|(found, known)| found == known);
@@ -316,7 +358,7 @@ impl Law for Catalogues {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { node, committed, .. } => {
-                self.on_committed(committed)?;
+                self.on_committed(committed, moment.now)?;
                 self.on_turn(moment, node)
             }
             What::Started { node, .. } => {
@@ -330,6 +372,10 @@ impl Law for Catalogues {
                 if let Some(log) = self.deletions.get(&(client, seq)) {
                     self.gone.entry(*log).or_insert(moment.now);
                 }
+                Ok(())
+            }
+            What::Asked { client, seq, .. } => {
+                self.asked.entry((client, seq)).or_insert(moment.now);
                 Ok(())
             }
             What::Given(given) => self.on_given(&given),
@@ -478,6 +524,28 @@ mod tests {
         assert_broken(given(&mut law), "after somebody knew that it begins at 1");
         let beyond = judged(&[entries[0], entries[1], &[trim(2, 2)]]);
         assert_broken(beyond.map(|_| ()), "log 1 ends at 1, and begins at 2");
+    }
+
+    #[test]
+    fn a_log_that_expires_before_its_time_is_found() {
+        let idle = Some(Expiry::Idle { seconds: 1 });
+        let expiring = |expiry| {
+            let settings = LogSettings { expiry, ..LogSettings::default() };
+            let new = NewLog { settings, ..NewLog::from("a".parse::<LogName>().unwrap()) };
+            judged(&[&[command(1, 1, Command::create(new))]]).unwrap()
+        };
+        let expire = |law: &mut Catalogues, time, now| {
+            law.expire(LogNumber::new(1), Timestamp::new(time), now)
+        };
+        let mut law = expiring(idle);
+        law.logs.get_mut(&LogNumber::new(1)).unwrap().used = 100;
+        assert_broken(expire(&mut law.clone(), 0, 800_099), "and was used at 100 us");
+        expire(&mut law, 0, 800_100).unwrap();
+        assert_broken(expire(&mut law, 0, 900_000), "log 1 expires, and does not exist");
+        assert_broken(expire(&mut expiring(None), 0, u64::MAX), "log 1 expires at");
+        let at = Some(Expiry::At(Timestamp::new(5)));
+        assert_broken(expire(&mut expiring(at), 4, u64::MAX), "log 1 expires at");
+        expire(&mut expiring(at), 5, 0).unwrap();
     }
 
     #[test]

@@ -74,8 +74,12 @@ impl LiveKept {
             for request in entry.requests().unwrap_or_default() {
                 self.place(&request);
             }
-            for (log, start) in entry.housekeeping().ok().flatten().unwrap_or_default().trims {
+            let housekeeping = entry.housekeeping().ok().flatten().unwrap_or_default();
+            for (log, start) in housekeeping.trims {
                 self.trim(log, start);
+            }
+            for log in housekeeping.expired {
+                self.logs.entry(log).or_default().starts.push((self.applied, None));
             }
         }
         self.judge()

@@ -135,6 +135,7 @@ impl Refusals {
             Obstacle::TooManyProducers => {
                 return Err(format!("{it} was refused by {obstacle:?}, and there are few"));
             }
+            Obstacle::NoLog if self.model.has_expired(*log, as_of.index) => {}
             Obstacle::NoLog => self.check_command(&it, unmet, |placed| {
                 placed.log == *log && placed.command == Some(Command::Delete)
             })?,

@@ -115,7 +115,7 @@ mod tests {
             log.requests(1, &[request(1, number + 2, number, 1, "")]);
         }
         let trims = vec![(LogNumber::MAIN, Offset::new(start))];
-        log.housekeeping(1, &Housekeeping { trims, released: Index::ZERO });
+        log.housekeeping(1, &Housekeeping { trims, released: Index::ZERO, expired: vec![] });
         let mut law = Retentions::default();
         Stage::new().commits(&mut law, 1, &log.entries)
     }

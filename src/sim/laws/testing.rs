@@ -1,6 +1,7 @@
 //! What the tests of the laws share: a few machines that show a law whatever a test wants to show.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -273,7 +274,14 @@ pub(super) fn recovered(entries: &[SealedEntry], term: u64, commit_index: u64) -
 pub(super) fn options(number: u16) -> Options {
     let raft = raft::Options::new(node(number), 2, (10, 10));
     let (sessions_max, proposals_bytes_max) = (crate::limits::SESSIONS_MAX, 1 << 20);
-    Options { raft, segment_bytes: 1 << 20, sessions_max, proposals_bytes_max, reserve_bytes: 0 }
+    Options {
+        raft,
+        segment_bytes: 1 << 20,
+        sessions_max,
+        proposals_bytes_max,
+        reserve_bytes: 0,
+        tick: Duration::from_millis(10),
+    }
 }
 
 /// A follower with this log, in this term.

@@ -347,12 +347,12 @@ impl World {
                 self.hand_on_read(caller, node, read);
             }
             Some(Request::Read(read) | Request::Onward(Onward::Read(read))) => {
-                let linearizable = read.linearizable;
+                let (linearizable, log) = (read.linearizable, read.used());
                 let reading = OngoingRead::new(caller, read, now);
                 if linearizable {
                     let token = ReadToken(process.token());
                     process.reads_without_index.insert(token, reading);
-                    self.input(node, replica::Event::Read(token));
+                    self.input(node, replica::Event::Read { token, log });
                 } else {
                     process.reads_with_index.push(reading);
                     self.wake(node);
@@ -398,7 +398,7 @@ impl World {
         let (token, incarnation) = (ReadToken(process.token()), process.incarnation);
         let behind = Some(Behind { node, incarnation, token });
         let caller = Caller { behind, ..reading.caller };
-        let bytes = bytes_of(&Request::Read(Read::of_index()).to_frame());
+        let bytes = bytes_of(&Request::Read(Read::of_index(reading.read.log)).to_frame());
         process.reads_without_index.insert(token, reading);
         self.queue.push(at, Event::Question { caller, node: leader, bytes });
     }

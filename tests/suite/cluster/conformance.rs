@@ -29,37 +29,7 @@ const CORE_COUNT: usize = 250;
 
 /// Those of them that fail, by name. One that fails and is not here, and one that is here and does not
 /// fail, are faults: so fewer and fewer fail.
-const FAILING: &[&str] = &[
-    "TTL and Expiry Validation should reject both TTL and Expires-At (400)",
-    "TTL and Expiry Validation should reject invalid TTL (non-integer)",
-    "TTL and Expiry Validation should reject negative TTL",
-    "TTL and Expiry Validation should accept valid TTL",
-    "TTL and Expiry Validation should accept valid Expires-At",
-    "TTL and Expiry Edge Cases should reject TTL with leading zeros",
-    "TTL and Expiry Edge Cases should reject TTL with plus sign",
-    "TTL and Expiry Edge Cases should reject TTL with float value",
-    "TTL and Expiry Edge Cases should reject TTL with scientific notation",
-    "TTL and Expiry Edge Cases should reject invalid Expires-At timestamp",
-    "TTL and Expiry Edge Cases should accept Expires-At with Z timezone",
-    "TTL and Expiry Edge Cases should accept Expires-At with timezone offset",
-    "TTL and Expiry Edge Cases should handle idempotent PUT with same TTL",
-    "TTL and Expiry Edge Cases should reject idempotent PUT with different TTL",
-    "HEAD Metadata Edge Cases should return TTL metadata if configured",
-    "TTL Expiration Behavior should return 404 on HEAD after TTL expires",
-    "TTL Expiration Behavior should return 404 on GET after TTL expires (idle)",
-    "TTL Expiration Behavior should return 404 on POST append after TTL expires (idle)",
-    "TTL Expiration Behavior should return 404 on HEAD after Expires-At passes",
-    "TTL Expiration Behavior should return 404 on GET after Expires-At passes",
-    "TTL Expiration Behavior should return 404 on POST append after Expires-At passes",
-    "TTL Expiration Behavior should allow recreating stream after TTL expires",
-    "TTL Expiration Behavior should extend TTL on write (sliding window)",
-    "TTL Expiration Behavior should extend TTL on GET ?offset=now (sliding window)",
-    "TTL Expiration Behavior should extend TTL on close-only POST (sliding window)",
-    "TTL Expiration Behavior should extend TTL on producer close-only POST (sliding window)",
-    "TTL Expiration Behavior should extend TTL on read (sliding window)",
-    "TTL Expiration Behavior should NOT extend TTL on HEAD",
-    "TTL Expiration Behavior should NOT extend Expires-At on read or write",
-];
+const FAILING: &[&str] = &[];
 
 /// How often a test may fail that has to do with time, before it counts: machines stand still now and then.
 const ATTEMPTS: usize = 2;

@@ -196,7 +196,7 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     for (expected, header, body) in [
         (400, ("content-type", "json"), &b""[..]),
         (400, ("content-type", "application/json"), b"[1,]"),
-        (501, ("stream-ttl", "60"), b""),
+        (400, ("stream-ttl", "-1"), b""),
         (501, ("stream-forked-from", "/v1/stream/main"), b""),
     ] {
         let said = ask(&cluster, "n1", "PUT /v1/stream/orders", &[header], body);
@@ -338,6 +338,43 @@ fn who_repeats_a_request_is_told_that_it_is_there_whoever_leads() {
     };
     assert_eq!(["09", "10", "10", "2"].map(worded), [204, 204, 409, 204]);
     assert_eq!(get(&cluster, &second, "").text(), "0.0 0.1 1.0 w w w ");
+}
+
+#[test]
+fn a_log_expires_when_nobody_uses_it_whoever_leads() {
+    let mut cluster = Cluster::started(Kind::default());
+    let leader = cluster.leader();
+    let node = &others(&cluster, &leader)[0];
+    let ttl = |seconds| ("stream-ttl", seconds);
+    let at = |cluster: &Cluster, line: &str, headers: &[(&str, &str)], body: &[u8]| {
+        ask(cluster, node, line, headers, body)
+    };
+    assert_eq!(at(&cluster, "PUT /v1/stream/long", &[ttl("3600")], b"").status, 201);
+    assert_eq!(at(&cluster, "PUT /v1/stream/long", &[ttl("3600")], b"").status, 200);
+    assert_eq!(at(&cluster, "PUT /v1/stream/long", &[ttl("60")], b"").status, 409);
+    let listed = cluster.client(["log", "describe", "long"]).expect_code(0).text();
+    assert_eq!(listed, "long: next offset 0, expires when idle for 1h\n");
+    let other = ["log", "create", "long", "--expire-at", "2126-01-31T12:00:00Z"];
+    cluster.client(other).expect_complaint(4, "there is a log long already, with other settings");
+
+    let made = at(&cluster, "PUT /v1/stream/short", &[ttl("1")], b"some");
+    assert_eq!((made.status, made.header("stream-ttl")), (201, Some("1")));
+    cluster.kill(&leader);
+    // To look at it is not to use it.
+    wait_for("a log that expires", || {
+        let said = at(&cluster, "HEAD /v1/stream/short", &[], b"");
+        (said.status == 404).then_some(())
+    });
+    assert_eq!(at(&cluster, "POST /v1/stream/short", &[BYTES], b"late").status, 404);
+    let again = at(&cluster, "PUT /v1/stream/short", &[ttl("3600")], b"new");
+    assert_eq!((again.status, again.next()), (201, "0000000000000003_0000000000000001"));
+    let past = ("stream-expires-at", "2001-01-01T00:00:00Z");
+    let made = at(&cluster, "PUT /v1/stream/past", &[past], b"");
+    assert!(matches!(made.status, 201 | 503), "{} {}", made.status, made.text());
+    wait_for("what is past to be gone", || {
+        (at(&cluster, "GET /v1/stream/past", &[], b"").status == 404).then_some(())
+    });
+    assert_eq!(at(&cluster, "HEAD /v1/stream/long", &[], b"").header("stream-ttl"), Some("3600"));
 }
 
 /// Reads events until there was one with these words.
