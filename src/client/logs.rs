@@ -188,12 +188,10 @@ impl Client {
     /// # Errors
     /// [`LogError`].
     pub async fn logs(&self, prefix: &str) -> Result<Vec<LogState>, LogError> {
-        let main = self.about(LogNumber::MAIN);
         let mut all: Vec<LogState> = vec![];
         loop {
             let after = all.last().map(|log| log.name.clone());
-            let prefix = prefix.to_owned();
-            let page = main.answer(Inquiry::Logs { prefix, after: after.clone() }).await?.logs;
+            let page = self.logs_behind(prefix.to_owned(), after.clone()).await?;
             // A node that makes no sense is not asked for ever.
             let goes_on = page.first().is_some_and(|first| Some(&first.name) > after.as_ref());
             if !goes_on {
@@ -201,6 +199,16 @@ impl Client {
             }
             all.extend(page);
         }
+    }
+
+    /// Those of them that come behind this one, as many as an answer has.
+    pub(crate) async fn logs_behind(
+        &self,
+        prefix: String,
+        after: Option<LogName>,
+    ) -> Result<Vec<LogState>, ReadError> {
+        let main = self.about(LogNumber::MAIN);
+        Ok(main.answer(Inquiry::Logs { prefix, after }).await?.logs)
     }
 
     /// Closes this client's log: nothing is appended to it any more, and what it has can be read. One

@@ -55,6 +55,7 @@ pub(super) async fn attend(
     let (parts, body) = request.into_parts();
     let mut answer = match guard::refusal(&parts, house.address) {
         Some(refusal) => refusal,
+        None if parts.uri.path() == streams::LIST => streams::attend_list(&house, &parts).await,
         None => match parts.uri.path().strip_prefix(streams::PREFIX) {
             Some(name) => streams::attend(&house, &parts, body, name).await,
             // No other place takes a body. One that is left is not read: the connection closes.
@@ -86,7 +87,7 @@ async fn route(house: &House, parts: &Parts) -> Answer {
 
 fn nothing_here() -> Answer {
     let known = Place::ALL.map(|(path, _)| path).join(", ");
-    let known = format!("{known} and {}main", streams::PREFIX);
+    let known = format!("{known}, {} and {}main", streams::LIST, streams::PREFIX);
     let sentence = "there is nothing at this path";
     complaint(StatusCode::NOT_FOUND, sentence, &format!("there are {known}"))
 }

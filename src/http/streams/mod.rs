@@ -7,6 +7,7 @@
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
+//! - `list`: which there are;
 //! - `header`: how answers say where a log goes on; `refusal`: why not.
 //!
 //! What of the protocol is not there is refused and never passed over: forks.
@@ -19,6 +20,7 @@ mod drawn;
 mod events;
 mod header;
 mod kind;
+mod list;
 mod live;
 mod log;
 mod manage;
@@ -43,6 +45,7 @@ use hyper::http::request::Parts;
 use super::answer::{Answer, no_content};
 use super::house::House;
 
+pub(super) use list::PATH as LIST;
 pub(super) use tails::Rooms;
 
 /// Where streams are; behind it comes a log's name.
@@ -55,6 +58,16 @@ const ALLOWED: &str = "content-type, authorization, if-none-match, stream-expect
 const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
      stream-earliest-offset, stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, \
      producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
+
+/// Answers who asks which streams there are.
+pub(super) async fn attend_list(house: &House, parts: &Parts) -> Answer {
+    let listed = match parts.method {
+        Method::OPTIONS => Ok(no_content()),
+        Method::GET | Method::HEAD => list::list(house, parts).await,
+        _ => Err(refusal::no_such_verb("GET, HEAD, OPTIONS")),
+    };
+    open_to_pages(listed.unwrap_or_else(Answer::from))
+}
 
 /// Answers whatever is asked of a stream.
 pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &str) -> Answer {

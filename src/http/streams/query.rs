@@ -68,7 +68,7 @@ fn bad(sentence: &str, hint: &str) -> Refusal {
 }
 
 /// A value without its percent signs; `None` if these make no sense.
-fn plain(value: &str) -> Option<String> {
+pub(super) fn plain(value: &str) -> Option<String> {
     let mut bytes = vec![];
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {

@@ -284,6 +284,12 @@ fn a_log_has_a_type_and_is_made_and_ended_in_one_step_each() {
     // What a program appends that knows nothing of types is shown as text.
     cluster.client(["append", "--log", "j", "no json"]).expect_code(0);
     assert_eq!(at("GET /v1/stream/j", &[], b"").text(), "[1,[2, 3],\"no json\"]");
+    let listed = at("GET /v1/streams?limit=1", &[], b"").text();
+    let row = "{\"name\":\"j\",\"content_type\":\"application/json\",\"next_offset\":\"0000000000000001_0000000000000003\",\"closed\":false}";
+    assert_eq!(listed, format!("{{\"streams\":[{row}],\"after\":\"j\"}}"));
+    let rest = at("GET /v1/streams?after=j", &[], b"").text();
+    assert!(rest.contains("\"main\"") && !rest.contains("\"after\""), "{rest}");
+    assert_eq!(at("GET /v1/streams?limit=0", &[], b"").status, 400);
     let described = cluster.client(["log", "describe", "j"]).expect_code(0).text();
     assert_eq!(described, "j: next offset 3, application/json\n");
     let last = [json, ("stream-closed", "true")];
