@@ -71,20 +71,20 @@ mod tests {
         of(&headers).ok()
     }
 
-    fn expiring(expiry: Expiry) -> Option<LogSettings> {
-        Some(LogSettings { expiry: Some(expiry), ..LogSettings::default() })
+    fn expiring(expiry: Expiry) -> LogSettings {
+        LogSettings { expiry: Some(expiry), ..LogSettings::default() }
     }
 
     #[test]
     fn an_expiry_is_one_of_two_and_said_in_one_form() {
         assert_eq!(asked(&[]), Some(LogSettings::default()));
-        let idle = |seconds| expiring(Expiry::Idle { seconds });
+        let idle = |seconds| Some(expiring(Expiry::Idle { seconds }));
         assert_eq!(asked(&[("stream-ttl", "0")]), idle(0));
         assert_eq!(asked(&[("stream-ttl", "3600")]), idle(3600));
         for bad in ["", "00", "01", "+1", "-1", "1.0", "1e3", "x", "99999999999999999999"] {
             assert_eq!(asked(&[("stream-ttl", bad)]), None, "{bad:?}");
         }
-        let at = expiring(Expiry::At(Timestamp::new(1_769_860_800_000)));
+        let at = Some(expiring(Expiry::At(Timestamp::new(1_769_860_800_000))));
         assert_eq!(asked(&[("stream-expires-at", "2026-01-31T13:00:00+01:00")]), at);
         for bad in ["", "soon", "2026-01-31", "2026-01-31T12:00:00"] {
             assert_eq!(asked(&[("stream-expires-at", bad)]), None, "{bad:?}");
