@@ -120,7 +120,7 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
     hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
     // A start finds a list that names what is gone.
-    hunt(Mutant::DeleteListed, &[LawName::NoSilentRepair], 400),
+    hunt(Mutant::DeleteListed, &[LawName::NoSilentRepair], 100),
     hunt(Mutant::TrimEarly, &[LawName::Retentions], 50),
 ];
 

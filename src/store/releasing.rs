@@ -29,8 +29,10 @@ impl Shared {
             if self.is_abandoned() || self.free_bytes() < NOTE_ROOM_BYTES {
                 break;
             }
-            if mutants::is_on(Mutant::DeleteListed) {
-                self.layout.disk.remove_folder(&self.layout.segment(oldest.first))?;
+            let folder = self.layout.segment(oldest.first);
+            if mutants::is_on(Mutant::DeleteListed) && self.layout.disk.exists(&folder)? {
+                // The list follows the next time.
+                return self.layout.disk.remove_folder(&folder);
             }
             {
                 let mut meta = self.meta.lock().expect(UNPOISONED);

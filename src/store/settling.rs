@@ -141,8 +141,9 @@ impl Shared {
                 next = entry.id().index.next();
             }
             if bytes >= SETTLE_BYTES {
-                // A long segment must not keep the journal waiting for a file.
+                // A long segment must not keep the journal waiting for a file, nor what is dead on the disk.
                 self.make_file_ahead()?;
+                self.release()?;
                 self.rest(started.elapsed());
                 (started, bytes) = (Instant::now(), 0);
             }
