@@ -109,6 +109,7 @@ pub(super) struct LogRow {
     retention_records: Option<u64>,
     #[serde(skip)]
     retention: Retention,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expire_idle_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
