@@ -119,8 +119,8 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ServeUnasked, &[LawName::Linearizable], 50),
     hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
     hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
-    // A start finds a list that names what is gone.
-    hunt(Mutant::DeleteListed, &[LawName::NoSilentRepair], 100),
+    // Or a start finds a list that names what is gone.
+    hunt(Mutant::DeleteListed, &[LawName::Durability, LawName::NoSilentRepair], 100),
     hunt(Mutant::TrimEarly, &[LawName::Retentions], 50),
 ];
 
