@@ -17,6 +17,7 @@ mod memory;
 mod names;
 mod page;
 mod pty;
+mod python;
 mod reach;
 mod refusals;
 mod service;
