@@ -476,7 +476,7 @@ async fn send_lines(
     let mut known = usize::try_from(known).unwrap_or(usize::MAX);
     loop {
         let Ok(place) = under_way.reserve().await else { return Ok(()) };
-        let Some(batch) = gatherer.next().await else { return Ok(()) };
+        let Some(batch) = gatherer.next().await else { break };
         let mut batch = batch?;
         let skipped = known.min(batch.records.len());
         batch.records.drain(..skipped);
@@ -494,6 +494,10 @@ async fn send_lines(
             Err(error) => return Err(failure_of(&error, error.to_string())),
         }
     }
+    if known > 0 {
+        talk(format_args!("the input ends {known} lines before that: is it the producer's?"));
+    }
+    Ok(())
 }
 
 /// A signal ended the sending.

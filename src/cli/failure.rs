@@ -219,7 +219,9 @@ impl From<ReadError> for Failure {
 
 impl From<InitError> for Failure {
     fn from(error: InitError) -> Self {
-        Self::new(Outcome::Failed, &error, error.hint())
+        let is_usage = matches!(error, InitError::Nodes { .. } | InitError::Ports { .. });
+        let outcome = if is_usage { Outcome::Usage } else { Outcome::Failed };
+        Self::new(outcome, &error, error.hint())
     }
 }
 

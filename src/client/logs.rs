@@ -35,11 +35,19 @@ pub enum LogError {
         name: LogName,
     },
     /// It was not acknowledged that it is done.
-    #[error("{0}")]
+    #[error("{}", undone(.0))]
     Append(#[from] AppendError),
     /// It could not be learned how it stands.
     #[error("{0}")]
     Read(#[from] ReadError),
+}
+
+/// No records are in question.
+fn undone(error: &AppendError) -> String {
+    match error.token() {
+        Some(_) => "no answer came: it may be done, or may still be done".to_owned(),
+        None => error.to_string(),
+    }
 }
 
 impl LogError {
@@ -64,8 +72,7 @@ impl LogError {
                 format!("`annal log describe {name}` shows them; take these, or another name")
             }
             Self::Append(error) if error.token().is_some() => {
-                "`annal log describe` shows whether it was done, and the number: another number is \
-                 another log"
+                "`annal log describe NAME` shows whether it was done; another number is another log"
                     .to_owned()
             }
             Self::Append(error) => error.hint(),

@@ -14,11 +14,19 @@ use crate::wire::standing::ProducerState;
 #[non_exhaustive]
 pub enum OpenError {
     /// It was not acknowledged that this process is it.
-    #[error("{0}")]
+    #[error("{}", unopened(.0))]
     Append(#[from] AppendError),
     /// It could not be learned how far it is.
     #[error("{0}")]
     Read(#[from] ReadError),
+}
+
+/// No records are in question.
+fn unopened(error: &AppendError) -> String {
+    match error.token() {
+        Some(_) => "no answer came: nobody knows whether this process is the producer".to_owned(),
+        None => error.to_string(),
+    }
 }
 
 impl OpenError {
@@ -37,7 +45,7 @@ impl OpenError {
     pub fn hint(&self) -> String {
         match self {
             Self::Append(error) if error.token().is_some() => {
-                "nothing was appended: open it again, which does no harm".to_owned()
+                "nothing was appended: begin again, which does no harm".to_owned()
             }
             Self::Append(error) => error.hint(),
             Self::Read(error) => error.hint().to_owned(),

@@ -550,7 +550,10 @@ async fn nodes_that_take_no_more_connections_are_said_to_refuse() {
     fake.change(|world| world.crowded = true);
     let error = soon(fake.client_for(SHORT).append(records("a"))).await.unwrap_err();
     assert_eq!(error, AppendError::Unavailable(Unavailable::Crowded));
-    assert_eq!(error.to_string(), "the nodes refuse: too many connections");
+    assert_eq!(
+        error.to_string(),
+        "the nodes take no more connections: they have too many, or are being stopped"
+    );
     assert_eq!(error.outcome().exit_code(), 3);
 }
 

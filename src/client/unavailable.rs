@@ -17,8 +17,8 @@ pub enum Unavailable {
         /// Nodes of which an address is known.
         known: usize,
     },
-    /// The nodes have too many connections to take another one.
-    #[error("the nodes refuse: too many connections")]
+    /// The nodes take no connection: they have too many, or are on their way out, which looks the same.
+    #[error("the nodes take no more connections: they have too many, or are being stopped")]
     Crowded,
     /// Fewer nodes answered than a leader needs.
     #[error("no quorum: {answered} of {known} nodes answer")]

@@ -159,6 +159,7 @@ impl InitError {
             }
             Self::Locked { .. } => "find the other `annal` and stop it, then try again".into(),
             Self::Nodes { .. } => "3 nodes survive the loss of one, 5 of two".into(),
+            Self::Ports { base_port: 0, .. } => "choose a --base-port from 1 on".into(),
             Self::Ports { .. } => "choose a lower --base-port".into(),
             Self::Certificates(_) | Self::Random { .. } => "try again in a moment".into(),
             Self::Io { source, .. } => {

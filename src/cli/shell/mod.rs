@@ -72,10 +72,14 @@ struct Shell<'a> {
     ending: Ending,
 }
 
-/// Whether there is a next line.
-#[derive(PartialEq)]
+/// What comes after a line.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
+    /// The next one.
     Line,
+    /// The next one that is typed: those that were pasted with it may rest on what could not be done.
+    NewLine,
+    /// Nothing.
     Leave,
 }
 
@@ -124,28 +128,49 @@ impl<'a> Shell<'a> {
         match understand(text) {
             Ok(Line::Commands(lines)) => {
                 if self.is_meant(&format!("run these {} lines?", lines.len()))? {
-                    for line in lines {
-                        self.show(&line);
-                        // A line is one command: what it means has no further lines.
-                        if Box::pin(self.obey(&line)).await? == Next::Leave {
-                            return Ok(Next::Leave);
-                        }
-                    }
+                    return self.obey_all(&lines).await;
                 }
             }
             Ok(Line::Records(verb)) => {
                 let count = verb.records.len();
                 if self.is_meant(&format!("append these {count} lines, each as a record?"))? {
-                    self.perform(ClientVerb::Append(verb), true, false).await?;
+                    return self.perform(ClientVerb::Append(verb), true, false).await;
                 }
             }
             Ok(Line::Verb { verb, is_literal, json }) => {
-                self.perform(*verb, is_literal, json).await?;
+                return self.perform(*verb, is_literal, json).await;
             }
             Ok(Line::Help) => print_help(&help::text())?,
             Ok(Line::Nothing) => {}
             Ok(Line::Quit) => return Ok(Next::Leave),
-            Err(refusal) => refuse(&refusal)?,
+            Err(refusal) => {
+                refuse(&refusal)?;
+                return Ok(Next::NewLine);
+            }
+        }
+        Ok(Next::Line)
+    }
+
+    /// Does what each of these lines says, until one cannot be done, or a signal comes.
+    async fn obey_all(&mut self, lines: &[String]) -> Result<Next, End> {
+        // Also a signal that comes between two lines counts.
+        let mut interrupt = runtime::listen(SignalKind::interrupt())?;
+        for (place, line) in lines.iter().enumerate() {
+            self.show(line);
+            // A line is one command: what it means has no further lines.
+            let mut next = Box::pin(self.obey(line)).await?;
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => next = next.max(Next::NewLine),
+                () = std::future::ready(()) => {}
+            }
+            let left = lines.len() - place - 1;
+            if next == Next::NewLine && left > 0 {
+                talk(format_args!("{} of {} lines were run", place + 1, lines.len()));
+            }
+            if next != Next::Line {
+                return Ok(next);
+            }
         }
         Ok(Next::Line)
     }
@@ -170,7 +195,12 @@ impl<'a> Shell<'a> {
     }
 
     /// Runs a verb. Only that nobody can be told any more ends the shell.
-    async fn perform(&mut self, verb: ClientVerb, is_literal: bool, json: bool) -> Result<(), End> {
+    async fn perform(
+        &mut self,
+        verb: ClientVerb,
+        is_literal: bool,
+        json: bool,
+    ) -> Result<Next, End> {
         let was_json = self.printer.set_json(json || self.printer.is_json());
         let done = self.try_to(verb, is_literal).await;
         self.printer.set_json(was_json);
@@ -180,10 +210,11 @@ impl<'a> Shell<'a> {
             Err(End::Failed(failure)) => {
                 complain(&failure);
                 self.reach.forget_client();
+                return Ok(Next::NewLine);
             }
             Err(End::Unheard) => return Err(End::Unheard),
         }
-        Ok(())
+        Ok(Next::Line)
     }
 
     async fn try_to(&mut self, verb: ClientVerb, is_literal: bool) -> Result<Option<Leading>, End> {

@@ -152,6 +152,11 @@ fn lines_are_kept_between_conversations_and_pasted_ones_are_asked_about() {
     shell.type_line("y");
     shell.expect("offset 7 in entry");
     shell.expect("five\n");
+    // What follows a line that could not be done may rest on it.
+    shell.paste_line("append six --expect-offset 99\nappend seven\n");
+    shell.expect("run these 2 lines? [y/N] ");
+    shell.type_line("y");
+    shell.expect("1 of 2 lines were run");
 
     // Tab completes verbs and flags, and the right arrow takes what was typed before.
     shell.expect("annal n1@1> ");
