@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -135,6 +135,15 @@ impl Terminal {
 
     /// Whether a program that took a screen and the keys for itself has given both back.
     pub(crate) fn has_its_own_screen_again(&self) -> bool {
+        // What it wrote last may be on its way still, though the program has ended.
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.is_given_back() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(25));
+        }
+        self.is_given_back()
+    }
+
+    fn is_given_back(&self) -> bool {
         let shown = String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned();
         let (took, gave) = (shown.rfind("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
         let modes = rustix::termios::tcgetattr(&self.keys).unwrap().local_modes;
