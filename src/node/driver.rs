@@ -227,6 +227,7 @@ impl Driver {
     }
 
     fn perform(&mut self) {
+        let mut release_before = None;
         for action in self.replica.take_actions() {
             if self.end.is_some() {
                 return; // What it was about to say is not said.
@@ -245,7 +246,7 @@ impl Driver {
                     let _ = reply.map(|reply| reply.send(answer));
                 }
                 Action::Committed(through) => self.outputs.writer.committed(through),
-                Action::Release(before) => self.outputs.writer.release_before(before),
+                Action::Release(before) => release_before = Some(before),
                 Action::Contradiction(found) => self.end = Some(End::Contradicted(found)),
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
@@ -255,6 +256,10 @@ impl Driver {
         }
         // First how far each log reaches: whoever sees what is committed finds it there.
         self.watches.tell(&mut self.replica);
+        // What is given up nobody asks for any more: all have been told where their log begins.
+        if let Some(before) = release_before {
+            self.outputs.writer.release_before(before);
+        }
         published::publish(&self.outputs.published, &self.outputs.pulse, &self.replica);
         self.outputs.announcer.update(&self.replica);
     }

@@ -294,20 +294,20 @@ impl Raft {
         self.on_configuration_committed();
     }
 
-    /// The last entry that every node which votes, or may yet vote, has said to have on its disk, as far as
-    /// it is committed. Only a leader knows.
+    /// The last entry that every member of each configuration that may still be in force has said to have on
+    /// its disk, as far as it is committed. Only a leader knows.
     pub fn everywhere(&self) -> Index {
         let Some(leader) = self.role.as_leader() else { return Index::ZERO };
         if mutants::is_on(Mutant::ReleaseUnheard) {
             return self.log.commit_index();
         }
-        let voters = self.log.configurations().iter().flat_map(|(_, it)| it.voters.iter());
-        let has = |node: &NodeId| {
-            let of_others = || leader.progress.get(node).map(|progress| progress.match_index);
-            let own = (*node == self.options.id).then(|| self.log.persisted());
+        let members = self.log.configurations().iter().flat_map(|(_, it)| it.members());
+        let has = |node: NodeId| {
+            let of_others = || leader.progress.get(&node).map(|progress| progress.match_index);
+            let own = (node == self.options.id).then(|| self.log.persisted());
             own.or_else(of_others).unwrap_or_default()
         };
-        voters.map(has).min().unwrap_or_default().min(self.log.commit_index())
+        members.map(has).min().unwrap_or_default().min(self.log.commit_index())
     }
 
     fn commit_to(&mut self, through: Index) {

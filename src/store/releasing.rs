@@ -50,10 +50,15 @@ impl Shared {
         for first in self.segments.take_unread() {
             let folder = self.layout.segment(first);
             // Its last reader may have let go of it this very moment, and sled's threads not yet. Damage
-            // to what nobody needs is no damage.
-            if wait_until_released(&self.layout.disk, &folder).is_ok() {
-                self.layout.disk.remove_folder(&folder)?;
-                tracing::info!(%first, "gave up a segment: nothing in it is live");
+            // to what nobody needs is no damage; the next start deletes what cannot be had now.
+            match wait_until_released(&self.layout.disk, &folder) {
+                Err(error) if !error.is_damage() => {
+                    tracing::warn!(%first, %error, "a segment that was given up is deleted by the next start");
+                }
+                _ => {
+                    self.layout.disk.remove_folder(&folder)?;
+                    tracing::info!(%first, "gave up a segment: nothing in it is live");
+                }
             }
         }
         Ok(())
