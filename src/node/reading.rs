@@ -267,7 +267,8 @@ impl OngoingRead {
         let mut held = caller.loaded.take(limits::READ_LOAD_BYTES).await;
         let (reader, cursor) = (service.reader.clone(), self.cursor);
         let read = move || cursor.load(&reader, limits::READ_FRAME_BYTES_MAX);
-        let entries = service.framing.load(read).await?;
+        let (cursor, entries) = service.framing.load(read).await?;
+        self.cursor = cursor;
         held.shrink_to(entries.iter().map(|entry| entry.bytes().len()).sum());
         self.loaded = Some(Loaded { entries, _held: held });
         Ok(())

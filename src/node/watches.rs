@@ -23,6 +23,8 @@ impl Watches {
     ) -> Result<Watched, ReadRefusal> {
         let reach = replica.reach(log)?;
         if let Some(sender) = self.0.get(&log) {
+            // Whoever comes is told how it is, whatever the others have been told.
+            sender.send_if_modified(|told| told.replace(reach) != Some(reach));
             return Ok(sender.subscribe());
         }
         // As many as are being read, and no more.

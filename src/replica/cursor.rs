@@ -141,27 +141,45 @@ impl Cursor {
         self.left == 0
     }
 
-    /// Reads the next entries off the disk, as many as fit into so many bytes: one at least.
+    /// Reads the next entries off the disk, as many as fit into so many bytes: one at least. Gives them with
+    /// the read as it goes on.
     ///
     /// # Errors
     /// The store is in trouble, or lacks what was committed.
     pub fn load(
-        &self,
+        mut self,
         reader: &Reader,
         bytes_max: usize,
-    ) -> Result<VecDeque<SealedEntry>, CursorError> {
-        let located = match self.index {
-            Some(index) => Some(index),
-            None => reader.locate(self.log, self.offset)?,
-        };
-        let missing = CursorError::Missing { offset: self.offset };
-        let Some(first) = located.filter(|first| *first <= self.end.commit_index) else {
-            return Err(missing);
-        };
+    ) -> Result<(Self, VecDeque<SealedEntry>), CursorError> {
         let bytes_max = if self.is_sparse { bytes_max.min(LOCATE_BYTES) } else { bytes_max };
+        if let Some(index) = self.index {
+            let entries = self.entries(reader, index, bytes_max)?;
+            if !entries.is_empty() {
+                return Ok((self, entries));
+            }
+            // The entry behind the last record has none of this log, and was given up since: the next
+            // record is looked up as the first one was.
+            self.index = None;
+        }
+        let missing = CursorError::Missing { offset: self.offset };
+        let Some(first) = reader.locate(self.log, self.offset)? else { return Err(missing) };
+        let entries = self.entries(reader, first, bytes_max)?;
+        if entries.is_empty() { Err(missing) } else { Ok((self, entries)) }
+    }
+
+    /// Entries from this one on; none if it is not there.
+    fn entries(
+        &self,
+        reader: &Reader,
+        first: Index,
+        bytes_max: usize,
+    ) -> Result<VecDeque<SealedEntry>, CursorError> {
+        if first > self.end.commit_index {
+            return Ok(VecDeque::new());
+        }
         let entries = reader.entries(first, self.end.commit_index, bytes_max)?;
-        let is_asked_for = entries.first().is_some_and(|entry| entry.id().index == first);
-        if is_asked_for { Ok(entries.into()) } else { Err(missing) }
+        let is_there = entries.first().is_some_and(|entry| entry.id().index == first);
+        Ok(if is_there { entries.into() } else { VecDeque::new() })
     }
 
     /// Fills a frame from entries that were loaded, and lets go of those that are done.

@@ -192,6 +192,8 @@ impl Tail {
                 self.changed.insert(log);
             }
             entry.housekeeping.iter().for_each(|it| self.state.keep_house(it));
+            let trims = entry.housekeeping.iter().flat_map(|it| &it.trims);
+            self.changed.extend(trims.map(|(log, _)| *log));
             self.state.table.evict(self.sessions_max);
         }
         self.committed = through;

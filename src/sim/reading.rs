@@ -59,7 +59,8 @@ impl OngoingRead {
         };
         let mut batch = RecordBatch::with_room(cursor.offset(), usize::MAX);
         while !cursor.is_at_end() {
-            let mut loaded = cursor.load(reader, limits::READ_STEP_BYTES)?;
+            let (found, mut loaded) = cursor.load(reader, limits::READ_STEP_BYTES)?;
+            cursor = found;
             cursor.fill(&mut loaded, &mut batch)?;
         }
         Ok(batch.into_last_frame())

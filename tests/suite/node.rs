@@ -1,6 +1,6 @@
 //! Whole nodes in one process: real QUIC, real sled, no children.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -8,12 +8,17 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annal::client::{Client, Consistency, ReadOptions, Settings as ClientSettings, Unavailable};
+use annal::client::{
+    Client, Consistency, ReadOptions, Reader, Settings as ClientSettings, Unavailable,
+};
 use annal::config::NodeConfig;
+use annal::log_name::LogName;
+use annal::log_settings::LogSettings;
 use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
 };
 use annal::node::{self, RunError};
+use annal::retention::Retention;
 use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, SeqRange};
 use annal::wire::api::{
     AppendRefusal, AppendReplies, AppendRun, OnBehalf, Onward, Read, ReadFrom, Records, Request,
@@ -397,5 +402,91 @@ async fn nobody_but_a_node_speaks_for_others_and_only_for_clients() {
         let mut served = open(&peer, &on_behalf(identity(&whose))).await;
         served.receiver.answer(PATIENCE).await.unwrap();
     }
+    nodes.stop_all().await;
+}
+
+/// A log with so many records kept, and a reader that waits for what comes.
+async fn trimmed_by_itself(client: &Client, name: &str) -> (Client, Reader) {
+    let name: LogName = name.parse().unwrap();
+    let mut retention = Retention::ALL;
+    retention.records = Some(1);
+    let settings = LogSettings { retention, ..LogSettings::default() };
+    client.create_log_with(&name, settings).await.unwrap();
+    let log = client.log(&name).await.unwrap();
+    let mut reader = log.read(ReadOptions { follow: true, ..ReadOptions::default() });
+    for record in ["one", "two", "three"] {
+        log.append(vec![Bytes::from(record)]).await.unwrap();
+        reader.next().await.unwrap();
+    }
+    let start = async {
+        while client.log_state(&name).await.unwrap().start_offset != Offset::new(2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, start).await.expect("its retention trims it");
+    (log, reader)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_hears_of_a_trim_that_nobody_asked_for() {
+    let mut nodes = Nodes::prepare(1);
+    nodes.start(id(1));
+    let client = nodes.client();
+    let (log, _reader) = trimmed_by_itself(&client, "short").await;
+    // Another one watches the log and knows where it begins.
+    assert_eq!(read_from_start(&log).await, ["three"]);
+    nodes.stop_all().await;
+}
+
+async fn read_from_start(client: &Client) -> Vec<Bytes> {
+    let mut reader = client.read(ReadOptions::default());
+    let mut records = vec![];
+    while let Some(batch) = reader.next().await.unwrap() {
+        records.extend(batch.into_iter().map(|record| record.bytes));
+    }
+    records
+}
+
+/// The entry behind the last record of a quiet log may be long gone when the next record comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_waits_while_what_was_to_come_next_is_given_up() {
+    let mut nodes = Nodes::prepare(1);
+    nodes.start(id(1));
+    let client = nodes.client();
+    let quiet: LogName = "quiet".parse().unwrap();
+    let number = client.create_log(&quiet).await.unwrap().number;
+    let log = client.log(&quiet).await.unwrap();
+    log.append(vec![Bytes::from("first")]).await.unwrap();
+    let connection = nodes.connect("client", id(1), Protocol::Client).await;
+    let mut stream = open(&connection, &Request::Read(Read { log: number, ..tail() })).await;
+    let mut next = async || {
+        let frame = stream.receiver.answer(PATIENCE).await.unwrap();
+        let (records, _) = Records::from_frame(&frame).unwrap();
+        (records.refusal, records.first_offset)
+    };
+    assert_eq!(next().await, (None, Offset::ZERO));
+
+    log.trim(Offset::new(1)).await.unwrap();
+    let segments = nodes.path().join("n1/log");
+    let sealed = || {
+        let names = fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().file_name());
+        // A head stands there before its segment does.
+        names.filter(|name| !name.to_string_lossy().contains('.')).collect::<BTreeSet<_>>()
+    };
+    let until_given_up = async {
+        let mut first = None;
+        while first.is_none() || sealed().first() == first.as_ref() {
+            first = first.or(sealed().pop_first());
+            if sealed().len() < 3 {
+                let record = Bytes::from(vec![b'x'; 16 << 10]);
+                let appended = client.append(vec![record]).await.unwrap();
+                client.trim(appended.offset.plus(1)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until_given_up).await.expect("space comes back");
+    log.append(vec![Bytes::from("second")]).await.unwrap();
+    assert_eq!(next().await, (None, Offset::new(1)));
     nodes.stop_all().await;
 }
