@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::border::{Action, AppendToken, Event, Options, ReadAnswer};
+use super::condition_cases::commanded;
 use super::incoming::BadEntries;
 use super::replica::Replica;
+use crate::command::Command;
 use crate::entry::{
     ElectionReason, EntryError, EntryKind, NoOp, Request, Run, RunHead, SealedEntry, Tip,
     encode_requests, encode_runs,
@@ -343,6 +345,17 @@ fn a_full_disk_takes_nothing_new() {
     assert_eq!(replica.tip(), before);
     let expected = refused(1, one(1), AppendRefusal::DiskFull { node: node(1), full });
     assert_eq!(replica.take_actions(), [expected]);
+    // What gives space back is taken all the same, and nothing that waited with it.
+    replica.handle(NOW, Event::Space { free_bytes: RESERVE_BYTES });
+    replica.handle(NOW, append(2, 1, "b"));
+    replica.handle(NOW, Event::Space { free_bytes: RESERVE_BYTES - 1 });
+    replica.handle(NOW, commanded(3, 1, Command::Trim(Offset::ZERO)));
+    replica.flush();
+    assert_eq!(replica.tip().id.index, before.id.index.next());
+    let actions = replica.take_actions();
+    let expected = refused(2, one(1), AppendRefusal::DiskFull { node: node(1), full });
+    assert!(actions.contains(&expected), "{actions:?}");
+    assert!(!actions.iter().any(|it| matches!(it, Action::Append { token: AppendToken(3), .. })));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::border::AppendToken;
 use super::sessions::Answers;
+use crate::command::Command;
 use crate::entry::Run;
 use crate::types::{Index, SeqRange};
 use crate::wire::api::AppendRun;
@@ -25,6 +26,13 @@ impl Waiting {
     pub(super) fn payload_bytes(&self) -> usize {
         let of_command = self.run.command.as_ref().map_or(0, |command| command.encode().len());
         Run::payload_bytes(&self.run.lengths, &self.records) + of_command
+    }
+
+    /// Whether it takes next to no space and gives some back: else a disk that is full could never be
+    /// emptied.
+    pub(super) fn frees_space(&self) -> bool {
+        let command = self.run.command.as_ref();
+        matches!(command, Some(Command::Trim(_) | Command::Delete | Command::Configure(_)))
     }
 
     /// Lets go of the requests before those that are left.
@@ -78,6 +86,14 @@ impl Proposals {
         self.waiting_bytes -= waiting.payload_bytes();
         assert!(self.has_waiting() || self.waiting_bytes == 0, "bytes of nobody wait");
         Some(waiting)
+    }
+
+    /// All runs but these, the oldest first.
+    pub(super) fn take_all_but(&mut self, stays: impl Fn(&Waiting) -> bool) -> VecDeque<Waiting> {
+        let (staying, going) = std::mem::take(&mut self.waiting).into_iter().partition(stays);
+        self.waiting = staying;
+        self.waiting_bytes = self.waiting.iter().map(Waiting::payload_bytes).sum();
+        going
     }
 
     /// Notes who waits for the entry at `answers.index`.

@@ -25,9 +25,8 @@ impl Replica {
     pub fn flush(&mut self) {
         if self.raft.full_node().is_some() {
             self.turn_away();
-        } else {
-            self.fold_what_waits();
         }
+        self.fold_what_waits();
         if self.refusals.begin_round() {
             self.step_with(Input::Read(CONFIRMATION), AtHand::Nothing);
         }
@@ -60,7 +59,7 @@ impl Replica {
         if !is_valid {
             return self.refuse(asked, AppendRefusal::Invalid);
         }
-        if self.raft.full_node().is_some() {
+        if self.raft.full_node().is_some() && !waiting.frees_space() {
             return self.turn_one_away(&waiting);
         }
         if !self.proposals.admit(waiting, self.options.proposals_bytes_max) {
@@ -293,7 +292,7 @@ impl Replica {
 
     /// Nothing new is taken: whatever waits is answered.
     fn turn_away(&mut self) {
-        while let Some(waiting) = self.proposals.next_within(usize::MAX) {
+        for waiting in self.proposals.take_all_but(Waiting::frees_space) {
             self.turn_one_away(&waiting);
         }
     }
