@@ -120,7 +120,7 @@ mod tests {
         let bytes = postcard::to_stdvec(&standing).unwrap();
         assert_eq!(
             bytes,
-            b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x04\x05\x01"
+            b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x00\x00\x00\x04\x05\x01"
         );
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }

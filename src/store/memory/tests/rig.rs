@@ -72,7 +72,8 @@ impl Rig {
 
     /// Writes the record of `meta`.
     pub(super) fn note(&mut self) {
-        let record = (0_u64, self.hard_state, Index::ZERO, self.synced, self.journal_from, false);
+        let (synced, first) = (self.synced, index(1));
+        let record = (0_u64, self.hard_state, Index::ZERO, synced, self.journal_from, first, false);
         let mut batch = Batch::default();
         batch.insert(&[3_u8][..], encode(&record));
         self.meta.apply(batch).unwrap();
