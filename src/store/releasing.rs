@@ -17,14 +17,15 @@
 use super::database::wait_until_released;
 use super::error::StoreError;
 use super::upkeep::{Shared, UNPOISONED};
-use crate::limits::NOTE_ROOM_BYTES;
+use crate::limits::{NOTE_ROOM_BYTES, SEGMENTS_RELEASED_AT_ONCE};
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 
 impl Shared {
-    /// Gives up what is to be given up, and deletes what was.
+    /// Gives up what is to be given up, so many segments at once, and deletes what was.
     pub(super) fn release(&self) -> Result<(), StoreError> {
-        while let Some(oldest) = self.segments.oldest_before(self.release_before()) {
+        for _ in 0..SEGMENTS_RELEASED_AT_ONCE {
+            let Some(oldest) = self.segments.oldest_before(self.release_before()) else { break };
             // Where `meta` may have no room it waits: it is asked for again twice a second.
             if self.is_abandoned() || self.free_bytes() < NOTE_ROOM_BYTES {
                 break;
