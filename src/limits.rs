@@ -147,6 +147,10 @@ pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
 /// last group of the journal is confirmed by one behind it.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Segments that are given up at once: each waits for a disk twice, and sealing and a stop wait for all of
+/// them. What is left comes at the next upkeep: 2 GiB a second of segments of the usual size.
+pub const SEGMENTS_RELEASED_AT_ONCE: usize = 16;
+
 /// Bytes that are free where `meta` is told of a file of the journal that was begun: sled takes two of
 /// its segments there at most.
 pub const NOTE_ROOM_BYTES: u64 = 2 * SLED_SEGMENT_BYTES_SMALL as u64;
@@ -882,6 +886,10 @@ pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
 /// So many longest election timeouts long the latest of what a peer said of its clock counts: a message
 /// that was seconds on its way makes a clock seem to be behind.
 pub const CLOCK_RENEWED_ELECTION_TIMEOUTS: u32 = 2;
+
+/// A clock that goes on by more than this at once has leapt ahead, or its process stood still: what goes by the
+/// time of day waits until the other clocks are heard anew. Ticks come far more often.
+pub const CLOCK_LEAP: Duration = Duration::from_secs(1);
 
 /// What a peer said of its clock counts for this many longest election timeouts.
 pub const CLOCK_REMEMBERED_ELECTION_TIMEOUTS: u32 = 10;

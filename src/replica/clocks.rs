@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::{
-    CLOCK_AHEAD_MAX, CLOCK_REMEMBERED_ELECTION_TIMEOUTS, CLOCK_RENEWED_ELECTION_TIMEOUTS,
+    CLOCK_AHEAD_MAX, CLOCK_LEAP, CLOCK_REMEMBERED_ELECTION_TIMEOUTS,
+    CLOCK_RENEWED_ELECTION_TIMEOUTS,
 };
 use crate::types::{NodeId, Timestamp};
 
@@ -25,11 +26,24 @@ pub(super) struct Clocks {
     ahead: BTreeSet<NodeId>,
     /// How far the clock in the middle is ahead of this node's, in ms.
     middle: i128,
+    /// How far this node's clock has leapt ahead, in ms, and for how many ticks that is doubted: by then the
+    /// others have been heard anew, and the one in the middle tells.
+    doubted: (i128, u32),
 }
 
 impl Clocks {
     pub(super) fn new(me: NodeId, timeout_ticks: u32) -> Self {
-        Self { me, others: BTreeMap::new(), timeout_ticks, ahead: BTreeSet::new(), middle: 0 }
+        let (others, ahead) = (BTreeMap::new(), BTreeSet::new());
+        Self { me, others, timeout_ticks, ahead, middle: 0, doubted: (0, 0) }
+    }
+
+    /// This node's clock goes on from one time to another.
+    pub(super) fn goes_on(&mut self, from: Timestamp, to: Timestamp) {
+        let leap = i128::from(to.get()) - i128::from(from.get());
+        if leap > i128::try_from(CLOCK_LEAP.as_millis()).unwrap_or(i128::MAX) {
+            let renewed = self.timeout_ticks.saturating_mul(CLOCK_RENEWED_ELECTION_TIMEOUTS + 1);
+            self.doubted = (self.doubted.0 + leap, renewed);
+        }
     }
 
     /// Another node's message came: its clock and this node's. Says whether somebody else is ahead now.
@@ -50,6 +64,10 @@ impl Clocks {
     /// A tick has passed. Says whether somebody else is ahead now.
     pub(super) fn tick(&mut self) -> bool {
         let before = self.others.len();
+        self.doubted = match self.doubted {
+            (_, 0 | 1) => (0, 0),
+            (leap, ticks) => (leap, ticks - 1),
+        };
         let remembered = self.timeout_ticks.saturating_mul(CLOCK_REMEMBERED_ELECTION_TIMEOUTS);
         self.others.retain(|_, (_, age)| {
             *age = age.saturating_add(1);
@@ -63,9 +81,10 @@ impl Clocks {
         &self.ahead
     }
 
-    /// This node's clock, or the one in the middle if that is behind: what is old by it is old by most.
+    /// This node's clock, or the one in the middle if that is behind: what is old by it is old by most. What the
+    /// clock has leapt ahead counts when the others can have been heard since.
     pub(super) fn cautious(&self, now: Timestamp) -> Timestamp {
-        let cautious = i128::from(now.get()) + self.middle.min(0);
+        let cautious = i128::from(now.get()) + self.middle.min(0) - self.doubted.0;
         Timestamp::new(u64::try_from(cautious).unwrap_or_default())
     }
 
@@ -104,6 +123,32 @@ mod tests {
             clocks.heard(node(*number), clock, Timestamp::new(NOW));
         }
         clocks.ahead().iter().map(|node| node.get()).collect()
+    }
+
+    #[test]
+    fn a_leap_ahead_is_doubted_until_the_others_can_have_been_heard() {
+        let at = |hours: u64| Timestamp::new(NOW + hours * 3_600_000);
+        let mut clocks = Clocks::new(node(1), 10);
+        clocks.goes_on(at(0), at(0));
+        clocks.heard(node(2), at(0), at(0));
+        clocks.heard(node(3), at(0), at(0));
+        clocks.goes_on(at(0), at(1));
+        let mut seen = vec![];
+        for _ in 0..100 {
+            clocks.heard(node(2), at(0), at(1));
+            clocks.heard(node(3), at(0), at(1));
+            seen.push(clocks.cautious(at(1)));
+            clocks.tick();
+        }
+        assert!(seen.iter().all(|seen| *seen <= at(0)), "it was never an hour later");
+        assert_eq!(seen.last(), Some(&at(0)));
+        // If all of them say so, it is later.
+        for _ in 0..100 {
+            clocks.heard(node(2), at(1), at(1));
+            clocks.heard(node(3), at(1), at(1));
+            clocks.tick();
+        }
+        assert_eq!(clocks.cautious(at(1)), at(1));
     }
 
     #[test]

@@ -155,8 +155,9 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Handles one event. `now` is the wall clock; it is only ever written into entries.
+    /// Handles one event. `now` is the wall clock: it is written into entries, and logs expire by it.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.clocks.goes_on(self.now, now);
         self.now = now;
         match event {
             Event::Tick { random } => {
