@@ -331,10 +331,11 @@ impl Guards {
             let full = is_full.then_some(Obstacle::TooManyProducers);
             return full.or_else(|| (seq > 0).then_some(Obstacle::OutOfTurn { expected: 0 }));
         };
+        // One that counts records would lose its count, and send again what is there.
+        if !known.counts_itself {
+            return Some(Obstacle::Superseded { epoch: known.epoch });
+        }
         match (epoch.cmp(&known.epoch), seq.cmp(&known.last_seq)) {
-            (Ordering::Equal, _) if !known.counts_itself => {
-                Some(Obstacle::Superseded { epoch: known.epoch })
-            }
             (Ordering::Less, _) => Some(Obstacle::Superseded { epoch: known.epoch }),
             (Ordering::Greater, _) => (seq > 0).then_some(Obstacle::EpochBegins),
             (Ordering::Equal, Ordering::Less) => {
