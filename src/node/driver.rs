@@ -140,6 +140,7 @@ impl Driver {
             self.next_tick = (self.next_tick + self.tick).max(now);
             self.outputs.pulse.turned();
             self.handle(Event::Space { free_bytes: self.outputs.writer.free_bytes() });
+            self.watches.note_use(&mut self.replica);
             self.handle(Event::Tick { random: random() });
             self.replica.keep_house(&self.outputs.reader);
             self.tick_memory();

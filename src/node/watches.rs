@@ -34,6 +34,13 @@ impl Watches {
         Ok(receiver)
     }
 
+    /// Notes that the logs which somebody follows are in use. To be called after each tick.
+    pub(super) fn note_use(&self, replica: &mut Replica) {
+        for (log, _) in self.0.iter().filter(|(_, sender)| sender.receiver_count() > 0) {
+            replica.use_log(*log);
+        }
+    }
+
     /// Tells those whose logs have changed.
     pub(super) fn tell(&mut self, replica: &mut Replica) {
         for log in replica.take_changed_logs() {

@@ -56,8 +56,8 @@ impl Replica {
         self.use_log(log);
     }
 
-    /// Somebody uses a log.
-    pub(super) fn use_log(&mut self, log: LogNumber) {
+    /// Somebody uses a log, or goes on to: who follows one uses it all the time.
+    pub fn use_log(&mut self, log: LogNumber) {
         if self.deadlines.term.is_some() && self.tail.guards().catalogue.expiry(log).is_some() {
             self.deadlines.used.insert(log, self.deadlines.ticks);
         }
