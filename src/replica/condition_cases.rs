@@ -4,15 +4,15 @@ use bytes::Bytes;
 
 use super::border::{Action, AppendToken, Event};
 use super::cases::{
-    NOW, acknowledged, append, first_of_term, from_leader, heard, leader, leader_of_three, node,
-    one, refused,
+    NOW, RESERVE_BYTES, acknowledged, append, first_of_term, from_leader, heard, leader,
+    leader_of_three, node, one, refused,
 };
 use super::replica::Replica;
 use super::state::State;
 use crate::command::Command;
 use crate::limits;
 use crate::raft::{AppendEntriesResponse, AppendResult, Message};
-use crate::types::{ClientId, Index, LogId, LogNumber, Offset, Term, Ticket};
+use crate::types::{ClientId, DiskFull, Index, LogId, LogNumber, Offset, Term, Ticket};
 use crate::wire::api::{AppendRefusal, Appended};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 use crate::wire::standing::Inquiry;
@@ -367,4 +367,22 @@ fn a_log_whose_first_records_were_cut_has_no_place_among_the_offsets() {
     replica.take_actions();
     replica.handle(NOW, from_leader(9, &[first_of_term(9)]));
     assert_eq!(replica.tail.offsets(), []);
+}
+
+/// Else a disk that is full could never be emptied.
+#[test]
+fn a_full_disk_takes_what_gives_space_back_and_nothing_that_waits_with_it() {
+    let (mut replica, _) = leader();
+    replica.handle(NOW, append(1, 1, "waits"));
+    replica.handle(NOW, Event::Space { free_bytes: RESERVE_BYTES - 1 });
+    let before = replica.tip().id.index;
+    replica.handle(NOW, commanded(2, 1, Command::Trim(Offset::ZERO)));
+    replica.flush();
+    assert_eq!(replica.tip().id.index, before.next());
+    let full = DiskFull { free_bytes: RESERVE_BYTES - 1, needed_bytes: RESERVE_BYTES };
+    let expected = refused(1, one(1), AppendRefusal::DiskFull { node: node(1), full });
+    let actions = replica.take_actions();
+    assert!(actions.contains(&expected), "{actions:?}");
+    let is_refused = |it: &Action| matches!(it, Action::Append { token: AppendToken(2), .. });
+    assert!(!actions.iter().any(is_refused), "{actions:?}");
 }
