@@ -1,4 +1,4 @@
-//! Lists whose length is bounded while they are decoded.
+//! Lists whose length is bounded while they are decoded, and texts that bound themselves.
 //!
 //! An item may take a byte on the wire and many more in memory, so a frame's own bound is none for
 //! what is made of it. A list of a message says how many items it has at most:
@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
@@ -49,6 +50,32 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
             list.push(item);
         }
         Ok(list)
+    }
+}
+
+/// A text that is parsed before anything is made of it. `what` says what it should have been.
+///
+/// # Errors
+/// Those of the decoder; it cannot be parsed.
+pub(crate) fn parsed<'de, D, T>(decoder: D, what: fmt::Arguments<'_>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    decoder.deserialize_str(Parsed(what, PhantomData))
+}
+
+struct Parsed<'a, T>(fmt::Arguments<'a>, PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

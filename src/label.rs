@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+
+use crate::bounded;
 
 /// From 1 to `MAX` printable characters of ASCII, no space among them. Held in place, so that it can
 /// stand in errors and verdicts that are copied.
@@ -84,19 +86,7 @@ impl<const MAX: usize> Serialize for Label<MAX> {
 
 impl<'de, const MAX: usize> Deserialize<'de> for Label<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Word<const MAX: usize>;
-        impl<const MAX: usize> de::Visitor<'_> for Word<MAX> {
-            type Value = Label<MAX>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a word of at most {MAX} characters")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Label<MAX>, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Word)
+        bounded::parsed(deserializer, format_args!("a word of at most {MAX} characters"))
     }
 }
 

@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::bounded;
 use crate::limits::LOG_NAME_BYTES_MAX;
 
 /// The name of a log: parts of letters and digits of ASCII, `.`, `_` and `-`, with `/` between them, as
@@ -99,19 +100,7 @@ impl Serialize for LogName {
 
 impl<'de> Deserialize<'de> for LogName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl de::Visitor<'_> for Name {
-            type Value = LogName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a log")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<LogName, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Name)
+        bounded::parsed(deserializer, format_args!("the name of a log"))
     }
 }
 

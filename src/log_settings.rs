@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::bounded;
 use crate::limits::CONTENT_TYPE_BYTES_MAX;
 use crate::retention::Retention;
 use crate::types::Timestamp;
@@ -124,19 +125,7 @@ impl Serialize for ContentType {
 
 impl<'de> Deserialize<'de> for ContentType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Word;
-        impl de::Visitor<'_> for Word {
-            type Value = ContentType;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a content type")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ContentType, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Word)
+        bounded::parsed(deserializer, format_args!("a content type"))
     }
 }
 
