@@ -1,23 +1,27 @@
 //! Points in time as they are shown and read: RFC 3339.
 
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use crate::types::Timestamp;
 
+/// The form: in UTC, to the millisecond.
+pub(crate) const FORM: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
 /// In UTC, to the millisecond; `None` behind the year 9999.
 pub(crate) fn rfc3339(time: Timestamp) -> Option<String> {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let nanoseconds = i128::from(time.get()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&format).ok()
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(FORM).ok()
 }
 
-/// Of any zone, which it must name; `None` before 1970.
+/// Of any zone, which it must name; `None` before 1970, and for what cannot be shown again.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let zoned = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    u64::try_from(zoned.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp::new)
+    let time = u64::try_from(zoned.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp::new);
+    time.filter(|time| rfc3339(*time).is_some())
 }
 
 #[cfg(test)]
@@ -35,5 +39,6 @@ mod tests {
             assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
         assert_eq!(rfc3339(Timestamp::new(u64::MAX)), None);
+        assert_eq!(parse_rfc3339("9999-12-31T23:59:59-01:00"), None);
     }
 }

@@ -24,7 +24,7 @@ use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::client::AppendOptions;
-use crate::date::{parse_rfc3339, rfc3339};
+use crate::date::parse_rfc3339;
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::log_name::LogName;
@@ -855,7 +855,7 @@ fn whole_seconds(text: &str) -> Result<Expiry, String> {
 }
 
 fn expires_at(text: &str) -> Result<Expiry, String> {
-    let time = parse_rfc3339(text).filter(|time| rfc3339(*time).is_some());
+    let time = parse_rfc3339(text);
     time.map(Expiry::At).ok_or_else(|| "a time is as 2026-01-31T12:00:00Z".to_owned())
 }
 

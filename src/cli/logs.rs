@@ -6,8 +6,6 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::args::LogFormat;
 use super::escape::escaped;
 use super::failure::Failure;
+use crate::date::FORM;
 use crate::outcome::Outcome;
 
 /// Which lines a node or registry shows, unless asked otherwise. What sled finds wrong, the store
@@ -200,13 +199,10 @@ fn says(message: &str, what: &str) -> bool {
     })
 }
 
-/// With date and zone: lines outlive the day on which they were written, and are read elsewhere.
-const TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-
-/// The time as log lines have it.
+/// The time as log lines have it, with date and zone: lines outlive the day on which they were written, and are
+/// read elsewhere.
 pub(super) fn time_now() -> String {
-    now().format(TIME).unwrap_or_default()
+    now().format(FORM).unwrap_or_default()
 }
 
 fn now() -> OffsetDateTime {

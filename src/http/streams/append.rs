@@ -154,12 +154,12 @@ fn nothing() -> Refusal {
 }
 
 fn check_type(log: &Log, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(kind) = headers.get(CONTENT_TYPE) else {
+    let Some(kind) = header::word(headers, &CONTENT_TYPE) else {
         let hint = format!("say `content-type: {}`", log.content_type());
         let sentence = "it is not said of what type the body is";
         return Err(complaint(StatusCode::BAD_REQUEST, sentence, &hint).into());
     };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
     let own = log.settings.content_type.as_ref();
     let is_own = kind.eq_ignore_ascii_case(own.map_or(ContentType::BYTES, ContentType::media_type));
     let is_unsaid = || UNSAID.iter().any(|known| known.eq_ignore_ascii_case(kind));

@@ -31,6 +31,11 @@ pub(super) fn say_number(headers: &mut HeaderMap, name: HeaderName, number: u64)
     headers.insert(name, number.into());
 }
 
+/// What a header says; an empty word if that is no text.
+pub(super) fn word<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}
+
 /// Whether a header says `true`. Any other word than this is none.
 pub(super) fn is_true(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))

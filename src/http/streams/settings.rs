@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
 use super::super::answer::complaint;
-use super::header;
+use super::header::{self, word};
 use super::log::content_type;
 use super::refusal::Refusal;
 use crate::date::{parse_rfc3339, rfc3339};
@@ -48,14 +48,10 @@ fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Refusal> {
             _ => refuse("that is no number of seconds"),
         },
         (None, Some(text)) => match parse_rfc3339(text) {
-            Some(time) if rfc3339(time).is_some() => Ok(Some(Expiry::At(time))),
-            _ => refuse("that is no time"),
+            Some(time) => Ok(Some(Expiry::At(time))),
+            None => refuse("that is no time"),
         },
     }
-}
-
-fn word<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a request says of itself: which one of whose it is.
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::HeaderMap;
 
 use super::super::answer::complaint;
 use super::header;
@@ -11,22 +11,15 @@ use crate::limits::TURN_MAX;
 
 /// The stamp of a request with these headers.
 pub(super) fn stamp(headers: &HeaderMap) -> Result<Stamp, Refusal> {
-    let word = match headers.get(header::SEQUENCE) {
-        None => None,
-        Some(word) => {
-            let parsed = word.to_str().unwrap_or_default().parse();
-            Some(parsed.map_err(|error| bad(format!("that is no sequence word: {error}")))?)
-        }
-    };
+    let word = header::word(headers, &header::SEQUENCE).map(str::parse).transpose();
+    let word = word.map_err(|error| bad(format!("that is no sequence word: {error}")))?;
     Ok(Stamp { word, turn: turn(headers)? })
 }
 
 /// All of three headers, or none of them.
 fn turn(headers: &HeaderMap) -> Result<Option<Turn>, Refusal> {
     let names = [header::PRODUCER, header::PRODUCER_EPOCH, header::PRODUCER_SEQ];
-    let said =
-        |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let [producer, epoch, seq] = names.each_ref().map(said);
+    let [producer, epoch, seq] = names.each_ref().map(|name| header::word(headers, name));
     let (producer, epoch, seq) = match (producer, epoch, seq) {
         (None, None, None) => return Ok(None),
         (Some(producer), Some(epoch), Some(seq)) => (producer, epoch, seq),
@@ -50,6 +43,8 @@ fn bad(sentence: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn stamped(said: &[(&'static str, &'static str)]) -> Option<Stamp> {
