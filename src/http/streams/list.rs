@@ -8,7 +8,7 @@ use super::super::answer::{Answer, JSON, answer, complaint, json};
 use super::super::house::House;
 use super::log::{content_type, name};
 use super::manage::end_of;
-use super::query::plain;
+use super::query::{pairs, plain};
 use super::refusal::Refusal;
 use crate::client::LogState;
 use crate::limits::LOGS_PAGE;
@@ -67,8 +67,7 @@ impl Wanted {
     /// Of the text behind the question mark. Words that nobody knows are passed over.
     fn parse(text: &str) -> Result<Self, Refusal> {
         let mut wanted = Self { prefix: String::new(), after: None, limit: LOGS_PAGE };
-        for pair in text.split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (key, value) in pairs(text) {
             let value = plain(value).ok_or_else(bad)?;
             match key {
                 "prefix" => wanted.prefix = value,

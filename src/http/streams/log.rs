@@ -50,8 +50,7 @@ impl Log {
             let settings = LogSettings::default();
             return Ok(Self { name, client, number, settings, is_closed: false });
         }
-        let found = house.client.log_state(&name).await;
-        let state = found.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
+        let state = state(house, &name).await?;
         let known = house.rooms.logs.known(|log| log.number == state.number);
         let client = known.map_or_else(|| house.client.about(state.number), |log| log.client);
         let LogState { number, settings, closed: is_closed, .. } = state;
@@ -78,6 +77,12 @@ impl Log {
         let hint = "begin anew at -1 or at now";
         Err(complaint(StatusCode::GONE, sentence, hint).into())
     }
+}
+
+/// How the log of this name stands now.
+pub(super) async fn state(house: &House, name: &LogName) -> Result<LogState, Refusal> {
+    let state = house.client.log_state(name).await;
+    state.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))
 }
 
 /// The type of a log with these settings, as it was given.

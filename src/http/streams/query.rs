@@ -27,8 +27,7 @@ impl Query {
     pub(super) fn parse(text: Option<&str>) -> Result<Self, Refusal> {
         let mut query = Self::default();
         let mut seen = 0;
-        for pair in text.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in pairs(text.unwrap_or_default()) {
             match name {
                 "offset" => {
                     seen += 1;
@@ -65,6 +64,11 @@ fn no_offset() -> Refusal {
 
 fn bad(sentence: &str, hint: &str) -> Refusal {
     complaint(StatusCode::BAD_REQUEST, sentence, hint).into()
+}
+
+/// The names and values of a query, as they stand.
+pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// A value without its percent signs; `None` if these make no sense.

@@ -22,7 +22,7 @@ use super::query::{Live, Query};
 use super::refusal::Refusal;
 use super::settings;
 use crate::client::Consistency;
-use crate::types::{LogNumber, Offset};
+use crate::types::Offset;
 
 /// A line of JSON for each record, instead of their bytes.
 const LINES: &str = "application/x-ndjson";
@@ -64,8 +64,7 @@ pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answ
 
 /// What a log is, without what is in it: who asks that does not use it.
 pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
-    let state = house.client.log_state(&log::name(name)?).await;
-    let state = state.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))?;
+    let state = log::state(house, &log::name(name)?).await?;
     let mut answer = Answer::new(whole(""));
     let headers = answer.headers_mut();
     settings::say(headers, &state.settings);
