@@ -62,11 +62,12 @@ impl Replica {
         if said > self.released() {
             return said;
         }
-        let released = self.dead_before(reader, self.raft.everywhere());
-        if released > before.max(said) {
-            return released;
-        }
+        // Most often nothing more is dead, whoever has it.
         if self.dead_before(reader, self.raft.log().commit_index()) > before {
+            let released = self.dead_before(reader, self.raft.everywhere());
+            if released > before.max(said) {
+                return released;
+            }
             hit(Mark::ReleaseWaits);
         }
         said
