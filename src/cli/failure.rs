@@ -237,35 +237,18 @@ impl From<StartError> for Failure {
     }
 }
 
-impl From<LogError> for End {
-    fn from(error: LogError) -> Self {
-        Failure::from(error).into()
-    }
+/// What fails with one of these ends a command with the same words.
+macro_rules! ends_with {
+    ($($error:ty),+) => {$(
+        impl From<$error> for End {
+            fn from(error: $error) -> Self {
+                Failure::from(error).into()
+            }
+        }
+    )+};
 }
 
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<InitError> for End {
-    fn from(error: InitError) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<ConfigError> for End {
-    fn from(error: ConfigError) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<StartError> for End {
-    fn from(error: StartError) -> Self {
-        Failure::from(error).into()
-    }
-}
+ends_with!(LogError, ReadError, InitError, ConfigError, StartError);
 
 #[cfg(test)]
 mod tests {

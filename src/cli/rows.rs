@@ -107,8 +107,6 @@ pub(super) struct LogRow {
     retention_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retention_records: Option<u64>,
-    #[serde(skip)]
-    retention: Retention,
     #[serde(skip_serializing_if = "Option::is_none")]
     expire_idle_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +132,6 @@ impl From<LogState> for LogRow {
             retention_age_ms: retention.age_ms,
             retention_bytes: retention.bytes,
             retention_records: retention.records,
-            retention,
             expire_idle_seconds,
             expires_at,
         }
@@ -161,7 +158,12 @@ impl Row for LogRow {
         let closed = if self.closed { ", closed" } else { "" };
         let of_type = self.content_type.as_ref().map(|kind| format!(", {kind}"));
         let of_type = of_type.unwrap_or_default();
-        let kept = Some(self.retention).filter(|retention| !retention.is_all());
+        let retention = Retention {
+            age_ms: self.retention_age_ms,
+            bytes: self.retention_bytes,
+            records: self.retention_records,
+        };
+        let kept = Some(retention).filter(|retention| !retention.is_all());
         let kept = kept.map(|kept| format!(", keeps {}", shown_retention(kept)));
         let kept = kept.unwrap_or_default();
         let idle = self.expire_idle_seconds.map(Duration::from_secs);

@@ -249,6 +249,14 @@ impl AppendError {
         }
     }
 
+    /// The error of a request that was about no records: what it means for it if nobody knows its outcome.
+    pub(super) fn or_unknown(&self, what: &str) -> String {
+        match self.token() {
+            Some(_) => format!("no answer came: {what}"),
+            None => self.to_string(),
+        }
+    }
+
     /// What to do about it; empty where there is nothing to say.
     pub fn hint(&self) -> String {
         match self {

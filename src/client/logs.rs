@@ -35,19 +35,11 @@ pub enum LogError {
         name: LogName,
     },
     /// It was not acknowledged that it is done.
-    #[error("{}", undone(.0))]
+    #[error("{}", .0.or_unknown("it may be done, or may still be done"))]
     Append(#[from] AppendError),
     /// It could not be learned how it stands.
     #[error("{0}")]
     Read(#[from] ReadError),
-}
-
-/// No records are in question.
-fn undone(error: &AppendError) -> String {
-    match error.token() {
-        Some(_) => "no answer came: it may be done, or may still be done".to_owned(),
-        None => error.to_string(),
-    }
 }
 
 impl LogError {

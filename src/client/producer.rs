@@ -14,19 +14,11 @@ use crate::wire::standing::ProducerState;
 #[non_exhaustive]
 pub enum OpenError {
     /// It was not acknowledged that this process is it.
-    #[error("{}", unopened(.0))]
+    #[error("{}", .0.or_unknown("nobody knows whether this process is the producer"))]
     Append(#[from] AppendError),
     /// It could not be learned how far it is.
     #[error("{0}")]
     Read(#[from] ReadError),
-}
-
-/// No records are in question.
-fn unopened(error: &AppendError) -> String {
-    match error.token() {
-        Some(_) => "no answer came: nobody knows whether this process is the producer".to_owned(),
-        None => error.to_string(),
-    }
 }
 
 impl OpenError {
