@@ -232,12 +232,12 @@ async fn begin_sessions(stream: &mut Stream, numbers: Range<u128>) -> usize {
 }
 
 async fn read_all(client: &Client, consistency: Consistency) -> Vec<Bytes> {
-    let mut reader = client.read(ReadOptions {
-        from: ReadFrom::Offset(Offset::ZERO),
-        limit: None,
-        consistency,
-        follow: false,
-    });
+    let from = ReadFrom::Offset(Offset::ZERO);
+    read(client, ReadOptions { from, limit: None, consistency, follow: false }).await
+}
+
+async fn read(client: &Client, options: ReadOptions) -> Vec<Bytes> {
+    let mut reader = client.read(options);
     let mut records = vec![];
     while let Some(batch) = reader.next().await.unwrap() {
         records.extend(batch.into_iter().map(|record| record.bytes));
@@ -434,17 +434,8 @@ async fn a_reader_hears_of_a_trim_that_nobody_asked_for() {
     let client = nodes.client();
     let (log, _reader) = trimmed_by_itself(&client, "short").await;
     // Another one watches the log and knows where it begins.
-    assert_eq!(read_from_start(&log).await, ["three"]);
+    assert_eq!(read(&log, ReadOptions::default()).await, ["three"]);
     nodes.stop_all().await;
-}
-
-async fn read_from_start(client: &Client) -> Vec<Bytes> {
-    let mut reader = client.read(ReadOptions::default());
-    let mut records = vec![];
-    while let Some(batch) = reader.next().await.unwrap() {
-        records.extend(batch.into_iter().map(|record| record.bytes));
-    }
-    records
 }
 
 /// The entry behind the last record of a quiet log may be long gone when the next record comes.

@@ -23,6 +23,11 @@ fn release(running: &Running, before: u64, first: u64) {
     eventually("giving up", || running.reader.first() == index(first));
 }
 
+/// The first segment, as a reader finds it.
+fn find_first(running: &Running) -> Option<Found> {
+    running.reader.segments().find(index(1), index(2), usize::MAX).unwrap()
+}
+
 /// Whether the folder of each segment is there.
 fn folders(folder: &Folder) -> [bool; 3] {
     [1, 3, 5].map(|first| folder.segment(first).exists())
@@ -69,8 +74,7 @@ fn only_what_is_dead_ends_before_the_limit_and_is_not_the_newest_may_go() {
 #[test]
 fn who_reads_what_is_given_up_goes_on_reading() {
     let (folder, running) = three_sealed();
-    let segments = running.reader.segments().clone();
-    let found = segments.find(index(1), index(2), usize::MAX).unwrap();
+    let found = find_first(&running);
     let Some(Found::Sealed(segment, _)) = found else { panic!("it is sealed: {found:?}") };
     release(&running, 5, 5);
     eventually("the other folder", || folders(&folder) == [true, false, true]);
@@ -87,7 +91,7 @@ fn who_reads_what_is_given_up_goes_on_reading() {
 fn what_a_stop_leaves_of_it_the_next_start_deletes() {
     let (folder, running) = three_sealed();
     let segments = running.reader.segments().clone();
-    let found = segments.find(index(1), index(2), usize::MAX).unwrap();
+    let found = find_first(&running);
     release(&running, 3, 3);
     let log = running.close();
     assert_eq!(folders(&folder), [true, true, true]);
