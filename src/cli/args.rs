@@ -161,6 +161,8 @@ pub(super) enum Command {
     /// Run a node, or look into a stopped one
     #[command(subcommand)]
     Node(Node),
+    /// Read all that a stopped node has, and say whether it is what was written
+    Verify(Verify),
     /// Append records: each argument one, or each line of the input
     Append(Short<Append>),
     /// Read records, from the first or from where you say
@@ -488,6 +490,14 @@ pub(super) struct NodeInspect {
     /// Show so many entries at most
     #[arg(long, value_name = "N", requires = "from")]
     pub(super) limit: Option<u64>,
+}
+
+/// Nothing is changed: the folder may be on a file system that is mounted read-only.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Verify {
+    /// The node's folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) data: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,7 @@ use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
 use super::{
     bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, up, usage,
+    verify,
 };
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
@@ -78,6 +79,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Sim(args) => sim::run(&args, &mut printer),
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
         Command::Node(Node::SetTerm(args)) => node::set_term(&args, &mut printer),
+        Command::Verify(args) => verify::run(&args, &mut printer),
         Command::Append(args) => client::run(args.client(ClientVerb::Append), &mut printer),
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),

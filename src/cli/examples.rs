@@ -43,6 +43,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal node inspect --data ./data/n1 --from 5", "what is in entry 5 and behind"),
         ],
     ),
+    ("verify", &[("annal verify --data ./data/n1", "every entry that a stopped node has")]),
     (
         "node set-term",
         &[("annal node set-term --data ./data/n1 all-nodes-are-stopped", "the lowest safe")],

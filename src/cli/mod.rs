@@ -61,5 +61,6 @@ mod up;
 mod up_lines;
 mod usage;
 mod verb;
+mod verify;
 
 pub use dispatch::main;

@@ -1,5 +1,7 @@
 //! `annal node start`, `annal node inspect` and `annal node set-term`.
 
+use std::path::Path;
+
 use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
 use super::entry_rows::EntryRow;
 use super::failure::{End, Failure};
@@ -9,14 +11,13 @@ use super::parent::ChildWord;
 use super::rows::{InspectRow, SetTermRow};
 use super::{allocator, parent, runtime};
 use crate::config::NODE_FILE;
-use crate::entry::SealedEntry;
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::init::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, Settings};
 use crate::outcome::Outcome;
-use crate::store::{self, Inspection, SetTermError, StoreError};
+use crate::store::{self, Inspection, Seen, SetTermError, StoreError};
 use crate::types::{Index, Term};
 
 /// Runs a node until it is stopped.
@@ -102,7 +103,8 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
 fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<InspectRow, End> {
     let mut told = Ok(());
     let mut left = args.limit.unwrap_or(u64::MAX);
-    let list = |entry: &SealedEntry| {
+    let list = |seen: Seen<'_>| {
+        let Seen::Entry(entry) = seen else { return };
         let is_wanted = args.from.is_some_and(|from| from <= entry.id().index) && left > 0;
         if is_wanted && told.is_ok() {
             left -= 1;
@@ -110,7 +112,7 @@ fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<InspectRow, E
         }
     };
     let found = store::inspect_each(&args.data, args.at, list);
-    let found = found.map_err(|error| no_inspection(args, &error))?;
+    let found = found.map_err(|error| no_inspection(&args.data, &error))?;
     told?;
     Ok(row_of(args, found)?)
 }
@@ -141,9 +143,9 @@ fn row_of(args: &NodeInspect, found: Inspection) -> Result<InspectRow, Failure> 
 }
 
 /// Why there is nothing to show. A folder that never held a store has lost none.
-fn no_inspection(args: &NodeInspect, error: &StoreError) -> Failure {
+pub(super) fn no_inspection(data: &Path, error: &StoreError) -> Failure {
     let is_missing = matches!(error, StoreError::Missing { .. });
-    let is_there = |name| args.data.join(name).try_exists().unwrap_or(true);
+    let is_there = |name| data.join(name).try_exists().unwrap_or(true);
     let was_node = is_there(NODE_FILE) && !is_there(NEW_FILE);
     if is_missing && !was_node {
         let hint = "--data names the folder of a node that was started before, as ./data/n1";

@@ -362,10 +362,54 @@ impl Row for InspectRow {
         )?;
         writeln!(out, "next offset {}", self.next_offset)?;
         writeln!(out, "chain {}", self.chain.as_deref().unwrap_or("-"))?;
-        match self.damage.as_slice() {
-            [] => writeln!(out, "no damage found"),
-            damage => damage.iter().try_for_each(|what| writeln!(out, "DAMAGE: {what}")),
-        }
+        write_damage(out, &self.damage)
+    }
+}
+
+/// What was verified.
+#[derive(Serialize)]
+pub(super) struct VerifyRow {
+    /// Of which cluster it is.
+    pub(super) cluster: ClusterId,
+    /// Whose folder it is.
+    pub(super) node: NodeId,
+    /// The first entry that is there.
+    pub(super) first_index: Index,
+    /// The last.
+    pub(super) last_index: Index,
+    /// How many were read.
+    pub(super) entries: u64,
+    /// In how many segments.
+    pub(super) segments: usize,
+    /// How many logs there are behind the last entry.
+    pub(super) logs: Option<usize>,
+    /// How many records the entries have.
+    pub(super) records: u64,
+    /// The chain at the last entry, if all before it is intact.
+    pub(super) chain: Option<String>,
+    /// What is wrong, a sentence each.
+    pub(super) damage: Vec<String>,
+}
+
+impl Row for VerifyRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { cluster, node, first_index, last_index, entries, segments, records, .. } = self;
+        writeln!(out, "{node} of cluster {cluster}")?;
+        let of_logs = self.logs.map(|logs| format!(" of {logs} log(s)")).unwrap_or_default();
+        writeln!(
+            out,
+            "read {entries} entries, {first_index} to {last_index}, in {segments} segment(s), with \
+             {records} records{of_logs}"
+        )?;
+        writeln!(out, "chain {}", self.chain.as_deref().unwrap_or("-"))?;
+        write_damage(out, &self.damage)
+    }
+}
+
+fn write_damage(out: &mut dyn Write, damage: &[String]) -> io::Result<()> {
+    match damage {
+        [] => writeln!(out, "no damage found"),
+        damage => damage.iter().try_for_each(|what| writeln!(out, "DAMAGE: {what}")),
     }
 }
 

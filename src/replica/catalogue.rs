@@ -99,6 +99,11 @@ impl Catalogue {
         self.logs.iter().filter_map(expires)
     }
 
+    /// How many logs there are.
+    pub(super) fn len(&self) -> usize {
+        self.logs.len()
+    }
+
     /// Where the log begins, if there is such a log.
     pub(super) fn begins_at(&self, number: LogNumber) -> Option<Offset> {
         self.logs.get(&number).map(|log| log.start)

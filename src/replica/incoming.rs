@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::window::Window;
-use crate::entry::{Chain, EntryError, EntryKind, Logged, NoOp, SealedEntry};
+use crate::entry::{Chain, EntryError, EntryKind, Logged, NoOp, SealedEntry, TermStart};
 use crate::housekeeping::Housekeeping;
 use crate::raft::{AppendEntries, Configuration, EntryInfo, Message, Raft};
 use crate::types::{Index, LogId, NodeId, Term};
@@ -68,6 +68,13 @@ impl Contents {
     pub(super) fn of(entry: &SealedEntry) -> Result<Self, EntryError> {
         let (no_op, housekeeping) = (entry.no_op()?, entry.housekeeping()?);
         Ok(Self { no_op, housekeeping, runs: entry.logged()? })
+    }
+
+    /// The term that begins with the entry that this was read of.
+    pub(super) fn term_start(&self, entry: &SealedEntry) -> Option<TermStart> {
+        let LogId { index: first_index, term } = entry.id();
+        let leader = self.no_op.as_ref()?.leader;
+        Some(TermStart { term, first_index, leader, time: entry.time() })
     }
 }
 

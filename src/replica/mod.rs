@@ -7,6 +7,7 @@
 //!
 //! - `account`: what a node tells of itself;
 //! - `border`: what can happen to a replica, and what it wants done;
+//! - `derived`: what the entries of a log come to, for whoever reads one that no node runs on;
 //! - `cursor`: a read on its way over the log;
 //! - `reach`: how far logs reach, for those who read them;
 //! - `refusals`: those of appends whose condition does not hold, until they are certain;
@@ -40,6 +41,7 @@ mod clocks;
 mod condition_cases;
 mod cursor;
 mod deadlines;
+mod derived;
 mod expiry;
 mod guards;
 mod house;
@@ -62,6 +64,7 @@ mod window;
 pub use account::{Account, Name};
 pub use border::{Action, AppendToken, Event, Options, ReadAnswer, ReadNext, RecoverError};
 pub use cursor::{Cursor, CursorError, Horizon, RecordBatch, end_of_read};
+pub use derived::Derived;
 pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};
 pub use reach::{Reach, ReadEnd};

@@ -522,14 +522,9 @@ impl Replica {
 
     fn take_entry(&mut self, entry: SealedEntry, contents: Contents) {
         let id = entry.id();
-        if let Some(no_op) = contents.no_op {
-            assert!(self.terms.last().is_none_or(|start| start.term < id.term), "broken law: {id}");
-            self.terms.push(TermStart {
-                term: id.term,
-                first_index: id.index,
-                leader: no_op.leader,
-                time: entry.time(),
-            });
+        if let Some(start) = contents.term_start(&entry) {
+            assert!(self.terms.last().is_none_or(|last| last.term < id.term), "broken law: {id}");
+            self.terms.push(start);
         }
         if entry.kind() == EntryKind::Configuration {
             let info = incoming::info(&entry).expect("it was taken by the core");

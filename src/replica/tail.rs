@@ -114,6 +114,16 @@ impl Tail {
         self.state.table.look_up((client, kept), wanted, began_at, [overlay, folded])
     }
 
+    /// Whether these runs, of the entry behind the last, continue their logs.
+    pub(super) fn continues(&self, runs: &[Logged]) -> bool {
+        let mut behind = BTreeMap::new();
+        runs.iter().all(|logged| {
+            let log = logged.head.log;
+            let next = behind.insert(log, offset_behind(logged));
+            logged.head.first_offset == next.unwrap_or_else(|| self.next_offset(log))
+        })
+    }
+
     /// Adds what the entry behind the last says.
     pub(super) fn push(
         &mut self,

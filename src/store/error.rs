@@ -194,6 +194,9 @@ pub enum Fault {
     /// The files of a segment are not those that were closed.
     #[error("its files are not those that were closed")]
     Hash,
+    /// A segment is whole, and is not the one that was sealed.
+    #[error("what it holds is not what was sealed")]
+    Content,
     /// The node voted twice in a term.
     #[error("it voted for {} and for {} in term {}", one, other, hard_state.current_term)]
     TwoVotes {

@@ -13,9 +13,9 @@ use super::disk::Disk;
 use super::error::{Fault, StoreError};
 use super::layout::Layout;
 use super::lock::lock_to_look;
-use super::meta::{Contents, META_SHAPE, SealedRow};
-use super::recovery::Examined;
-use super::segment::{Loaded, load, segment_shape};
+use super::meta::{Contents, LastEntry, META_SHAPE, SealedRow};
+use super::recovery::{Examined, check_first};
+use super::segment::{Loaded, content_of, load, segment_shape};
 use crate::entry::{Chain, SealedEntry, Tip};
 use crate::raft::HardState;
 use crate::types::{Index, LogNumber, Offset};
@@ -45,6 +45,15 @@ pub struct Inspection {
     pub damage: Vec<String>,
 }
 
+/// What an inspection comes across, in the order of the log.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// What the entries before those that follow come to: a segment begins here.
+    Head(&'a Head),
+    /// An entry.
+    Entry(&'a SealedEntry),
+}
+
 /// Reads all of the store in `data`, checks it, and takes the chain at `at` (default: at the end).
 ///
 /// Copies one segment at a time, so it needs the space of one in the temporary folder.
@@ -56,14 +65,14 @@ pub fn inspect(data: &Path, at: Option<Index>) -> Result<Inspection, StoreError>
     inspect_each(data, at, |_| ())
 }
 
-/// As [`inspect`], and shows `visit` each entry that can be read, in order.
+/// As [`inspect`], and shows `visit` each head and each entry that can be read, in order.
 ///
 /// # Errors
 /// As there.
 pub fn inspect_each(
     data: &Path,
     at: Option<Index>,
-    mut visit: impl FnMut(&SealedEntry),
+    mut visit: impl FnMut(Seen<'_>),
 ) -> Result<Inspection, StoreError> {
     let layout = Layout::of(data);
     if !layout.disk.exists(&layout.meta())? {
@@ -75,11 +84,27 @@ pub fn inspect_each(
     let contents = on_copy(&Disk::real(), &layout.meta(), &copy, META_SHAPE, Contents::read)?;
     let mut inspector = Inspector::new(&layout, &contents, (at, &mut visit));
     inspector.note(layout.check_marks());
+    inspector.note(check_first(&layout, &contents));
     for row in contents.sealed.values() {
         inspector.look_at_sealed(row, &copy);
     }
     inspector.look_at_journal();
     Ok(inspector.finish())
+}
+
+/// Checks that a segment holds what the list says: its last entry, and the hash that it has on every node.
+fn check_content(
+    folder: &Path,
+    row: &SealedRow,
+    head: &Head,
+    entries: &[SealedEntry],
+) -> Result<(), StoreError> {
+    let tip = entries.last().map_or(head.tip, SealedEntry::tip);
+    if row.last == LastEntry::from(&tip) && row.content == content_of(head, &tip) {
+        Ok(())
+    } else {
+        Err(StoreError::damage(folder, Fault::Content))
+    }
 }
 
 /// A temporary folder that is gone at the end.
@@ -104,8 +129,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Who is shown each entry.
-type Visit<'a> = &'a mut dyn FnMut(&SealedEntry);
+/// Who is shown all of it.
+type Visit<'a> = &'a mut dyn FnMut(Seen<'_>);
 
 /// Goes through the log from the first entry to the last.
 struct Inspector<'a> {
@@ -169,7 +194,10 @@ impl<'a> Inspector<'a> {
         self.note(is_as_closed);
         let shape = segment_shape();
         match on_copy(&Disk::real(), &folder, copy, shape, |database| load(database, first)) {
-            Ok(Loaded { head, entries }) => self.take(&folder, &head, &entries),
+            Ok(Loaded { head, entries }) => {
+                self.note(check_content(&folder, row, &head, &entries));
+                self.take(&folder, &head, &entries);
+            }
             Err(error) => self.note_break(error),
         }
     }
@@ -198,8 +226,9 @@ impl<'a> Inspector<'a> {
         let mut of_main = head.next_offsets.iter().filter(|(log, _)| *log == LogNumber::MAIN);
         self.found.next_offset = of_main.next().map(|(_, next)| *next).unwrap_or_default();
         self.pass(&head.tip);
+        (self.visit)(Seen::Head(head));
         for entry in entries {
-            (self.visit)(entry);
+            (self.visit)(Seen::Entry(entry));
             self.pass(&entry.tip());
             let runs = entry.runs().unwrap_or_default();
             if let Some(run) = runs.iter().rev().find(|run| run.log == LogNumber::MAIN) {
@@ -229,6 +258,9 @@ impl<'a> Inspector<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::database::wait_until_released;
+    use super::super::meta::Meta;
+    use super::super::segment::ContentHash;
     use super::super::testing::*;
     use super::super::*;
     use super::*;
@@ -270,8 +302,13 @@ mod tests {
             }
             assert_eq!(inspect(folder.path(), Some(Index::new(6))).unwrap().chain, None);
             let mut entries = vec![];
-            inspect_each(folder.path(), None, |entry| entries.push(entry.clone())).unwrap();
-            assert_eq!(entries, log.entries);
+            let mut heads = vec![];
+            inspect_each(folder.path(), None, |seen| match seen {
+                Seen::Head(head) => heads.push(head.tip.id.index.get()),
+                Seen::Entry(entry) => entries.push(entry.clone()),
+            })
+            .unwrap();
+            assert_eq!((entries, heads), (log.entries.clone(), vec![0, 2, 3]));
             assert!(folder.contents() == before);
         }
     }
@@ -307,6 +344,59 @@ mod tests {
         let found = inspect(folder.path(), None).unwrap();
         assert_eq!(found.last, log.tip());
         assert_eq!((found.chain, found.damage.len()), (None, 1), "{:?}", found.damage);
+    }
+
+    /// Rewrites `meta`'s row of the first segment, or takes it away.
+    fn change_first_row(folder: &Folder, change: impl FnOnce(&mut SealedRow) -> bool) {
+        let layout = Layout::of(folder.path());
+        let (mut meta, contents) = Meta::open(&layout.disk, &layout.meta()).unwrap();
+        let mut row = contents.sealed.values().next().unwrap().clone();
+        let stays = change(&mut row);
+        meta.release(&row, |_| ()).unwrap();
+        if stays {
+            let first = contents.record.first;
+            meta.seal(row, &vec![], |record| record.first = first).unwrap();
+        }
+        meta.close();
+        wait_until_released(&layout.disk, &layout.meta()).unwrap();
+    }
+
+    /// As one that was made of other entries, though its files are those that were closed.
+    #[test]
+    fn a_segment_with_other_contents_than_the_list_says_is_damage() {
+        let changes: [fn(&mut SealedRow); 2] = [
+            |row| row.content = ContentHash::of_test(7),
+            |row| row.last.chain = Chain::new([7; 32]),
+        ];
+        for change in changes {
+            let (folder, log) = four_segments(true);
+            change_first_row(&folder, |row| {
+                change(row);
+                true
+            });
+            let found = inspect(folder.path(), None).unwrap();
+            let [damage] = &found.damage[..] else { panic!("{:?}", found.damage) };
+            assert!(damage.contains("not what was sealed"), "{damage}");
+            assert_eq!(found.last, log.tip());
+        }
+    }
+
+    /// The list of segments is empty, and the log is to begin behind what is gone.
+    #[test]
+    fn a_list_that_lacks_the_first_segment_is_damage() {
+        let folder = Folder::with_store();
+        let (mut running, _) = folder.open();
+        running.append(&[10, 20]);
+        running.roll();
+        running.seal();
+        running.append(&[30]);
+        running.close();
+        assert_eq!(inspect(folder.path(), None).unwrap().damage, [""; 0]);
+        change_first_row(&folder, |_| false);
+        let found = inspect(folder.path(), None).unwrap();
+        let gone = "the segment that begins at 3 is gone";
+        assert!(found.damage.iter().any(|damage| damage.contains(gone)), "{:?}", found.damage);
+        assert!(folder.try_open().unwrap_err().is_damage());
     }
 
     #[test]

@@ -153,7 +153,7 @@ use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 pub use disk_map::DiskMap;
 pub use error::{Fault, ReadError, StoreError};
 pub use fatal::{end_at_damage, install_panic_hook};
-pub use inspect::{Inspection, inspect, inspect_each};
+pub use inspect::{Inspection, Seen, inspect, inspect_each};
 pub use lock::{FolderLock, lock};
 pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
 pub use opened::{Done, Store};

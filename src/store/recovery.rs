@@ -401,6 +401,7 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
 /// Checks that each segment that `meta` names has its folder, and that they follow on each other, from
 /// the first entry on that was not given up.
 fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
+    check_first(layout, contents)?;
     let there = layout.segments()?;
     let mut next = contents.record.first;
     for row in contents.sealed.values() {
@@ -413,11 +414,19 @@ fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError
         }
         next = row.last.id.index.next();
     }
-    // The newest is never given up.
-    if contents.sealed.is_empty() && next != Index::new(1) {
-        return Err(StoreError::damage(&layout.meta(), Fault::Border { first: next }));
-    }
     Ok(())
+}
+
+/// Checks that the list of segments begins with the first entry that was not given up. The newest never
+/// is: one without any segment begins with entry 1.
+pub(super) fn check_first(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
+    let first = contents.record.first;
+    let listed = contents.sealed.keys().next().copied().unwrap_or(Index::new(1));
+    if listed == first {
+        Ok(())
+    } else {
+        Err(StoreError::damage(&layout.meta(), Fault::SegmentGone { first }))
+    }
 }
 
 /// Checks that the journal goes on where the sealed segments end, and forgets what is in these.

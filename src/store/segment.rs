@@ -104,6 +104,11 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
     postcard::to_stdvec(head).expect("a head has no part that postcard refuses")
 }
 
+/// The hash of a segment with this head and this last entry.
+pub(super) fn content_of(head: &Head, tip: &Tip) -> ContentHash {
+    Contents::new(&encode_head(head), *tip, 0).content
+}
+
 /// A segment that is being made.
 pub(super) struct Filling {
     database: Database,

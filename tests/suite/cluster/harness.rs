@@ -216,6 +216,15 @@ impl Cluster {
     }
 
     /// The command that starts a process of the cluster in the foreground.
+    /// Segments of a MiB: the least there is.
+    pub(crate) fn make_segments_small(&self) {
+        for node in self.nodes() {
+            let file = fs::read_to_string(self.path(&format!("data/{node}/node.toml"))).unwrap();
+            let line = file.lines().find(|line| line.starts_with("segment_bytes")).unwrap();
+            self.change_config(&node, line, "segment_bytes = 1048576");
+        }
+    }
+
     pub(crate) fn start_command(&self, name: &str) -> Command {
         let mut command = annal(self.folder());
         let noun = if name == "registry" { "registry" } else { "node" };

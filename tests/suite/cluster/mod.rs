@@ -1,6 +1,7 @@
 //! Whole clusters of real processes, as a user has them.
 
 mod attacks;
+mod backup;
 mod bench;
 mod conditions;
 mod conformance;

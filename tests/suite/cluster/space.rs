@@ -75,11 +75,7 @@ fn described(cluster: &Cluster) -> serde_json::Value {
 #[test]
 fn space_comes_back_under_a_retention_and_readers_go_on() {
     let mut cluster = Cluster::prepared(Kind::default());
-    for node in cluster.nodes() {
-        let file = fs::read_to_string(cluster.path(&format!("data/{node}/node.toml"))).unwrap();
-        let line = file.lines().find(|line| line.starts_with("segment_bytes")).unwrap();
-        cluster.change_config(&node, line, "segment_bytes = 1048576");
-    }
+    cluster.make_segments_small();
     cluster.start_all();
     cluster.leader();
     let create = ["log", "create", "clicks", "--retention-bytes", "8MiB"];
