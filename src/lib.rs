@@ -87,7 +87,7 @@
 //! 3  replica    Raft with the bytes it is about     net   QUIC, TLS, peers
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
-//! 0  types, address, base64, date, label, log_name, log_settings, config, limits, bounded, command,
+//! 0  types, access, address, base64, date, label, log_name, log_settings, config, limits, bounded, command,
 //!    housekeeping, entry, remedy, retention, marks, mutants
 //! ```
 //!
@@ -109,6 +109,8 @@
 
 // Reachable, so that the program, the tests and the benches can use them, and not promised: shown
 // only by `cargo floors`.
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod access;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod address;
 #[cfg(feature = "server")]

@@ -725,6 +725,31 @@ pub const ORDERS_QUEUE_MAX: usize = 64;
 /// one machine are a hundred ports apart, and have fifteen nodes at most.
 pub const HTTP_PORTS_AFTER: u16 = 80;
 
+/// Patterns of logs that one may have grants for.
+pub const GRANTS_MAX: usize = 16;
+
+/// Characters of an access token: a quarter of what a request's headers have room for.
+pub const TOKEN_BYTES_MAX: usize = 4 << 10;
+
+/// How long an access token holds at most. So long one that was revoked may have to be remembered.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_hours(24 * 366);
+
+/// How far the clock of who makes a token may be ahead of that of a node, which takes it all the same.
+pub const TOKEN_CLOCKS_APART: Duration = Duration::from_mins(5);
+
+/// Keys whose access tokens hold at once.
+pub const TOKEN_KEYS_MAX: usize = 4;
+
+/// How often a node looks whether its file with those keys has changed, while tokens come.
+pub const TOKEN_KEYS_LOOK: Duration = Duration::from_secs(5);
+
+/// Connections to a door that asks for tokens which have not shown one yet: they take none of the places of
+/// those that have.
+pub const HTTP_STRANGERS_MAX: usize = 256;
+
+/// Sites whose pages may use a door.
+pub const HTTP_ORIGINS_MAX: usize = 16;
+
 /// Connections that a node's door for HTTP serves at once: a thousand readers that wait, and some more.
 pub const HTTP_CONNECTIONS_MAX: usize = 1280;
 
@@ -743,7 +768,7 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 pub const HTTP_HEADERS_MAX: usize = 64;
 
 /// How long the line and headers of a request may take to arrive, and how long a connection may stand
-/// without any.
+/// without any. So long a handshake of TLS may take as well.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a visitor may take nothing of an answer, before the connection is closed.
@@ -1020,6 +1045,7 @@ const _: () = {
             && HTTP_NEWS_BYTES_MAX > RECORD_BYTES_MAX
     );
     assert!(HTTP_WAITING_MAX < HTTP_CONNECTIONS_MAX);
+    assert!(HTTP_STRANGERS_MAX < HTTP_CONNECTIONS_MAX && TOKEN_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
     // Beside them stand the session of `main`, and the one of what may be refused.
     assert!(HTTP_LOGS_MAX + 2 < APPEND_STREAMS_PER_CONNECTION_MAX);
     // The door closes well before the node is ended, and no cluster's doors are at another's ports.

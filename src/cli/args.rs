@@ -23,6 +23,7 @@ use super::amount::{self, Limit};
 use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
+use crate::access::LogPattern;
 use crate::client::AppendOptions;
 use crate::date::parse_rfc3339;
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
@@ -189,6 +190,8 @@ pub(super) enum Command {
     Terms(Connection),
     /// Crash the leader and wait for the next
     CrashLeader(Connection),
+    /// Make and show access tokens, for HTTP
+    Token(Tokens),
     /// Open a prompt for these verbs, which shows who leads
     Shell(Connection),
     /// Run one of these verbs, or without any open the prompt
@@ -961,6 +964,77 @@ pub(super) enum ProducersVerb {
     },
 }
 
+/// What is to be done with access tokens.
+#[derive(Debug, Args)]
+pub(super) struct Tokens {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+
+    #[command(subcommand)]
+    pub(super) verb: TokenVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenVerb {
+    /// Make a token, signed with certs/tokens.key, and print it
+    Create(NewToken),
+    /// Show what a token allows, and until when
+    Show {
+        /// The token [default: a line of standard input, where nobody sees it]
+        #[arg(value_name = "TOKEN")]
+        token: Option<String>,
+    },
+    /// Make a new key to sign tokens with; those of the former key hold on
+    NewKey {
+        /// Let no token hold that a former key has signed
+        #[arg(long)]
+        drop_former: bool,
+    },
+}
+
+/// What a token is to be.
+#[derive(Debug, Args)]
+pub(super) struct NewToken {
+    /// For which logs: a name, as orders/eu; all below a part, as orders/*; or all, *. May be repeated
+    #[arg(long = "log", value_name = "PATTERN")]
+    pub(super) logs: Vec<LogPattern>,
+
+    /// What it allows: read, append, manage (create, close, delete), and observe (see the cluster's state)
+    #[arg(long, value_name = "RIGHT,…", value_delimiter = ',', required = true)]
+    #[arg(hide_possible_values = true)]
+    pub(super) allow: Vec<Allowed>,
+
+    /// How long it holds, as 12h or 30d
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = life)]
+    pub(super) expires: Duration,
+
+    /// What to call it, for whoever sees it listed
+    #[arg(long, value_name = "NAME", value_parser = label::<64>)]
+    pub(super) name: Option<Label<64>>,
+}
+
+/// What a token can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Allowed {
+    /// Read logs.
+    Read,
+    /// Append to them.
+    Append,
+    /// Create, close, and delete them.
+    Manage,
+    /// See how the cluster is.
+    Observe,
+}
+
+/// How long a token holds.
+fn life(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_secs(1), limits::TOKEN_LIFE_MAX);
+    let life = humantime::parse_duration(text).ok();
+    let life = life.filter(|life| (least..=most).contains(life) && life.subsec_nanos() == 0);
+    let days = most.as_secs() / (24 * 60 * 60);
+    life.ok_or_else(|| format!("a token holds for 1s to {days}d, in whole seconds, as 12h or 30d"))
+}
+
 /// How often the state is shown.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Look {
@@ -1083,7 +1157,7 @@ mod tests {
             assert!(!lines.is_empty(), "{path} has no example");
             for line in lines {
                 let typed = &line[line.find("annal ").unwrap()..];
-                let typed = typed.split("  ").next().unwrap().split(" > ").next().unwrap();
+                let typed = typed.split("  ").next().unwrap().split(['>', '<']).next().unwrap();
                 let words = crate::cli::quote::words(typed).unwrap();
                 let understood = Arguments::try_parse_from(words);
                 assert!(understood.is_ok(), "{path}: {typed}: {}", understood.unwrap_err());

@@ -9,8 +9,8 @@ use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
 use super::{
-    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, up, usage,
-    verify,
+    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, tokens,
+    up, usage, verify,
 };
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
@@ -92,6 +92,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Top(args) => client::run(args.client(ClientVerb::Top), &mut printer),
         Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),
         Command::Terms(args) => client::run(args.client(ClientVerb::Terms), &mut printer),
+        Command::Token(args) => tokens::run(args, &mut printer),
         Command::Shell(args) => shell::run(&args, "annal shell", &mut printer),
         Command::CrashLeader(args) => {
             client::run(args.client(ClientVerb::CrashLeader), &mut printer)

@@ -115,6 +115,22 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("annal producers forget p", "who opens p again begins with the first line")],
     ),
     (
+        "token create",
+        &[
+            ("annal token create --log 'eu/*' --allow read,append", "for 30 days"),
+            ("annal token create --log '*' --allow read --expires 1h", "for an hour"),
+            ("annal token create --allow observe", "for a monitor: no log"),
+        ],
+    ),
+    ("token show", &[("annal token show < token.txt", "what it allows, and until when")]),
+    (
+        "token new-key",
+        &[
+            ("annal token new-key", "then tokens.pub goes to each node"),
+            ("annal token new-key --drop-former", "and no token holds any more"),
+        ],
+    ),
+    (
         "fence",
         &[
             ("annal fence w2", "from now on appends with `--fence w1` are refused"),

@@ -23,6 +23,7 @@ use super::failure::{End, Failure};
 use super::logs::SERVER_FILTER;
 use super::output::talk;
 use super::up::at_free;
+use crate::access::{KEY_FILE, PUBLIC_FILE};
 use crate::address::Address;
 use crate::client::{Client, Leading};
 use crate::config::{CERTS_FOLDER, CLUSTER_FILE, DATA_FOLDER, REGISTRY_FOLDER};
@@ -108,7 +109,8 @@ fn cert_files<'a>(nodes: impl Iterator<Item = &'a NodeId>) -> impl Iterator<Item
     let others = ["ca", REGISTRY_FOLDER, "client", "admin"].map(ToOwned::to_owned);
     let holders = nodes.map(ToString::to_string).chain(others);
     let pair = |holder: String| [format!("{holder}.crt"), format!("{holder}.key")];
-    holders.flat_map(pair).chain([CLUSTER_FILE.to_owned()])
+    let others = [KEY_FILE, PUBLIC_FILE, CLUSTER_FILE];
+    holders.flat_map(pair).chain(others.map(ToOwned::to_owned))
 }
 
 fn occupied(command: &str, path: &Path) -> Failure {

@@ -56,6 +56,7 @@ mod sim;
 mod state;
 mod status_rows;
 mod suggest;
+mod tokens;
 mod top;
 mod up;
 mod up_lines;

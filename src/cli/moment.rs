@@ -28,6 +28,11 @@ fn since_epoch(text: &str, now: SystemTime) -> Option<Timestamp> {
     })
 }
 
+/// What this machine's clock says.
+pub(super) fn now() -> Timestamp {
+    timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
 fn timestamp(since_epoch: Duration) -> Timestamp {
     Timestamp::new(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

@@ -47,9 +47,9 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
 /// Hands over to the node itself, until a signal asks it to stop.
 fn run(prepared: PreparedNode) -> Result<(), End> {
     let credentials = credentials(&prepared)?;
-    let PreparedNode { data, config, .. } = prepared;
+    let PreparedNode { data, config, certs, .. } = prepared;
     let on_recovered = |report: &str| parent::tell(&ChildWord::Recovered(report.to_owned()));
-    let settings = Settings { data, config, credentials, on_recovered };
+    let settings = Settings { data, config, credentials, certs, on_recovered };
     runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {
             let code = error.outcome();

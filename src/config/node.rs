@@ -330,6 +330,21 @@ mod tests {
     }
 
     #[test]
+    fn a_door_that_can_be_reached_from_elsewhere_asks_for_tokens() {
+        let text = example().to_toml().replacen("127.0.0.1:7181", "0.0.0.0:7181", 1);
+        let http = load(&text).unwrap().http.unwrap();
+        assert!(http.tokens && http.has_tls());
+        let open = text.replacen("[http]", "[http]\ntokens = false", 1);
+        let message = load(&open).unwrap_err().to_string();
+        assert!(message.contains("can be reached from elsewhere"), "{message}");
+        let origins = vec!["https://app.example.org".to_owned(), "http://[::1]:80".to_owned()];
+        let listen = "127.0.0.1:7181".parse().unwrap();
+        let http = HttpConfig { tokens: true, origins, ..HttpConfig::at(listen) };
+        let text = NodeConfig { http: Some(http.clone()), ..example() }.to_toml();
+        assert_eq!(load(&text).unwrap().http, Some(http));
+    }
+
+    #[test]
     fn a_complaint_says_where_and_what() {
         let good = example().to_toml();
         let cases = [
@@ -344,7 +359,7 @@ mod tests {
             ("n2 = ", "x2 = ", "'x2' is not a node's name"),
             ("n2 = \"127.0.0.1:7102\"", "n2 = \"nowhere\"", "'nowhere' is no address"),
             ("7101\"", "0\"", "an address needs a port"),
-            ("127.0.0.1:7181", "0.0.0.0:7181", "can be reached from elsewhere"),
+            ("long_poll_ms = 20000", "origins = [\"*\"]", "no origin as browsers say it"),
             ("127.0.0.1:7181", "localhost:7181", "neither an address with a port nor"),
             ("127.0.0.1:7181", "127.0.0.1:0", "a port other than 0"),
             ("long_poll_ms = 20000", "long_poll_ms = 1", "long_poll_ms must lie between"),

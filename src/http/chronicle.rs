@@ -61,7 +61,8 @@ impl Chronicle {
     }
 }
 
-fn now() -> u64 {
+/// What this machine's clock says, in ms since 1970.
+pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

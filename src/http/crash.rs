@@ -16,9 +16,9 @@ const WANTED: HeaderName = HeaderName::from_static("annal-crash");
 
 /// Crashes the leader, if that may be done.
 pub(super) async fn crash(house: &House, headers: &HeaderMap) -> Answer {
-    let own = format!("http://{}", house.address);
+    let own = format!("http://{}", house.config.listen);
     let is_own = |origin: &[u8]| {
-        let port = house.address.port();
+        let port = house.config.listen.port();
         origin == own.as_bytes() || origin == format!("http://localhost:{port}").as_bytes()
     };
     let is_asked = headers.get(WANTED).is_some_and(|value| value == "yes");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -11,17 +12,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::{Gate, Guest};
 use super::house::House;
 use super::inside::Inside;
 use super::patience::Patience;
 use super::routes;
+use super::tls::Tls;
 use crate::client::{Client, Settings};
 use crate::config::HttpConfig;
 use crate::limits;
@@ -40,6 +44,8 @@ pub struct Plan {
     pub fault_injection: bool,
     /// The node's certificate.
     pub credentials: Credentials,
+    /// The folder where that is, and the keys that tokens are known by.
+    pub certs: PathBuf,
     /// Where the nodes and the registry are.
     pub settings: Settings,
 }
@@ -80,25 +86,35 @@ impl Door {
 
 /// Serves until the node is to stop.
 async fn serve(plan: Plan, inside: Arc<dyn Inside>, stop: CancellationToken) {
-    let (node, address) = (plan.node, plan.config.listen);
+    let (node, config) = (plan.node, plan.config);
     let client = match Client::with(&plan.credentials, plan.settings) {
         Ok(client) => client,
         Err(error) => return tracing::error!(%node, "there is no HTTP here: {error}"),
     };
-    let Some(Ok(listener)) = stop.run_until_cancelled(listen(node, address)).await else { return };
-    tracing::info!(%node, "HTTP for this machine at http://{address}/");
-    let mut house = House::new(address, inside, client, stop);
-    house.long_poll = plan.config.long_poll;
-    house.fault_injection = plan.fault_injection;
-    receive(&Arc::new(house), &listener).await;
+    let listening = stop.run_until_cancelled(listen(node, config.listen)).await;
+    let Some(Ok(listener)) = listening else { return };
+    let tls = config.has_tls().then(|| Tls::of(&plan.credentials));
+    let (scheme, whom) = match (&tls, config.tokens) {
+        (Some(_), _) => ("https", "whoever has a token"),
+        (None, true) => ("http", "whoever on this machine has a token"),
+        (None, false) => ("http", "this machine"),
+    };
+    tracing::info!(%node, "HTTP for {whom} at {scheme}://{}/", config.listen);
+    let cluster = plan.credentials.identity().cluster;
+    let gate = config.tokens.then(|| Gate::new(cluster, plan.certs));
+    let mut house = House::new(config, inside, client, stop);
+    house.gate = gate;
+    // With a token nobody crashes anything.
+    house.fault_injection = plan.fault_injection && house.gate.is_none();
+    receive(&Arc::new(house), tls.as_ref(), &listener).await;
 }
 
 /// Receives visitors until the node is to stop, and lets those who are there finish, within a bound.
-pub(super) async fn receive(house: &Arc<House>, listener: &TcpListener) {
+pub(super) async fn receive(house: &Arc<House>, tls: Option<&Tls>, listener: &TcpListener) {
     let visitors = TaskTracker::new();
     let keep = house.chronicle.clone().keep(house.inside.clone(), house.stop.clone());
     visitors.spawn(keep);
-    accept(house, listener, &visitors).await;
+    accept(house, tls, listener, &visitors).await;
     visitors.close();
     let _ = timeout(limits::HTTP_CLOSE_TIMEOUT, visitors.wait()).await;
 }
@@ -121,17 +137,33 @@ async fn listen(node: NodeId, address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Lets visitors in until the node is to stop.
-async fn accept(house: &Arc<House>, listener: &TcpListener, visitors: &TaskTracker) {
+async fn accept(
+    house: &Arc<House>,
+    tls: Option<&Tls>,
+    listener: &TcpListener,
+    visitors: &TaskTracker,
+) {
     let places = Arc::new(Semaphore::new(places(allowed_files())));
+    let strangers = Arc::new(Semaphore::new(limits::HTTP_STRANGERS_MAX));
     while let Some(accepted) = house.stop.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else {
             // No files are left, or the visitor is gone already.
             sleep(limits::HTTP_ACCEPT_PAUSE).await;
             continue;
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => drop(visitors.spawn(serve_visitor(house.clone(), stream, place))),
-            Err(_) => turn_away(house, &stream),
+        let guest = match &house.gate {
+            None => Some(Guest::default()),
+            Some(_) => Arc::clone(&strangers).try_acquire_owned().ok().map(Guest::stranger),
+        };
+        match (guest, Arc::clone(&places).try_acquire_owned()) {
+            (Some(guest), Ok(place)) => {
+                let serving = serve_visitor(house.clone(), tls.cloned(), stream, guest.into());
+                visitors.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            _ => turn_away(house, &stream),
         }
     }
 }
@@ -150,6 +182,10 @@ fn places(allowed_files: Option<u64>) -> usize {
 /// One too many: it is told so if that costs nothing.
 fn turn_away(house: &House, stream: &TcpStream) {
     house.visits.turned_away.fetch_add(1, Ordering::Relaxed);
+    if house.config.has_tls() {
+        // To say it would take a handshake.
+        return;
+    }
     let seconds = limits::HTTP_RETRY_AFTER_SECONDS;
     let text = "there are too many connections\nhint: close some, or come back in a moment\n";
     let length = text.len();
@@ -162,19 +198,42 @@ fn turn_away(house: &House, stream: &TcpStream) {
 }
 
 /// Serves a connection until it ends or the node is to stop; then what is under way still ends.
-async fn serve_visitor(house: Arc<House>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+async fn serve_visitor(house: Arc<House>, tls: Option<Tls>, stream: TcpStream, guest: Arc<Guest>) {
     house.visits.connections.fetch_add(1, Ordering::Relaxed);
     // Answers are small and written whole.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Patience::new(stream, limits::HTTP_STALL_TIMEOUT));
-    let service = service_fn(|request| routes::attend(Arc::clone(&house), request));
+    let stream = Patience::new(stream, limits::HTTP_STALL_TIMEOUT);
+    let served = match tls {
+        None => serve_connection(&house, guest, stream).await,
+        Some(tls) => {
+            let greeted =
+                house.stop.run_until_cancelled(tls.greet(stream, house.head_timeout)).await;
+            match greeted {
+                Some(Ok(stream)) => serve_connection(&house, guest, stream).await,
+                Some(Err(error)) => Err(error.to_string()),
+                None => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection over HTTP ended");
+    }
+    house.visits.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn serve_connection(
+    house: &Arc<House>,
+    guest: Arc<Guest>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<(), String> {
+    let service = service_fn(|request| routes::attend(house.clone(), guest.clone(), request));
     let mut connection = Box::pin(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(house.head_timeout)
             .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
             .max_headers(limits::HTTP_HEADERS_MAX)
-            .serve_connection(io, service),
+            .serve_connection(TokioIo::new(stream), service),
     );
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -183,11 +242,7 @@ async fn serve_visitor(house: Arc<House>, stream: TcpStream, _place: OwnedSemaph
             connection.as_mut().await
         }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection over HTTP ended");
-    }
-    drop(connection);
-    house.visits.connections.fetch_sub(1, Ordering::Relaxed);
+    served.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

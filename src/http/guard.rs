@@ -13,24 +13,25 @@ use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri};
 
 use super::answer::{Answer, complaint};
+use crate::config::HttpConfig;
 
 /// Names of this machine that no other has.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// What is wrong with a request, if it is not to be heard at a door at this address.
-pub(super) fn refusal(parts: &Parts, door: SocketAddr) -> Option<Answer> {
+/// What is wrong with a request, if it is not to be heard at this door.
+pub(super) fn refusal(parts: &Parts, door: &HttpConfig) -> Option<Answer> {
     if !is_asked_for(parts, door) {
         let sentence = "this door answers only under this machine's own names";
-        let hint = format!("ask for http://{door}");
+        let hint = format!("ask for http://{}", door.listen);
         return Some(complaint(StatusCode::MISDIRECTED_REQUEST, sentence, &hint));
     }
     // A browser that asks what there is, is told: what it sends then is looked at.
     let is_question = parts.method == Method::OPTIONS;
-    if !is_question
-        && parts.headers.get_all(ORIGIN).iter().any(|origin| !is_from_here(origin, door))
-    {
+    let mut origins = parts.headers.get_all(ORIGIN).iter();
+    if !is_question && origins.any(|origin| !is_welcome(origin, parts, door)) {
         let sentence = "a page from elsewhere may not use this door";
-        let hint = "programs are not asked: only browsers say whose page they speak for";
+        let hint = "programs are not asked: only browsers say whose page they speak for. `origins` in \
+                    node.toml names sites whose pages may";
         return Some(complaint(StatusCode::FORBIDDEN, sentence, hint));
     }
     if !is_plain(parts.uri.path()) {
@@ -43,12 +44,16 @@ pub(super) fn refusal(parts: &Parts, door: SocketAddr) -> Option<Answer> {
 }
 
 /// Whether a request is for this door: by its one header, and by its line, if that says more than a path.
-fn is_asked_for(parts: &Parts, door: SocketAddr) -> bool {
+/// With TLS the certificate tells who is at which name, and no browser has a token of its own accord.
+fn is_asked_for(parts: &Parts, door: &HttpConfig) -> bool {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    if door.has_tls() {
+        return true;
+    }
     let in_line = parts.uri.authority().map(Authority::as_str);
-    let is_host = host.to_str().is_ok_and(|host| is_name_of(host, door));
-    is_host && in_line.is_none_or(|name| is_name_of(name, door))
+    let is_host = host.to_str().is_ok_and(|host| is_name_of(host, door.listen));
+    is_host && in_line.is_none_or(|name| is_name_of(name, door.listen))
 }
 
 fn is_name_of(host: &str, door: SocketAddr) -> bool {
@@ -68,11 +73,20 @@ fn split(host: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a page is of this machine, whichever program's it is.
-fn is_from_here(origin: &HeaderValue, door: SocketAddr) -> bool {
-    let Some(uri) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else {
-        return false;
+/// Whether a page may use this door: one of a site that is named, and else its own; on the loopback one of
+/// this machine, whichever program's it is.
+fn is_welcome(origin: &HeaderValue, parts: &Parts, door: &HttpConfig) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let is_named = door.origins.iter().any(|named| named == origin);
+    let is_own = || {
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        host.is_some_and(|host| origin.strip_prefix("https://") == Some(host))
     };
+    is_named || if door.has_tls() { is_own() } else { is_from_here(origin, door.listen) }
+}
+
+fn is_from_here(origin: &str, door: SocketAddr) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
     let is_here = |host: &str| {
         host == door.ip().to_string() || NAMES.iter().any(|known| known.eq_ignore_ascii_case(host))
     };
@@ -94,12 +108,16 @@ mod tests {
     use super::*;
 
     fn refused(uri: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let door = HttpConfig::at(SocketAddr::from(([127, 0, 0, 1], 7181)));
+        refused_at(&door, uri, headers)
+    }
+
+    fn refused_at(door: &HttpConfig, uri: &str, headers: &[(&str, &str)]) -> Option<u16> {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let door = SocketAddr::from(([127, 0, 0, 1], 7181));
         refusal(&parts, door).map(|answer| answer.status().as_u16())
     }
 
@@ -138,6 +156,24 @@ mod tests {
             ["http://evil.example", "null", "http://localhost.evil.example", "file://", ""]
         {
             assert_eq!(asked(origin), Some(403), "{origin}");
+        }
+    }
+
+    #[test]
+    fn sites_that_are_named_may_use_a_door_and_others_may_not() {
+        let host = ("host", "n1.example.org:7181");
+        for listen in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+            let mut door = HttpConfig::at(SocketAddr::from((listen, 7181)));
+            door.origins = vec!["https://app.example.org".to_owned()];
+            let host = if door.has_tls() { host } else { ("host", "127.0.0.1:7181") };
+            let asked = |origin| refused_at(&door, "/", &[host, ("origin", origin)]);
+            assert_eq!(asked("https://app.example.org"), None);
+            for origin in ["http://app.example.org", "https://app.example.org:444", "null"] {
+                assert_eq!(asked(origin), Some(403), "{origin}");
+            }
+            assert_eq!(asked("http://127.0.0.1:80").is_none(), !door.has_tls());
+            assert_eq!(asked("https://n1.example.org:7181").is_none(), door.has_tls());
+            assert_eq!(refused_at(&door, "/", &[]), Some(421));
         }
     }
 

@@ -1,11 +1,11 @@
 //! What answering takes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::{HOST, HeaderMap};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -13,17 +13,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::json;
 use super::chronicle::{Chronicle, Turn};
+use super::gate::Gate;
 use super::inside::Inside;
 use super::streams::Rooms;
 use crate::client::Client;
 use crate::client::report::StatusRow;
-use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_LONG_POLL_DEFAULT, HTTP_STATUS_FRESH};
+use crate::config::HttpConfig;
+use crate::limits::{HTTP_HEAD_TIMEOUT, HTTP_STATUS_FRESH};
 use crate::types::NodeId;
 
 /// What all visitors share.
 pub(super) struct House {
-    /// Where the door is.
-    pub(super) address: SocketAddr,
+    /// Where the door is, and who may use it.
+    pub(super) config: HttpConfig,
+    /// Who may come in, where that is asked.
+    pub(super) gate: Option<Gate>,
     /// The node behind it.
     pub(super) inside: Arc<dyn Inside>,
     /// For what concerns more than this node.
@@ -31,8 +35,6 @@ pub(super) struct House {
     pub(super) visits: Visits,
     /// What readers and writers of logs take.
     pub(super) rooms: Arc<Rooms>,
-    /// How long a reader waits for news.
-    pub(super) long_poll: Duration,
     /// Who led when.
     pub(super) chronicle: Arc<Chronicle>,
     /// Whether the leader may be crashed, as far as this node is asked.
@@ -80,23 +82,32 @@ impl Visits {
 
 impl House {
     pub(super) fn new(
-        address: SocketAddr,
+        config: HttpConfig,
         inside: Arc<dyn Inside>,
         client: Client,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            address,
+            config,
+            gate: None,
             inside,
             client,
             visits: Visits::default(),
             rooms: Arc::default(),
-            long_poll: HTTP_LONG_POLL_DEFAULT,
             chronicle: Arc::default(),
             fault_injection: false,
             head_timeout: HTTP_HEAD_TIMEOUT,
             status: Mutex::default(),
             stop,
+        }
+    }
+
+    /// What the addresses of its places begin with, for who asked for one so.
+    pub(super) fn base(&self, headers: &HeaderMap) -> String {
+        let asked = headers.get(HOST).filter(|_| self.config.has_tls());
+        match asked.and_then(|host| host.to_str().ok()) {
+            Some(host) => format!("https://{host}"),
+            None => format!("http://{}", self.config.listen),
         }
     }
 

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{Answer, JSON, answer, close_to_others, complaint, whole};
 use super::crash;
+use super::gate::{self, Guest, Need, Visitor};
 use super::guard;
 use super::health;
 use super::house::House;
@@ -45,33 +46,72 @@ impl Place {
     fn of(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find_map(|(known, place)| (known == path).then_some(place))
     }
+
+    /// What it takes to get there.
+    fn need(&self) -> Need<'static> {
+        match self {
+            // The page is the same for everybody: what it shows it asks for, with its visitor's token. The
+            // others say one word, to whoever spreads requests over nodes.
+            Self::Page | Self::Live | Self::Ready => Need::Nothing,
+            Self::Metrics | Self::Node | Self::Status => Need::Observe,
+            Self::CrashLeader => Need::Never,
+        }
+    }
+}
+
+/// What a request needs where tokens are asked for.
+fn need(parts: &Parts) -> Need<'_> {
+    let path = parts.uri.path();
+    match path.strip_prefix(streams::PREFIX) {
+        Some(name) => streams::need(parts, name),
+        None if path == streams::LIST && parts.method == Method::OPTIONS => Need::Nothing,
+        None => Place::of(path).map_or(Need::Token, |place| place.need()),
+    }
 }
 
 /// Answers a request, whatever it is.
 pub(super) async fn attend(
     house: Arc<House>,
+    guest: Arc<Guest>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let (parts, body) = request.into_parts();
-    let mut answer = match guard::refusal(&parts, house.address) {
-        Some(refusal) => refusal,
-        None if parts.uri.path() == streams::LIST => streams::attend_list(&house, &parts).await,
-        None => match parts.uri.path().strip_prefix(streams::PREFIX) {
-            Some(name) => streams::attend(&house, &parts, body, name).await,
-            // No other place takes a body. One that is left is not read: the connection closes.
-            None => open_to_neighbours(route(&house, &parts).await, &parts.headers),
+    let admitted = match guard::refusal(&parts, &house.config) {
+        Some(refusal) => Err(Box::new(refusal)),
+        None => match &house.gate {
+            Some(gate) => gate.admit(&parts, &need(&parts), &guest),
+            None => Ok(Visitor::Anybody),
         },
     };
+    let mut answer = match admitted {
+        Err(refusal) => *refusal,
+        Ok(visitor) => serve(&house, &visitor, &parts, body).await,
+    };
+    if guest.is_stranger() {
+        gate::leave(&mut answer);
+    }
     close_to_others(&mut answer);
     house.visits.answered(answer.status());
     Ok(if parts.method == Method::HEAD { without_body(answer) } else { answer })
+}
+
+/// Answers a request that may be made.
+async fn serve(house: &House, visitor: &Visitor, parts: &Parts, body: Incoming) -> Answer {
+    if parts.uri.path() == streams::LIST {
+        return streams::attend_list(house, visitor, parts).await;
+    }
+    match parts.uri.path().strip_prefix(streams::PREFIX) {
+        Some(name) => streams::attend(house, parts, body, name).await,
+        // No other place takes a body. One that is left is not read: the connection closes.
+        None => open_to_neighbours(route(house, parts).await, &parts.headers),
+    }
 }
 
 async fn route(house: &House, parts: &Parts) -> Answer {
     let Some(place) = Place::of(parts.uri.path()) else { return nothing_here() };
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     match (place, is_read) {
-        (Place::Page, true) => page::show(),
+        (Place::Page, true) => page::show(house.gate.is_some()),
         (Place::Live, true) => health::live(house),
         (Place::Ready, true) => health::ready(house),
         (Place::Metrics, true) => metrics::show(house),

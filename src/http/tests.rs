@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::door;
 use super::health::tests::welcome;
 use super::house::House;
+use super::tls::Tls;
 use super::{Counts, Inside};
 use crate::client::{Client, Settings};
+use crate::config::HttpConfig;
 use crate::limits;
 use crate::net::Credentials;
 use crate::net::tls::tests::certificates;
@@ -36,8 +38,8 @@ impl Inside for Picture {
 }
 
 /// A door that is open.
-struct Open {
-    house: Arc<House>,
+pub(super) struct Open {
+    pub(super) house: Arc<House>,
     stop: CancellationToken,
     receiving: JoinHandle<()>,
 }
@@ -48,6 +50,11 @@ impl Open {
     }
 
     async fn with_head_timeout(head_timeout: Duration) -> Self {
+        Self::with(|house| house.head_timeout = head_timeout, false).await
+    }
+
+    /// A door of which something is different.
+    pub(super) async fn with(change: impl FnOnce(&mut House), has_tls: bool) -> Self {
         let certs = certificates(ClusterId::new(1));
         let credentials = Credentials::load(certs.path(), "n2").unwrap();
         // A cluster of which nobody answers.
@@ -55,40 +62,43 @@ impl Open {
         let client = Client::with(&credentials, Settings::new("", nowhere)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let mut house = House::new(address, Arc::new(Picture), client, stop.clone());
-        house.head_timeout = head_timeout;
+        let config = HttpConfig::at(address);
+        let mut house = House::new(config, Arc::new(Picture), client, stop.clone());
+        change(&mut house);
         let house = Arc::new(house);
         let at_door = house.clone();
-        let receiving = tokio::spawn(async move { door::receive(&at_door, &listener).await });
+        let tls = has_tls.then(|| Tls::of(&credentials));
+        let receiving =
+            tokio::spawn(async move { door::receive(&at_door, tls.as_ref(), &listener).await });
         Self { house, stop, receiving }
     }
 
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.house.address).await.unwrap()
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.house.config.listen).await.unwrap()
     }
 
     /// What comes back until the connection is closed; `HOST` stands for the door's name.
-    async fn say(&self, text: &str) -> String {
+    pub(super) async fn say(&self, text: &str) -> String {
         let mut stream = self.connect().await;
-        let text = text.replace("HOST", &self.house.address.to_string());
+        let text = text.replace("HOST", &self.house.config.listen.to_string());
         // It may be closed before all is said.
         let _ = stream.write_all(text.as_bytes()).await;
         heard(&mut stream).await
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(super) async fn get(&self, path: &str) -> String {
         self.say(&format!("GET {path} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n")).await
     }
 }
 
-async fn heard(stream: &mut TcpStream) -> String {
+pub(super) async fn heard(stream: &mut TcpStream) -> String {
     let mut bytes = vec![];
     // An end by a reset is one, too.
     let _ = stream.read_to_end(&mut bytes).await;
     String::from_utf8(bytes).unwrap()
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).unwrap_or("none")
 }
 
@@ -179,7 +189,7 @@ async fn no_request_is_smuggled_in_the_body_of_another() {
         ("a body that is not wanted", format!("{post}content-length: 9999999\r\n\r\n{inner}")),
     ] {
         let mut stream = door.connect().await;
-        let text = text.replace("HOST", &door.house.address.to_string());
+        let text = text.replace("HOST", &door.house.config.listen.to_string());
         stream.write_all(text.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let answer = heard(&mut stream).await;
@@ -220,7 +230,7 @@ async fn one_too_many_is_told_so_and_a_place_that_is_free_again_is_taken() {
 async fn a_door_closes_with_its_node_though_a_visitor_stays() {
     let door = Open::new().await;
     let mut idle = door.connect().await;
-    let text = format!("GET /health/live HTTP/1.1\r\nhost: {}\r\n\r\n", door.house.address);
+    let text = format!("GET /health/live HTTP/1.1\r\nhost: {}\r\n\r\n", door.house.config.listen);
     idle.write_all(text.as_bytes()).await.unwrap();
     let mut first = [0; 12];
     idle.read_exact(&mut first).await.unwrap();

@@ -10,6 +10,8 @@ use crate::types::{ClusterId, NodeId};
 
 /// The name of the authority's files, which no holder may have.
 pub(super) const AUTHORITY: &str = "ca";
+/// The name of the files that are about access tokens, which no holder may have either.
+const TOKENS: &str = "tokens";
 
 /// What the holder of a certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +98,7 @@ impl FromStr for CertificateIdentity {
 pub(super) fn is_name(role: CertificateRole, name: &str) -> bool {
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     (1..=64).contains(&name.len())
-        && name != AUTHORITY
+        && ![AUTHORITY, TOKENS].contains(&name)
         && name.bytes().all(plain)
         && (role != CertificateRole::Node || name.parse::<NodeId>().is_ok())
 }

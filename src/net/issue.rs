@@ -11,6 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::identity::{AUTHORITY, CertificateIdentity, CertificateRole, is_name};
 use super::tls::SERVER_NAME;
+use crate::address::Address;
 use crate::types::ClusterId;
 
 /// Certificates are valid from this long before they are made: clocks differ.
@@ -33,6 +34,24 @@ pub struct CertificateFile {
 impl fmt::Debug for CertificateFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CertificateFile({})", self.name)
+    }
+}
+
+/// Who gets a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What it is.
+    pub role: CertificateRole,
+    /// Its name, which its files have as well.
+    pub name: String,
+    /// Where it is reached, if that is known: under this name or address browsers and `curl` know it, too.
+    pub address: Option<Address>,
+}
+
+impl Holder {
+    /// One of which nobody knows where it is.
+    pub fn new(role: CertificateRole, name: impl Into<String>) -> Self {
+        Self { role, name: name.into(), address: None }
     }
 }
 
@@ -62,7 +81,7 @@ pub enum IssueError {
 /// [`IssueError`].
 pub fn issue_all(
     cluster: ClusterId,
-    holders: &[(CertificateRole, String)],
+    holders: &[Holder],
 ) -> Result<Vec<CertificateFile>, IssueError> {
     let now = OffsetDateTime::now_utc();
     issue_for(cluster, holders, (now - VALID_BEFORE, now + VALID_AFTER))
@@ -70,18 +89,20 @@ pub fn issue_all(
 
 pub(super) fn issue_for(
     cluster: ClusterId,
-    holders: &[(CertificateRole, String)],
+    holders: &[Holder],
     validity: (OffsetDateTime, OffsetDateTime),
 ) -> Result<Vec<CertificateFile>, IssueError> {
     let authority = authority(cluster)?;
     let mut files = pair(AUTHORITY, authority.pem(), authority.key());
-    for (role, name) in holders {
+    for Holder { role, name, address } in holders {
         if !is_name(*role, name) {
             return Err(IssueError::Name { role: *role });
         }
         let identity = CertificateIdentity { cluster, role: *role, name: name.clone() };
         let key = KeyPair::generate()?;
-        let certificate = leaf(&identity, validity)?.signed_by(&key, &authority)?;
+        let mut params = leaf(&identity, validity)?;
+        params.subject_alt_names.extend(address.as_ref().map(host_of).transpose()?);
+        let certificate = params.signed_by(&key, &authority)?;
         files.extend(pair(name, certificate.pem(), &key));
     }
     Ok(files)
@@ -128,6 +149,14 @@ fn leaf(
     }
     params.use_authority_key_identifier_extension = true;
     Ok(params)
+}
+
+/// The host at an address, as certificates name it.
+fn host_of(address: &Address) -> Result<SanType, rcgen::Error> {
+    Ok(match address {
+        Address::Ip(address) => SanType::IpAddress(address.ip()),
+        Address::Name { host, .. } => SanType::DnsName(host.as_str().try_into()?),
+    })
 }
 
 /// Whether others connect to a holder of this role.

@@ -82,7 +82,7 @@ pub use identity::{CertificateIdentity, CertificateRole, IdentityError};
 #[cfg(feature = "server")]
 pub use inbound::{Inbound, InboundReceiver, PeerProcess};
 #[cfg(feature = "server")]
-pub use issue::{CertificateFile, IssueError, issue_all};
+pub use issue::{CertificateFile, Holder, IssueError, issue_all};
 #[cfg(feature = "server")]
 pub use local::LocalNode;
 #[cfg(feature = "server")]

@@ -14,6 +14,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
@@ -240,12 +241,28 @@ impl Credentials {
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
             .build()
             .expect("there is a root, and no revocation list");
+        let protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        self.server_that_asks(verifier, protocols)
+    }
+
+    /// The TLS side of a server for HTTP, which asks for no certificate.
+    #[cfg(feature = "http")]
+    pub(crate) fn web_server(&self) -> Arc<ServerConfig> {
+        let nobody = WebPkiClientVerifier::no_client_auth();
+        Arc::new(self.server_that_asks(nobody, vec![b"http/1.1".to_vec()]))
+    }
+
+    fn server_that_asks(
+        &self,
+        verifier: Arc<dyn ClientCertVerifier>,
+        protocols: Vec<Vec<u8>>,
+    ) -> ServerConfig {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("ring speaks TLS 1.3")
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(OwnCertificate(self.key.clone())));
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        config.alpn_protocols = protocols;
         // No 0-RTT: what comes in one can be replayed. No resumption: every connection shows its
         // certificate.
         config.max_early_data_size = 0;
@@ -347,7 +364,9 @@ pub(crate) mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::super::identity::CertificateRole;
-    use super::super::issue::{IssueError, VALID_AFTER, VALID_BEFORE, issue_all, issue_for};
+    use super::super::issue::{
+        Holder, IssueError, VALID_AFTER, VALID_BEFORE, issue_all, issue_for,
+    };
     use super::*;
     use crate::types::ClusterId;
 
@@ -374,12 +393,12 @@ pub(crate) mod tests {
         folder
     }
 
-    fn holders() -> Vec<(CertificateRole, String)> {
+    fn holders() -> Vec<Holder> {
         use CertificateRole::{Admin, Client, Node, Registry};
         [(Node, "n1"), (Node, "n2"), (Node, "n3"), (Client, "client"), (Admin, "admin")]
             .into_iter()
             .chain([(Registry, "registry")])
-            .map(|(role, name)| (role, name.to_owned()))
+            .map(|(role, name)| Holder::new(role, name))
             .collect()
     }
 
@@ -434,7 +453,7 @@ pub(crate) mod tests {
     fn issued_certificates_load_and_say_who_they_are() {
         let cluster = ClusterId::new(7);
         let folder = certificates(cluster);
-        for (role, name) in holders() {
+        for Holder { role, name, .. } in holders() {
             let credentials = Credentials::load(folder.path(), &name).unwrap();
             assert_eq!(*credentials.identity(), CertificateIdentity { cluster, role, name });
         }
@@ -454,7 +473,7 @@ pub(crate) mod tests {
             (Client, "ca"),
             (Client, "A"),
         ] {
-            let refused = issue_all(ClusterId::new(1), &[(role, name.to_owned())]);
+            let refused = issue_all(ClusterId::new(1), &[Holder::new(role, name)]);
             assert!(matches!(refused, Err(IssueError::Name { .. })), "{name:?}");
         }
     }

@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::privacy;
+use crate::access::{KEY_FILE, KeyError, PUBLIC_FILE, SigningKey};
 use crate::address::Address;
 use crate::config::{
     CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, HttpConfig, NODE_FILE,
     NodeConfig, REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
 };
 use crate::limits;
-use crate::net::{CertificateFile, CertificateRole, IssueError, issue_all};
+use crate::net::{CertificateFile, CertificateRole, Holder, IssueError, issue_all};
 use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
@@ -123,6 +124,9 @@ pub enum InitError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certificates(#[from] IssueError),
+    /// The key for access tokens could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The system gives out no random numbers.
     #[error("this system gives out no random numbers: {error}")]
     Random {
@@ -165,6 +169,7 @@ impl InitError {
             Self::Io { source, .. } => {
                 remedy::of(source, "choose another --dir, or look into that folder").into()
             }
+            Self::Key(error) => error.hint(),
             Self::Config(error) => error.hint(),
         }
     }
@@ -375,6 +380,9 @@ fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError>
     for file in certificates(cluster)? {
         write_file(&certs.join(file.name), file.contents.as_bytes())?;
     }
+    let (key, text) = SigningKey::generate()?;
+    write_file(&certs.join(KEY_FILE), text.as_bytes())?;
+    write_file(&certs.join(PUBLIC_FILE), key.public().to_text().as_bytes())?;
     write_file(&certs.join(CLUSTER_FILE), cluster.to_toml().as_bytes())?;
     sync_folder(&certs)
 }
@@ -382,11 +390,14 @@ fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError>
 /// The files with the certificates and keys of a cluster, a certificate for each of its parts and
 /// for those who use it.
 fn certificates(cluster: &ClusterConfig) -> Result<Vec<CertificateFile>, InitError> {
-    let nodes = cluster.nodes.keys().map(|node| (CertificateRole::Node, node.to_string()));
+    let nodes = cluster.nodes.iter().map(|(node, address)| Holder {
+        address: Some(address.clone()),
+        ..Holder::new(CertificateRole::Node, node.to_string())
+    });
     let others = [
-        (CertificateRole::Registry, REGISTRY_FOLDER.to_owned()),
-        (CertificateRole::Client, "client".to_owned()),
-        (CertificateRole::Admin, "admin".to_owned()),
+        Holder::new(CertificateRole::Registry, REGISTRY_FOLDER),
+        Holder::new(CertificateRole::Client, "client"),
+        Holder::new(CertificateRole::Admin, "admin"),
     ];
     let holders: Vec<_> = nodes.chain(others).collect();
     Ok(issue_all(cluster.cluster, &holders)?)

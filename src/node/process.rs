@@ -50,6 +50,8 @@ pub struct Settings {
     pub config: NodeConfig,
     /// Its certificate.
     pub credentials: Credentials,
+    /// The folder where that is.
+    pub certs: PathBuf,
     /// Is told in a sentence what was found on disk, if anything was.
     pub on_recovered: fn(&str),
 }
@@ -156,7 +158,7 @@ impl RunError {
 /// # Errors
 /// [`RunError`], before anything was promised or after everything was kept.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
-    let Settings { data, config, credentials, on_recovered } = settings;
+    let Settings { data, config, credentials, certs, on_recovered } = settings;
     let (folder, found) = (data.clone(), config.clone());
     let protocols = [Protocol::Peer, Protocol::Client, Protocol::Onward];
     // Taken before the store is opened and after its lock: a second process of one folder is told of
@@ -179,7 +181,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     let introduction = introduction(&config, &store, &recovered);
     drop(recovered);
     let stores = (store, introduction);
-    let place = Place { data: &data, config: &config, credentials: &credentials };
+    let place = Place { data: &data, config: &config, certs: &certs, credentials: &credentials };
     let (writer, end) = serve(place, endpoint.clone(), stores, replica, stop).await;
 
     endpoint.close();
@@ -241,6 +243,8 @@ fn memory(config: &NodeConfig, store: &Store, shown: &Standing) -> SharedMemory 
 struct Place<'a> {
     data: &'a Path,
     config: &'a NodeConfig,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
+    certs: &'a Path,
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
     credentials: &'a Credentials,
 }
@@ -315,7 +319,7 @@ async fn serve(
 /// Opens the node's door for HTTP, if it is to have one.
 #[cfg(feature = "http")]
 fn open_door(
-    Place { config, credentials, .. }: Place<'_>,
+    Place { config, certs, credentials, .. }: Place<'_>,
     service: &Arc<Service>,
     stop: &CancellationToken,
 ) -> Option<(Door, CancellationToken)> {
@@ -323,9 +327,14 @@ fn open_door(
         registry: config.registry.clone(),
         ..client::Settings::new("", config.members())
     };
-    let credentials = credentials.clone();
-    let (node, fault_injection) = (config.node, config.fault_injection);
-    let plan = Plan { node, config: config.http?, fault_injection, credentials, settings };
+    let plan = Plan {
+        node: config.node,
+        config: config.http.clone()?,
+        fault_injection: config.fault_injection,
+        credentials: credentials.clone(),
+        certs: certs.to_owned(),
+        settings,
+    };
     // It ends with the node, whatever ends that.
     let stop = stop.child_token();
     Some((Door::open(plan, service.clone(), stop.clone()), stop))

@@ -15,7 +15,8 @@ use annal::config::NodeConfig;
 use annal::log_name::LogName;
 use annal::log_settings::LogSettings;
 use annal::net::{
-    CertificateRole, Connection, Credentials, Endpoint, Expect, Protocol, Stream, StreamError,
+    CertificateRole, Connection, Credentials, Endpoint, Expect, Holder, Protocol, Stream,
+    StreamError,
 };
 use annal::node::{self, RunError};
 use annal::retention::Retention;
@@ -54,10 +55,10 @@ impl Nodes {
         let certs = folder.path().join("certs");
         fs::create_dir(&certs).unwrap();
         let mut holders = vec![
-            (CertificateRole::Client, "client".to_owned()),
-            (CertificateRole::Admin, "admin".to_owned()),
+            Holder::new(CertificateRole::Client, "client"),
+            Holder::new(CertificateRole::Admin, "admin"),
         ];
-        holders.extend((1..=count).map(|n| (CertificateRole::Node, format!("n{n}"))));
+        holders.extend((1..=count).map(|n| Holder::new(CertificateRole::Node, format!("n{n}"))));
         for file in annal::net::issue_all(CLUSTER, &holders).unwrap() {
             fs::write(certs.join(&file.name), &file.contents).unwrap();
         }
@@ -109,10 +110,11 @@ impl Nodes {
             certs: None,
             http: None,
         };
-        let credentials = Credentials::load(&self.path().join("certs"), &node.to_string()).unwrap();
+        let certs = self.path().join("certs");
+        let credentials = Credentials::load(&certs, &node.to_string()).unwrap();
         let data = self.path().join(node.to_string());
         let stop = CancellationToken::new();
-        let settings = node::Settings { data, config, credentials, on_recovered: |_| () };
+        let settings = node::Settings { data, config, credentials, certs, on_recovered: |_| () };
         let task = tokio::spawn(node::run(settings, stop.clone()));
         self.running.insert(node, (stop, task));
     }

@@ -35,9 +35,10 @@ impl OneNode {
 
         let data = directory.path().join(DATA_FOLDER).join("n1");
         let config = NodeConfig::load(&data).unwrap();
-        let credentials = Credentials::load(&directory.path().join(CERTS_FOLDER), "n1").unwrap();
+        let certs = directory.path().join(CERTS_FOLDER);
+        let credentials = Credentials::load(&certs, "n1").unwrap();
         let stop = CancellationToken::new();
-        let settings = Settings { data, config, credentials, on_recovered: |_| () };
+        let settings = Settings { data, config, credentials, certs, on_recovered: |_| () };
         let node = tokio::spawn(run(settings, stop.clone()));
         Self { directory, stop, node }
     }

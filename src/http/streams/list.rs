@@ -10,6 +10,7 @@ use super::log::{content_type, name};
 use super::manage::end_of;
 use super::query::{pairs, plain};
 use super::refusal::Refusal;
+use crate::access::Grants;
 use crate::client::LogState;
 use crate::limits::LOGS_PAGE;
 use crate::log_name::LogName;
@@ -51,16 +52,65 @@ impl From<LogState> for Row {
     }
 }
 
-/// Lists logs by name.
-pub(super) async fn list(house: &House, parts: &Parts) -> Result<Answer, Refusal> {
-    let Wanted { prefix, after, limit } = Wanted::parse(parts.uri.query().unwrap_or_default())?;
-    let page = house.client.logs_behind(prefix, after).await;
-    let mut page = page.map_err(|error| Refusal::of_read(&error))?;
-    let is_full = page.len() >= limit.min(LOGS_PAGE);
+/// Lists logs by name; with grants, those that may be read.
+pub(super) async fn list(
+    house: &House,
+    grants: Option<&Grants>,
+    parts: &Parts,
+) -> Result<Answer, Refusal> {
+    let wanted = Wanted::parse(parts.uri.query().unwrap_or_default())?;
+    let limit = wanted.limit;
+    let mut page = match grants {
+        None => behind(house, &wanted.prefix, wanted.after).await?,
+        Some(grants) => readable(house, grants, wanted).await?,
+    };
+    let is_full = page.len() >= limit;
     page.truncate(limit);
     let after = page.last().filter(|_| is_full).map(|last| last.name.clone());
     let streams = page.into_iter().map(Row::from).collect();
     Ok(answer(StatusCode::OK, JSON, json(&Page { streams, after })))
+}
+
+/// The logs behind this one whose names begin so, as many as an answer has.
+async fn behind(
+    house: &House,
+    prefix: &str,
+    after: Option<LogName>,
+) -> Result<Vec<LogState>, Refusal> {
+    let page = house.client.logs_behind(prefix.to_owned(), after).await;
+    page.map_err(|error| Refusal::of_read(&error))
+}
+
+/// Those of them that may be read, up to the limit. Logs that may not are not even looked at, so that
+/// neither an answer nor the time that it takes tells of them.
+async fn readable(
+    house: &House,
+    grants: &Grants,
+    wanted: Wanted,
+) -> Result<Vec<LogState>, Refusal> {
+    let Wanted { prefix, after, limit } = wanted;
+    let mut found: Vec<LogState> = vec![];
+    for pattern in grants.readable() {
+        // What both begin with; where they part there is nothing.
+        let longer = match (prefix.as_str(), pattern.prefix()) {
+            (asked, granted) if asked.starts_with(granted) => asked,
+            (asked, granted) if granted.starts_with(asked) => granted,
+            _ => continue,
+        };
+        let mut last = found.last().map(|log| log.name.clone()).or_else(|| after.clone());
+        while found.len() < limit {
+            let page = behind(house, longer, last).await?;
+            let is_full = page.len() >= LOGS_PAGE;
+            last = page.last().map(|log| log.name.clone());
+            let before = found.len();
+            found.extend(page.into_iter().filter(|log| pattern.matches(&log.name)));
+            // A name alone is the first of those that begin with it.
+            if !is_full || found.len() == before {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Wanted {

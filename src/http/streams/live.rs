@@ -12,7 +12,7 @@ use crate::types::Offset;
 /// What comes behind a place, at once if there is something; nothing, if the log is closed there; `None`:
 /// nothing for as long as readers wait.
 pub(super) async fn news(house: &House, log: &Log, from: Offset) -> Result<Option<Batch>, Refusal> {
-    let until = Instant::now() + house.long_poll;
+    let until = Instant::now() + house.config.long_poll;
     let read = turn(&house.rooms, log, from).await?;
     if !read.records.is_empty() || read.is_closed {
         return Ok(Some(read));

@@ -43,7 +43,7 @@ pub(super) async fn put(
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     settings::say(headers, &state.settings);
-    let location = format!("http://{}{}", house.address, parts.uri.path());
+    let location = format!("{}{}", house.base(&parts.headers), parts.uri.path());
     header::say(headers, LOCATION, &location);
     Ok(answer)
 }

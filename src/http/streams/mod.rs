@@ -43,7 +43,9 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::answer::{Answer, no_content};
+use super::gate::{Need, Visitor};
 use super::house::House;
+use crate::access::Right;
 
 pub(super) use list::PATH as LIST;
 pub(super) use tails::Rooms;
@@ -59,11 +61,26 @@ const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, str
      stream-earliest-offset, stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, \
      producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
 
+/// What a request for a stream needs, where tokens are asked for.
+pub(super) fn need<'a>(parts: &Parts, name: &'a str) -> Need<'a> {
+    let right = match parts.method {
+        // Browsers send no token with this, and are told the same of every stream.
+        Method::OPTIONS => return Need::Nothing,
+        Method::GET | Method::HEAD => Right::Read,
+        Method::POST => Right::Append,
+        Method::PUT | Method::DELETE => Right::Manage,
+        _ => return Need::Token,
+    };
+    let closes = right == Right::Append && header::is_true(&parts.headers, &header::CLOSED);
+    let besides = closes.then_some((Right::Manage, name));
+    Need::Logs([(right, name)].into_iter().chain(besides).collect())
+}
+
 /// Answers who asks which streams there are.
-pub(super) async fn attend_list(house: &House, parts: &Parts) -> Answer {
+pub(super) async fn attend_list(house: &House, visitor: &Visitor, parts: &Parts) -> Answer {
     let listed = match parts.method {
         Method::OPTIONS => Ok(no_content()),
-        Method::GET | Method::HEAD => list::list(house, parts).await,
+        Method::GET | Method::HEAD => list::list(house, visitor.grants(), parts).await,
         _ => Err(refusal::no_such_verb("GET, HEAD, OPTIONS")),
     };
     open_to_pages(listed.unwrap_or_else(Answer::from))

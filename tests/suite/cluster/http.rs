@@ -115,8 +115,8 @@ fn a_port_that_is_taken_costs_only_the_door_until_it_is_free() {
     assert!(get(&cluster, 1, "/health/live").is_none());
     cluster.stop("n1");
 
-    cluster.change_config("n1", "\"off\"", &format!("\"0.0.0.0:{port}\""));
+    cluster.change_config("n1", "\"off\"", &format!("\"0.0.0.0:{port}\"\ntokens = false"));
     let output = cluster.run(["node", "start", "--data", "./data/n1"]).expect_code(1);
-    assert!(output.stderr.contains("asks nobody who they are"), "{}", output.stderr);
+    assert!(output.stderr.contains("there HTTP asks for tokens"), "{}", output.stderr);
     assert!(output.stderr.contains("hint: correct line"), "{}", output.stderr);
 }

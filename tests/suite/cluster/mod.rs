@@ -29,3 +29,4 @@ mod streams;
 mod terminal;
 mod terms;
 mod together;
+mod tokens;
