@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
 
 use super::harness::{Cluster, Kind, wait_for};
 
@@ -30,12 +31,23 @@ impl Small {
         small
     }
 
-    /// Takes all of it but so many bytes.
+    /// Takes all of it but so many bytes. Nodes that run there take and give back space meanwhile: what
+    /// is taken already stays taken, and what was free a moment ago may be free no more.
     fn leave(&self, bytes: u64) {
-        let file = File::create(self.folder.join("filler")).unwrap();
-        let found = statvfs(&self.folder).unwrap();
-        let taken = (found.f_bavail * found.f_frsize).saturating_sub(bytes);
-        fallocate(&file, FallocateFlags::empty(), 0, taken).unwrap();
+        let file =
+            File::options().create(true).append(true).open(self.folder.join("filler")).unwrap();
+        wait_for("the disk to be filled", || {
+            let found = statvfs(&self.folder).unwrap();
+            let more = (found.f_bavail * found.f_frsize).saturating_sub(bytes);
+            let taken = file.metadata().unwrap().len();
+            match more {
+                0 => Some(()),
+                more => match fallocate(&file, FallocateFlags::empty(), taken, more) {
+                    Ok(()) | Err(Errno::NOSPC) => None,
+                    Err(error) => panic!("cannot fill the disk: {error}"),
+                },
+            }
+        });
     }
 
     fn make_room(&self) {
