@@ -428,6 +428,9 @@ pub const GATHER_TIME: Duration = Duration::from_millis(5);
 /// that each whose outcome is unknown can be named to the user.
 pub const GATHER_IN_FLIGHT_MAX: usize = 16;
 
+/// Logs of which a client remembers that they take no records any more.
+pub const ENDED_LOGS_MAX: usize = 1000;
+
 /// Append requests of one client on their way at once.
 pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_RUNS_MAX;
 
@@ -829,8 +832,8 @@ pub const HTTP_TAILS_MAX: usize = 32;
 /// How often it is looked whether such a log was closed or is gone, and whether anybody still waits at it.
 pub const HTTP_TAIL_LOOK: Duration = Duration::from_secs(1);
 
-/// Named logs whose sessions a door keeps for the next append.
-pub const HTTP_LOGS_MAX: usize = 5;
+/// Named logs that a door need not look up for the next append: some megabytes.
+pub const HTTP_LOGS_MAX: usize = 10_000;
 
 /// Bytes of records that have just come, kept for those who wait at a log. Who is further behind reads the
 /// log itself.
@@ -1046,8 +1049,6 @@ const _: () = {
     );
     assert!(HTTP_WAITING_MAX < HTTP_CONNECTIONS_MAX);
     assert!(HTTP_STRANGERS_MAX < HTTP_CONNECTIONS_MAX && TOKEN_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
-    // Beside them stand the session of `main`, and the one of what may be refused.
-    assert!(HTTP_LOGS_MAX + 2 < APPEND_STREAMS_PER_CONNECTION_MAX);
     // The door closes well before the node is ended, and no cluster's doors are at another's ports.
     assert!(HTTP_CLOSE_TIMEOUT.as_millis() * 3 < STOP_TIMEOUT.as_millis());
     assert!(HTTP_PORTS_AFTER as usize + NODES_MAX < 100);

@@ -242,6 +242,8 @@ pub(super) enum BenchKind {
     Floor(BenchFloor),
     /// Kill leaders under load, and measure until the next acknowledgement
     Failover(BenchFailover),
+    /// Append to many logs in turn, and compare with one
+    Logs(BenchLogs),
 }
 
 #[derive(Debug, Args)]
@@ -289,6 +291,23 @@ pub(super) struct BenchLoad {
     /// Do not read the records back
     #[arg(long)]
     pub(super) no_verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchLogs {
+    /// How many logs
+    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(value_parser = at_least_one)]
+    pub(super) logs: usize,
+
+    /// Callers with one append in flight each
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(super) inflight: usize,
+
+    /// How long to append to one log, and then to all
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = duration)]
+    pub(super) duration: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -176,6 +176,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("bench floor", &[("annal bench floor --data .", "the disk of this folder")]),
     ("bench failover", &[("annal bench failover --trials 20", "")]),
+    ("bench logs", &[("annal bench logs --logs 10000", "")]),
     ("version", &[("annal version", ""), ("annal version --json", "")]),
     (
         "completions",

@@ -363,6 +363,11 @@ impl Orders {
         answer.await.unwrap_or(Err(AppendError::Ended))
     }
 
+    /// Whether nobody takes them any more.
+    pub(super) fn have_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Hands a request over. Waits while too many are before it.
     async fn place(&self, order: Order) -> Result<(), AppendError> {
         if order.ask.command.is_none() || !order.ask.records.is_empty() {

@@ -16,7 +16,8 @@ use crate::net::testing::relay::Relay;
 use crate::net::testing::{Certificates, any_port};
 use crate::net::{Close, Connection, Credentials, Endpoint, Protocol, Stream, StreamError};
 use crate::types::{
-    ClientId, ClusterId, Incarnation, Index, LogId, NodeId, Offset, Seq, SeqRange, Term, Timestamp,
+    ClientId, ClusterId, Incarnation, Index, LogId, LogNumber, NodeId, Offset, Seq, SeqRange, Term,
+    Timestamp,
 };
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRun, Appended, CrashReply, EntrySpan, Onward,
@@ -224,10 +225,13 @@ impl World {
         let count: usize = self.log.iter().map(|slot| slot.records.len()).sum();
         let client = header.client;
         let first_offset = Offset::new(count as u64);
+        let as_of = LogId::new(Index::new(self.log.len() as u64), Term::new(self.term));
+        let unmet = |obstacle| Err(AppendRefusal::Unmet(Unmet { as_of, obstacle }));
+        if header.log != LogNumber::MAIN {
+            return unmet(Obstacle::Closed);
+        }
         if header.conditions.expect_offset.is_some_and(|expected| expected != first_offset) {
-            let as_of = LogId::new(Index::new(self.log.len() as u64), Term::new(self.term));
-            let obstacle = Obstacle::Offset { next: first_offset };
-            return Err(AppendRefusal::Unmet(Unmet { as_of, obstacle }));
+            return unmet(Obstacle::Offset { next: first_offset });
         }
         self.log.push(Slot { client, seq, first_offset, records });
         Ok(self.log.len() - 1)

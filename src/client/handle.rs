@@ -185,21 +185,35 @@ impl Client {
         Ok(Self { shared, log: LogNumber::MAIN, orders, one_by_one })
     }
 
-    /// The same for another log. Its appends have a session of their own, so that they do not fail with
-    /// others; what may be refused, and fails alone, shares one.
+    /// The same for another log.
     pub(crate) fn about(&self, log: LogNumber) -> Self {
-        Self { log, orders: Arc::default(), ..self.clone() }
+        Self { log, ..self.clone() }
     }
 
     /// Appends records as one request: all of them side by side, or none.
     ///
-    /// Acknowledged, they are on the disks of a majority, once. Calls made at the same time share a
-    /// session: if one fails, those under way fail with it, each with what is certain about it.
+    /// Acknowledged, they are on the disks of a majority, once. Calls made at the same time, whichever logs
+    /// they are about, share a session. If one fails, those behind it are asked again where they certainly
+    /// are in no log; the others fail with it, each with what is certain about it.
     ///
     /// # Errors
     /// [`AppendError`]; its `outcome` tells "certainly not in the log" from "nobody knows".
     pub async fn append(&self, records: Vec<Bytes>) -> Result<Appended, AppendError> {
-        self.orders().append(Ask::from(records).on(self.log)).await
+        let until = Instant::now() + self.shared.timeout;
+        loop {
+            // NB: else one log that is closed could end everybody's session again and again.
+            if let Some(error) = self.shared.ended_logs().of(self.log) {
+                return Err(error);
+            }
+            let orders = self.orders();
+            match orders.append(Ask::from(records.clone()).on(self.log)).await {
+                Err(AppendError::Ended) if !orders.have_ended() && Instant::now() < until => {}
+                appended => {
+                    self.shared.ended_logs().note(self.log, &appended);
+                    return appended;
+                }
+            }
+        }
     }
 
     fn orders(&self) -> &Orders {

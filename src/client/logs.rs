@@ -76,7 +76,7 @@ impl LogError {
 /// Named logs.
 impl Client {
     /// The same client, of the log of this name: whatever it appends, reads, fences or produces is that
-    /// log's. Its appends have a session of their own, which clones share.
+    /// log's. Its [`Client::append`]s share one session with those of this one.
     ///
     /// It is about the log that has the name now. If that is deleted, and another one created under its
     /// name, this client is refused, and never led to the other.

@@ -41,6 +41,7 @@ mod connections;
 mod conversation;
 mod crash;
 mod detour;
+mod ended_logs;
 #[cfg(test)]
 mod fake;
 mod handle;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{AskError, Connections, lock};
+use super::ended_logs::EndedLogs;
 use super::moment::Moment;
 use super::route::Leading;
 use super::search::Beliefs;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     /// Cancelled when nobody wants to wait for appends any more.
     pub(super) given_up: CancellationToken,
     beliefs: Mutex<Beliefs>,
+    ended_logs: Mutex<EndedLogs>,
     /// How each node was last found: whom it named as the leader, if it answered.
     census: Mutex<BTreeMap<NodeId, Result<Option<Leading>, AskError>>>,
     /// Where the moments of this client begin.
@@ -35,9 +37,15 @@ impl Shared {
     pub(super) fn new(connections: Connections, timeout: Duration) -> Self {
         let has_registry = connections.registry().is_some();
         let beliefs = Mutex::new(Beliefs { has_registry, ..Beliefs::default() });
-        let (given_up, census) = (CancellationToken::new(), Mutex::default());
-        let shared =
-            Self { connections, timeout, given_up, beliefs, census, origin: Instant::now() };
+        let shared = Self {
+            connections,
+            timeout,
+            given_up: CancellationToken::new(),
+            beliefs,
+            ended_logs: Mutex::default(),
+            census: Mutex::default(),
+            origin: Instant::now(),
+        };
         shared.count_nodes();
         shared
     }
@@ -55,6 +63,11 @@ impl Shared {
     /// What is believed, locked: for a decision, which takes microseconds.
     pub(super) fn beliefs(&self) -> MutexGuard<'_, Beliefs> {
         lock(&self.beliefs)
+    }
+
+    /// Which logs take no records any more, locked: for a moment.
+    pub(super) fn ended_logs(&self) -> MutexGuard<'_, EndedLogs> {
+        lock(&self.ended_logs)
     }
 
     pub(super) fn refused_by(&self, node: NodeId, leader: Option<NodeId>) {

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::fake::{Fake, dead_address, incarnation, n, strangers, text};
 use super::*;
 use crate::net::testing::soon;
-use crate::types::{Offset, Term};
+use crate::types::{LogNumber, Offset, Term};
 
 const SHORT: Duration = Duration::from_millis(400);
 /// Generous: the machine may be busy.
@@ -90,6 +91,40 @@ async fn a_leader_that_falls_silent_with_requests_is_left_behind_and_nothing_is_
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     let clients = fake.change(|world| world.handed.iter().map(|handed| handed.1).max());
     assert!(fake.change(|world| world.handed.iter().all(|handed| Some(handed.1) == clients)));
+}
+
+#[tokio::test]
+async fn what_stands_behind_an_append_to_a_closed_log_is_asked_again() {
+    let fake = Fake::start();
+    let client = fake.client();
+    let mut appends = JoinSet::new();
+    for number in 0..60u32 {
+        // A log that is closed, or `main`.
+        let log = LogNumber::new(u32::from(number % 3 == 0) * (1 + number / 30));
+        let client = client.about(log);
+        appends.spawn(async move { (log, client.append(records(&number.to_string())).await) });
+    }
+    let mut closed = 0;
+    while let Some(appended) = soon(appends.join_next()).await {
+        match appended.unwrap() {
+            (LogNumber::MAIN, appended) => drop(appended.unwrap()),
+            (_, refused) => {
+                assert_eq!(refused, Err(AppendError::LogClosed));
+                closed += 1;
+            }
+        }
+    }
+    let mut texts = fake.texts();
+    texts.sort_by_key(|text| text.parse::<u64>().unwrap());
+    let expected: Vec<_> =
+        numbers(60).into_iter().enumerate().filter(|(n, _)| n % 3 != 0).collect();
+    assert_eq!((closed, texts), (20, expected.into_iter().map(|(_, text)| text).collect()));
+
+    // It is not asked again what became of such a log.
+    let before = fake.change(|world| world.handed.len());
+    let refused = soon(client.about(LogNumber::new(1)).append(records("again"))).await;
+    assert_eq!(refused, Err(AppendError::LogClosed));
+    assert_eq!(fake.change(|world| world.handed.len()), before);
 }
 
 #[tokio::test]
@@ -212,7 +247,7 @@ async fn a_line_of_conditional_appends_that_nobody_takes_ends_in_time() {
     fake.change(|world| world.leader = None);
     let client = Client::connect(Settings { timeout: SHORT, ..fake.settings() }).unwrap();
     let began = Instant::now();
-    let mut line = tokio::task::JoinSet::new();
+    let mut line = JoinSet::new();
     for _ in 0..50 {
         let (client, options) = (client.clone(), AppendOptions::default());
         line.spawn(async move { client.append_with(records("x"), &options).await.unwrap_err() });

@@ -72,6 +72,20 @@ impl Measured {
     }
 }
 
+/// What was done in a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    pub(super) count: u64,
+    pub(super) took: Duration,
+}
+
+impl Rate {
+    #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
+    pub(super) fn per_second(self) -> f64 {
+        self.count as f64 / self.took.as_secs_f64().max(1e-6)
+    }
+}
+
 /// A histogram of microseconds up to a minute, with three digits.
 pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds in order")

@@ -12,6 +12,7 @@
 mod failover;
 mod floor;
 mod load;
+mod logs;
 mod record;
 mod rows;
 mod verify;
@@ -39,6 +40,7 @@ pub(super) fn run(args: &Bench, printer: &mut Printer) -> Result<(), End> {
         None => bench(&args.load, printer),
         Some(BenchKind::Floor(args)) => measure_floors(args, printer),
         Some(BenchKind::Failover(args)) => failover::run(args, printer),
+        Some(BenchKind::Logs(args)) => logs::run(args, printer),
     }
 }
 

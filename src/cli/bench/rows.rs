@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::floor::Floors;
 use super::in_ms;
-use super::load::{Measured, in_micros};
-use crate::cli::args::BenchLoad;
+use super::load::{Measured, Rate, in_micros};
+use crate::cli::args::{BenchLoad, BenchLogs};
 use crate::cli::output::Row;
 
 /// Appends and their latencies: of requests, each of `--batch` records.
@@ -123,6 +123,64 @@ impl Row for FloorRow {
             }
             None => writeln!(out, "one sync and two round trips: {append}"),
         }
+    }
+}
+
+/// What it costs that records are of many logs.
+#[derive(Serialize)]
+pub(super) struct LogsRow {
+    logs: usize,
+    inflight: usize,
+    created_ms: u64,
+    created_per_s: f64,
+    one_appends_per_s: f64,
+    many_appends_per_s: f64,
+    /// The second by the first.
+    ratio: f64,
+    /// Records read a second: of the one log, …
+    one_reads_per_s: f64,
+    /// … and of one among the many.
+    many_reads_per_s: f64,
+}
+
+impl LogsRow {
+    pub(super) fn new(
+        args: &BenchLogs,
+        created: Rate,
+        appends: (Rate, Rate),
+        reads: (Rate, Rate),
+    ) -> Self {
+        let [created_per_s, one, many, one_reads, many_reads] =
+            [created, appends.0, appends.1, reads.0, reads.1].map(Rate::per_second);
+        Self {
+            logs: args.logs,
+            inflight: args.inflight,
+            created_ms: in_micros(created.took) / 1_000,
+            created_per_s: created_per_s.round(),
+            one_appends_per_s: one.round(),
+            many_appends_per_s: many.round(),
+            ratio: many / one.max(1.0),
+            one_reads_per_s: one_reads.round(),
+            many_reads_per_s: many_reads.round(),
+        }
+    }
+}
+
+impl Row for LogsRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { logs, inflight, created_ms, created_per_s, ratio, .. } = self;
+        let Self { one_appends_per_s, many_appends_per_s, .. } = self;
+        let Self { one_reads_per_s, many_reads_per_s, .. } = self;
+        writeln!(out, "{logs} logs created in {created_ms} ms ({created_per_s:.0} a second)")?;
+        writeln!(
+            out,
+            "{one_appends_per_s:.0} appends/s to one log, {many_appends_per_s:.0} to {logs} in turn, {inflight} in flight: {ratio:.2} of it"
+        )?;
+        writeln!(
+            out,
+            "{one_reads_per_s:.0} records/s read of the one, {many_reads_per_s:.0} of one among the {logs}"
+        )?;
+        writeln!(out, "verified: every acknowledged record is counted in its log")
     }
 }
 

@@ -81,7 +81,8 @@ impl Expected<'_> {
     }
 }
 
-fn lost(sentence: &str) -> Failure {
+/// That what was acknowledged is not there.
+pub(super) fn lost(sentence: &str) -> Failure {
     let sentence = format!("an acknowledgement was broken: {sentence}");
     Failure::new(
         Outcome::Damage,

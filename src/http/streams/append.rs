@@ -53,11 +53,14 @@ pub(super) async fn post(
     let post = Post { headers, body, closes, stamp };
     let asked = post.of(&log)?;
     let mut appended = post.append_to(&log, &asked).await;
-    if let Err(AppendError::UnknownLog) = appended {
+    if let Err(AppendError::UnknownLog | AppendError::LogClosed) = appended {
         // Another may have its name by now: what was asked of the former one is not asked of this one.
-        house.rooms.logs.forget(log.number);
-        log = Log::look(house, name).await?;
-        appended = post.append_to(&log, &post.of(&log)?).await;
+        house.rooms.logs.forget(&log.name);
+        let present = Log::look(house, name).await?;
+        if present.number != log.number {
+            log = present;
+            appended = post.append_to(&log, &post.of(&log)?).await;
+        }
     }
     match appended {
         Ok(appended) => Ok(post.done(&log, &appended)),

@@ -1,6 +1,6 @@
 //! Which log a path means.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use hyper::StatusCode;
@@ -28,15 +28,15 @@ pub(super) struct Log {
     pub(super) is_closed: bool,
 }
 
-/// Logs to which something was appended lately: each has a session, of which a connection has some.
+/// Logs that were looked up, so that not every request has to.
 #[derive(Debug, Default)]
-pub(super) struct Logs(Mutex<VecDeque<Log>>);
+pub(super) struct Logs(Mutex<BTreeMap<LogName, Log>>);
 
 impl Log {
     /// The log of this name, as it is known here: it may have been deleted since.
     pub(super) async fn find(house: &House, text: &str) -> Result<Self, Refusal> {
         let name = name(text)?;
-        match house.rooms.logs.known(|log| log.name == name) {
+        match house.rooms.logs.known(&name) {
             Some(log) => Ok(log),
             None => Self::look(house, text).await,
         }
@@ -51,9 +51,8 @@ impl Log {
             return Ok(Self { name, client, number, settings, is_closed: false });
         }
         let state = state(house, &name).await?;
-        let known = house.rooms.logs.known(|log| log.number == state.number);
-        let client = known.map_or_else(|| house.client.about(state.number), |log| log.client);
         let LogState { number, settings, closed: is_closed, .. } = state;
+        let client = house.client.about(number);
         let log = Self { name, client, number, settings, is_closed };
         house.rooms.logs.keep(log.clone());
         Ok(log)
@@ -98,20 +97,21 @@ pub(super) fn name(text: &str) -> Result<LogName, Refusal> {
 }
 
 impl Logs {
-    fn known(&self, is_meant: impl Fn(&Log) -> bool) -> Option<Log> {
-        lock(&self.0).iter().find(|log| is_meant(log)).cloned()
+    fn known(&self, name: &LogName) -> Option<Log> {
+        lock(&self.0).get(name).cloned()
     }
 
-    /// Keeps a log, and lets go of the one that was not asked for the longest.
+    /// Keeps a log. If there are too many, all others are looked up anew.
     fn keep(&self, log: Log) {
         let mut logs = lock(&self.0);
-        logs.retain(|known| known.name != log.name);
-        logs.push_front(log);
-        logs.truncate(HTTP_LOGS_MAX);
+        if logs.len() >= HTTP_LOGS_MAX {
+            logs.clear();
+        }
+        logs.insert(log.name.clone(), log);
     }
 
     /// It may be there no more.
-    pub(super) fn forget(&self, number: LogNumber) {
-        lock(&self.0).retain(|log| log.number != number);
+    pub(super) fn forget(&self, name: &LogName) {
+        lock(&self.0).remove(name);
     }
 }
