@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::limits::{EXPIRED_AT_ONCE_MAX, HOUSEKEEPING_TRIMS_MAX};
+use crate::limits::{EXPIRY_LOOKS_MAX, HOUSEKEEPING_TRIMS_MAX};
 use crate::types::{Index, LogNumber, Offset};
 
 /// The payload of a housekeeping entry. What it rests on only the leader knows; the entry is the fact, and
@@ -18,7 +18,7 @@ pub struct Housekeeping {
     /// will ever be asked for them, and they may go.
     pub released: Index,
     /// These logs have expired: there are no such logs from here on.
-    #[serde(deserialize_with = "bounded::list::<_, _, EXPIRED_AT_ONCE_MAX>")]
+    #[serde(deserialize_with = "bounded::list::<_, _, EXPIRY_LOOKS_MAX>")]
     pub expired: Vec<LogNumber>,
 }
 

@@ -39,8 +39,9 @@ pub const LOGS_PAGE: usize = 1000;
 /// Bytes of a command in an entry: its kind, and the words and numbers in it.
 pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 112;
 
-/// Logs that one entry says to have expired; others are due in the next tick.
-pub const EXPIRED_AT_ONCE_MAX: usize = 1000;
+/// Logs of which it is looked in one tick whether they have expired: so many an entry says to have. Others
+/// have their turn in the next.
+pub const EXPIRY_LOOKS_MAX: usize = 1000;
 
 /// How often a log that expires at a time of day is looked at, at least: clocks are set.
 pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::limits::{EXPIRED_AT_ONCE_MAX, EXPIRY_LOOK};
+use crate::limits::{EXPIRY_LOOK, EXPIRY_LOOKS_MAX};
 use crate::log_settings::Expiry;
 use crate::mutants::{self, Mutant};
 use crate::types::{LogNumber, Term, Timestamp};
@@ -27,7 +27,7 @@ impl Deadlines {
         self.looks.insert((self.ticks, log));
     }
 
-    /// The logs that are due, some at least. `left` says how long a log has, from when it was used last;
+    /// The logs that are due, of so many that are looked at. `left` says how long a log has, from when it was used last;
     /// nothing, if it does not expire.
     pub(super) fn take_due(
         &mut self,
@@ -35,10 +35,9 @@ impl Deadlines {
         left: impl Fn(LogNumber) -> Option<Left>,
     ) -> Vec<LogNumber> {
         let mut due = vec![];
-        while due.len() < EXPIRED_AT_ONCE_MAX
-            && let Some((at, log)) = self.looks.first().copied()
-            && at <= self.ticks
-        {
+        for _ in 0..EXPIRY_LOOKS_MAX {
+            let first = self.looks.first().copied();
+            let Some((at, log)) = first.filter(|(at, _)| *at <= self.ticks) else { break };
             self.looks.remove(&(at, log));
             let used = self.used.get(&log).copied().unwrap_or_default();
             let until = match left(log) {
@@ -120,11 +119,18 @@ mod tests {
     #[test]
     fn many_that_are_due_are_told_in_turn_and_the_longest_time_is_none() {
         let mut deadlines = Deadlines::default();
-        let many = u32::try_from(EXPIRED_AT_ONCE_MAX).unwrap() + 1;
+        let many = u32::try_from(EXPIRY_LOOKS_MAX).unwrap() + 1;
         (0..many).for_each(|log| deadlines.watch(LogNumber::new(log)));
         let soon = Some(Duration::ZERO);
-        assert_eq!(due(&mut deadlines, 2, soon), EXPIRED_AT_ONCE_MAX);
+        assert_eq!(due(&mut deadlines, 2, soon), EXPIRY_LOOKS_MAX);
         assert_eq!(due(&mut deadlines, 3, soon), 1);
+        // Those that are not due take their turns as well.
+        (0..many).for_each(|log| deadlines.watch(LogNumber::new(log)));
+        assert_eq!(due(&mut deadlines, 3, Some(Duration::from_hours(1))), 0);
+        let waiting = deadlines.looks.iter().filter(|(at, _)| *at == 3).count();
+        assert_eq!(waiting, 1, "so many are looked at in one tick");
+        assert_eq!(due(&mut deadlines, 3, None), 0);
+        deadlines.looks.clear();
         deadlines.watch(LogNumber::new(1));
         assert_eq!(due(&mut deadlines, 4, Some(Duration::MAX)), 0);
         let now = Timestamp::new(5);
