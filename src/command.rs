@@ -7,7 +7,7 @@ use crate::limits::TURN_MAX;
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::retention::Retention;
-use crate::types::Offset;
+use crate::types::{LogNumber, Offset};
 
 /// What a request asks for besides appending records: a client numbers it among its requests, and it
 /// is in the log once, as they are. Most go without records; with some, both happen or neither.
@@ -46,12 +46,27 @@ pub struct NewLog {
     pub settings: LogSettings,
     /// The records that it is created with are all that it will have.
     pub closed: bool,
+    /// Where it comes from, if it is a fork.
+    pub origin: Option<Origin>,
+}
+
+/// Where a fork leaves its source: it begins with the source's records before an offset, and goes on at that
+/// offset with its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The log that it is a fork of.
+    pub source: LogNumber,
+    /// The offset of its own first record.
+    pub at: Offset,
+    /// Its own first record is the beginning of the source's at that offset: so many bytes of it. 0: it begins
+    /// between two records.
+    pub part: u32,
 }
 
 /// One of the default settings.
 impl From<LogName> for NewLog {
     fn from(name: LogName) -> Self {
-        Self { name, settings: LogSettings::default(), closed: false }
+        Self { name, settings: LogSettings::default(), closed: false, origin: None }
     }
 }
 
@@ -83,12 +98,21 @@ impl Command {
         Self::Create(Box::new(new.into()))
     }
 
+    /// The fork that it is to create, if it is one.
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Create(new) => new.origin,
+            _ => None,
+        }
+    }
+
     /// Whether a client may ask for it along with so many records.
     pub fn is_sound(&self, records: usize) -> bool {
         match self {
             Self::Append(stamp) => records > 0 && stamp.is_sound(),
             Self::Close(stamp) => stamp.is_sound(),
-            Self::Create(_) => true,
+            // What it has of a record of its source comes along.
+            Self::Create(new) => records > 0 || new.origin.is_none_or(|origin| origin.part == 0),
             _ => records == 0,
         }
     }
@@ -135,7 +159,12 @@ mod tests {
         assert_eq!(Command::Open("p".parse().unwrap()).encode(), b"\x01\x01p");
         assert_eq!(Command::Forget("p".parse().unwrap()).encode(), b"\x02\x01p");
         let name: LogName = "a/b".parse().unwrap();
-        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00\x00\x00\x00\x00");
+        assert_eq!(Command::create(name).encode(), b"\x03\x03a/b\x00\x00\x00\x00\x00\x00\x00");
+        let origin = Some(Origin { source: LogNumber::new(1), at: Offset::new(300), part: 3 });
+        let fork = NewLog { origin, ..NewLog::from("a".parse::<LogName>().unwrap()) };
+        let of_fork = Command::create(fork);
+        assert_eq!(of_fork.encode(), b"\x03\x01a\x00\x00\x00\x00\x00\x00\x01\x01\xac\x02\x03");
+        assert!(of_fork.is_sound(1) && !of_fork.is_sound(0), "a part of a record is a record");
         assert_eq!(Command::Close(Box::default()).encode(), [4, 0, 0]);
         assert_eq!(Command::Delete.encode(), [5]);
         let turn = Some(Turn { producer: "p".parse().unwrap(), epoch: 2, seq: 300 });
@@ -148,7 +177,9 @@ mod tests {
         let retention = Retention { age_ms: most, bytes: most, records: most };
         let settings = LogSettings { content_type, expiry, retention };
         let name = "x".repeat(LOG_NAME_BYTES_MAX).parse().unwrap();
-        let longest = Command::create(NewLog { name, settings, closed: true });
+        let origin =
+            Some(Origin { source: LogNumber::LAST, at: Offset::new(u64::MAX), part: u32::MAX });
+        let longest = Command::create(NewLog { name, settings, closed: true, origin });
         assert!(longest.encode().len() <= COMMAND_BYTES_MAX);
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         let retention = Retention { records: Some(300), ..Retention::ALL };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  at  size
-//!   0     1  version, 4
+//!   0     1  version, 5
 //!   1     1  kind: 1 no-op, 2 configuration, 3 records, 4 housekeeping
 //!   2     2  zero
 //!   4     4  length of the payload in bytes
@@ -49,7 +49,7 @@ use crate::types::{
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 68;
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Where the length of the payload stands.
 const PAYLOAD_LENGTH_AT: usize = 4;
 /// Where the CRC stands, and so the end of what it covers of the header.
@@ -963,7 +963,7 @@ mod tests {
         );
         let hex = hex(entry.bytes());
         let (header, rest) = hex.split_at(64);
-        assert_eq!(header, "0401000005000000010000000000000001000000000000000200000000000000");
+        assert_eq!(header, "0501000005000000010000000000000001000000000000000200000000000000");
         assert!(rest.ends_with("0100020102"), "{rest}");
         assert_eq!(entry.no_op().unwrap(), Some(no_op));
     }

@@ -186,8 +186,8 @@ pub use bytes::Bytes;
 #[doc(inline)]
 pub use client::{
     AppendError, AppendOptions, AppendReceiver, AppendSender, Appended, Appender, AskError, Client,
-    Consistency, CrashError, Crashed, DiskUse, Leading, LogError, LogState, NodeStatus, OpenError,
-    Outcome, Producer, ProducerState, ReadError, ReadFrom, ReadOptions, Reader, Record,
+    Consistency, CrashError, Crashed, DiskUse, Fork, Leading, LogError, LogState, NodeStatus,
+    OpenError, Outcome, Producer, ProducerState, ReadError, ReadFrom, ReadOptions, Reader, Record,
     RegistryStatus, Role, Settings, SetupError, Status, Step, Tail, Token, TokenError, Unavailable,
     Vitals, Welcome,
 };

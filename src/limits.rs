@@ -27,17 +27,26 @@ pub const PRODUCERS_MAX: usize = 1000;
 /// new ones are refused.
 pub const LOGS_MAX: usize = 100_000;
 
+/// Forks of one log: so many may keep a log's records, and its name, after it is deleted. Beyond it new ones
+/// are refused.
+pub const FORKS_MAX: usize = 10_000;
+
+/// Logs above each other of which each is a fork of the next: a read goes through all of them, and so does
+/// what a deletion sets free.
+pub const FORK_DEPTH_MAX: usize = 16;
+
 /// Bytes of a log's name.
 pub const LOG_NAME_BYTES_MAX: usize = 255;
 
 /// Bytes of the type of a log's records: those that there are have some twenty, and a parameter.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 
-/// Logs in one answer to who asks which there are: with the longest names and types less than half a MiB.
+/// Logs in one answer to who asks which there are: with the longest names and types, all of them forks, less than
+/// three quarters of a MiB.
 pub const LOGS_PAGE: usize = 1000;
 
 /// Bytes of a command in an entry: its kind, and the words and numbers in it.
-pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 112;
+pub const COMMAND_BYTES_MAX: usize = LOG_NAME_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 132;
 
 /// Logs of which it is looked in one tick whether they have expired: so many an entry says to have. Others
 /// have their turn in the next.
@@ -978,6 +987,7 @@ pub const ADDRESSES_MAX: usize = 2 * NODES_MAX;
 const _: () = {
     // Nodes that are repaired one after the other believe each other's terms.
     assert!(TERM_REPAIR_MARGIN < TERM_JUMP_MAX);
+    assert!(FORKS_MAX < LOGS_MAX && FORK_DEPTH_MAX < FORKS_MAX);
     assert!(RECORD_BYTES_MAX <= REQUEST_BYTES_MAX);
     // A request is one run in one entry: it must fit with the list of its records' lengths.
     assert!(

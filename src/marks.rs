@@ -144,6 +144,12 @@ marks! {
     ReleaseWaits,
     /// a log has expired
     Expires,
+    /// a log was deleted and stayed for its forks
+    KeptForForks,
+    /// a log went with the last of its forks
+    WentWithFork,
+    /// a read went on from a fork's source to the fork
+    LeftSource,
     /// several writes shared a barrier
     GroupCommit,
     /// a start cut a torn end

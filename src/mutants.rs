@@ -79,6 +79,10 @@ mutants! {
     59 ExpireEarly "a log expires after a third of its time";
     60 ForgottenGoesOn "a process of a producer that was forgotten goes on";
     61 ServeUnasked "a follower serves a read without asking how far it must see";
+    62 ForkSeesSource "a fork has what was appended to its source later";
+    63 ForksNeedNothing "what only forks need of a log is taken for dead";
+    64 DeletedStays "a log that was kept for its forks stays when the last of them goes";
+    65 ForkFromZero "a fork begins where its source did, whatever that has lost";
     70 ReleaseLive "a segment is given up although something in it is live";
     71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
     72 DeleteListed "a segment's files go while the list still has it";

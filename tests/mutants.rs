@@ -117,6 +117,11 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ExpireEarly, &[LawName::Catalogues], 150),
     hunt(Mutant::ForgottenGoesOn, &[LawName::Producers], 300),
     hunt(Mutant::ServeUnasked, &[LawName::Linearizable], 50),
+    // Or the source has nothing there, and the read cannot go on.
+    hunt(Mutant::ForkSeesSource, &[LawName::Catalogues, LawName::Reads], 50),
+    hunt(Mutant::ForksNeedNothing, &[LawName::LiveKept], 200),
+    hunt(Mutant::DeletedStays, &[LawName::Catalogues], 50),
+    hunt(Mutant::ForkFromZero, &[LawName::Catalogues], 50),
     hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
     hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
     // Or a start finds a list that names what is gone.

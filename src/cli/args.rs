@@ -815,6 +815,14 @@ pub(super) enum LogVerb {
         #[arg(value_name = "NAME")]
         name: LogName,
 
+        /// Begin with the records of this log, and go on without it: nothing is copied
+        #[arg(long, value_name = "LOG")]
+        fork_of: Option<LogName>,
+
+        /// Begin with those before this offset [default: all that there are]
+        #[arg(long, value_name = "OFFSET", requires = "fork_of")]
+        at: Option<u64>,
+
         #[command(flatten)]
         settings: NewSettings,
     },

@@ -14,8 +14,14 @@ use crate::types::Offset;
 /// Does what is asked of a log, and prints how it stands then.
 pub(super) async fn run(client: &Client, verb: LogVerb, printer: &mut Printer) -> Result<(), End> {
     match verb {
-        LogVerb::Create { name, settings } => {
-            let log = client.create_log_with(&name, settings.into()).await?;
+        LogVerb::Create { name, fork_of, at, settings } => {
+            let log = match fork_of {
+                None => client.create_log_with(&name, settings.into()).await?,
+                Some(source) => {
+                    let at = at.map(Offset::new);
+                    client.fork_log_with(&name, &source, at, settings.into()).await?
+                }
+            };
             Ok(printer.print_now(&LogRow::from(log))?)
         }
         LogVerb::List { prefix } => {
@@ -46,7 +52,7 @@ async fn configure(
         let hint = "give --retention-age, --retention-bytes or --retention-records";
         return Err(Failure::new(Outcome::Usage, sentence, hint).into());
     }
-    let log = client.log_state(name).await?;
+    let log = client.usable_state(name).await?;
     client.about(log.number).configure_log(kept.upon(log.settings.retention)).await?;
     Ok(printer.print_now(&LogRow::from(client.log_state(name).await?))?)
 }
@@ -54,10 +60,16 @@ async fn configure(
 /// Deletes a log, once it is certain that it is meant.
 async fn delete(client: &Client, name: LogName, is_meant: bool) -> Result<(), End> {
     // Looked up once: what is asked about is what is deleted, whoever takes the name meanwhile.
-    let log = client.log_state(&name).await?;
+    let log = client.usable_state(&name).await?;
     if !is_meant {
         let count = log.next_offset;
-        ask(&name, &format!("{name} has {count} records; type its name to delete it: ")).await?;
+        let kept = match log.forks {
+            0 => "",
+            1 => ", which a fork may keep",
+            _ => ", which its forks may keep",
+        };
+        ask(&name, &format!("{name} has {count} records{kept}; type its name to delete it: "))
+            .await?;
     }
     Ok(client.about(log.number).delete_log().await?)
 }

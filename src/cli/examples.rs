@@ -87,6 +87,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("annal log create eu/orders", "or find that it is there"),
             ("annal log create eu/clicks --retention-age 7d", "what is older goes"),
+            ("annal log create trial --fork-of eu/orders", "goes on alone from here"),
             ("annal append --log eu/orders hello", "its offsets are its own"),
         ],
     ),

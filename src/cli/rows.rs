@@ -111,11 +111,30 @@ pub(super) struct LogRow {
     expire_idle_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fork_of: Option<LogName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fork_at: Option<Offset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forks: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
 }
 
 impl From<LogState> for LogRow {
     fn from(state: LogState) -> Self {
-        let LogState { name: log, number, start_offset, next_offset, closed, settings } = state;
+        let LogState {
+            name: log,
+            number,
+            start_offset,
+            next_offset,
+            closed,
+            settings,
+            deleted,
+            fork,
+            forks,
+        } = state;
+        let (fork_of, fork_at) = fork.map(|fork| (fork.source, fork.at)).unzip();
         let LogSettings { content_type, retention, expiry } = settings;
         let (expire_idle_seconds, expires_at) = match expiry {
             None => (None, None),
@@ -134,6 +153,10 @@ impl From<LogState> for LogRow {
             retention_records: retention.records,
             expire_idle_seconds,
             expires_at,
+            fork_of,
+            fork_at,
+            forks: Some(forks).filter(|forks| *forks > 0),
+            deleted,
         }
     }
 }
@@ -156,6 +179,14 @@ impl Row for LogRow {
         let begins = Some(self.start_offset).filter(|start| *start > Offset::ZERO);
         let begins = begins.map(|start| format!(", begins at {start}")).unwrap_or_default();
         let closed = if self.closed { ", closed" } else { "" };
+        let origin = self.fork_of.as_ref().zip(self.fork_at);
+        let origin = origin.map(|(source, at)| format!(", fork of {source} at {at}"));
+        let origin = origin.unwrap_or_default();
+        let kept_for = if self.deleted { ", deleted and kept for" } else { "," };
+        let forks = self.forks.map(|forks| {
+            format!("{kept_for} {forks} {}", if forks == 1 { "fork" } else { "forks" })
+        });
+        let forks = forks.unwrap_or_default();
         let of_type = self.content_type.as_ref().map(|kind| format!(", {kind}"));
         let of_type = of_type.unwrap_or_default();
         let retention = Retention {
@@ -170,7 +201,8 @@ impl Row for LogRow {
         let idle = idle.map(|time| format!(", expires when idle for {}", format_duration(time)));
         let at = self.expires_at.as_ref().map(|time| format!(", expires at {time}"));
         let expires = idle.or(at).unwrap_or_default();
-        writeln!(out, "{log}: next offset {next_offset}{begins}{closed}{of_type}{kept}{expires}")
+        write!(out, "{log}: next offset {next_offset}{begins}{origin}{forks}")?;
+        writeln!(out, "{closed}{of_type}{kept}{expires}")
     }
 }
 
@@ -586,6 +618,9 @@ pub(super) mod tests {
             next_offset: Offset::new(7),
             closed: true,
             settings: LogSettings { content_type, expiry, retention },
+            deleted: false,
+            fork: None,
+            forks: 0,
         });
         assert_eq!(
             json(&log),
@@ -594,6 +629,22 @@ pub(super) mod tests {
         let expected = "a/b: next offset 7, begins at 2, closed, text/plain, keeps 1m or 5 records, \
              expires when idle for 1m 30s\n";
         assert_eq!(human(&log), expected);
+        let fork = LogRow {
+            closed: false,
+            start_offset: Offset::ZERO,
+            content_type: None,
+            retention_age_ms: None,
+            retention_records: None,
+            expire_idle_seconds: None,
+            fork_of: "a".parse().ok(),
+            fork_at: Some(Offset::new(5)),
+            forks: Some(1),
+            ..log
+        };
+        assert_eq!(human(&fork), "a/b: next offset 7, fork of a at 5, 1 fork\n");
+        let kept = LogRow { fork_of: None, forks: Some(2), deleted: true, ..fork };
+        assert_eq!(human(&kept), "a/b: next offset 7, deleted and kept for 2 forks\n");
+        assert!(json(&kept).ends_with(r#""closed":false,"fork_at":5,"forks":2,"deleted":true}"#));
         let term = TermRow {
             name: "Leader_Term2".to_owned(),
             term: Term::new(2),

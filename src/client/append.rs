@@ -15,8 +15,8 @@ use super::unavailable::Unavailable;
 use crate::command::Command;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::{
-    CLIENT_IN_FLIGHT_MAX, LOGS_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX, REQUEST_BYTES_MAX,
-    REQUEST_RECORDS_MAX,
+    CLIENT_IN_FLIGHT_MAX, FORK_DEPTH_MAX, FORKS_MAX, LOGS_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX,
+    REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
 use crate::outcome::Outcome;
 use crate::types::{LogNumber, Offset};
@@ -91,7 +91,7 @@ pub enum AppendError {
     /// The log remembers as many producers as it can, and this one is new.
     #[error("there are {PRODUCERS_MAX} producers already")]
     TooManyProducers,
-    /// The log ends before the offset that it was to be trimmed to.
+    /// The log ends before the offset that it was to be trimmed to, or forked at.
     #[error("the log ends before that: its next offset is {next}")]
     BeyondEnd {
         /// The offset of the next record.
@@ -133,6 +133,17 @@ pub enum AppendError {
     /// The log's last sequence word is not before this one: it is not in the log.
     #[error("the log has that sequence word already, or a later one")]
     WordNotBehind,
+    /// What a fork was to begin with was trimmed.
+    #[error("the log begins at {start} by now: it cannot be forked before that")]
+    Trimmed {
+        /// Where the source begins.
+        start: Offset,
+    },
+    /// Another fork of that log would be one too many, or the last of too many above each other.
+    #[error(
+        "a log has at most {FORKS_MAX} forks, of which at most {FORK_DEPTH_MAX} are above each other"
+    )]
+    TooManyForks,
     /// There was nobody to take it: certainly none of it is in the log.
     #[error("{0}")]
     Unavailable(Unavailable),
@@ -183,7 +194,9 @@ impl AppendError {
             }
             (Obstacle::NoProducer, Some(producer)) => return Self::NoProducer { producer },
             (Obstacle::TooManyProducers, _) => return Self::TooManyProducers,
-            (Obstacle::Offset { next }, _) if matches!(ask.command, Some(Command::Trim(_))) => {
+            (Obstacle::Offset { next }, _)
+                if matches!(ask.command, Some(Command::Trim(_) | Command::Create(_))) =>
+            {
                 return Self::BeyondEnd { next };
             }
             (Obstacle::NoLog, _) => return Self::UnknownLog,
@@ -195,6 +208,8 @@ impl AppendError {
             (Obstacle::OutOfTurn { expected }, _) => return Self::OutOfTurn { expected },
             (Obstacle::EpochBegins, _) => return Self::EpochBegins,
             (Obstacle::WordNotBehind, _) => return Self::WordNotBehind,
+            (Obstacle::Trimmed { start }, _) => return Self::Trimmed { start },
+            (Obstacle::TooManyForks, _) => return Self::TooManyForks,
             _ => {}
         }
         match obstacle {
@@ -227,7 +242,9 @@ impl AppendError {
             | Self::Repeated { .. }
             | Self::OutOfTurn { .. }
             | Self::EpochBegins
-            | Self::WordNotBehind => Outcome::ConditionNotMet,
+            | Self::WordNotBehind
+            | Self::Trimmed { .. }
+            | Self::TooManyForks => Outcome::ConditionNotMet,
             Self::Empty
             | Self::RecordTooLarge { .. }
             | Self::RequestTooLarge { .. }
@@ -290,7 +307,9 @@ impl AppendError {
             Self::UnknownLog | Self::LogExists { .. } => {
                 "`annal log list` shows which there are".to_owned()
             }
-            Self::BeyondEnd { next } => format!("`--before {next}` trims all that it has"),
+            Self::BeyondEnd { next } => format!("take {next}, or an offset before it"),
+            Self::Trimmed { start } => format!("take {start}, or a later offset"),
+            Self::TooManyForks => "fork what it is a fork of, or delete forks".to_owned(),
             Self::LogClosed => "what it has can still be read".to_owned(),
             Self::TooManyLogs => "`annal log delete NAME` makes room".to_owned(),
             Self::MainStays => "it is the log of whoever names none".to_owned(),

@@ -13,7 +13,7 @@ use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::outcome::Outcome;
 use crate::retention::Retention;
-use crate::types::LogNumber;
+use crate::types::{LogNumber, Offset};
 use crate::wire::standing::{Inquiry, LogState};
 
 /// Something was not done about a log.
@@ -34,6 +34,30 @@ pub enum LogError {
         /// Its name.
         name: LogName,
     },
+    /// The log of this name is deleted, and keeps its name until its last fork is.
+    #[error("log {name} is deleted, and its name is kept for its forks")]
+    Deleted {
+        /// Its name.
+        name: LogName,
+    },
+    /// A fork has the type of its source, and another one was asked for.
+    #[error("log {source_name} is of {found}, and so are its forks")]
+    OtherType {
+        /// The source.
+        source_name: LogName,
+        /// Its type.
+        found: String,
+    },
+    /// The source has no record at the fork's offset of which it could have so much.
+    #[error("log {source_name} has no record at offset {at} of {part} bytes or more")]
+    NoSuchPart {
+        /// The source.
+        source_name: LogName,
+        /// Where the fork was to leave it.
+        at: Offset,
+        /// How many bytes of that record it was to have.
+        part: u32,
+    },
     /// It was not acknowledged that it is done.
     #[error("{}", .0.or_unknown("it may be done, or may still be done"))]
     Append(#[from] AppendError),
@@ -46,7 +70,11 @@ impl LogError {
     /// What it means for scripts.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unknown { .. } | Self::OtherSettings { .. } => Outcome::ConditionNotMet,
+            Self::Unknown { .. }
+            | Self::OtherSettings { .. }
+            | Self::Deleted { .. }
+            | Self::OtherType { .. }
+            | Self::NoSuchPart { .. } => Outcome::ConditionNotMet,
             Self::Append(error) => error.outcome(),
             Self::Read(error) => error.outcome(),
         }
@@ -63,6 +91,11 @@ impl LogError {
             Self::OtherSettings { name, .. } => {
                 format!("`annal log describe {name}` shows them; take these, or another name")
             }
+            Self::Deleted { .. } => {
+                "`annal log list` shows its forks; with the last of them it is gone".to_owned()
+            }
+            Self::OtherType { .. } => "say no type, and the fork has it".to_owned(),
+            Self::NoSuchPart { .. } => "take another offset, or less of its record".to_owned(),
             Self::Append(error) if error.token().is_some() => {
                 "`annal log describe NAME` shows whether it was done; another number is another log"
                     .to_owned()
@@ -117,7 +150,8 @@ impl Client {
         if name.as_str() == LogName::MAIN {
             return Ok(self.about(LogNumber::MAIN));
         }
-        Ok(self.about(self.state_reflecting(name, consistency).await?.number))
+        let state = self.state_reflecting(name, consistency).await?;
+        Ok(self.about(usable(state)?.number))
     }
 
     /// Creates a log of the default settings. As [`Self::create_log_with`].
@@ -139,14 +173,9 @@ impl Client {
         name: &LogName,
         settings: LogSettings,
     ) -> Result<LogState, LogError> {
-        let new = NewLog { name: name.clone(), settings: settings.clone(), closed: false };
-        self.make_log(new, vec![]).await?;
-        let found = self.log_state(name).await?;
-        if settings.is_same_as(&found.settings) {
-            return Ok(found);
-        }
-        let (found, name) = (Box::new(found), name.clone());
-        Err(LogError::OtherSettings { found, name })
+        let new = NewLog { settings, ..NewLog::from(name.clone()) };
+        self.make_log(new.clone(), vec![]).await?;
+        as_asked(self.usable_state(name).await?, &new.settings, |found| found.fork.is_none())
     }
 
     /// Makes a log with these records, unless there is one of its name. Says whether it did.
@@ -163,7 +192,13 @@ impl Client {
         }
     }
 
-    /// How a log stands, as of everything that was acknowledged before.
+    /// As [`Self::log_state`], of one that is not deleted.
+    pub(crate) async fn usable_state(&self, name: &LogName) -> Result<LogState, LogError> {
+        usable(self.log_state(name).await?)
+    }
+
+    /// How a log stands, as of everything that was acknowledged before. One that is deleted and has forks
+    /// says so ([`LogState::deleted`]).
     ///
     /// # Errors
     /// [`LogError`].
@@ -232,7 +267,8 @@ impl Client {
         Ok(())
     }
 
-    /// Deletes this client's log: its records are gone, and its name is free.
+    /// Deletes this client's log: its records are gone, and its name is free. If it has forks, it keeps its
+    /// name and what they need of it until the last of them is deleted.
     ///
     /// # Errors
     /// [`LogError`]. If nobody knows what became of it, it can be done again, with this same client: one
@@ -241,4 +277,22 @@ impl Client {
         self.alone(Ask::of(Command::Delete)).await?;
         Ok(())
     }
+}
+
+/// A log that is there for everybody, and not for its forks alone.
+fn usable(state: LogState) -> Result<LogState, LogError> {
+    if state.deleted { Err(LogError::Deleted { name: state.name }) } else { Ok(state) }
+}
+
+/// The log that there is, if it is what was asked for.
+pub(super) fn as_asked(
+    found: LogState,
+    settings: &LogSettings,
+    is_so: impl Fn(&LogState) -> bool,
+) -> Result<LogState, LogError> {
+    if settings.is_same_as(&found.settings) && is_so(&found) {
+        return Ok(found);
+    }
+    let name = found.name.clone();
+    Err(LogError::OtherSettings { found: Box::new(found), name })
 }

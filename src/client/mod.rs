@@ -44,6 +44,7 @@ mod detour;
 mod ended_logs;
 #[cfg(test)]
 mod fake;
+pub(crate) mod forks;
 mod handle;
 mod leader;
 mod leader_watch;
@@ -89,6 +90,6 @@ pub use tail::Tail;
 pub use token::{Token, TokenError};
 pub use unavailable::Unavailable;
 
-pub use crate::wire::standing::{LogState, ProducerState};
+pub use crate::wire::standing::{Fork, LogState, ProducerState};
 
 pub use crate::wire::api::{Appended, DiskUse, ReadFrom, Role, Vitals, Welcome};

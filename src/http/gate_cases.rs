@@ -166,6 +166,16 @@ async fn each_verb_needs_its_right_for_the_log_that_it_names() {
     let closing = format!("authorization: Bearer {text}\r\nstream-closed: true\r\n");
     let answer = asking.ask("POST /v1/stream/orders/eu", &closing).await;
     assert!(answer.contains("manage the log orders/eu"), "{answer}");
+    // A fork would show what its source has.
+    let mut managing = token();
+    let (logs, rights) = ("orders/eu".parse().unwrap(), Rights::of([Right::Manage]).unwrap());
+    managing.grants.logs.push(Grant { logs, rights });
+    let text = asking.sign(&managing);
+    for (source, lack) in [("/v1/stream/main", "read the log main"), ("main", "read the log ")] {
+        let fork = format!("authorization: Bearer {text}\r\nstream-forked-from: {source}\r\n");
+        let answer = asking.ask("PUT /v1/stream/orders/eu", &fork).await;
+        assert!(answer.contains(&format!("does not allow to {lack}")), "{answer}");
+    }
     let blind = AccessToken { grants: Grants { observe: false, ..token().grants }, ..token() };
     let blind = asking.sign(&blind);
     for path in ["/metrics", "/v1/status", "/v1/node"] {

@@ -23,9 +23,9 @@ impl Protocol {
     pub const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Peer => b"annal-peer/3",
-            Self::Client => b"annal-client/5",
+            Self::Client => b"annal-client/6",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/6",
+            Self::Onward => b"annal-onward/7",
         }
     }
 

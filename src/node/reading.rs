@@ -42,7 +42,7 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
         Ok(()) => return,
         Err(Halt::Refused(refusal)) => refusal,
         Err(Halt::Failed(error)) => {
-            let by_right = error.refusal(*watched.borrow());
+            let by_right = error.refusal(watched.borrow().as_ref());
             by_right.unwrap_or_else(|| failed(service, &error))
         }
     };
@@ -130,10 +130,10 @@ async fn begin(
     let mut published = service.published.clone();
     let watched = watch(service, read.log).await?;
     let end = until_readable(&mut published, must_see, &watched).await;
-    let reach = (*watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
+    let reach = watched.borrow().clone().ok_or(ReadRefusal::UnknownLog)?;
     // A slow disk, or a commit that does not come: the client asks again.
     let end = end.ok_or(ReadRefusal::Busy)?;
-    Ok(OngoingRead { cursor: Cursor::begin(read, reach.start, end)?, watched, loaded: None })
+    Ok(OngoingRead { cursor: Cursor::begin(read, &reach, end)?, watched, loaded: None })
 }
 
 /// How far a log reaches, from now on.
@@ -178,7 +178,7 @@ async fn until_readable(
     let mut horizon = Horizon::of(must_see);
     let mut end = None;
     let wait = published.wait_for(|account| {
-        let Some(reach) = *watched.borrow() else { return true };
+        let Some(reach) = &*watched.borrow() else { return true };
         end = horizon.look(account, reach);
         end.is_some()
     });
@@ -223,14 +223,15 @@ async fn run(
 impl OngoingRead {
     /// Whether what comes next is still there.
     fn check(&self) -> Result<(), ReadRefusal> {
-        let reach = (*self.watched.borrow()).ok_or(ReadRefusal::UnknownLog)?;
+        let watched = self.watched.borrow();
+        let reach = watched.as_ref().ok_or(ReadRefusal::UnknownLog)?;
         self.cursor.check(reach.start)
     }
 
     /// Waits until its log reaches further, or is gone. Says whether the read goes on then.
     async fn goes_on(&mut self, sender: &FrameSender) -> bool {
         let end = self.cursor.end();
-        let is_news = |reach: &Option<Reach>| reach.is_none_or(|reach| reach.end != end);
+        let is_news = |reach: &Option<Reach>| reach.as_ref().is_none_or(|reach| reach.end != end);
         tokio::select! {
             news = self.watched.wait_for(is_news) => news.is_ok(),
             () = sender.unwanted() => false,
@@ -265,7 +266,7 @@ impl OngoingRead {
     /// Reads entries from the disk, as many as there is room for: one at least.
     async fn load(&mut self, service: &Service, caller: &Caller) -> Result<(), CursorError> {
         let mut held = caller.loaded.take(limits::READ_LOAD_BYTES).await;
-        let (reader, cursor) = (service.reader.clone(), self.cursor);
+        let (reader, cursor) = (service.reader.clone(), self.cursor.clone());
         let read = move || cursor.load(&reader, limits::READ_FRAME_BYTES_MAX);
         let (cursor, entries) = service.framing.load(read).await?;
         self.cursor = cursor;

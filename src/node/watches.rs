@@ -24,7 +24,8 @@ impl Watches {
         let reach = replica.reach(log)?;
         if let Some(sender) = self.0.get(&log) {
             // Whoever comes is told how it is, whatever the others have been told.
-            sender.send_if_modified(|told| told.replace(reach) != Some(reach));
+            let reach = Some(reach);
+            sender.send_if_modified(|told| std::mem::replace(told, reach.clone()) != reach);
             return Ok(sender.subscribe());
         }
         // As many as are being read, and no more.

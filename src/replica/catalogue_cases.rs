@@ -19,17 +19,17 @@ use crate::wire::api::{AppendRefusal, ReadRefusal};
 use crate::wire::conditions::{Conditions, Obstacle, Unmet};
 use crate::wire::standing::{Inquiry, LogState};
 
-fn on(log: u32, event: Event) -> Event {
+pub(super) fn on(log: u32, event: Event) -> Event {
     let Event::Append { token, mut run, records } = event else { unreachable!() };
     run.log = LogNumber::new(log);
     Event::Append { token, run, records }
 }
 
-fn create(token: u64, seq: u64, name: &str) -> Event {
+pub(super) fn create(token: u64, seq: u64, name: &str) -> Event {
     commanded(token, seq, Command::create(name.parse::<LogName>().unwrap()))
 }
 
-fn logs(replica: &Replica, prefix: &str) -> Vec<LogState> {
+pub(super) fn logs(replica: &Replica, prefix: &str) -> Vec<LogState> {
     let inquiry = Inquiry::Logs { prefix: prefix.to_owned(), after: None };
     replica.standing(LogNumber::MAIN, inquiry).logs
 }
@@ -44,7 +44,7 @@ fn row(name: &str, number: u32, next_offset: u64) -> (String, u32, u64) {
     (name.to_owned(), number, next_offset)
 }
 
-fn obstacle_of(action: &Action) -> Obstacle {
+pub(super) fn obstacle_of(action: &Action) -> Obstacle {
     match action {
         Action::Append { result: Err(AppendRefusal::Unmet(unmet)), .. } => unmet.obstacle,
         other => panic!("{other:?}"),
@@ -155,7 +155,7 @@ fn a_name_that_is_taken_is_refused_with_its_number_and_main_stays() {
 }
 
 /// An append with a command beside its record.
-fn with_record(record: &'static str, event: Event) -> Event {
+pub(super) fn with_record(record: &'static str, event: Event) -> Event {
     let Event::Append { token, mut run, .. } = event else { unreachable!() };
     run.lengths = vec![u32::try_from(record.len()).unwrap()];
     Event::Append { token, run, records: Bytes::from_static(record.as_bytes()) }
@@ -390,10 +390,11 @@ fn the_head_of_a_segment_has_the_logs_and_golden_bytes() {
     let bytes = postcard::to_stdvec(&state.guards.catalogue).unwrap();
     assert_eq!(
         bytes,
-        b"\x02\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x01\x03a/b\x00\x00\x00\x00\x00\x01\x00\x02"
+        b"\x02\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x00\x00\
+          \x01\x03a/b\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02"
     );
     assert_eq!(
         State::default().encode(),
-        b"\x06\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00"
+        b"\x07\x00\x00\x01\x00\x04main\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00"
     );
 }

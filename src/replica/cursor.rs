@@ -11,9 +11,10 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::account::Account;
-use super::reach::{Reach, ReadEnd};
+use super::reach::{Lineage, Reach, ReadEnd};
 use crate::entry::{EntryError, SealedEntry};
 use crate::limits::{LOCATE_BYTES, READ_FRAME_BYTES_MAX, READ_FRAME_RECORDS_MAX};
+use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::store::{ReadError, Reader};
 use crate::types::{Index, LogNumber, Offset};
@@ -41,7 +42,7 @@ pub enum CursorError {
 impl CursorError {
     /// What is told of a read that failed so, if it failed by right: its log reaches so by now, or is gone,
     /// and what is not needed any more need not be there.
-    pub fn refusal(&self, reach: Option<Reach>) -> Option<ReadRefusal> {
+    pub fn refusal(&self, reach: Option<&Reach>) -> Option<ReadRefusal> {
         match (self, reach) {
             (_, None) => Some(ReadRefusal::UnknownLog),
             (Self::Missing { offset }, Some(reach)) => check_start(*offset, reach.start).err(),
@@ -66,7 +67,7 @@ impl Horizon {
     /// The end, once it is committed and on this node's own disk, of a log that reaches so far now. It
     /// is what was committed when `must_see` was: a log that grows faster than a disk writes holds no
     /// read up.
-    pub fn look(&mut self, account: &Account, reach: Reach) -> Option<ReadEnd> {
+    pub fn look(&mut self, account: &Account, reach: &Reach) -> Option<ReadEnd> {
         if self.end.is_none() && account.commit_index >= self.must_see {
             self.end = Some(reach.end);
         }
@@ -75,9 +76,11 @@ impl Horizon {
 }
 
 /// Where a read is: it gives the records from `offset` on, of the entries from `index` on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cursor {
     log: LogNumber,
+    /// Whose records come first, if it is a fork.
+    lineage: Lineage,
     offset: Offset,
     /// The entry to go on with; `None` until it has been looked up.
     index: Option<Index>,
@@ -89,11 +92,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Of a read whose end is known, of a log that begins at `start`, which may be behind that end by now.
+    /// Of a read whose end is known, of a log that reaches so far by now: it may begin behind that end.
     ///
     /// # Errors
     /// What it asks for was trimmed.
-    pub fn begin(read: &Read, start: Offset, end: ReadEnd) -> Result<Self, ReadRefusal> {
+    pub fn begin(read: &Read, reach: &Reach, end: ReadEnd) -> Result<Self, ReadRefusal> {
+        let start = reach.start;
         let offset = match read.from {
             ReadFrom::Offset(offset) => offset,
             ReadFrom::Last(count) => {
@@ -103,7 +107,8 @@ impl Cursor {
         };
         check_start(offset, start)?;
         let left = read.limit.unwrap_or(u64::MAX);
-        Ok(Self { log: read.log, offset, index: None, is_sparse: false, end, left })
+        let (log, lineage) = (read.log, reach.lineage.clone());
+        Ok(Self { log, lineage, offset, index: None, is_sparse: false, end, left })
     }
 
     /// The offset of the next record.
@@ -162,9 +167,15 @@ impl Cursor {
             self.index = None;
         }
         let missing = CursorError::Missing { offset: self.offset };
-        let Some(first) = reader.locate(self.log, self.offset)? else { return Err(missing) };
+        let (owner, _) = self.owner();
+        let Some(first) = reader.locate(owner, self.offset)? else { return Err(missing) };
         let entries = self.entries(reader, first, bytes_max)?;
         if entries.is_empty() { Err(missing) } else { Ok((self, entries)) }
+    }
+
+    /// The log whose record comes next, and up to where its records do.
+    fn owner(&self) -> (LogNumber, Option<Offset>) {
+        self.lineage.find(self.log, self.offset)
     }
 
     /// Entries from this one on; none if it is not there.
@@ -193,8 +204,16 @@ impl Cursor {
         batch: &mut RecordBatch,
     ) -> Result<(), CursorError> {
         while let Some(entry) = loaded.front() {
-            let before = self.offset;
-            if !self.take(entry, batch)? {
+            let (before, owner) = (self.offset, self.owner());
+            let is_done = self.take(entry, batch)?;
+            if self.owner() != owner {
+                hit(Mark::LeftSource);
+                // What comes next is another log's: it is looked up, and may be in this very entry.
+                (self.index, self.is_sparse) = (None, false);
+                loaded.clear();
+                break;
+            }
+            if !is_done {
                 break;
             }
             // What is loaded is at hand; behind it the next entry of this log may be far away.
@@ -210,7 +229,11 @@ impl Cursor {
     /// that is all of them.
     fn take(&mut self, entry: &SealedEntry, batch: &mut RecordBatch) -> Result<bool, CursorError> {
         let (mut count, mut is_done, mut next) = (0_u32, true, self.offset);
-        entry.visit_records(self.log, self.offset, |offset, record| {
+        let (owner, until) = self.owner();
+        entry.visit_records(owner, self.offset, |offset, record| {
+            if until.is_some_and(|until| offset >= until) {
+                return false;
+            }
             if offset != next || self.left == 0 || !batch.has_room(record) {
                 is_done = false;
                 return false;
@@ -346,13 +369,18 @@ mod tests {
         ReadEnd { commit_index: Index::new(index), next_offset: Offset::new(offset) }
     }
 
+    fn reach(start: u64, end: ReadEnd) -> Reach {
+        let (start, lineage) = (Offset::new(start), Lineage::default());
+        Reach { start, end, is_closed: false, lineage }
+    }
+
     fn begun(
         from: ReadFrom,
         limit: Option<u64>,
         start: u64,
         end: ReadEnd,
     ) -> Result<Cursor, ReadRefusal> {
-        Cursor::begin(&read(from, limit), Offset::new(start), end)
+        Cursor::begin(&read(from, limit), &reach(start, end), end)
     }
 
     #[test]
@@ -371,7 +399,7 @@ mod tests {
 
     fn cursor_at(offset: u64) -> Cursor {
         let read = read(ReadFrom::Offset(Offset::new(offset)), None);
-        Cursor::begin(&read, Offset::ZERO, end(9, 100)).unwrap()
+        Cursor::begin(&read, &reach(0, end(9, 100)), end(9, 100)).unwrap()
     }
 
     /// The records of a frame, and how many there are of each entry.
@@ -425,12 +453,12 @@ mod tests {
     #[test]
     fn what_is_missing_by_right_is_said_to_be_trimmed_or_gone() {
         let missing = |offset| CursorError::Missing { offset: Offset::new(offset) };
-        let reach = Reach { start: Offset::new(5), end: end(9, 100), is_closed: false };
+        let reach = reach(5, end(9, 100));
         let trimmed = ReadRefusal::Trimmed { start: Offset::new(5) };
-        assert_eq!(missing(4).refusal(Some(reach)), Some(trimmed));
-        assert_eq!(missing(5).refusal(Some(reach)), None);
+        assert_eq!(missing(4).refusal(Some(&reach)), Some(trimmed));
+        assert_eq!(missing(5).refusal(Some(&reach)), None);
         assert_eq!(missing(5).refusal(None), Some(ReadRefusal::UnknownLog));
-        assert_eq!(CursorError::Store(ReadError::Closed).refusal(Some(reach)), None);
+        assert_eq!(CursorError::Store(ReadError::Closed).refusal(Some(&reach)), None);
     }
 
     #[test]
@@ -461,6 +489,27 @@ mod tests {
     }
 
     #[test]
+    fn a_fork_has_its_sources_records_up_to_where_it_left_and_then_its_own() {
+        let read = read(ReadFrom::Start, None);
+        let source = (LogNumber::MAIN, Offset::new(3));
+        let of_fork = Reach { lineage: Lineage::of(vec![source]), ..reach(1, end(9, 5)) };
+        let begun =
+            |log| Cursor::begin(&Read { log, ..read.clone() }, &of_fork, end(9, 5)).unwrap();
+        let mut cursor = begun(LogNumber::new(7));
+        // It leaves its source within an entry, and the next record is looked up, wherever that is.
+        let mut loaded = entries(&[[(0, 2), (2, 2)], [(4, 1), (5, 2)]]);
+        let mut batch = RecordBatch::new(cursor.offset());
+        cursor.fill(&mut loaded, &mut batch).unwrap();
+        assert_eq!(contents(batch).0, ["1", "2"]);
+        assert_eq!((cursor.offset(), cursor.index, loaded.len()), (Offset::new(3), None, 0));
+        assert_eq!(cursor.owner(), (LogNumber::new(7), None));
+        // Of the source nothing more is taken for its own.
+        let outcome =
+            cursor.fill(&mut entries(&[[(0, 2), (2, 2)]]), &mut RecordBatch::new(cursor.offset()));
+        assert!(matches!(outcome, Err(CursorError::Missing { .. })));
+    }
+
+    #[test]
     fn an_end_is_what_was_committed_first_and_waits_for_the_own_disk() {
         let account = |commit_index, readable| Account {
             role: Role::Follower,
@@ -476,12 +525,8 @@ mod tests {
         };
         let mut horizon = Horizon::of(Index::new(5));
         let mut look = |commit_index, readable| {
-            let reach = Reach {
-                start: Offset::ZERO,
-                end: end(commit_index, 10 * commit_index),
-                is_closed: false,
-            };
-            horizon.look(&account(commit_index, readable), reach)
+            let reach = reach(0, end(commit_index, 10 * commit_index));
+            horizon.look(&account(commit_index, readable), &reach)
         };
         assert_eq!(look(4, 4), None, "must see more");
         assert_eq!(look(6, 4), None, "not on this disk");

@@ -119,6 +119,15 @@ impl Guards {
         before
     }
 
+    /// Of the logs that this has changed those that are no more.
+    pub(super) fn gone(&self, before: &[Before]) -> Vec<LogNumber> {
+        let changed = before.iter().filter_map(|before| match before {
+            Before::Log(log, Some(_)) => Some(*log),
+            _ => None,
+        });
+        changed.filter(|log| !self.catalogue.has(*log)).collect()
+    }
+
     /// Entries before this one may go, as far as nothing in them is live.
     pub(super) fn released(&self) -> Index {
         self.released
@@ -204,9 +213,10 @@ impl Guards {
         Before::Producer(key, before.map(Box::new))
     }
 
-    /// A log is deleted, with all that is known of it.
+    /// A log is deleted, with all that is known of it; with it may go what it was forked from.
     fn delete(&mut self, log: LogNumber) -> Vec<Before> {
-        let mut before = vec![Before::Log(log, self.catalogue.delete(log))];
+        let gone = self.catalogue.delete(log).into_iter();
+        let mut before: Vec<_> = gone.map(|(log, before)| Before::Log(log, before)).collect();
         before.push(Before::Fence(log, self.set_fence(log, None)));
         before.push(Before::Word(log, self.set_word(log, None)));
         let producers = self.producers.keys().filter(|(of, _)| *of == log).copied();

@@ -3,13 +3,13 @@
 //! What a log's retention allows to go goes: the leader's clock decides, and its entry says where the log
 //! begins from then on.
 //!
-//! A record before its log's start is dead, and so are those of a log that is deleted. A sealed segment in
-//! which nothing is live goes, if it is the oldest; but not before everybody has it, for nobody could be
+//! A record before its log's start is dead, and so are those of a log that is deleted; but not what a fork
+//! has of either. A sealed segment in which nothing is live goes, if it is the oldest; but not before everybody has it, for nobody could be
 //! given it afterwards. That only a leader knows, so it says so by an entry, up to where. The entry is
 //! the fact: each node then gives up what lies before that and is dead by its own catalogue.
 //!
-//! **Nothing live is dropped.** A log's start never goes back and a number is never given again, so what is
-//! dead by a committed catalogue is dead for ever; and what a node takes for dead it finds out itself, from
+//! **Nothing live is dropped.** A log's start never goes back, a number is never given again, and a fork
+//! begins where its source does by then or later, so what is dead by a committed catalogue is dead for ever; and what a node takes for dead it finds out itself, from
 //! the list of its own segments, whatever an entry allows.
 //!
 //! **Nobody lacks what is gone.** An entry before the limit is on the disk of each voter and is committed:
@@ -99,6 +99,6 @@ impl Replica {
     /// Up to where the oldest segments are dead, of those that end before `below`.
     fn dead_before(&self, reader: &Reader, below: Index) -> Index {
         let catalogue = &self.tail.committed_guards().catalogue;
-        reader.dead_before(below, &|log: LogNumber| catalogue.begins_at(log))
+        reader.dead_before(below, &|log: LogNumber| catalogue.live_from(log))
     }
 }

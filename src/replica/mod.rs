@@ -12,7 +12,7 @@
 //! - `reach`: how far logs reach, for those who read them;
 //! - `refusals`: those of appends whose condition does not hold, until they are certain;
 //! - `replica`: the verbs, and how effects of the core become actions with bytes;
-//! - `catalogue`: which logs there are;
+//! - `catalogue`: which logs there are, and which are forks of others;
 //! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
 //! - `expiry`: logs that expire; `deadlines`: when they are due;
@@ -43,6 +43,8 @@ mod cursor;
 mod deadlines;
 mod derived;
 mod expiry;
+#[cfg(test)]
+mod fork_cases;
 mod guards;
 mod house;
 #[cfg(test)]
@@ -67,7 +69,7 @@ pub use cursor::{Cursor, CursorError, Horizon, RecordBatch, end_of_read};
 pub use derived::Derived;
 pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};
-pub use reach::{Reach, ReadEnd};
+pub use reach::{Lineage, Reach, ReadEnd};
 pub use replica::Replica;
 pub use sessions::{Answers, Table, Verdict};
 pub use state::State;

@@ -183,11 +183,16 @@ impl Replica {
         (expected != next && !is_late).then_some(Obstacle::Offset { next })
     }
 
-    /// A log cannot begin behind its end.
+    /// A log cannot begin behind its end, and cannot be forked there.
     fn beyond_end(&self, run: &AppendRun, folded: &Folded) -> Option<Obstacle> {
-        let Some(Command::Trim(before)) = run.command else { return None };
-        let next = self.next_offset(run.log, folded);
-        (before > next).then_some(Obstacle::Offset { next })
+        let command = run.command.as_ref()?;
+        let (log, offset) = match (command, command.origin()) {
+            (Command::Trim(before), _) => (run.log, *before),
+            (_, Some(origin)) => (origin.source, origin.at),
+            _ => return None,
+        };
+        let next = self.next_offset(log, folded);
+        (offset > next).then_some(Obstacle::Offset { next })
     }
 
     /// What the log ends with as soon as this is proposed.
@@ -249,7 +254,9 @@ impl Replica {
     /// The run goes into the entry that is being folded.
     fn take_new(&mut self, waiting: Waiting, folded: &Folded) -> Run {
         let log = self.log_of(&waiting.run);
-        let (index, first_offset) = (folded.index, self.next_offset(log, folded));
+        let origin = waiting.run.command.as_ref().and_then(Command::origin);
+        let first_offset = origin.map_or_else(|| self.next_offset(log, folded), |origin| origin.at);
+        let index = folded.index;
         let each = waiting.run.each();
         let Waiting { token, run, records } = waiting;
         let AppendRun { client, seqs, first_unanswered, lengths, command, .. } = run;

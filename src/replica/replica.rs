@@ -227,7 +227,7 @@ impl Replica {
         match catalogue.is_closed(log) {
             Some(is_closed) => {
                 let (start, end) = (catalogue.start(log), self.end_of_reads(log));
-                Ok(Reach { start, end, is_closed })
+                Ok(Reach { start, end, is_closed, lineage: catalogue.lineage(log) })
             }
             None if catalogue.may_exist(log) => Err(ReadRefusal::Busy),
             None => Err(ReadRefusal::UnknownLog),

@@ -12,7 +12,7 @@ use crate::housekeeping::Housekeeping;
 use crate::types::{Index, Timestamp};
 
 /// The version of the stored form.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,6 @@ use super::guards::{Before, Guards};
 use super::sessions::{Answers, Verdict};
 use super::state::State;
 use super::volumes::Volumes;
-use crate::command::Command;
 use crate::entry::Logged;
 use crate::housekeeping::Housekeeping;
 use crate::mutants::{self, Mutant};
@@ -22,8 +21,8 @@ struct TailEntry {
     time: Timestamp,
     runs: Vec<Logged>,
     housekeeping: Option<Housekeeping>,
-    /// Where the logs went on that have expired with it.
-    expired: Vec<(LogNumber, Offset)>,
+    /// The logs that are no more behind it, and where they went on.
+    gone: Vec<(LogNumber, Offset)>,
     /// What its commands and that changed, in order.
     before: Vec<Before>,
 }
@@ -119,8 +118,9 @@ impl Tail {
         let mut behind = BTreeMap::new();
         runs.iter().all(|logged| {
             let log = logged.head.log;
-            let next = behind.insert(log, offset_behind(logged));
-            logged.head.first_offset == next.unwrap_or_else(|| self.next_offset(log))
+            let before = behind.insert(log, logged.head.next_offset());
+            let next = begins_at(logged).or(before).unwrap_or_else(|| self.next_offset(log));
+            logged.head.first_offset == next
         })
     }
 
@@ -139,21 +139,21 @@ impl Tail {
             // made by a leader that broke this law.
             assert_eq!(
                 run.first_offset,
-                self.next_offset(run.log),
+                begins_at(logged).unwrap_or_else(|| self.next_offset(run.log)),
                 "broken law: entry {index} does not continue log {}",
                 run.log
             );
-            note_offset(&mut self.next_offsets, run.log, offset_behind(logged));
+            note_offset(&mut self.next_offsets, run.log, run.next_offset());
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
             before.extend(self.guards.apply(logged, index));
         }
         before.extend(housekeeping.iter().flat_map(|it| self.guards.keep_house(it)));
-        let gone = housekeeping.iter().flat_map(|it| &it.expired);
-        let expired: Vec<_> = gone.map(|log| (*log, self.next_offset(*log))).collect();
-        for (log, _) in &expired {
+        let gone = self.guards.gone(&before).into_iter();
+        let gone: Vec<_> = gone.map(|log| (log, self.next_offset(log))).collect();
+        for (log, _) in &gone {
             self.next_offsets.remove(log);
         }
-        self.entries.push_back(TailEntry { index, time, runs, housekeeping, expired, before });
+        self.entries.push_back(TailEntry { index, time, runs, housekeeping, gone, before });
     }
 
     /// Takes back the entry at `from` and all after it.
@@ -161,14 +161,17 @@ impl Tail {
         assert!(from > self.committed, "broken law: {from} is committed, and cut");
         while self.entries.back().is_some_and(|entry| entry.index >= from) {
             let entry = self.entries.pop_back().expect("it has a back");
-            for Logged { head: run, .. } in entry.runs.iter().rev() {
-                // A log without a record has no place among the offsets: they are a function of what
-                // is in the log, and not of what was cut.
-                note_offset(&mut self.next_offsets, run.log, run.first_offset);
-                self.forget(run.client, VecDeque::pop_back);
-            }
-            for (log, next) in entry.expired {
+            for (log, next) in entry.gone {
                 note_offset(&mut self.next_offsets, log, next);
+            }
+            for logged in entry.runs.iter().rev() {
+                let run = &logged.head;
+                // A log without a record has no place among the offsets: they are a function of what
+                // is in the log, and not of what was cut. A fork has one as soon as it is there.
+                let is_fork = begins_at(logged).is_some();
+                let next = if is_fork { Offset::ZERO } else { run.first_offset };
+                note_offset(&mut self.next_offsets, run.log, next);
+                self.forget(run.client, VecDeque::pop_back);
             }
             if !mutants::is_on(Mutant::GuardsStay) {
                 entry.before.into_iter().rev().for_each(|before| self.guards.undo(before));
@@ -192,18 +195,19 @@ impl Tail {
             let entry = self.entries.pop_front().expect("it has a front");
             for logged in &entry.runs {
                 let run = &logged.head;
-                note_offset(&mut self.committed_offsets, run.log, offset_behind(logged));
+                note_offset(&mut self.committed_offsets, run.log, run.next_offset());
                 self.changed.insert(run.log);
                 self.forget(run.client, VecDeque::pop_front);
                 self.state.apply(logged, (entry.index, entry.time));
             }
-            for (log, _) in entry.expired {
+            for (log, _) in entry.gone {
                 self.committed_offsets.remove(&log);
-                self.changed.insert(log);
             }
-            entry.housekeeping.iter().for_each(|it| self.state.keep_house(it));
-            let trims = entry.housekeeping.iter().flat_map(|it| &it.trims);
-            self.changed.extend(trims.map(|(log, _)| *log));
+            if let Some(housekeeping) = &entry.housekeeping {
+                self.state.keep_house(housekeeping);
+                self.changed.extend(housekeeping.trims.iter().map(|(log, _)| *log));
+                self.changed.extend(&housekeeping.expired);
+            }
             self.state.table.evict(self.sessions_max);
         }
         self.committed = through;
@@ -248,12 +252,9 @@ impl Tail {
     }
 }
 
-/// Where a log goes on behind a run. One that is deleted has no place among the offsets.
-fn offset_behind(logged: &Logged) -> Offset {
-    match logged.command.as_deref() {
-        Some(Command::Delete) => Offset::ZERO,
-        _ => logged.head.next_offset(),
-    }
+/// Where a log begins that a run creates, if that is a fork: it goes on where it leaves its source.
+fn begins_at(logged: &Logged) -> Option<Offset> {
+    Some(logged.command.as_deref()?.origin()?.at)
 }
 
 /// Notes where a log goes on; one that has no record is not there.

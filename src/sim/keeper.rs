@@ -3,7 +3,7 @@
 
 use super::machine::EPOCH_MS;
 use super::random::Random;
-use crate::command::{Command, NewLog, Stamp, Turn};
+use crate::command::{Command, NewLog, Origin, Stamp, Turn};
 use crate::log_name::LogName;
 use crate::log_settings::{Expiry, LogSettings};
 use crate::retention::Retention;
@@ -13,7 +13,7 @@ use crate::wire::conditions::{Obstacle, Unmet};
 use crate::wire::standing::Standing;
 
 /// Names of logs: fewer than there are keepers now and then, so that they get into each other's way.
-const NAMES: [&str; 3] = ["a", "b", "c/d"];
+const NAMES: [&str; 4] = ["a", "b", "c/d", "e"];
 
 /// Types of logs that are created: whoever finds another's takes it as it is.
 const TYPES: [Option<&str>; 3] = [None, Some("text/plain"), Some("application/json; a=b")];
@@ -63,13 +63,9 @@ impl Keeper {
     pub(super) fn next(&mut self) -> Next {
         match self.stage {
             Stage::None => {
-                let name = self.random.one_of(&NAMES).parse().expect("it is a name");
-                let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
-                let expiry = self.random.coin().then(|| self.expiry());
-                let settings = LogSettings { content_type, expiry, retention: self.retention() };
-                let closed = self.random.below(8) == 0;
-                let new = NewLog { name, settings, closed };
-                Next::Command(LogNumber::MAIN, Command::create(new))
+                let is_fork = self.random.below(4) == 0;
+                let end = Offset::new(self.random.below(40));
+                self.create(is_fork.then_some((LogNumber::MAIN, end)))
             }
             Stage::Creating(_) | Stage::Leaving => Next::Nothing,
             Stage::Asking(ref name) => Next::Ask(name.clone()),
@@ -84,14 +80,32 @@ impl Keeper {
                     self.stage = Stage::None;
                     Next::Nothing
                 }
+                8 => self.create(Some((number, end))),
                 4 => Next::Command(number, Command::Configure(self.retention())),
                 1 if !closed => Next::Command(number, Command::Close(self.stamp().into())),
                 5..8 if !closed => Next::Command(number, Command::Append(self.stamp().into())),
                 // Now and then it does not believe that a log is closed.
-                8.. if !closed || self.random.coin() => Next::Append(number),
+                9.. if !closed || self.random.coin() => Next::Append(number),
                 _ => Next::Read(number),
             },
         }
+    }
+
+    /// Creates a log, or forks one that ends there: at its end, before it, or a little behind it.
+    fn create(&mut self, source: Option<(LogNumber, Offset)>) -> Next {
+        let name = self.random.one_of(&NAMES).parse().expect("it is a name");
+        let content_type = self.random.one_of(&TYPES).and_then(|it| it.parse().ok());
+        let expiry = self.random.coin().then(|| self.expiry());
+        let settings = LogSettings { content_type, expiry, retention: self.retention() };
+        let closed = self.random.below(8) == 0;
+        let origin = source.map(|(source, end)| {
+            let before = self.random.below(end.get() + 2);
+            let at = if self.random.coin() { end } else { Offset::new(before) };
+            Origin { source, at, part: u32::from(self.random.below(4) == 0) }
+        });
+        let new = NewLog { name, settings, closed, origin };
+        // What is said against a fork is said of its source.
+        Next::Command(source.map_or(LogNumber::MAIN, |(log, _)| log), Command::create(new))
     }
 
     /// How much of its log is kept; most often all.
@@ -162,13 +176,16 @@ impl Keeper {
                 }
             }
             (Obstacle::Closed, Stage::Having { closed, .. }) => *closed = true,
-            (Obstacle::NoLog, stage) => *stage = Stage::None,
+            // Who has a log goes on with it.
+            (Obstacle::Offset { .. } | Obstacle::Trimmed { .. }, stage @ Stage::Creating(_))
+            | (Obstacle::NoLog, stage) => *stage = Stage::None,
             _ => {}
         }
     }
 
     pub(super) fn on_standing(&mut self, standing: &Standing) {
         self.stage = match standing.logs.first() {
+            Some(log) if log.deleted => Stage::None,
             Some(log) => {
                 Stage::Having { number: log.number, closed: log.closed, end: log.next_offset }
             }

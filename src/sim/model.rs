@@ -74,6 +74,8 @@ pub struct Model {
     ends: BTreeMap<LogNumber, (Offset, Option<FenceToken>)>,
     /// In which entry each log has expired that has.
     expired: BTreeMap<LogNumber, Index>,
+    /// Where each log was to begin from an entry on, unless it began later already.
+    begins: BTreeMap<LogNumber, Vec<(Index, Offset)>>,
 }
 
 impl Model {
@@ -101,6 +103,12 @@ impl Model {
     /// Whether a log has expired by the entry at `index`.
     pub fn has_expired(&self, log: LogNumber, index: Index) -> bool {
         self.expired.get(&log).is_some_and(|at| *at <= index)
+    }
+
+    /// Whether a log was to begin there by the entry at `index`: a fork where its source is.
+    pub fn has_begun(&self, log: LogNumber, index: Index, start: Offset) -> bool {
+        let begins = self.begins.get(&log).map_or(&[][..], Vec::as_slice);
+        begins.iter().any(|(at, begin)| *at <= index && *begin == start)
     }
 
     /// All requests, in the order of the entries.
@@ -169,6 +177,9 @@ impl Model {
         let housekeeping = entry.housekeeping().ok().flatten().unwrap_or_default();
         let expired = housekeeping.expired.into_iter().map(|log| (log, id.index));
         self.expired.extend(expired);
+        for (log, start) in housekeeping.trims {
+            self.begins.entry(log).or_default().push((id.index, start));
+        }
         let requests = entry.requests().map_err(|error| format!("entry {id}: {error}"))?;
         requests.iter().try_for_each(|request| self.place(id, request))
     }
@@ -178,6 +189,15 @@ impl Model {
         let it = format!("request {seq} of client {client} in entry {entry}");
         if let Some(first) = self.find(client, seq) {
             return Err(format!("{it} is in entry {} already", first.entry));
+        }
+        let origin = request.command.as_ref().and_then(Command::origin);
+        if let Some(origin) = origin {
+            let of_source = self.begins.get(&origin.source).cloned().unwrap_or_default();
+            self.begins.insert(log, of_source);
+            self.ends.insert(log, (origin.at, None));
+        }
+        if let Some(Command::Trim(start)) = request.command {
+            self.begins.entry(log).or_default().push((entry.index, start));
         }
         let (next_offset, fence) = self.end(log);
         if first_offset != next_offset {

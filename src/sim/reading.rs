@@ -37,7 +37,7 @@ impl OngoingRead {
     /// The refusal: there is no such log.
     pub(super) fn is_ready(&mut self, replica: &Replica) -> Result<bool, ReadRefusal> {
         let reach = replica.reach(self.read.log)?;
-        self.end = self.horizon.look(&Account::of(replica), reach);
+        self.end = self.horizon.look(&Account::of(replica), &reach);
         Ok(self.end.is_some())
     }
 
@@ -52,8 +52,8 @@ impl OngoingRead {
             return Ok(Records::answered(replica.standing(self.read.log, inquiry)).to_frame(&[]));
         }
         let end = self.end.expect("only a read that is ready is served");
-        let start = replica.reach(self.read.log).map(|reach| reach.start).unwrap_or_default();
-        let mut cursor = match Cursor::begin(&self.read, start, end) {
+        let begun = replica.reach(self.read.log);
+        let mut cursor = match begun.and_then(|reach| Cursor::begin(&self.read, &reach, end)) {
             Ok(cursor) => cursor,
             Err(refusal) => return Ok(Self::refused(refusal)),
         };

@@ -105,6 +105,13 @@ pub enum Obstacle {
     EpochBegins,
     /// The log's last sequence word is this one, or behind it.
     WordNotBehind,
+    /// What a fork was to begin with was trimmed.
+    Trimmed {
+        /// Where its source begins.
+        start: Offset,
+    },
+    /// Another fork of that log would be one too many, or the last of too many above each other.
+    TooManyForks,
 }
 
 impl Obstacle {
@@ -119,6 +126,7 @@ impl Obstacle {
             | Self::LogExists { .. }
             | Self::OutOfTurn { .. }
             | Self::EpochBegins
+            | Self::TooManyForks
             | Self::TooManyLogs => false,
             // Who opens it again is another client, and what is created again has another number.
             Self::Superseded { .. }
@@ -126,6 +134,7 @@ impl Obstacle {
             | Self::NoLog
             | Self::Closed
             | Self::Repeated { .. }
+            | Self::Trimmed { .. }
             | Self::WordNotBehind
             | Self::MainStays => true,
         }

@@ -65,6 +65,26 @@ pub struct LogState {
     pub next_offset: Offset,
     /// Nothing is appended to it any more.
     pub closed: bool,
+    /// It is deleted, and keeps its name and some of its records for its forks alone.
+    pub deleted: bool,
+    /// Where it comes from, if it is a fork.
+    pub fork: Option<Fork>,
+    /// How many forks it has.
+    pub forks: u32,
+}
+
+/// Where a fork comes from: what it has before an offset are its source's records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Fork {
+    /// The log that it is a fork of.
+    pub source: LogName,
+    /// The number of that one.
+    pub number: LogNumber,
+    /// The offset of its own first record.
+    pub at: Offset,
+    /// If its own first record is the beginning of the source's at that offset: how many bytes of it. Else 0.
+    pub part: u32,
 }
 
 /// How a producer stands.
@@ -114,13 +134,26 @@ mod tests {
         let (number, start_offset) = (LogNumber::new(2), Offset::new(4));
         let next_offset = Offset::new(5);
         let settings = LogSettings::default();
-        let log = LogState { name: log, number, settings, start_offset, next_offset, closed: true };
+        let fork =
+            Fork { source: log.clone(), number: LogNumber::new(1), at: Offset::new(3), part: 8 };
+        let log = LogState {
+            name: log,
+            number,
+            settings,
+            start_offset,
+            next_offset,
+            closed: true,
+            deleted: false,
+            fork: Some(fork),
+            forks: 6,
+        };
         let logs = vec![log];
         let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers, logs };
         let bytes = postcard::to_stdvec(&standing).unwrap();
         assert_eq!(
             bytes,
-            b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x00\x00\x00\x04\x05\x01"
+            b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x00\x00\x00\x04\x05\x01\
+            \x00\x01\x01l\x01\x03\x08\x06"
         );
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }

@@ -51,7 +51,7 @@ pub(super) async fn post(
     let closes = header::is_true(headers, &header::CLOSED);
     let (body, _held) = body::take(&house.rooms.bodies, body).await?;
     let post = Post { headers, body, closes, stamp };
-    let asked = post.of(&log)?;
+    let asked = post.of(house, &log).await?;
     let mut appended = post.append_to(&log, &asked).await;
     if let Err(AppendError::UnknownLog | AppendError::LogClosed) = appended {
         // Another may have its name by now: what was asked of the former one is not asked of this one.
@@ -59,7 +59,7 @@ pub(super) async fn post(
         let present = Log::look(house, name).await?;
         if present.number != log.number {
             log = present;
-            appended = post.append_to(&log, &post.of(&log)?).await;
+            appended = post.append_to(&log, &post.of(house, &log).await?).await;
         }
     }
     match appended {
@@ -70,8 +70,8 @@ pub(super) async fn post(
 
 impl Post<'_> {
     /// What it asks of this log.
-    fn of(&self, log: &Log) -> Result<Asked, Refusal> {
-        let options = options(log, self.headers)?;
+    async fn of(&self, house: &House, log: &Log) -> Result<Asked, Refusal> {
+        let options = options(house, log, self.headers).await?;
         if self.body.is_empty() && self.closes {
             return Ok(Asked { records: vec![], options });
         }
@@ -175,13 +175,17 @@ fn check_type(log: &Log, headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// What must be so, if anything must.
-fn options(log: &Log, headers: &HeaderMap) -> Result<Option<AppendOptions>, Refusal> {
+async fn options(
+    house: &House,
+    log: &Log,
+    headers: &HeaderMap,
+) -> Result<Option<AppendOptions>, Refusal> {
     let Some(word) = headers.get(header::EXPECT_OFFSET) else { return Ok(None) };
     let Some(From::Place(place)) = word.to_str().ok().and_then(From::parse) else {
         let hint = "it is what an answer said in stream-next-offset";
         let sentence = "that is no offset to expect";
         return Err(complaint(StatusCode::BAD_REQUEST, sentence, hint).into());
     };
-    let expect_offset = Some(log.own(place)?);
+    let expect_offset = Some(log.own(house, place).await?);
     Ok(Some(AppendOptions { expect_offset, ..AppendOptions::default() }))
 }

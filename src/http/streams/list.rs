@@ -41,14 +41,17 @@ struct Row {
     content_type: String,
     next_offset: String,
     closed: bool,
+    /// It is there for its forks alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
 }
 
 impl From<LogState> for Row {
     fn from(state: LogState) -> Self {
         let (content_type, next_offset) =
             (content_type(&state.settings).to_owned(), end_of(&state));
-        let LogState { name, closed, .. } = state;
-        Self { name, content_type, next_offset: next_offset.to_string(), closed }
+        let LogState { name, closed, deleted, .. } = state;
+        Self { name, content_type, next_offset: next_offset.to_string(), closed, deleted }
     }
 }
 

@@ -7,10 +7,11 @@ use hyper::StatusCode;
 
 use super::super::answer::complaint;
 use super::super::house::House;
+use super::lineage::is_inherited;
 use super::lock;
 use super::place::Place;
 use super::refusal::Refusal;
-use crate::client::{Client, LogState};
+use crate::client::{Client, Fork, LogState};
 use crate::limits::HTTP_LOGS_MAX;
 use crate::log_name::LogName;
 use crate::log_settings::{ContentType, LogSettings};
@@ -26,6 +27,8 @@ pub(super) struct Log {
     pub(super) settings: LogSettings,
     /// Whether it was closed when it was last looked at: it never opens again.
     pub(super) is_closed: bool,
+    /// Where it comes from, if it is a fork.
+    fork: Option<Fork>,
 }
 
 /// Logs that were looked up, so that not every request has to.
@@ -48,12 +51,12 @@ impl Log {
         if name.as_str() == LogName::MAIN {
             let (client, number) = (house.client.clone(), LogNumber::MAIN);
             let settings = LogSettings::default();
-            return Ok(Self { name, client, number, settings, is_closed: false });
+            return Ok(Self { name, client, number, settings, is_closed: false, fork: None });
         }
         let state = state(house, &name).await?;
-        let LogState { number, settings, closed: is_closed, .. } = state;
+        let LogState { number, settings, closed: is_closed, fork, .. } = state;
         let client = house.client.about(number);
-        let log = Self { name, client, number, settings, is_closed };
+        let log = Self { name, client, number, settings, is_closed, fork };
         house.rooms.logs.keep(log.clone());
         Ok(log)
     }
@@ -67,9 +70,9 @@ impl Log {
         Place { number: self.number, offset }
     }
 
-    /// A word that is of this log.
-    pub(super) fn own(&self, place: Place) -> Result<Offset, Refusal> {
-        if place.number == self.number {
+    /// The offset of a place that is of this log: what a fork has of others it has under their offsets.
+    pub(super) async fn own(&self, house: &House, place: Place) -> Result<Offset, Refusal> {
+        if place.number == self.number || is_inherited(house, self.fork.as_ref(), place).await? {
             return Ok(place.offset);
         }
         let sentence = "that offset is of another log, which may have had this name";
@@ -80,7 +83,7 @@ impl Log {
 
 /// How the log of this name stands now.
 pub(super) async fn state(house: &House, name: &LogName) -> Result<LogState, Refusal> {
-    let state = house.client.log_state(name).await;
+    let state = house.client.usable_state(name).await;
     state.map_err(|error| Refusal::of_log(LogNumber::MAIN, &error))
 }
 

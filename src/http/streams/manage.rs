@@ -9,20 +9,19 @@ use hyper::http::request::Parts;
 use super::super::answer::{Answer, complaint, no_content};
 use super::super::house::House;
 use super::body;
+use super::fork;
 use super::header;
 use super::kind::Kind;
 use super::log::{Log, name};
 use super::place::Place;
-use super::refusal::{Refusal, busy, check_headers};
+use super::refusal::{Refusal, busy};
 use super::settings;
+use crate::client::forks::{inherited, is_from};
 use crate::client::{LogError, LogState};
 use crate::command::NewLog;
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::types::LogNumber;
-
-/// Headers whose promise is not kept here.
-const NOT_HERE: [&str; 3] = ["stream-forked-from", "stream-fork-offset", "stream-fork-sub-offset"];
 
 /// Makes a log with what it is to have, unless there is one that was made so: that one is as good.
 pub(super) async fn put(
@@ -32,13 +31,18 @@ pub(super) async fn put(
     text: &str,
 ) -> Result<Answer, Refusal> {
     let name = name(text)?;
-    check_headers(&parts.headers, &NOT_HERE)?;
-    let settings = settings::of(&parts.headers)?;
+    let failed = |error: LogError| Refusal::of_log(LogNumber::MAIN, &error);
+    let mut settings = settings::of(&parts.headers)?;
+    let fork = fork::Asked::of(house, &parts.headers).await?;
+    if let Some(fork) = &fork {
+        settings = inherited(&settings, &fork.source).map_err(failed)?;
+    }
     let closed = header::is_true(&parts.headers, &header::CLOSED);
     let (body, _held) = body::take(&house.rooms.bodies, body).await?;
     let records = if body.is_empty() { vec![] } else { Kind::of(&settings).records(&body)? };
-    let new = NewLog { name, settings, closed };
-    let (status, state) = make(house, &new, records).await?;
+    let origin = fork.as_ref().map(|fork| fork.origin);
+    let new = NewLog { name, settings, closed, origin };
+    let (status, state) = make(house, (&new, fork.as_ref()), records).await?;
     let mut answer = at(end_of(&state), state.closed);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -51,18 +55,27 @@ pub(super) async fn put(
 /// Whether it was made, and how it stands.
 async fn make(
     house: &House,
-    new: &NewLog,
-    records: Vec<Bytes>,
+    (new, fork): (&NewLog, Option<&fork::Asked>),
+    mut records: Vec<Bytes>,
 ) -> Result<(StatusCode, LogState), Refusal> {
     if let Some(found) = found(house, &new.name).await? {
-        return Ok((StatusCode::OK, as_asked(found, new)?));
+        return Ok((StatusCode::OK, as_asked(found, (new, fork))?));
+    }
+    if let Some(fork::Asked { source, origin, .. }) = fork {
+        if source.deleted {
+            return Err(is_deleted(source.name.clone()));
+        }
+        if origin.part > 0 {
+            let part = house.client.part_of(source, *origin).await;
+            records.insert(0, part.map_err(|error| Refusal::of_log(source.number, &error))?);
+        }
     }
     let made = house.client.make_log(new.clone(), records).await;
     let is_made = made.map_err(|error| Refusal::of_append(LogNumber::MAIN, &error))?;
     match found(house, &new.name).await? {
         Some(state) if is_made => Ok((StatusCode::CREATED, state)),
         // Somebody else was faster.
-        Some(state) => Ok((StatusCode::OK, as_asked(state, new)?)),
+        Some(state) => Ok((StatusCode::OK, as_asked(state, (new, fork))?)),
         None => Err(busy("the log was made, and is gone already")),
     }
 }
@@ -76,11 +89,18 @@ async fn found(house: &House, name: &LogName) -> Result<Option<LogState>, Refusa
 }
 
 /// The log that there is, if it is what is asked for.
-fn as_asked(found: LogState, new: &NewLog) -> Result<LogState, Refusal> {
+fn as_asked(
+    found: LogState,
+    (new, fork): (&NewLog, Option<&fork::Asked>),
+) -> Result<LogState, Refusal> {
+    if found.deleted {
+        return Err(is_deleted(found.name));
+    }
     // How much of it is kept is not said over HTTP, and may be changed.
     let retention = found.settings.retention;
     let asked = LogSettings { retention, ..new.settings.clone() };
-    if !asked.is_same_as(&found.settings) {
+    let is_exact = fork.is_some_and(|fork| fork.is_exact);
+    if !asked.is_same_as(&found.settings) || !is_from(&found, new.origin, is_exact) {
         let (found, name) = (Box::new(found), new.name.clone());
         let error = LogError::OtherSettings { found, name };
         return Err(Refusal::of_log(LogNumber::MAIN, &error));
@@ -92,6 +112,12 @@ fn as_asked(found: LogState, new: &NewLog) -> Result<LogState, Refusal> {
     let sentence = format!("there is one, and it is {word}");
     let hint = "deleted, it can be made again";
     Err(complaint(StatusCode::CONFLICT, sentence, hint).into())
+}
+
+/// Its name is taken, and nobody can use it.
+fn is_deleted(name: LogName) -> Refusal {
+    let error = LogError::Deleted { name };
+    complaint(StatusCode::CONFLICT, &error, &error.hint()).into()
 }
 
 /// Deletes a log.

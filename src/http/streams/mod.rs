@@ -1,16 +1,15 @@
 //! Logs over HTTP, in the words of the Durable Streams protocol: a log is a stream, at a path of its own.
 //!
-//! - `log`: which log a path means; `kind`: what the type of its records means; `place`: where in it an offset
-//!   points; `query`: what a reader asks for;
-//! - `manage`: making and deleting; `settings`: what a log is made with; `append`: what a POST comes to, with a `stamp` that says which request of whose
-//!   it is; `body`: how much of one is taken;
+//! - `log`: which log a path means; `lineage`: what of others is a fork's; `kind`: what the type of its records
+//!   means; `place`: where in it an offset points; `query`: what a reader asks for;
+//! - `manage`: making and deleting; `settings`: what a log is made with; `fork`: of which log it is a fork;
+//!   `append`: what a POST comes to, with a `stamp` that says which request of whose it is; `body`: how much of
+//!   one is taken;
 //! - `read`: what a GET comes to, and HEAD; `batch`: records as they go out;
 //! - `live`: readers that wait for news, with a `cursor`; `tails`: one followed read for all that wait at one log;
 //! - `events`: those of them that stay, with server-sent events; `drawn`: a body that is made as it is taken;
 //! - `list`: which there are;
 //! - `header`: how answers say where a log goes on; `refusal`: why not.
-//!
-//! What of the protocol is not there is refused and never passed over: forks.
 
 mod append;
 mod batch;
@@ -18,8 +17,10 @@ mod body;
 mod cursor;
 mod drawn;
 mod events;
+mod fork;
 mod header;
 mod kind;
+mod lineage;
 mod list;
 mod live;
 mod log;
@@ -62,7 +63,7 @@ const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, str
      producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
 
 /// What a request for a stream needs, where tokens are asked for.
-pub(super) fn need<'a>(parts: &Parts, name: &'a str) -> Need<'a> {
+pub(super) fn need<'a>(parts: &'a Parts, name: &'a str) -> Need<'a> {
     let right = match parts.method {
         // Browsers send no token with this, and are told the same of every stream.
         Method::OPTIONS => return Need::Nothing,
@@ -72,8 +73,12 @@ pub(super) fn need<'a>(parts: &Parts, name: &'a str) -> Need<'a> {
         _ => return Need::Token,
     };
     let closes = right == Right::Append && header::is_true(&parts.headers, &header::CLOSED);
-    let besides = closes.then_some((Right::Manage, name));
-    Need::Logs([(right, name)].into_iter().chain(besides).collect())
+    let mut needed = vec![(right, name)];
+    needed.extend(closes.then_some((Right::Manage, name)));
+    // Who reads a fork reads what it has of its source. One that is no stream's path is no log's name.
+    let source = fork::source(&parts.headers);
+    needed.extend(source.map(|source| (Right::Read, source)));
+    Need::Logs(needed)
 }
 
 /// Answers who asks which streams there are.

@@ -44,6 +44,11 @@ impl From {
 }
 
 impl Place {
+    /// Whether it is the start of any log: programs know that word without having been told it.
+    pub(super) fn is_any_start(self) -> bool {
+        self == Self { number: LogNumber::MAIN, offset: Offset::ZERO }
+    }
+
     fn parse(word: &str) -> Option<Self> {
         let (number, offset) = word.split_once('_')?;
         let is_number =

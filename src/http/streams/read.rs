@@ -31,7 +31,7 @@ const LINES: &str = "application/x-ndjson";
 pub(super) async fn get(house: &House, parts: &Parts, name: &str) -> Result<Answer, Refusal> {
     let log = Log::look(house, name).await?;
     let query = Query::parse(parts.uri.query())?;
-    let from = begin(&log, query.from.unwrap_or(From::Start)).await?;
+    let from = begin(house, &log, query.from.unwrap_or(From::Start)).await?;
     let form = Form::of(&log, &parts.headers);
     match query.live {
         None if query.from == Some(From::Now) => {
@@ -73,15 +73,12 @@ pub(super) async fn head(house: &House, name: &str) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
-async fn begin(log: &Log, from: From) -> Result<Offset, Refusal> {
+async fn begin(house: &House, log: &Log, from: From) -> Result<Offset, Refusal> {
     match from {
         From::Start => start(log).await,
         From::Now => Batch::tail(log).await.map_err(|error| Refusal::of_read(&error)),
-        // The start of any log.
-        From::Place(Place { offset: Offset::ZERO, number }) if number.get() == 0 => {
-            start(log).await
-        }
-        From::Place(place) => log.own(place),
+        From::Place(place) if place.is_any_start() => start(log).await,
+        From::Place(place) => log.own(house, place).await,
     }
 }
 

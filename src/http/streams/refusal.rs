@@ -1,9 +1,7 @@
 //! Why not.
 
-use std::fmt::Display;
-
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 
 use super::super::answer::{Answer, complaint, not_now};
 use super::header;
@@ -35,21 +33,6 @@ pub(super) fn no_such_verb(allowed: &'static str) -> Refusal {
     answer.into()
 }
 
-/// A part of the protocol that is not there. To pass over it would promise what is not kept.
-pub(super) fn not_here(what: impl Display) -> Refusal {
-    let sentence = format!("{what} is not done here");
-    let hint = "leave it out, or use the program or the library";
-    complaint(StatusCode::NOT_IMPLEMENTED, sentence, hint).into()
-}
-
-/// Refuses what asks by a header for something that is not there.
-pub(super) fn check_headers(headers: &HeaderMap, unkept: &[&str]) -> Result<(), Refusal> {
-    match unkept.iter().find(|name| headers.contains_key(**name)) {
-        Some(name) => Err(not_here(format!("what the header {name} asks for"))),
-        None => Ok(()),
-    }
-}
-
 pub(super) fn busy(what: &str) -> Refusal {
     not_now(what, "come back in a moment").into()
 }
@@ -72,7 +55,10 @@ impl Refusal {
                 answer
             }
             AppendError::UnknownLog => complain(StatusCode::NOT_FOUND),
-            AppendError::EpochBegins => complain(StatusCode::BAD_REQUEST),
+            AppendError::EpochBegins | AppendError::BeyondEnd { .. } => {
+                complain(StatusCode::BAD_REQUEST)
+            }
+            AppendError::Trimmed { .. } => complain(StatusCode::GONE),
             AppendError::TooManyProducers => complain(StatusCode::TOO_MANY_REQUESTS),
             AppendError::RecordTooLarge { .. }
             | AppendError::RequestTooLarge { .. }
@@ -95,8 +81,12 @@ impl Refusal {
         match error {
             LogError::Append(error) => Self::of_append(number, error),
             LogError::Read(error) => Self::of_read(error),
-            LogError::OtherSettings { .. } => {
+            LogError::OtherSettings { .. } | LogError::OtherType { .. } => {
                 complaint(StatusCode::CONFLICT, error, &error.hint()).into()
+            }
+            LogError::Deleted { .. } => complaint(StatusCode::GONE, error, &error.hint()).into(),
+            LogError::NoSuchPart { .. } => {
+                complaint(StatusCode::BAD_REQUEST, error, &error.hint()).into()
             }
             error => {
                 let hint = "PUT makes it; `annal log list` shows which there are";

@@ -149,7 +149,7 @@ impl Tails {
                         end.is_closed |= is_news;
                         is_news
                     });
-                    state.number == log.number
+                    state.number == log.number && !state.deleted
                 }
                 Err(LogError::Unknown { .. }) => false,
                 // Nobody leads: it is asked again.

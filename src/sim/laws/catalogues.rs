@@ -1,7 +1,9 @@
 //! Invariant: a log has a number that no other has or had, and offsets without a gap; one that is closed
 //! or deleted accepts nothing; all nodes have the same logs at the same entry; and who reads a log is
 //! given its records, those of no other, none that were trimmed, and nothing once it is deleted. A log's
-//! beginning never goes back. A log that expires goes late or never, but not before its time.
+//! beginning never goes back. A log that expires goes late or never, but not before its time. A fork has the
+//! records of its source up to an offset, and its own behind that; and a log that is deleted while it has forks
+//! keeps its name until the last of them goes.
 //!
 //! Whoever holds a log's number relies on it that what comes under it is that log, for ever.
 //!
@@ -10,14 +12,14 @@
 use std::collections::BTreeMap;
 
 use super::{Law, LawName, Moment, What};
-use crate::command::{Command, NewLog, Stamp, Turn};
+use crate::command::{Command, NewLog, Origin, Stamp, Turn};
 use crate::entry::{Request, SealedEntry};
 use crate::label::{ProducerName, SequenceWord};
 use crate::log_name::LogName;
 use crate::log_settings::{Expiry, LogSettings};
 use crate::sim::model::RecordHash;
 use crate::types::{ClientId, Index, LogNumber, NodeId, Offset, Seq, Timestamp};
-use crate::wire::standing::{Inquiry, LogState};
+use crate::wire::standing::{Fork, Inquiry, LogState};
 
 /// A log, as the entries have it.
 #[derive(Clone, Debug)]
@@ -26,6 +28,7 @@ struct Log {
     settings: LogSettings,
     closed: bool,
     deleted: bool,
+    origin: Option<Origin>,
     start: Offset,
     records: Vec<RecordHash>,
     /// Its last sequence word.
@@ -37,15 +40,17 @@ struct Log {
 }
 
 impl Log {
-    fn of(new: &NewLog) -> Self {
-        let NewLog { name, settings, closed } = new.clone();
+    /// A new one, with this beginning.
+    fn of(new: &NewLog, (start, records): (Offset, Vec<RecordHash>)) -> Self {
+        let NewLog { name, settings, closed, origin } = new.clone();
         Self {
             name,
             settings,
             closed,
             deleted: false,
-            start: Offset::ZERO,
-            records: vec![],
+            origin,
+            start,
+            records,
             word: None,
             used: 0,
             turns: BTreeMap::new(),
@@ -129,7 +134,10 @@ impl Default for Catalogues {
     fn default() -> Self {
         Self {
             applied: Index::ZERO,
-            logs: BTreeMap::from([(LogNumber::MAIN, Log::of(&LogName::main().into()))]),
+            logs: BTreeMap::from([(
+                LogNumber::MAIN,
+                Log::of(&LogName::main().into(), (Offset::ZERO, vec![])),
+            )]),
             rows: BTreeMap::new(),
             seen: BTreeMap::new(),
             ahead: BTreeMap::new(),
@@ -173,7 +181,7 @@ impl Catalogues {
     }
 
     fn rows_now(&self) -> Vec<Row> {
-        let live = self.logs.iter().filter(|(_, log)| !log.deleted);
+        let there = self.logs.iter().filter(|(number, _)| self.is_there(**number));
         let row = |(number, log): (&LogNumber, &Log)| LogState {
             name: log.name.clone(),
             number: *number,
@@ -181,10 +189,31 @@ impl Catalogues {
             start_offset: log.start,
             next_offset: log.next_offset(),
             closed: log.closed,
+            deleted: log.deleted,
+            fork: log.origin.map(|Origin { source, at, part }| Fork {
+                source: self.logs[&source].name.clone(),
+                number: source,
+                at,
+                part,
+            }),
+            forks: u32::try_from(self.forks(*number).count()).expect("there are few"),
         };
-        let mut rows: Vec<Row> = live.map(row).collect();
+        let mut rows: Vec<Row> = there.map(row).collect();
         rows.sort_by(|one, other| one.name.cmp(&other.name));
         rows
+    }
+
+    /// The forks of a log.
+    fn forks(&self, source: LogNumber) -> impl Iterator<Item = LogNumber> {
+        let is_of = move |log: &Log| log.origin.is_some_and(|origin| origin.source == source);
+        let forks = self.logs.iter().filter(move |(_, log)| is_of(log));
+        forks.map(|(number, _)| *number).filter(|number| self.is_there(*number))
+    }
+
+    /// Whether a log has its name, be it for its forks alone.
+    fn is_there(&self, number: LogNumber) -> bool {
+        self.logs.get(&number).is_some_and(|log| !log.deleted)
+            || self.forks(number).next().is_some()
     }
 
     fn place(&mut self, request: &Request) -> Result<(), String> {
@@ -248,11 +277,34 @@ impl Catalogues {
         if number != last.next() {
             return Err(format!("log {name} gets number {number}, and {last} was the last"));
         }
-        if self.logs.values().any(|log| !log.deleted && log.name == *name) {
+        let has_name = |(of, log): (&LogNumber, &Log)| log.name == *name && self.is_there(*of);
+        if self.logs.iter().any(has_name) {
             return Err(format!("there are two logs of the name {name}"));
         }
-        self.logs.insert(number, Log::of(new));
+        let beginning = match new.origin {
+            None => (Offset::ZERO, vec![]),
+            Some(origin) => self.beginning(origin)?,
+        };
+        self.logs.insert(number, Log::of(new, beginning));
         Ok(())
+    }
+
+    /// Where a fork begins, and what it has of its source.
+    fn beginning(
+        &self,
+        Origin { source, at, .. }: Origin,
+    ) -> Result<(Offset, Vec<RecordHash>), String> {
+        let Some(log) = self.logs.get(&source).filter(|log| !log.deleted) else {
+            return Err(format!("log {source} is forked, which does not exist"));
+        };
+        let until = usize::try_from(at.get()).unwrap_or(usize::MAX);
+        match log.records.get(..until) {
+            Some(records) if at >= log.start => Ok((log.start, records.to_vec())),
+            _ => {
+                let (start, next) = (log.start, log.next_offset());
+                Err(format!("log {source} is forked at {at}, and has {start} to {next}"))
+            }
+        }
     }
 
     /// A log has expired, in an entry of this time, which is known now.
@@ -432,6 +484,43 @@ mod tests {
             &[create(3, 2, "a")],
         ])
         .unwrap();
+    }
+
+    fn fork(seq: u64, log: u32, at: u64) -> Request {
+        let origin = Some(Origin { source: LogNumber::new(1), at: Offset::new(at), part: 0 });
+        let new = NewLog { origin, ..NewLog::from("f".parse::<LogName>().unwrap()) };
+        Request { first_offset: Offset::new(at), ..command(seq, log, Command::create(new)) }
+    }
+
+    #[test]
+    fn a_fork_has_what_its_source_had_and_keeps_its_name() {
+        let one_by_one = |requests: &[Request]| {
+            judged(&requests.iter().map(std::slice::from_ref).collect::<Vec<_>>())
+        };
+        let delete = |seq, log, offset| Request {
+            first_offset: Offset::new(offset),
+            ..command(seq, log, Command::Delete)
+        };
+        let (of_source, own) = (append(3, 1, 0), append(2, 2, 1));
+        let start = [create(1, 1, "a"), of_source.clone(), fork(2, 2, 1), own.clone()];
+        let deleted = [&start[..], &[delete(3, 1, 1)]].concat();
+        let mut law = one_by_one(&deleted).unwrap();
+        let rows: Vec<_> = law.rows_now().into_iter().map(|it| (it.deleted, it.forks)).collect();
+        assert_eq!(rows, [(true, 1), (false, 0), (false, 0)], "a, f and main");
+        let mut has = |requests: &[Request]| {
+            let of = |request: &Request| RecordHash::of_all(&request.records);
+            let records: Vec<_> = requests.iter().flat_map(of).collect();
+            let (log, first) = (LogNumber::new(2), Offset::ZERO);
+            let given = Given { log, invoked: 9, linearizable: true, first, records: &records };
+            Stage::new().show(&mut law, What::Given(given))
+        };
+        has(&[of_source.clone(), own]).unwrap();
+        assert_broken(has(&[of_source, append(4, 1, 1)]), "has other records than the log");
+        let again = [&deleted[..], &[create(4, 3, "a")]].concat();
+        assert_broken(one_by_one(&again).map(|_| ()), "two logs of the name a");
+        one_by_one(&[&deleted[..], &[delete(4, 2, 2), create(5, 3, "a")]].concat()).unwrap();
+        let beyond = one_by_one(&[create(1, 1, "a"), fork(2, 2, 2)]);
+        assert_broken(beyond.map(|_| ()), "log 1 is forked at 2, and has 0 to 0");
     }
 
     #[test]

@@ -87,6 +87,14 @@ impl LiveKept {
 
     fn place(&mut self, request: &Request) {
         let at = self.applied;
+        if let Some(origin) = request.command.as_ref().and_then(Command::origin) {
+            let source = self.logs.entry(origin.source).or_default();
+            let until = usize::try_from(origin.at.get()).unwrap_or(usize::MAX);
+            let entries = source.entries.get(..until).unwrap_or_default().to_vec();
+            // Before it was there nothing of it was live.
+            let starts = vec![(Index::ZERO, None), (at, source.start_at(at))];
+            self.logs.insert(request.log, Log { entries, starts });
+        }
         let log = self.logs.entry(request.log).or_default();
         log.entries.extend(request.records.iter().map(|_| at));
         match request.command {
@@ -174,6 +182,8 @@ impl Law for LiveKept {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::command::{NewLog, Origin};
+    use crate::log_name::LogName;
     use crate::sim::laws::testing::Log as EntryLog;
 
     fn command(seq: u64, offset: u64, command: Command) -> Request {
@@ -215,6 +225,25 @@ mod tests {
         );
         let (mut stage, mut law) = stage_of(&[command(3, 2, Command::Delete)]);
         gives_up(&mut stage, &mut law, 4).unwrap();
+    }
+
+    #[test]
+    fn what_a_fork_has_of_a_log_may_not_go_before_the_fork() {
+        let origin = Some(Origin { source: LogNumber::MAIN, at: Offset::new(1), part: 0 });
+        let new = NewLog { origin, ..NewLog::from("f".parse::<LogName>().unwrap()) };
+        let of_fork = |seq, it| Request { log: LogNumber::new(1), ..command(seq, 1, it) };
+        let forked =
+            [of_fork(3, Command::create(new)), command(4, 2, Command::Trim(Offset::new(2)))];
+        let (mut stage, mut law) = stage_of(&forked);
+        gives_up(&mut stage, &mut law.clone(), 1).unwrap();
+        let found = gives_up(&mut stage, &mut law.clone(), 2);
+        assert_broken(found, "the record at offset 0 of log 1, which is live");
+        // Before it was forked that was nobody's but the source's.
+        law.committed.insert(node(1), Index::new(3));
+        assert_broken(gives_up(&mut stage, &mut law, 2), "the record at offset 0 of log 0");
+        let (mut stage, mut law) =
+            stage_of(&[&forked[..], &[of_fork(5, Command::Delete)]].concat());
+        gives_up(&mut stage, &mut law, 3).unwrap();
     }
 
     #[test]

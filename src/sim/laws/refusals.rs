@@ -158,7 +158,13 @@ impl Refusals {
             Obstacle::WordNotBehind => self.check_command(&it, unmet, |placed| {
                 placed.log == *log && stamp_of(placed).is_some_and(|stamp| stamp.word.is_some())
             })?,
-            Obstacle::TooManyLogs | Obstacle::MainStays => {
+            Obstacle::Trimmed { start } if self.model.has_begun(*log, as_of.index, start) => {}
+            Obstacle::Trimmed { start } => {
+                return Err(format!(
+                    "{it} was refused because log {log} begins at {start}: it does not"
+                ));
+            }
+            Obstacle::TooManyLogs | Obstacle::TooManyForks | Obstacle::MainStays => {
                 return Err(format!("{it} was refused by {obstacle:?}, and nobody asks for that"));
             }
             Obstacle::Offset { next } => {

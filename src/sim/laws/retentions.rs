@@ -71,7 +71,14 @@ impl Retentions {
     }
 
     fn place(&mut self, request: &Request, time: Timestamp) {
+        // A fork has what its source had before.
+        let origin = request.command.as_ref().and_then(Command::origin);
+        let inherited = origin.and_then(|origin| {
+            let at = usize::try_from(origin.at.get()).ok()?;
+            self.logs.get(&origin.source)?.records.get(..at).map(<[_]>::to_vec)
+        });
         let log = self.logs.entry(request.log).or_default();
+        log.records.extend(inherited.unwrap_or_default());
         log.records.extend(request.records.iter().map(|record| (time, record.len() as u64)));
         match &request.command {
             Some(Command::Create(new)) => log.retention = new.settings.retention,

@@ -1,17 +1,18 @@
 //! The published suite of the Durable Streams protocol, against the door of the leader and of a follower.
 //!
-//! It runs where Node is and its package can be had: from `npm`, once, into the folder for tests below
-//! `target`. Elsewhere it says so, and the tests of our own (`streams`) stand alone.
+//! It runs where Node is and its package can be had. Elsewhere it says so, and the tests of our own (`streams`)
+//! stand alone.
 #![allow(clippy::print_stderr, reason = "what was left out")]
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::harness::{Cluster, HTTP_PORTS_AFTER, Kind};
+use super::npm::{installed, said};
 
 /// The suite. Its command line finds no tests: it is run as the file below does.
 const PACKAGE: &str = "@durable-streams/server-conformance-tests@0.3.6";
@@ -21,11 +22,11 @@ const TESTS: &str = "import { runConformanceTests } from '@durable-streams/serve
 
 const SETTINGS: &str = "export default { test: { include: ['*.test.mjs'], testTimeout: 30000 } }\n";
 
-/// Its tests but those of forks and of subscriptions, of which there are none here.
-const CORE: &str = "^(?!.*(Fork - |Reserved subscription))";
+/// Its tests but those of subscriptions, of which there are none here.
+const TESTED: &str = "^(?!.*Reserved subscription)";
 
 /// How many those are.
-const CORE_COUNT: usize = 250;
+const COUNT: usize = 332;
 
 /// Those of them that fail, by name. One that fails and is not here, and one that is here and does not
 /// fail, are faults: so fewer and fewer fail.
@@ -36,7 +37,9 @@ const ATTEMPTS: usize = 2;
 
 #[test]
 fn the_published_suite_passes_at_the_leader_and_at_a_follower() {
-    let Some(folder) = installed() else { return };
+    let Some(folder) = installed(PACKAGE) else { return };
+    fs::write(folder.join("streams.test.mjs"), TESTS).unwrap();
+    fs::write(folder.join("vitest.config.mjs"), SETTINGS).unwrap();
     let mut cluster = Cluster::prepared(Kind::default());
     for node in cluster.nodes() {
         cluster.change_config(&node, "long_poll_ms = 20000", "long_poll_ms = 500");
@@ -58,40 +61,11 @@ fn the_published_suite_passes_at_the_leader_and_at_a_follower() {
     }
 }
 
-/// The folder in which the suite is, if it can be had.
-fn installed() -> Option<PathBuf> {
-    let skip = |why: &str| {
-        eprintln!("note: the published suite of Durable Streams is not run: {why}");
-        None
-    };
-    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !is_there("node") || !is_there("npm") {
-        return skip("there is no Node");
-    }
-    let name = PACKAGE.rsplit('@').next().unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("durable-streams-{name}"));
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("streams.test.mjs"), TESTS).unwrap();
-    fs::write(folder.join("vitest.config.mjs"), SETTINGS).unwrap();
-    let done = folder.join("installed");
-    if !done.exists() {
-        let line = ["install", "--no-save", "--no-audit", "--no-fund", "--fetch-retries=0"];
-        let mut npm = Command::new("npm");
-        npm.args(line).args(["--fetch-timeout=60000", "--prefix", ".", PACKAGE]);
-        let output = npm.current_dir(&folder).output().unwrap();
-        if !output.status.success() {
-            return skip(&format!("npm cannot have it: {}", said(&output)));
-        }
-        fs::write(done, "").unwrap();
-    }
-    Some(folder)
-}
-
 /// The tests of the suite that fail at this door.
 fn failing(folder: &Path, port: u16) -> BTreeSet<String> {
     let results = folder.join(format!("results-{port}.json"));
     let mut node = Command::new("node");
-    node.args(["node_modules/vitest/vitest.mjs", "run", "-t", CORE, "--reporter=json"])
+    node.args(["node_modules/vitest/vitest.mjs", "run", "-t", TESTED, "--reporter=json"])
         .arg(format!("--outputFile={}", results.display()))
         .env("CONFORMANCE_TEST_URL", format!("http://127.0.0.1:{port}"))
         .current_dir(folder)
@@ -105,15 +79,11 @@ fn failing(folder: &Path, port: u16) -> BTreeSet<String> {
         files.iter().flat_map(|file| file["assertionResults"].as_array().unwrap()).collect();
     let is = |test: &Value, status| test["status"] == status;
     let run = tests.iter().filter(|test| is(test, "passed") || is(test, "failed")).count();
-    assert_eq!(run, CORE_COUNT, "{}", said(&output));
+    assert_eq!(run, COUNT, "{}", said(&output));
     let failed = tests.into_iter().filter(|test| is(test, "failed"));
     let failed: Vec<_> = failed.collect();
     for test in &failed {
         eprintln!("{}: {}", test["fullName"], test["failureMessages"][0]);
     }
     failed.iter().map(|test| test["fullName"].as_str().unwrap().to_owned()).collect()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
 }

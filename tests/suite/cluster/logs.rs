@@ -113,6 +113,66 @@ fn a_log_that_is_closed_can_be_read_and_one_that_is_deleted_is_gone_for_good() {
 }
 
 #[test]
+fn a_fork_begins_as_its_source_did_and_outlives_it() {
+    let mut cluster = Cluster::started(Kind::default());
+    cluster.client(["log", "create", "a", "--content-type", "text/plain"]).expect_code(0);
+    for record in ["a0", "a1", "a2"] {
+        append_to(&cluster, "a", record).expect_code(0);
+    }
+    let fork = ["log", "create", "b", "--fork-of", "a", "--at", "2"];
+    let told = cluster.client(fork).expect_code(0).text();
+    assert_eq!(told, "b: next offset 2, fork of a at 2, text/plain\n");
+    append_to(&cluster, "b", "b2").expect_code(0);
+    append_to(&cluster, "a", "a3").expect_code(0);
+    assert_eq!(records_of(&cluster, "b"), "a0\na1\nb2\n");
+    cluster.client(["log", "create", "c", "--fork-of", "b"]).expect_code(0);
+    // It is there already, wherever that is if nobody says where; as another it is not.
+    cluster.client(fork).expect_code(0);
+    cluster.client(["log", "create", "b", "--fork-of", "a"]).expect_code(0);
+    let no_fork = ["log", "create", "b", "--content-type", "text/plain"];
+    cluster.client(no_fork).expect_complaint(4, "there is a log b already, with other settings");
+    let elsewhere = ["log", "create", "b", "--fork-of", "a", "--at", "3"];
+    cluster.client(elsewhere).expect_complaint(4, "there is a log b already, with other settings");
+    let beyond = ["log", "create", "d", "--fork-of", "a", "--at", "5"];
+    cluster.client(beyond).expect_complaint(4, "its next offset is 4");
+    let typed = ["log", "create", "d", "--fork-of", "a", "--content-type", "a/b"];
+    cluster.client(typed).expect_complaint(4, "log a is of text/plain, and so are its forks");
+
+    // The source goes, and so does who led when it was forked.
+    cluster.client(["log", "delete", "a", "--yes"]).expect_code(0);
+    cluster.client(["log", "delete", "b", "--yes"]).expect_code(0);
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    append_to(&cluster, "c", "c3").expect_code(0);
+    assert_eq!(records_of(&cluster, "c"), "a0\na1\nb2\nc3\n");
+    for words in
+        [&["read", "--log", "a"][..], &["log", "create", "a"], &["log", "delete", "b", "--yes"]]
+    {
+        cluster
+            .client(words.iter().copied())
+            .expect_complaint(4, "is deleted, and its name is kept");
+    }
+    let again = ["log", "create", "d", "--fork-of", "a"];
+    cluster.client(again).expect_complaint(4, "log a is deleted");
+    let listed = cluster.client(["log", "list"]).expect_code(0).text();
+    let expected = "a: next offset 4, deleted and kept for 1 fork, text/plain\n\
+         b: next offset 3, fork of a at 2, deleted and kept for 1 fork, text/plain\n\
+         c: next offset 4, fork of b at 3, text/plain\n\
+         main: next offset 0\n";
+    assert_eq!(listed, expected);
+    cluster.start(&leader);
+    cluster.wait_until_caught_up();
+    cluster.stop_all();
+    cluster.start_all();
+    assert_eq!(records_of(&cluster, "c"), "a0\na1\nb2\nc3\n");
+    cluster.client(["trim", "--log", "c", "--before", "1"]).expect_code(0);
+    assert_eq!(records_of(&cluster, "c"), "a1\nb2\nc3\n");
+    cluster.client(["log", "delete", "c", "--yes"]).expect_code(0);
+    assert_eq!(cluster.client(["log", "list"]).expect_code(0).text(), "main: next offset 0\n");
+    cluster.stop_all();
+}
+
+#[test]
 fn what_is_trimmed_is_gone_for_everybody_and_the_rest_keeps_its_offsets() {
     let mut cluster = Cluster::started(Kind::default());
     cluster.append(&["a", "b", "c", "d"]);

@@ -16,6 +16,7 @@ mod identity;
 mod logs;
 mod memory;
 mod names;
+mod npm;
 mod page;
 mod pty;
 mod python;

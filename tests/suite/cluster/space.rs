@@ -72,12 +72,57 @@ fn described(cluster: &Cluster) -> serde_json::Value {
     cluster.client(["log", "describe", "clicks", "--json"]).expect_code(0).json().remove(0)
 }
 
-#[test]
-fn space_comes_back_under_a_retention_and_readers_go_on() {
+/// A cluster with segments of a MiB.
+fn of_small_segments() -> Cluster {
     let mut cluster = Cluster::prepared(Kind::default());
     cluster.make_segments_small();
     cluster.start_all();
     cluster.leader();
+    cluster
+}
+
+/// The MiB that the log of any node takes at most.
+fn most_mib(cluster: &Cluster) -> u64 {
+    let of_node = |node: &String| bytes_in(&cluster.path(&format!("data/{node}/log")));
+    cluster.nodes().iter().map(of_node).max().unwrap() >> 20
+}
+
+#[test]
+fn what_a_fork_has_of_a_log_that_is_deleted_comes_back_with_the_fork() {
+    let mut cluster = of_small_segments();
+    cluster.client(["log", "create", "clicks"]).expect_code(0);
+    append_under(&cluster, 32, |_| ());
+    let fork = ["log", "create", "trial", "--fork-of", "clicks", "--at", "480"];
+    cluster.client(fork).expect_code(0);
+    cluster.client(["log", "delete", "clicks", "--yes"]).expect_code(0);
+    // What nobody has any more would go now: what comes behind it is sealed.
+    cluster.client(["log", "create", "others"]).expect_code(0);
+    let filling = vec![b'x'; RECORD_BYTES];
+    let filling = String::from_utf8(filling).unwrap();
+    for _ in 0..40 {
+        cluster.client(["append", "--log", "others", &filling]).expect_code(0);
+    }
+    cluster.wait_until_caught_up();
+    cluster.stop_all();
+    cluster.start_all();
+    cluster.leader();
+    let count = |log: &str| {
+        let read = cluster.client(["read", "--log", log, "--json"]).expect_code(0).json();
+        (read.len(), read.first().map(|first| first["offset"].clone()))
+    };
+    assert_eq!(count("trial"), (480, Some(json!(0))));
+    assert!(most_mib(&cluster) >= 30, "it is kept");
+    cluster.client(["trim", "--log", "trial", "--before", "470"]).expect_code(0);
+    wait_for("space", || (most_mib(&cluster) < 25).then_some(()));
+    assert_eq!(count("trial"), (10, Some(json!(470))));
+    cluster.client(["log", "delete", "trial", "--yes"]).expect_code(0);
+    cluster.client(["log", "create", "clicks"]).expect_code(0);
+    cluster.stop_all();
+}
+
+#[test]
+fn space_comes_back_under_a_retention_and_readers_go_on() {
+    let mut cluster = of_small_segments();
     let create = ["log", "create", "clicks", "--retention-bytes", "8MiB"];
     let told = cluster.client(create).expect_code(0).text();
     assert_eq!(told, "clicks: next offset 0, keeps 8MiB\n");
@@ -85,12 +130,9 @@ fn space_comes_back_under_a_retention_and_readers_go_on() {
     let other = ["log", "create", "clicks", "--retention-bytes", "9MiB"];
     cluster.client(other).expect_complaint(4, "there is a log clicks already, with other settings");
 
-    let folders: Vec<_> =
-        cluster.nodes().iter().map(|node| cluster.path(&format!("data/{node}/log"))).collect();
-    let most = || folders.iter().map(|folder| bytes_in(folder)).max().unwrap() >> 20;
     let given = append_under(&cluster, 60, |number| {
         if number.is_multiple_of(10) {
-            wait_for("space", || (most() < 20).then_some(()));
+            wait_for("space", || (most_mib(&cluster) < 20).then_some(()));
         }
     });
     assert!(given > 0);

@@ -197,7 +197,9 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
         (400, ("content-type", "json"), &b""[..]),
         (400, ("content-type", "application/json"), b"[1,]"),
         (400, ("stream-ttl", "-1"), b""),
-        (501, ("stream-forked-from", "/v1/stream/main"), b""),
+        (404, ("stream-forked-from", "/v1/stream/nowhere"), b""),
+        (400, ("stream-forked-from", "http://elsewhere/v1/stream/main"), b""),
+        (400, ("stream-fork-offset", "now"), b""),
     ] {
         let said = ask(&cluster, "n1", "PUT /v1/stream/orders", &[header], body);
         assert_eq!(said.status, expected, "{header:?}: {}", said.text());
