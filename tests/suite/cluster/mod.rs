@@ -31,3 +31,4 @@ mod terminal;
 mod terms;
 mod together;
 mod tokens;
+mod typescript;
