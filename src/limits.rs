@@ -264,6 +264,18 @@ pub const PEER_OFFERS_MAX: usize = 8;
 /// the newest.
 pub const PEER_INCARNATIONS_REMEMBERED: usize = 8;
 
+/// Nodes of a cluster in which one that lost its store can be filled by the others: without it they have to
+/// be a majority, and more than one.
+pub const NODES_TO_REFILL_MIN: usize = 3;
+
+/// Stores that are set aside in a node's folder before it begins anew by itself no more: each takes the space
+/// that it took, and a disk that loses three wants to be looked at.
+pub const SET_ASIDE_MAX: usize = 3;
+
+/// Stores that a node had before and that its peers know again. A folder from before the last four times
+/// that a node was filled anew is judged by the configuration alone.
+pub const FORMER_STORES_MAX: usize = 4;
+
 /// Starts of a store that it shows to its peers. One that has missed more of them than this cannot
 /// tell by them whether the folder is another's; term and log still say.
 pub const LINEAGE_STARTS_MAX: usize = 32;

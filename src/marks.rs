@@ -94,6 +94,14 @@ marks! {
     HandoverGivenUp,
     /// a leader heard that a follower's process is a new one
     FollowerRestarted,
+    /// a peer's process has another store than its former
+    CameBackAnew,
+    /// a vote came from another store than the configuration means
+    VoteOfAnotherStore,
+    /// a node could not be filled, because what it lacks was given up
+    CannotBeFilled,
+    /// a node that was filled was made a voter again
+    Reinstated,
     /// an index that is overwritten had a write under way
     OverwrittenUnderWay,
     /// entries were not taken because there is no room for them

@@ -87,6 +87,7 @@ mutants! {
     71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
     72 DeleteListed "a segment's files go while the list still has it";
     73 TrimEarly "a retention trims half of what it is to keep";
+    80 VoteOfAnyStore "a candidate counts the vote of another store under a voter's name";
 }
 
 impl Mutant {

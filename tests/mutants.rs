@@ -127,6 +127,7 @@ const HUNTS: &[Hunt] = &[
     // Or a start finds a list that names what is gone.
     hunt(Mutant::DeleteListed, &[LawName::Durability, LawName::NoSilentRepair], 100),
     hunt(Mutant::TrimEarly, &[LawName::Retentions], 50),
+    hunt(Mutant::VoteOfAnyStore, &[LawName::LeaderCompleteness, LawName::ElectionSafety], 200),
 ];
 
 /// Both processors.

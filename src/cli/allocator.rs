@@ -60,6 +60,15 @@ fn is_set() -> bool {
         || env::var_os(TUNABLES).is_some_and(|tunables| sets_threshold(&tunables))
 }
 
+/// Starts this process once more, as it was started, with the same process id.
+pub(super) fn begin_again() -> Failure {
+    let program =
+        env::current_exe().unwrap_or_else(|_| env::args_os().next().unwrap_or_default().into());
+    let error = start_anew(Command::new(program));
+    let sentence = format!("cannot start this process once more: {error}");
+    Failure::new(Outcome::Failed, sentence, "start it again")
+}
+
 /// Returns only with an error.
 fn start_anew(mut command: Command) -> io::Error {
     let mut arguments = env::args_os();

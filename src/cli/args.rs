@@ -471,6 +471,14 @@ pub(super) enum Node {
     /// higher one with --term instead, as `annal node inspect` shows it. Issue new certificates before
     /// the nodes start again. Never run it while another node of the cluster runs.
     SetTerm(NodeSetTerm),
+    /// Have a stopped node begin anew: set its data aside, and let the others fill it
+    ///
+    /// For a node whose data is damaged or older than what it has promised, where `recover = "manual"` in
+    /// node.toml keeps it from doing so by itself. What is there stays in the folder under names that begin
+    /// with `suspect-`. When the node is started, the others take it as a learner, fill it, and make it a
+    /// voter again; until then it counts for nothing, so a majority of the others has to run. If the newest
+    /// state of the folder is somewhere, put that in its place instead.
+    Recover(NodeRecover),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -520,6 +528,17 @@ pub(super) struct Verify {
     /// The node's folder
     #[arg(long, value_name = "FOLDER")]
     pub(super) data: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeRecover {
+    /// The node's folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) data: PathBuf,
+
+    /// That this node is stopped, and that what it has promised is in the others' hands
+    #[arg(value_name = "begin-anew", value_parser = ["begin-anew"])]
+    pub(super) confirmation: String,
 }
 
 #[derive(Clone, Debug, Args)]

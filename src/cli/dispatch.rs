@@ -80,6 +80,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Node(Node::Inspect(args)) => node::inspect(&args, &mut printer),
         Command::Node(Node::SetTerm(args)) => node::set_term(&args, &mut printer),
         Command::Verify(args) => verify::run(&args, &mut printer),
+        Command::Node(Node::Recover(args)) => node::recover(&args, &mut printer),
         Command::Append(args) => client::run(args.client(ClientVerb::Append), &mut printer),
         Command::Read(args) => client::run(args.client(ClientVerb::Read), &mut printer),
         Command::Tail(args) => client::run(args.client(ClientVerb::Tail), &mut printer),

@@ -48,6 +48,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "node set-term",
         &[("annal node set-term --data ./data/n1 all-nodes-are-stopped", "the lowest safe")],
     ),
+    ("node recover", &[("annal node recover --data ./data/n1 begin-anew", "the others fill it")]),
     (
         "append",
         &[

@@ -1,21 +1,23 @@
-//! `annal node start`, `annal node inspect` and `annal node set-term`.
+//! `annal node start`, `inspect`, `recover` and `set-term`.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use super::args::{NodeInspect, NodeSetTerm, NodeStart, Shared};
+use super::args::{NodeInspect, NodeRecover, NodeSetTerm, NodeStart, Shared};
 use super::entry_rows::EntryRow;
 use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::parent::ChildWord;
-use super::rows::{InspectRow, SetTermRow};
+use super::rows::{InspectRow, RecoverRow, SetTermRow};
 use super::{allocator, parent, runtime};
-use crate::config::NODE_FILE;
+use crate::config::{NODE_FILE, NodeConfig};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
+use crate::node::anew::{self, AnewError};
 use crate::node::init::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
-use crate::node::{self, Settings};
+use crate::node::{self, RunError, Settings};
 use crate::outcome::Outcome;
 use crate::store::{self, Inspection, Seen, SetTermError, StoreError};
 use crate::types::{Index, Term};
@@ -48,15 +50,66 @@ pub(super) fn start(args: &NodeStart, shared: &Shared) -> Result<(), End> {
 fn run(prepared: PreparedNode) -> Result<(), End> {
     let credentials = credentials(&prepared)?;
     let PreparedNode { data, config, certs, .. } = prepared;
+    if anew::was_begun(&data).map_err(|error| store_failure(&error))? {
+        begin_anew(&data, &config)?;
+    }
     let on_recovered = |report: &str| parent::tell(&ChildWord::Recovered(report.to_owned()));
-    let settings = Settings { data, config, credentials, certs, on_recovered };
-    runtime::serve(runtime::until_signal(|stop| async move {
+    let (folder, found) = (data.clone(), config.clone());
+    let settings = Settings { data: folder, config: found, credentials, certs, on_recovered };
+    let lost = Arc::new(Mutex::new(false));
+    let (noted, judge) = (lost.clone(), config.clone());
+    let ended = runtime::serve(runtime::until_signal(|stop| async move {
         node::run(settings, stop).await.map_err(|error| {
-            let code = error.outcome();
-            let failure = Failure::new(code, &error, some_hint(error.hint()));
-            failure.occupied(error.is_occupied()).into()
+            *noted.lock().expect("nobody panics with it") = anew::is_wanted(&judge, &error);
+            failure_of(&error).into()
         })
-    }))
+    }));
+    match ended {
+        Err(End::Failed(failure)) if *lost.lock().expect("nobody panics with it") => {
+            tracing::error!("{}", failure.sentence);
+            if let Err(why_not) = begin_anew(&data, &config) {
+                tracing::error!("it does not begin anew: {}", why_not.sentence);
+                return Err(End::Failed(failure));
+            }
+            // With the same process id: whoever started this one need not know.
+            Err(allocator::begin_again().into())
+        }
+        ended => ended,
+    }
+}
+
+fn failure_of(error: &RunError) -> Failure {
+    let failure = Failure::new(error.outcome(), error, some_hint(error.hint()));
+    failure.occupied(error.is_occupied())
+}
+
+/// Sets the store aside and makes a new one that the others fill.
+fn begin_anew(data: &Path, config: &NodeConfig) -> Result<(), Failure> {
+    let suspect = anew::begin(data, config).map_err(|error| anew_failure(&error))?;
+    tracing::warn!(
+        node = %config.node,
+        "begins anew: what was there is set aside as {suspect}… in its folder, and the others fill a new \
+         store; until then it does not vote"
+    );
+    Ok(())
+}
+
+fn anew_failure(error: &AnewError) -> Failure {
+    Failure::new(error.outcome(), error, error.hint())
+}
+
+fn store_failure(error: &StoreError) -> Failure {
+    let code = if error.is_damage() { Outcome::Damage } else { Outcome::Failed };
+    Failure::new(code, error, error.hint())
+}
+
+/// Has a stopped node begin anew.
+pub(super) fn recover(args: &NodeRecover, printer: &mut Printer) -> Result<(), End> {
+    let config = NodeConfig::load(&args.data)
+        .map_err(|error| Failure::new(Outcome::Failed, &error, error.hint()))?;
+    let suspect = anew::begin(&args.data, &config).map_err(|error| anew_failure(&error))?;
+    printer.print_now(&RecoverRow { node: config.node, set_aside: format!("{suspect}*") })?;
+    Ok(())
 }
 
 fn some_hint(hint: String) -> String {
@@ -162,13 +215,9 @@ pub(super) fn set_term(args: &NodeSetTerm, printer: &mut Printer) -> Result<(), 
         let lock = store::lock(&args.data)?;
         store::open(&args.data, identity, store::Options::default(), lock)
     };
-    let failed = |error: &StoreError| {
-        let code = if error.is_damage() { Outcome::Damage } else { Outcome::Failed };
-        Failure::new(code, error, error.hint())
-    };
-    let (store, _) = opened().map_err(|error| failed(&error))?;
+    let (store, _) = opened().map_err(|error| store_failure(&error))?;
     let (before, now) = store.set_term(args.term.map(Term::new)).map_err(|error| match error {
-        SetTermError::Store(error) => failed(&error),
+        SetTermError::Store(error) => store_failure(&error),
         error => Failure::new(Outcome::Failed, error, "see `annal node set-term --help`"),
     })?;
     printer.print_now(&SetTermRow { before, now })?;

@@ -264,6 +264,22 @@ impl Row for SetTermRow {
     }
 }
 
+/// A node that begins anew.
+#[derive(Serialize)]
+pub(super) struct RecoverRow {
+    /// Which.
+    pub(super) node: NodeId,
+    /// The names in its folder of what was set aside.
+    pub(super) set_aside: String,
+}
+
+impl Row for RecoverRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { node, set_aside } = self;
+        writeln!(out, "{node} begins anew when it is started; its data is set aside as {set_aside}")
+    }
+}
+
 /// The version of this program.
 #[derive(Serialize)]
 pub(super) struct VersionRow {

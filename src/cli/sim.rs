@@ -261,13 +261,15 @@ impl std::fmt::Display for Summary<'_> {
         writeln!(
             f,
             "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} put back, \
-             {} refused",
+             {} refused, {} begun anew, {} voters again",
             counts.crashes,
             counts.stops,
             counts.power_cuts,
             counts.rotten,
             counts.put_back,
-            counts.refusals
+            counts.refusals,
+            counts.began_anew,
+            counts.reinstated
         )?;
         write!(f, "faults by class:")?;
         for (class, count) in &counts.faults {

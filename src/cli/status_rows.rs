@@ -31,7 +31,9 @@ impl Row for StatusRow {
         let node = self.nodes.iter().find(|node| Some(node.node.to_string().as_str()) == name);
         match node.map(|node| node.role) {
             Some(Some(Role::Leader)) => colour(AnsiColor::Green).bold(),
-            Some(Some(Role::Candidate | Role::PreCandidate)) => colour(AnsiColor::Yellow),
+            Some(Some(Role::Candidate | Role::PreCandidate | Role::Recovering)) => {
+                colour(AnsiColor::Yellow)
+            }
             Some(None) => colour(AnsiColor::Red),
             Some(Some(Role::Follower)) | None => Style::new(),
         }
@@ -120,6 +122,13 @@ impl NodeRow {
             let (free, needed) = (ByteCount(full.free_bytes), ByteCount(full.needed_bytes));
             writeln!(out, "      {}'s disk is full: {free} free, {needed} needed", self.node)?;
         }
+        if self.role == Some(Role::Recovering) {
+            let (node, has) = (self.node, shown(self.last_index));
+            writeln!(
+                out,
+                "      {node} lost its store and is being filled: it has entry {has}, and does not vote"
+            )?;
+        }
         let ahead = Duration::from_millis(self.log_ahead_ms.unwrap_or(0));
         if ahead > limits::CLOCK_AHEAD_MAX {
             let seconds = ahead.as_secs();
@@ -177,6 +186,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
         Role::PreCandidate => "pre-candidate",
         Role::Candidate => "candidate",
         Role::Leader => "leader",
+        Role::Recovering => "recovering",
     }
 }
 

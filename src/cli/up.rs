@@ -141,6 +141,8 @@ struct Up<'a> {
     due: BTreeMap<Part, Instant>,
     /// Parts that have ended, though they may run again.
     ended: BTreeSet<Part>,
+    /// Parts that have ended with damage.
+    damaged: BTreeSet<Part>,
     /// What each part told last.
     complaints: BTreeMap<Part, ChildWord>,
     is_ready: bool,
@@ -170,6 +172,7 @@ impl<'a> Up<'a> {
             starts: BTreeMap::new(),
             due: BTreeMap::new(),
             ended: BTreeSet::new(),
+            damaged: BTreeSet::new(),
             complaints: BTreeMap::new(),
             is_ready: false,
             running,
@@ -291,7 +294,10 @@ impl<'a> Up<'a> {
             Event::Ended { part, status } => {
                 self.lines.say(part, &ending(status));
                 self.ended.insert(part);
-                let is_hopeless = matches!(status.code(), Some(0 | 2 | 6));
+                // A node that finds damage begins anew when it is started, if it may; once is enough to know.
+                let is_damaged = status.code() == Some(6);
+                let is_hopeless = matches!(status.code(), Some(0 | 2))
+                    || is_damaged && !self.damaged.insert(part);
                 if self.args.restart && !is_hopeless {
                     let pause =
                         self.starts.get(&part).map_or(RESTART_PAUSE_MIN, |(_, pause)| *pause);

@@ -77,7 +77,9 @@ impl Route {
                 self.claim = self.claim.max(Some(own));
             }
             Role::Candidate => self.refute(own.node, Term::new(own.term.get().saturating_sub(1))),
-            Role::Follower | Role::PreCandidate => self.refute(own.node, own.term),
+            Role::Follower | Role::PreCandidate | Role::Recovering => {
+                self.refute(own.node, own.term);
+            }
         }
         if let Some(node) = welcome.leader.filter(|node| *node != welcome.node) {
             self.on_claim(Leading { term: welcome.term, node });

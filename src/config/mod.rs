@@ -18,7 +18,7 @@ mod registry;
 pub use cluster::ClusterConfig;
 pub use file::ConfigError;
 pub use http::HttpConfig;
-pub use node::NodeConfig;
+pub use node::{NodeConfig, Recover};
 pub use registry::RegistryConfig;
 
 /// The folder of certificates in a cluster's directory.

@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub election_timeout_max: Duration,
     /// Bytes of entries after which the log takes a new segment.
     pub segment_bytes: u64,
+    /// What the node does when its store is lost.
+    pub recover: Recover,
     /// Whether the leader may be crashed on purpose: by an admin, or by whoever comes to a node's door
     /// for HTTP.
     pub fault_injection: bool,
@@ -47,6 +49,17 @@ pub struct NodeConfig {
     pub certs: Option<PathBuf>,
     /// Its door for HTTP, if it has one.
     pub http: Option<HttpConfig>,
+}
+
+/// What a node does that finds its store damaged, or hears from its peers that it is not what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recover {
+    /// It sets aside what it has, and begins anew with a store that the others fill.
+    #[default]
+    Auto,
+    /// It ends, and begins anew when somebody says so: `annal node recover`.
+    Manual,
 }
 
 impl NodeConfig {
@@ -100,6 +113,16 @@ impl NodeConfig {
             &allowed,
             "whether the leader may be crashed on purpose",
         );
+        let recover = match self.recover {
+            Recover::Auto => "auto",
+            Recover::Manual => "manual",
+        };
+        line(
+            &mut text,
+            "recover",
+            &quoted(recover),
+            "whether it begins anew when its data is lost",
+        );
         push_http(&mut text, self.http.as_ref());
         push_addresses(&mut text, "peers", &self.peers);
         text
@@ -119,6 +142,8 @@ struct RawNode {
     heartbeat_ms: Option<Spanned<u64>>,
     election_timeout_ms: Option<Spanned<RawRange>>,
     segment_bytes: Option<Spanned<u64>>,
+    #[serde(default)]
+    recover: Recover,
     #[serde(default)]
     fault_injection: bool,
     http: Option<RawHttp>,
@@ -151,6 +176,7 @@ impl RawNode {
             election_timeout_min,
             election_timeout_max,
             segment_bytes,
+            recover: self.recover,
             fault_injection: self.fault_injection,
             certs: self.certs.map(|certs| file.relative(&certs)),
             http,
@@ -276,6 +302,7 @@ mod tests {
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+            recover: Recover::Manual,
             fault_injection: true,
             certs: Some(PathBuf::from("../../certs")),
             http: Some(HttpConfig::at("127.0.0.1:7181".parse().unwrap())),

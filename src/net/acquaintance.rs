@@ -102,13 +102,17 @@ impl Acquaintance {
             let (shown, known) = (introduction.standing.hard_state.current_term, memory.term());
             return Err(PeerRefusal::Implausible { shown, known });
         }
-        memory.judge(self.peer, &introduction.standing).map_err(PeerRefusal::Lost)?;
         // NB: a node may well come from elsewhere than it is configured, through a NAT say. Only
         // beside another process that stays connected it is one too many. Where that one is proves
         // nothing: a peer that always dials is never seen at its home.
         let is_other = current.is_some_and(|current| current != introduction.incarnation());
         let is_twin = is_other && Some(address) != self.home;
-        if is_twin { Err(PeerRefusal::Twin) } else { Ok(()) }
+        // First of all that: a copy beside its original has lost nothing, and must not begin anew in the
+        // other's place.
+        if is_twin {
+            return Err(PeerRefusal::Twin);
+        }
+        memory.judge(self.peer, &introduction.standing).map_err(PeerRefusal::Lost)
     }
 
     /// A connection with this process is now in use.

@@ -144,6 +144,8 @@ impl Driver {
             self.handle(Event::Tick { random: random() });
             self.replica.keep_house(&self.outputs.reader);
             self.tick_memory();
+            let first = self.outputs.reader.first();
+            self.outputs.narrator.tell_lacking(&self.replica, first);
             let peers = &self.outputs.peers;
             self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
         }
@@ -189,7 +191,10 @@ impl Driver {
         let heard = self.memory().hear(from, start, claimed);
         match heard {
             Heard::Former => return,
-            Heard::First => self.handle(Event::Restarted { peer: from }),
+            Heard::First => {
+                let store = self.memory().new_store(from);
+                self.handle(Event::Restarted { peer: from, store });
+            }
             Heard::Again => {}
         }
         self.outputs.narrator.on_peer(&message);

@@ -23,7 +23,7 @@ use crate::access::{KEY_FILE, KeyError, PUBLIC_FILE, SigningKey};
 use crate::address::Address;
 use crate::config::{
     CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, HttpConfig, NODE_FILE,
-    NodeConfig, REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
+    NodeConfig, REGISTRY_FILE, REGISTRY_FOLDER, Recover, RegistryConfig,
 };
 use crate::limits;
 use crate::net::{CertificateFile, CertificateRole, Holder, IssueError, issue_all};
@@ -358,6 +358,7 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+            recover: Recover::default(),
             fault_injection: options.fault_injection,
             certs: certs.clone(),
             http: options.http.get(node).copied().map(HttpConfig::at),

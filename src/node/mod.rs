@@ -4,7 +4,8 @@
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
-//! - `refused`: the mark of a folder whose node was refused by its peers;
+//! - `refused`: the mark of a folder whose node was refused by its peers; [`anew`]: how such a node comes
+//!   back;
 //! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says; `watches`: who is
 //!   told how far a log reaches;
 //! - `accepting`: who comes in, and who attends to them;
@@ -22,6 +23,7 @@
 //! about consensus: the replica says what to do, in what order only where it matters (writes).
 
 mod accepting;
+pub mod anew;
 mod announce;
 mod behalf;
 mod caller;

@@ -39,12 +39,14 @@ pub(super) struct Narrator {
     company: Company,
     refused: Complaint,
     no_term: Complaint,
+    lacking: Complaint,
     /// When it last said that the log's time is ahead of the clock.
     log_ahead: Option<Instant>,
     /// Its clock is wrong, as it was last said.
     is_reluctant: bool,
     /// It has said that its disk is full.
     is_full: bool,
+    is_refilling: bool,
 }
 
 /// Something that may happen thousands of times a second and is said now and then.
@@ -81,9 +83,11 @@ impl Narrator {
             company: Company::new(),
             refused: Complaint::default(),
             no_term: Complaint::default(),
+            lacking: Complaint::default(),
             log_ahead: None,
             is_reluctant: false,
             is_full: false,
+            is_refilling: false,
         }
     }
 
@@ -98,7 +102,10 @@ impl Narrator {
             Notice::Truncated { .. } => {
                 tracing::warn!(%node, %term, index = %last.index, "{notice}");
             }
-            Notice::BecameLeader { .. } | Notice::SteppedDown { .. } => {
+            Notice::BecameLeader { .. }
+            | Notice::SteppedDown { .. }
+            | Notice::Refilling { .. }
+            | Notice::Reinstated { .. } => {
                 tracing::info!(target: ELECTIONS, %node, %term, index = %last.index, "{notice}");
             }
             // A node that is alone asks again and again; a follower of nobody will soon say more.
@@ -171,6 +178,7 @@ impl Narrator {
 
     pub(super) fn on_tick(&mut self, replica: &Replica, is_connected: impl Fn(NodeId) -> bool) {
         self.tell_caught_up(replica);
+        self.tell_refilling(replica);
         self.tell_log_ahead(replica);
         self.tell_space(replica);
         self.tell_company(replica, &is_connected);
@@ -190,6 +198,45 @@ impl Narrator {
             self.lonely_since = Instant::now();
             let node = replica.raft().id();
             tracing::info!(%node, "waiting for a majority ({} of {voters})", connected + 1);
+        }
+    }
+
+    /// Whom this leader cannot fill, because it has given up what they lack: entries before `first`.
+    pub(super) fn tell_lacking(&mut self, replica: &Replica, first: Index) {
+        let raft = replica.raft();
+        let Some(leader) = raft.role().as_leader() else { return };
+        let mut behind = leader.progress.iter().filter(|(_, progress)| progress.next_index < first);
+        let Some((peer, _)) = behind.next() else { return };
+        if self.lacking.happened().is_some() {
+            let node = raft.id();
+            tracing::warn!(
+                %node, %peer,
+                "{peer} lacks entries before {first}, which this node has given up: it cannot be filled, and \
+                 does not vote"
+            );
+        }
+    }
+
+    /// That it does not vote, and when that is over.
+    fn tell_refilling(&mut self, replica: &Replica) {
+        let raft = replica.raft();
+        let is_refilling = raft.is_refilling();
+        if is_refilling == self.is_refilling {
+            return;
+        }
+        self.is_refilling = is_refilling;
+        let (node, last) = (raft.id(), raft.log().last());
+        if is_refilling {
+            tracing::warn!(
+                %node,
+                "its store was lost: a new one is being filled by the others, and it does not vote meanwhile"
+            );
+        } else {
+            tracing::info!(
+                %node, index = %last.index,
+                "it is filled, and a voter again: what was set aside in its folder (suspect-…) may be \
+                 removed"
+            );
         }
     }
 

@@ -176,7 +176,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     report(&config, &recovered, on_recovered);
     tracing::info!(node = %config.node, "listening on {}", endpoint.local_address());
 
-    let replica = Replica::recover(options(&config), &recovered, driver::random())
+    let mut replica_options = options(&config);
+    replica_options.raft.store = store.lineage().new_store();
+    let replica = Replica::recover(replica_options, &recovered, driver::random())
         .map_err(|error| RunError::Recover { data: data.clone(), error })?;
     let introduction = introduction(&config, &store, &recovered);
     drop(recovered);

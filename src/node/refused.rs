@@ -10,7 +10,7 @@ const REFUSED_FILE: &str = "refused";
 
 /// What to do about such a folder.
 pub(super) const HINT: &str = "keep the folder. If its newest state is somewhere, put that in its place \
-     and start again; if not, leave this node stopped: the others carry on without it. (A folder \
+     and start again; if not, `annal node recover` has the others fill it anew. (A folder \
      that was refused has a file `refused`, and is not started while that is there)";
 
 /// What was said when this folder was refused, if it was.
@@ -28,5 +28,16 @@ pub(super) fn write(data: &Path, sentence: &str) {
     });
     if let Err(error) = written {
         tracing::warn!(file = %mark.display(), %error, "the folder cannot be marked");
+    }
+}
+
+/// Removes the mark: what it speaks of is set aside. If that fails the next start is refused once more.
+pub(super) fn remove(data: &Path) {
+    let mark = data.join(REFUSED_FILE);
+    match fs::remove_file(&mark) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(file = %mark.display(), %error, "a mark cannot be removed");
+        }
+        _ => {}
     }
 }

@@ -186,7 +186,7 @@ pub fn prepare_node(data: &Path, directory: &Path) -> Result<PreparedNode, Start
     let wrote = place.init_if_empty(|cluster| cluster.nodes.contains_key(&node))?;
     let config = place.node_config(node)?;
     let new = data.join(NEW_FILE);
-    if !store::exists(data)? && !exists(&new)? {
+    if !store::exists(data)? && !exists(&new)? && !super::anew::was_begun(data)? {
         return Err(StartError::Gone { node, data: data.to_owned() });
     }
     let certs = place.certs(config.certs.as_deref())?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::Configuration;
 use super::message::{EntryInfo, Message};
 use crate::entry::NoOp;
-use crate::types::{DiskFull, Index, LogId, NodeId, Term, Ticket};
+use crate::types::{DiskFull, Incarnation, Index, LogId, NodeId, Term, Ticket};
 
 /// What must survive a crash besides the log (thesis, figure 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,10 +80,12 @@ pub enum Input {
     /// one whose disk is not full.
     Transfer,
     /// The next message of this node comes from a new start of it: what was believed of the one before
-    /// is to be heard again.
+    /// is to be heard again. From here on nothing comes of a former start.
     Restarted {
         /// The node.
         peer: NodeId,
+        /// Its store, if that was made in place of one that was lost: then it is another server.
+        store: Option<Incarnation>,
     },
 }
 
@@ -212,6 +214,16 @@ pub enum Notice {
         from: Index,
         /// The last that it had acknowledged.
         acknowledged: Index,
+    },
+    /// The leader takes a node that came back with a new store as a learner, to be filled.
+    Refilling {
+        /// The node.
+        node: NodeId,
+    },
+    /// The leader takes a node that was filled as a voter again.
+    Reinstated {
+        /// The node.
+        node: NodeId,
     },
     /// The leader hands over.
     TransferStarted {

@@ -50,7 +50,8 @@ impl Raft {
         let (last, persisted) = (self.log.last().index, self.log.persisted());
         let is_reluctant = self.is_reluctant();
         let eager = |node: &NodeId| is_reluctant || !self.clocks_ahead.contains(node);
-        let voters = &self.log.configuration().voters;
+        let mut voters = self.log.configuration().voters.clone();
+        voters.retain(|node| self.is_meant(*node));
         let leader = self.role.as_leader_mut().expect("only a leader compares disks");
         if persisted == last {
             leader.owed = None;

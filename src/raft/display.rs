@@ -128,8 +128,8 @@ impl Display for ReadToken {
     }
 }
 
-/// The voters; `from` and the outgoing ones while a change is under way; the learners, if any:
-/// `n2,n3 from n1,n2 learners n4`.
+/// The voters; `from` and the outgoing ones while a change is under way; the learners, if any; the stores
+/// of those that came back with another: `n2,n3 from n1,n2 learners n4 stores n4:7`.
 impl Display for Configuration {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         list(f, &self.voters)?;
@@ -140,6 +140,10 @@ impl Display for Configuration {
         if !self.learners.is_empty() {
             f.write_str(" learners ")?;
             list(f, &self.learners)?;
+        }
+        for (position, (node, store)) in self.stores.iter().enumerate() {
+            let between = if position == 0 { " stores " } else { "," };
+            write!(f, "{between}{node}:{store}")?;
         }
         Ok(())
     }
@@ -218,6 +222,10 @@ impl Display for Notice {
                 f,
                 "{follower} has forgotten entries {from} to {acknowledged}, which it had acknowledged"
             ),
+            Self::Refilling { node } => {
+                write!(f, "{node} came back with a new store: it is a learner until it is filled")
+            }
+            Self::Reinstated { node } => write!(f, "{node} is filled: it is a voter again"),
             Self::TransferStarted { to } => write!(f, "hands over to {to}"),
             Self::Refused { from, term, what } => {
                 write!(f, "refuses a message of {from} in term {term}: {what}")
@@ -268,7 +276,7 @@ fn list(f: &mut Formatter<'_>, nodes: &BTreeSet<NodeId>) -> Result {
 mod tests {
     use super::*;
     use crate::raft::EntryInfo;
-    use crate::types::{Index, Term, Ticket};
+    use crate::types::{Incarnation, Index, Term, Ticket};
 
     fn append(entries: &[u64], heartbeat: bool) -> Message {
         Message::AppendEntries(AppendEntries {
@@ -305,6 +313,9 @@ mod tests {
         configuration.outgoing = [node(1), node(2)].into();
         configuration.learners = [node(4)].into();
         assert_eq!(configuration.to_string(), "n2,n3 from n1,n2 learners n4");
+        configuration.stores =
+            [(node(2), Incarnation::new(7)), (node(4), Incarnation::new(9))].into();
+        assert_eq!(configuration.to_string(), "n2,n3 from n1,n2 learners n4 stores n2:7,n4:9");
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Raft {
         }
         // NB: a voter that is on its way out still campaigns, and its own vote does not count: until
         // that is committed nobody else may have a log as long as its own (thesis 4.2.2).
-        if self.log.may_need(self.id()) && self.disk_lets_campaign() {
+        if self.log.may_need(self.id(), self.options.store) && self.disk_lets_campaign() {
             self.become_pre_candidate();
         } else {
             hit(Mark::StalledNoCampaign);
@@ -67,7 +67,8 @@ impl Raft {
 
     fn become_candidate(&mut self, reason: ElectionReason) {
         assert!(self.role.as_leader().is_none(), "a leader does not campaign");
-        assert!(self.log.may_need(self.id()), "{} is not a voter", self.id());
+        let is_voter = self.log.may_need(self.id(), self.options.store);
+        assert!(is_voter, "{} is not a voter", self.id());
         let Some(term) = self.current_term().next() else { return self.give_up_campaigning() };
         self.set_hard_state(HardState { current_term: term, voted_for: Some(self.id()) });
         let timer = self.armed_timer();
@@ -185,9 +186,13 @@ impl Raft {
     }
 
     fn count_pre_vote(&mut self, from: NodeId) {
+        let is_meant = self.is_meant(from) || mutants::is_on(Mutant::VoteOfAnyStore);
         let Role::PreCandidate(candidate) = &mut self.role else {
             unreachable!("only a pre-candidate counts pre-votes, not a {}", self.role.name());
         };
+        if !is_meant {
+            return;
+        }
         Self::insert_vote(&mut candidate.votes, from, &self.log);
         let reason = candidate.reason;
         if self.log.configuration().is_quorum(|node| candidate.votes.contains(&node)) {
@@ -263,6 +268,10 @@ impl Raft {
     }
 
     fn count_vote(&mut self, from: NodeId) {
+        let is_meant = self.is_meant(from) || mutants::is_on(Mutant::VoteOfAnyStore);
+        if !is_meant {
+            hit(Mark::VoteOfAnotherStore);
+        }
         let votes = match &mut self.role {
             Role::Candidate(candidate) => &mut candidate.votes,
             Role::PreCandidate(PreCandidate { campaign: Some(votes), .. }) => {
@@ -275,6 +284,9 @@ impl Raft {
                 unreachable!("only a candidate counts votes, not a {}", self.role.name());
             }
         };
+        if !is_meant {
+            return;
+        }
         Self::insert_vote(votes, from, &self.log);
         if self.log.configuration().is_quorum(|node| votes.contains(&node))
             && self.outbox.hard_state_is_persisted()
@@ -287,7 +299,7 @@ impl Raft {
         if self.leader().is_some_and(|leader| leader != from) {
             return self.refuse_second_leader(from);
         }
-        if self.leader().is_none() || !self.log.configuration().is_voter(self.id()) {
+        if self.leader().is_none() || !self.is_voter() {
             return;
         }
         if self.outbox.stalled_ticks() < self.options.disk_stall_ticks {
@@ -323,7 +335,8 @@ impl Raft {
         let leader = self.role.as_leader().expect("only a leader asks whether it leads");
         let hears = |node| {
             node == self.options.id
-                || leader.progress.get(&node).is_some_and(|p| p.silent_ticks < patience)
+                || self.is_meant(node)
+                    && leader.progress.get(&node).is_some_and(|p| p.silent_ticks < patience)
         };
         if !self.log.configuration().is_quorum(hears) {
             self.become_follower(self.current_term(), None, StepDownReason::QuorumLost);

@@ -10,7 +10,8 @@ impl Raft {
     /// See `Input::Transfer`. Without a voter that was heard lately nothing happens.
     pub(super) fn on_transfer(&mut self) {
         let patience = self.options.election_timeout_ticks_min;
-        let voters = self.log.configuration().voters.clone();
+        let mut voters = self.log.configuration().voters.clone();
+        voters.retain(|node| self.is_meant(*node));
         let ahead = self.clocks_ahead.clone();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let candidates = leader

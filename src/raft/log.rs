@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::configuration::Configuration;
 use super::message::EntryInfo;
-use crate::types::{Index, LogId, NodeId, Term};
+use crate::types::{Incarnation, Index, LogId, NodeId, Term};
 
 /// What a core needs of a log that was recovered from disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,10 +130,10 @@ impl RaftLog {
         &self.configurations
     }
 
-    /// Whether the node votes in a configuration that may yet decide: the one in force, or an older
-    /// one while those after it are not known to be committed.
-    pub fn may_need(&self, node: NodeId) -> bool {
-        self.configurations.iter().any(|(_, configuration)| configuration.is_voter(node))
+    /// Whether the node, with this store, votes in a configuration that may yet decide: the one in
+    /// force, or an older one while those after it are not known to be committed.
+    pub fn may_need(&self, node: NodeId, store: Option<Incarnation>) -> bool {
+        self.configurations.iter().any(|(_, configuration)| configuration.has_voter(node, store))
     }
 
     /// The first index of each term, oldest first.

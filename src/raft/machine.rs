@@ -1,6 +1,6 @@
 //! The state machine: what a node is, and the table of what it does with each message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::border::{Content, Effect, HardState, Input, Notice, StepDownReason};
 use super::log::{RaftLog, RecoveredLog};
@@ -10,13 +10,15 @@ use super::role::{ElectionTimer, Follower, Role};
 use crate::limits;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
-use crate::types::{DiskFull, Index, NodeId, Term};
+use crate::types::{DiskFull, Incarnation, Index, NodeId, Term};
 
 /// What a core is told once and keeps. Times are in ticks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Who this node is.
     pub id: NodeId,
+    /// Its store, if that was made in place of one that was lost.
+    pub store: Option<Incarnation>,
     /// The shortest time without a leader after which an election is held.
     pub election_timeout_ticks_min: u32,
     /// The longest.
@@ -50,6 +52,7 @@ impl Options {
         let disk_stall_ticks = max.saturating_mul(limits::DISK_STALL_ELECTION_TIMEOUTS);
         Self {
             id,
+            store: None,
             election_timeout_ticks_min: min,
             election_timeout_ticks_max: max,
             election_timeout_ticks_widest: max.saturating_mul(limits::ELECTION_TIMEOUT_WIDENED),
@@ -95,6 +98,8 @@ pub struct Raft {
     pub(super) clocks_ahead: BTreeSet<NodeId>,
     /// Campaigns that came to nothing since a leader was last heard.
     pub(super) fruitless: u32,
+    /// The stores of peers that came back with a new one, as far as they were heard.
+    pub(super) stores: BTreeMap<NodeId, Incarnation>,
 }
 
 impl Raft {
@@ -120,6 +125,7 @@ impl Raft {
             disk_full: None,
             clocks_ahead: BTreeSet::new(),
             fruitless: 0,
+            stores: BTreeMap::new(),
         };
         raft.role = Role::Follower(Follower { leader: None, timer: raft.armed_timer() });
         raft.log.trim_window(raft.options.window_bytes_max);
@@ -146,7 +152,7 @@ impl Raft {
             Input::Space { disk_full } => self.on_space(disk_full),
             Input::Clocks { ahead } => self.on_clocks(ahead),
             Input::Transfer => self.on_transfer(),
-            Input::Restarted { peer } => self.on_restarted(peer),
+            Input::Restarted { peer, store } => self.on_restarted(peer, store),
         }
         self.log.trim_window(self.options.window_bytes_max);
         let effects = self.outbox.finish(self.log.persisted(), self.current_term());

@@ -1,11 +1,32 @@
-//! Changes of the configuration, as a leader makes them: joint consensus (thesis 4.3).
+//! Changes of the configuration, as a leader makes them: joint consensus (thesis 4.3), and one voter at
+//! a time, which needs none (thesis 4.1).
+//!
+//! **A node that lost its store comes back by itself.** Its new store is another server of the same name
+//! (`configuration`), so nobody counts what it says in the place of the former, which votes no more and
+//! counts as dead. The leader that hears it makes two changes, by itself and one after the other:
+//!
+//! ```text
+//!   n1 n2 n3 ──▶ n1 n2, learner n3 with its new store ──▶ n1 n2 n3 with its new store
+//!          it was heard                        it has what the leader has (thesis 4.2.1)
+//! ```
+//!
+//! Each changes one voter, so any majority before it has a voter in common with any after it. Nothing is
+//! remembered of it but the entries: the next leader looks at its own configuration and goes on from there.
+//! No change is proposed that could not be committed with those who are heard.
+//!
+//! A node outside of its configuration answers requests for votes like any other (thesis 4.2.1). It
+//! has kept all that its new store promised, and who counts compares the store: a voter that was not
+//! told yet that it is one may be who a majority needs.
 
-use super::border::{Content, StepDownReason};
+use std::collections::BTreeSet;
+
+use super::border::{Content, Notice, StepDownReason};
 use super::configuration::Configuration;
 use super::election::SMALL_ENTRY_BYTES;
 use super::machine::Raft;
-use super::progress::Progress;
-use crate::types::Index;
+use super::progress::{Progress, Round};
+use crate::marks::{Mark, hit};
+use crate::types::{Incarnation, Index, NodeId};
 
 impl Raft {
     pub(super) fn on_propose_configuration(&mut self, configuration: Configuration) {
@@ -18,6 +39,118 @@ impl Raft {
             "a configuration while another is not committed"
         );
         self.append_configuration(configuration);
+    }
+
+    /// Whether what is heard under a node's name comes from the server that the configuration means:
+    /// the node with the store that it is a member with.
+    pub(super) fn is_meant(&self, node: NodeId) -> bool {
+        let heard = if node == self.id() { self.options.store } else { self.store_of(node) };
+        self.log.configuration().store(node) == heard
+    }
+
+    /// The store of a peer, if it came back with another than it began with.
+    fn store_of(&self, peer: NodeId) -> Option<Incarnation> {
+        self.stores.get(&peer).copied()
+    }
+
+    /// Whether this node, with its store, votes by its newest configuration.
+    pub fn is_voter(&self) -> bool {
+        self.log.configuration().has_voter(self.id(), self.options.store)
+    }
+
+    /// Whether this node came back with a new store, and does not vote yet.
+    pub fn is_refilling(&self) -> bool {
+        self.options.store.is_some() && !self.is_voter()
+    }
+
+    /// A tick for what comes back: see the module.
+    pub(super) fn tick_refilling(&mut self) {
+        self.tick_rounds();
+        if let Some(node) = self.to_refill() {
+            let store = self.stores[&node];
+            let next = self.log.configuration().refilling(node, store);
+            if self.may_change_to(&next) {
+                self.notice(Notice::Refilling { node });
+                self.append_configuration(next);
+            }
+        } else if let Some(node) = self.to_promote() {
+            let next = self.log.configuration().promoted(node);
+            if self.may_change_to(&next) {
+                hit(Mark::Reinstated);
+                self.notice(Notice::Reinstated { node });
+                self.append_configuration(next);
+            }
+        }
+    }
+
+    /// A member that is heard with another store than the configuration means.
+    fn to_refill(&self) -> Option<NodeId> {
+        let members = self.log.configuration().members();
+        let mut anew = self.stores.keys().copied().filter(|node| members.contains(node));
+        anew.find(|node| !self.is_meant(*node) && self.is_heard(*node))
+    }
+
+    /// A learner that was filled in a round which was short enough.
+    fn to_promote(&self) -> Option<NodeId> {
+        let patience = self.options.election_timeout_ticks_min;
+        let leader = self.role.as_leader()?;
+        let is_filled = |node: &NodeId| {
+            let Some(progress) = leader.progress.get(node) else { return false };
+            let is_done = progress
+                .round
+                .is_some_and(|it| progress.match_index >= it.through && it.ticks <= patience);
+            is_done && progress.disk_full.is_none()
+        };
+        let configuration = self.log.configuration();
+        let mut learners = configuration.learners.iter().copied();
+        learners.find(|node| {
+            let comes_back = configuration.is_refilling(*node) && self.is_meant(*node);
+            comes_back && self.is_heard(*node) && is_filled(node)
+        })
+    }
+
+    /// A tick for the rounds in which learners are filled.
+    fn tick_rounds(&mut self) {
+        let patience = self.options.election_timeout_ticks_min;
+        let last = self.log.last().index;
+        let configuration = self.log.configuration();
+        let filled: BTreeSet<_> = configuration
+            .learners
+            .iter()
+            .copied()
+            .filter(|node| configuration.is_refilling(*node) && self.is_meant(*node))
+            .collect();
+        for (node, progress) in &mut self.leader_mut().progress {
+            if !filled.contains(node) {
+                progress.round = None;
+                continue;
+            }
+            let round = progress.round.get_or_insert(Round { through: last, ticks: 0 });
+            round.ticks = round.ticks.saturating_add(1);
+            if progress.match_index >= round.through && round.ticks > patience {
+                // It took so long that as much may be missing again.
+                *round = Round { through: last, ticks: 0 };
+            }
+        }
+    }
+
+    /// Whether the configuration may be changed to this one now, and could be committed by those who are
+    /// heard.
+    fn may_change_to(&self, next: &Configuration) -> bool {
+        let is_settled = self.is_ready_leader()
+            && self.log.configuration_index() <= self.log.commit_index()
+            && !self.log.configuration().is_joint();
+        let is_heard = |node| {
+            let store = if node == self.id() { self.options.store } else { self.store_of(node) };
+            node == self.id() || next.store(node) == store && self.is_heard(node)
+        };
+        is_settled && self.may_propose() && !next.voters.is_empty() && next.is_quorum(is_heard)
+    }
+
+    fn is_heard(&self, node: NodeId) -> bool {
+        let patience = self.options.election_timeout_ticks_min;
+        let progress = self.role.as_leader().and_then(|leader| leader.progress.get(&node));
+        progress.is_some_and(|progress| progress.silent_ticks < patience)
     }
 
     fn append_configuration(&mut self, configuration: Configuration) {

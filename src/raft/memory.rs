@@ -113,6 +113,11 @@ impl Memory {
         met.is_some_and(|met| met.lineage.newest() == start)
     }
 
+    /// The store of a peer that was met, if that was made in place of one that was lost.
+    pub fn new_store(&self, peer: NodeId) -> Option<Incarnation> {
+        self.peers.get(&peer)?.met.as_ref()?.lineage.new_store()
+    }
+
     /// Notes what a message claims, as far as that counts: see `Raft::claimed`. Says whose it is.
     pub fn hear(&mut self, from: NodeId, start: Incarnation, claim: Option<Claim>) -> Heard {
         if !self.has_met(from, start) {
@@ -162,9 +167,12 @@ impl Known {
         met.counts = true;
         self.changed = true;
         let new = Remembered::of(&met.lineage);
-        let of_store = self.remembered.filter(|remembered| remembered.store == new.store);
         let Remembered { store, starts, start, .. } = new;
-        self.remembered = Some(Remembered { store, starts, start, ..of_store.unwrap_or(new) });
+        self.remembered = Some(match self.remembered {
+            Some(row) if row.store == store => Remembered { starts, start, ..row },
+            Some(row) if met.lineage.in_place => row.replaced_by(&met.lineage),
+            _ => new,
+        });
     }
 
     fn note(&mut self, claim: &Claim) {

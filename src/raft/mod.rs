@@ -25,7 +25,8 @@
 //! pipelined replication with conflict hints (3.5, 10.2.1), commitment by counting in the current
 //! term only (3.6.2), a no-op at the start of each term, ReadIndex (6.4), handover (3.10), and joint
 //! configurations (4.3). A message says what is true on disk; the one exception is the leader's own
-//! AppendEntries.
+//! AppendEntries. A node that lost its store comes back by itself, as another server under its name:
+//! first as a learner, then as a voter (`membership`).
 //!
 //! What it does not do: it holds no payloads (it names entries, the floor above has their bytes), it
 //! takes no snapshots, and it offers no leases.
@@ -67,7 +68,7 @@ pub use message::{
     PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
 pub use plausible::is_plausible_term;
-pub use progress::{Progress, State};
+pub use progress::{Progress, Round, State};
 pub use reads::Reads;
 pub use role::{
     Candidate, ElectionTimer, Follower, Leader, LeadershipTransfer, Owed, PreCandidate, Role,

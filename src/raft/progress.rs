@@ -61,6 +61,18 @@ pub struct Progress {
     pub patience: u32,
     /// What is usual, as of the last tick.
     pub retry_ticks: u32,
+    /// The round in which it is being filled, if it is: see [`Round`].
+    pub round: Option<Round>,
+}
+
+/// Filling a learner goes in rounds, each of which sends what was appended during the one before
+/// (thesis 4.2.1). A round that is short enough is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Round {
+    /// The leader's last entry when it began.
+    pub through: Index,
+    /// Ticks since then.
+    pub ticks: u32,
 }
 
 impl Progress {
@@ -79,6 +91,7 @@ impl Progress {
             waiting_ticks: 0,
             patience: 1,
             retry_ticks: 0,
+            round: None,
         }
     }
 
@@ -183,9 +196,9 @@ impl Progress {
     }
 
     /// Notes that the follower's process is a new one: nothing is known of it, but that it owes what
-    /// the former had acknowledged.
-    pub fn on_restarted(&mut self, next_index: Index) {
-        let owed = self.owed.max(self.match_index);
+    /// the former had acknowledged, if both have the same store.
+    pub fn on_restarted(&mut self, next_index: Index, same_store: bool) {
+        let owed = if same_store { self.owed.max(self.match_index) } else { Index::ZERO };
         *self = Self { owed, ..Self::new(next_index) };
     }
 
@@ -300,11 +313,11 @@ mod tests {
     fn a_new_process_owes_what_the_former_had_acknowledged() {
         let mut progress = Progress::new(Index::new(5));
         progress.on_accepted(Index::new(4));
-        progress.on_restarted(Index::new(9));
+        progress.on_restarted(Index::new(9), true);
         assert_eq!((progress.match_index, progress.next_index), (Index::ZERO, Index::new(9)));
         assert_eq!(progress.forgot(Index::new(4)), None);
         let mut again = progress.clone();
-        again.on_restarted(Index::new(9));
+        again.on_restarted(Index::new(9), true);
         assert_eq!(again.forgot(Index::new(3)), Some(Index::new(4)), "two starts forgave it");
         assert_eq!(again.forgot(Index::new(2)), None, "it was said twice");
         progress.on_accepted(Index::new(4));

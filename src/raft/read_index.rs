@@ -43,7 +43,8 @@ impl Raft {
             let round = leader.reads.round();
             let confirms = |node| {
                 node == self.options.id
-                    || leader.progress.get(&node).is_some_and(|p| p.acked_round >= round)
+                    || self.is_meant(node)
+                        && leader.progress.get(&node).is_some_and(|p| p.acked_round >= round)
             };
             let is_confirmed = self.log.configuration().is_quorum(confirms);
             if !leader.reads.is_under_way() || !is_confirmed {

@@ -8,7 +8,7 @@ use super::progress::{Progress, State};
 use super::role::Leader;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
-use crate::types::{Index, LogId, NodeId};
+use crate::types::{Incarnation, Index, LogId, NodeId};
 
 /// The leader's side.
 impl Raft {
@@ -32,6 +32,7 @@ impl Raft {
         self.forget_unread_of_nobody();
         self.maybe_leave_full_disk();
         self.maybe_leave_wrong_clock();
+        self.tick_refilling();
     }
 
     /// There is a pace as long as somebody is so far behind that the disk has to be asked.
@@ -241,12 +242,22 @@ impl Raft {
 
     /// A follower's process is a new one. What it vouched for before it has to vouch for again: only so
     /// is nothing counted that its disk has lost.
-    pub(super) fn on_restarted(&mut self, peer: NodeId) {
+    ///
+    /// With another store it is another server: it owes nothing that the former had acknowledged.
+    pub(super) fn on_restarted(&mut self, peer: NodeId, store: Option<Incarnation>) {
+        let before = match store {
+            Some(store) => self.stores.insert(peer, store),
+            None => self.stores.remove(&peer),
+        };
+        let is_same = before == store;
+        if !is_same {
+            hit(Mark::CameBackAnew);
+        }
         let next = self.log.last().index.next();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&peer) else { return };
         hit(Mark::FollowerRestarted);
-        progress.on_restarted(next);
+        progress.on_restarted(next, is_same);
         self.send_entries(peer);
     }
 
@@ -272,6 +283,9 @@ impl Raft {
             self.log.persisted()
         };
         let reached = |node| {
+            if !self.is_meant(node) {
+                return Index::ZERO;
+            }
             if node == self.options.id {
                 return persisted;
             }

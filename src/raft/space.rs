@@ -53,7 +53,8 @@ impl Raft {
     fn has_room(&self, node: NodeId) -> bool {
         let patience = self.options.election_timeout_ticks_max;
         let progress = self.role.as_leader().and_then(|leader| leader.progress.get(&node));
-        progress.is_some_and(|p| p.disk_full.is_none() && p.silent_ticks < patience)
+        self.is_meant(node)
+            && progress.is_some_and(|p| p.disk_full.is_none() && p.silent_ticks < patience)
     }
 
     /// A leader without room makes way for one with room, if that could go on without it.

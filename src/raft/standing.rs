@@ -12,12 +12,15 @@
 //! - Between two starts of one history term, vote and log may only have grown ([`Standing`]). NB: a
 //!   log may have become shorter without a loss, but only through a leader of a later term than the
 //!   one in which its end was acknowledged. An end that was never acknowledged may be gone.
+//! - A store that was made in place of one that was lost says so, and promises nothing in its name: it is
+//!   taken for what it is, another server. From then on the former one, wherever it comes from, is
+//!   refused: what it is asked to promise next, nobody would compare with what it had promised.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::border::HardState;
-use crate::limits::LINEAGE_STARTS_MAX;
+use crate::limits::{FORMER_STORES_MAX, LINEAGE_STARTS_MAX};
 use crate::types::{Incarnation, Index, LogId, NodeId, Term};
 
 /// The starts of one store, as the store itself has them.
@@ -25,6 +28,8 @@ use crate::types::{Incarnation, Index, LogId, NodeId, Term};
 pub struct Lineage {
     /// The start that made the store. A copy of the folder has the same.
     pub store: Incarnation,
+    /// Whether it was made in place of a store of this node that was lost, to be filled by the others.
+    pub in_place: bool,
     /// How many starts there were.
     pub starts: u64,
     /// The newest of them, the last one last: at most [`LINEAGE_STARTS_MAX`].
@@ -34,7 +39,17 @@ pub struct Lineage {
 impl Lineage {
     /// That of a store that has just been made.
     pub fn new(store: Incarnation) -> Self {
-        Self { store, starts: 0, recent: vec![] }
+        Self { store, in_place: false, starts: 0, recent: vec![] }
+    }
+
+    /// That of a store that has just been made in place of one that was lost.
+    pub fn in_place(store: Incarnation) -> Self {
+        Self { in_place: true, ..Self::new(store) }
+    }
+
+    /// The store, if it was made in place of one that was lost: with it the node is another server.
+    pub fn new_store(&self) -> Option<Incarnation> {
+        self.in_place.then_some(self.store)
     }
 
     /// The same after another start.
@@ -86,6 +101,7 @@ impl Standing {
         let HardState { current_term, voted_for } = self.hard_state;
         match *loss {
             Loss::MadeAnew { term, .. } => term > Term::ZERO,
+            Loss::Replaced => true,
             Loss::OlderCopy { shown, remembered } => {
                 shown == self.lineage.starts && shown < remembered
             }
@@ -118,9 +134,19 @@ pub struct Remembered {
     pub acknowledged_in: Term,
     /// In that term, the last of those entries.
     pub acknowledged: Index,
+    /// The stores that this one came in place of, the newest first.
+    pub former: [Option<Incarnation>; FORMER_STORES_MAX],
 }
 
 impl Remembered {
+    /// The same when the peer has come with another store in its place.
+    pub(super) fn replaced_by(&self, lineage: &Lineage) -> Self {
+        let mut former = self.former;
+        former.rotate_right(1);
+        former[0] = Some(self.store);
+        Self { former, ..Self::of(lineage) }
+    }
+
     /// A peer that has promised nothing yet.
     pub(super) fn of(lineage: &Lineage) -> Self {
         Self {
@@ -146,6 +172,12 @@ impl Remembered {
         let Remembered { starts, term, .. } = *self;
         let lineage = &shown.lineage;
         if lineage.store != self.store {
+            if self.former.contains(&Some(lineage.store)) {
+                return Err(Loss::Replaced);
+            }
+            if lineage.in_place {
+                return Ok(());
+            }
             let is_owed = term > Term::ZERO;
             let loss = Loss::MadeAnew { term, acknowledged: self.acknowledged };
             return if is_owed { Err(loss) } else { Ok(()) };
@@ -248,6 +280,12 @@ pub enum Loss {
          copy"
     )]
     Twin,
+    /// A store that another has come in place of.
+    #[error(
+        "the node has come back with another store since: this folder is one that it had before, and what \
+         has been promised under its name meanwhile is not in it"
+    )]
+    Replaced,
 }
 
 impl Loss {
@@ -351,6 +389,30 @@ mod tests {
             let knows = matches!(loss, Loss::MadeAnew { .. });
             assert_eq!(honest.can_lack(ME, &loss), knows, "a lie about it: {loss}");
         }
+    }
+
+    #[test]
+    fn a_store_in_the_place_of_a_lost_one_is_welcome_and_the_lost_one_never_again() {
+        let [old, wiped] = [100, 300].map(|store| lineage(store, 3));
+        let new = |store| Lineage::in_place(start(store)).started(start(store + 1));
+        let shows = |lineage: &Lineage| shown(lineage.clone(), 0, None, (0, 0));
+        let row = remembered();
+        assert_eq!(row.judge(ME, &shows(&new(200))), Ok(()));
+        let row = row.replaced_by(&new(200));
+        assert_eq!((row.store, row.term), (start(200), Term::ZERO));
+        assert_eq!(row.judge(ME, &shows(&new(200))), Ok(()));
+        assert_eq!(row.judge(ME, &shown(old.clone(), 5, Some(ME), (9, 5))), Err(Loss::Replaced));
+        assert_eq!(row.judge(ME, &shows(&wiped)), Ok(()), "it has promised nothing yet");
+        let row = Remembered { term: Term::new(6), ..row };
+        let loss = row.judge(ME, &shows(&wiped)).unwrap_err();
+        assert!(matches!(loss, Loss::MadeAnew { .. }), "{loss}");
+        let row = row.replaced_by(&new(400));
+        for former in [&old, &new(200)] {
+            assert_eq!(row.judge(ME, &shows(former)), Err(Loss::Replaced));
+            assert!(shows(former).can_lack(ME, &Loss::Replaced));
+        }
+        assert_eq!(new(200).new_store(), Some(start(200)));
+        assert_eq!(old.new_store(), None);
     }
 
     #[test]

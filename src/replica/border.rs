@@ -10,7 +10,7 @@ use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{self, Notice, ReadToken};
 use crate::store::Write;
-use crate::types::{Index, LogId, LogNumber, NodeId, SeqRange, Ticket};
+use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId, SeqRange, Ticket};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended, Read, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 
@@ -89,6 +89,8 @@ pub enum Event {
     Restarted {
         /// The node.
         peer: NodeId,
+        /// Its store, if that was made in place of one that was lost.
+        store: Option<Incarnation>,
     },
 }
 

@@ -177,7 +177,7 @@ impl Replica {
             }
             Event::Space { free_bytes } => self.on_space(free_bytes),
             Event::Transfer => self.step(Input::Transfer),
-            Event::Restarted { peer } => self.step(Input::Restarted { peer }),
+            Event::Restarted { peer, store } => self.step(Input::Restarted { peer, store }),
         }
     }
 

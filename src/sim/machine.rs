@@ -36,8 +36,10 @@ pub(super) struct Machine {
     pub(super) kept: Option<MemoryDisk>,
     /// Its folder was put back to an earlier state.
     pub(super) is_put_back: bool,
-    /// It refused to start and stays down.
-    pub(super) refused: bool,
+    /// Its store was found to be lost, and is to be replaced by one that the others fill.
+    pub(super) begins_anew: bool,
+    /// It has such a store, and is no voter yet.
+    pub(super) is_refilling: bool,
     /// The newest order to start it; older ones are void.
     pub(super) start_at: Option<Time>,
     pub(super) paused_until: Option<Time>,
@@ -174,7 +176,8 @@ impl Machine {
             lost: false,
             kept: None,
             is_put_back: false,
-            refused: false,
+            begins_anew: false,
+            is_refilling: false,
             start_at: None,
             paused_until: None,
             starts: 0,

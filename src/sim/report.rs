@@ -39,7 +39,11 @@ pub struct Counts {
     pub rotten: u64,
     /// Folders that were put back to an earlier state.
     pub put_back: u64,
-    /// Nodes that found their store damaged, or were told that it is, and stayed down.
+    /// Stores that were set aside, to begin anew.
+    pub began_anew: u64,
+    /// Nodes that were voters again after that.
+    pub reinstated: u64,
+    /// Nodes that found their store damaged, or were told that it is.
     pub refusals: u64,
     /// Requests that were acknowledged.
     pub acknowledged: u64,
@@ -79,6 +83,8 @@ impl Counts {
             (&mut self.power_cuts, other.power_cuts),
             (&mut self.rotten, other.rotten),
             (&mut self.put_back, other.put_back),
+            (&mut self.began_anew, other.began_anew),
+            (&mut self.reinstated, other.reinstated),
             (&mut self.refusals, other.refusals),
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.rejected, other.rejected),

@@ -39,7 +39,7 @@ use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, LogId, NodeId};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 6;
+pub(super) const FORMAT: u32 = 7;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(hex(&sealed_key(Index::new(258))), "040000000000000102");
         assert_eq!(hex(&ends_key(Index::new(258), 3)), "05000000000000010200000003");
         let lineage = lineage().started(Incarnation::new(7));
-        assert_eq!(hex(&encode(&lineage)), "ac020101077cee14c8");
+        assert_eq!(hex(&encode(&lineage)), "ac020001010703432e0e");
         let remembered = Remembered {
             store: Incarnation::new(300),
             starts: 4,
@@ -424,8 +424,9 @@ mod tests {
             voted_in: Term::new(8),
             acknowledged_in: Term::new(5),
             acknowledged: Index::new(299),
+            former: [Some(Incarnation::new(3)), None, None, None],
         };
-        assert_eq!(hex(&encode(&remembered)), "ac020407090805ab02f28adadc");
+        assert_eq!(hex(&encode(&remembered)), "ac020407090805ab0201030000001624c81a");
         assert_eq!(decode::<Remembered>(&encode(&remembered)), Some(remembered));
         assert_eq!(hex(&remembered_key(NodeId::new(258).unwrap())), "070102");
     }

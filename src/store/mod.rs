@@ -100,12 +100,14 @@
 //!   cannot be asked: a start makes and syncs another in the same folder instead. File systems with a
 //!   journal stop when that cannot be written.
 //! - sled never gives space back; a segment's folder is deleted as a whole or not at all, the oldest
-//!   first. One live record keeps its segment, and all behind that. Nothing is refilled from peers yet.
+//!   first. One live record keeps its segment, and all behind that. A store that is
+//!   lost is set aside as a whole (`anew`): no part of one is mended.
 //! - All sled databases of a process share one lock: long reads are done in small steps, and are best
 //!   served from the window of recent entries.
 //! - The next offset of each log is in the head of each segment and in memory: 100,000 logs are some
 //!   megabytes for each.
 
+mod anew;
 mod barrier;
 mod cache;
 mod database;
@@ -150,6 +152,7 @@ use crate::entry::{SealedEntry, TermStart, Tip};
 use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 
+pub use anew::{began_anew, began_anew_in, begin_anew, begin_anew_in, set_aside};
 pub use disk_map::DiskMap;
 pub use error::{Fault, ReadError, StoreError};
 pub use fatal::{end_at_damage, install_panic_hook};

@@ -83,7 +83,7 @@ impl Reader {
 
     /// What a follower that is far behind is sent: the entry of `prev_log_id`, if there is one, and
     /// entries after it up to `last`; at least one, however large both are. Nothing if the log has
-    /// another history by now: then it is asked for anew.
+    /// another history by now, or has given up what was before: then it is asked for anew.
     ///
     /// # Errors
     /// [`ReadError`]: closed, or damaged.
@@ -93,6 +93,10 @@ impl Reader {
         last: Index,
     ) -> Result<Vec<SealedEntry>, ReadError> {
         let prev = prev_log_id.index;
+        if prev.next() < self.first() {
+            // It was given up: nobody has it, and what follows is of no use.
+            return Ok(vec![]);
+        }
         let mut entries = if prev == Index::ZERO { vec![] } else { self.entries(prev, prev, 1)? };
         let mut more = self.entries(prev.next(), last, APPEND_ENTRIES_BYTES_MAX)?;
         more.truncate(APPEND_ENTRIES_COUNT_MAX);

@@ -110,7 +110,7 @@ pub fn create(
     configuration: &Configuration,
     options: &Options,
 ) -> Result<(), StoreError> {
-    create_at(&Layout::of(data), identity, configuration, options)
+    create_at(&Layout::of(data), identity, configuration, (options, Lineage::new(options.start)))
 }
 
 /// As [`create`], on a simulated disk.
@@ -123,14 +123,15 @@ pub fn create_in(
     configuration: &Configuration,
     options: &Options,
 ) -> Result<(), StoreError> {
-    create_at(&Layout::in_memory(disk.mount()), identity, configuration, options)
+    let layout = Layout::in_memory(disk.mount());
+    create_at(&layout, identity, configuration, (options, Lineage::new(options.start)))
 }
 
-fn create_at(
+pub(super) fn create_at(
     layout: &Layout,
     identity: Identity,
     configuration: &Configuration,
-    options: &Options,
+    (options, lineage): (&Options, Lineage),
 ) -> Result<(), StoreError> {
     let Layout { disk, data } = layout;
     if disk.exists(&layout.meta())? {
@@ -165,7 +166,6 @@ fn create_at(
         first: Index::new(1),
         is_clean: false,
     };
-    let lineage = Lineage::new(options.start);
     drop(Meta::create(disk, &unfinished, identity, record, &lineage)?);
     disk.rename(&unfinished, &layout.meta())?;
     disk.sync_folder(data)

@@ -143,6 +143,8 @@ pub enum Role {
     Candidate,
     /// Leads.
     Leader,
+    /// Has a new store in place of one that was lost, and is being filled: it does not vote yet.
+    Recovering,
 }
 
 /// Header of a frame with append requests of one client that follow one another, each with as many

@@ -301,12 +301,12 @@ mod tests {
             to: node(2),
             introduction: introduction(),
         };
-        let said = "0702020609".to_owned() + "030105" + "1102" + "02010161" + "02026262";
-        let hello_begins = "260000000101ab0000000000000000000000000000000102";
+        let said = "070002020609".to_owned() + "030105" + "1102" + "02010161" + "02026262";
+        let hello_begins = "270000000101ab0000000000000000000000000000000102";
         assert_eq!(hex(&hello.to_frame()), hello_begins.to_owned() + &said);
         assert_eq!(PeerHello::from_frame(&received(&hello.to_frame())).unwrap(), hello);
         let welcome = PeerWelcome { node: node(2), introduction: introduction() };
-        assert_eq!(hex(&welcome.to_frame()), "15000000010202".to_owned() + &said);
+        assert_eq!(hex(&welcome.to_frame()), "16000000010202".to_owned() + &said);
         assert_eq!(PeerWelcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }
 
@@ -424,6 +424,7 @@ mod tests {
             (lost(Loss::Vote { term: term(2) }), "000402"),
             (lost(Loss::Entries { shown: LogId::ZERO, acknowledged }), "0005000009"),
             (lost(Loss::Twin), "0006"),
+            (lost(Loss::Replaced), "0007"),
             (PeerRefusal::Twin, "01"),
             (
                 PeerRefusal::Members { refusing: vec![node(1)], refused: vec![node(2), node(3)] },

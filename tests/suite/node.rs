@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use annal::client::{
     Client, Consistency, ReadOptions, Reader, Settings as ClientSettings, Unavailable,
 };
-use annal::config::NodeConfig;
+use annal::config::{NodeConfig, Recover};
 use annal::log_name::LogName;
 use annal::log_settings::LogSettings;
 use annal::net::{
@@ -106,6 +106,7 @@ impl Nodes {
             election_timeout_min: Duration::from_millis(600),
             election_timeout_max: Duration::from_millis(1200),
             segment_bytes: 16 << 10,
+            recover: Recover::Manual,
             fault_injection: true,
             certs: None,
             http: None,

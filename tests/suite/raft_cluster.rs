@@ -9,7 +9,7 @@ use annal::raft::{
     Configuration, Content, Effect, EntryInfo, HardState, Input, Message, Notice, Options, Persist,
     Raft, ReadToken, RecoveredLog,
 };
-use annal::types::{Index, LogId, NodeId, Term, Ticket};
+use annal::types::{Incarnation, Index, LogId, NodeId, Term, Ticket};
 
 use crate::raft_laws::{Disk, Entry, Laws, Seen, chain_at, mix};
 
@@ -28,6 +28,10 @@ pub(crate) struct Cluster {
     /// How often some things happened.
     pub(crate) counted: Counted,
     initial: Configuration,
+    /// The last store that was made in place of a lost one.
+    last_store: u64,
+    /// What was on disks when they were lost: what their servers had promised, they had kept.
+    lost: BTreeMap<(NodeId, Option<Incarnation>), Disk>,
     /// Stands for the bytes of the next entry.
     next_body: u64,
 }
@@ -39,12 +43,15 @@ pub(crate) struct Counted {
     pub(crate) stepped_down: u64,
     pub(crate) transfers: u64,
     pub(crate) fetches: u64,
+    pub(crate) reinstated: u64,
 }
 
 /// A message with the sealed entries beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Envelope {
     pub(crate) message: Message,
+    /// The store of its sender.
+    store: Option<Incarnation>,
     /// The chain before the first entry.
     previous: u64,
     entries: Vec<Entry>,
@@ -63,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) unreported: Option<Ticket>,
     /// Entries asked of the disk, oldest question first.
     pub(crate) fetches: VecDeque<Fetch>,
+    /// The stores of the others, as far as this node's process was told.
+    heard: BTreeMap<NodeId, Option<Incarnation>>,
     /// How far this node's segments may be sealed: what is committed *and* known to be on its disk.
     ///
     /// NB: not what is committed alone: the disk may have other entries there, which a write under
@@ -107,6 +116,8 @@ impl Cluster {
             replies: BTreeMap::new(),
             counted: Counted::default(),
             initial,
+            last_store: 0,
+            lost: BTreeMap::new(),
             next_body: 1,
         };
         for options in options {
@@ -188,6 +199,7 @@ impl Cluster {
         node.writes.clear();
         node.fetches.clear();
         node.unreported = None;
+        node.heard.clear();
         self.laws.on_crashed(id);
     }
 
@@ -240,12 +252,35 @@ impl Cluster {
             return self
                 .say(format_args!("{from} -> {to} {} lost: {to} is down", envelope.message));
         }
+        // What a store left behind counts for nothing once its successor was heard.
+        let node = self.nodes.get_mut(&to).expect("a node of the cluster");
+        let heard = node.heard.get(&from).copied().flatten();
+        if envelope.store < heard {
+            return self
+                .say(format_args!("{from} -> {to} {} is of a former store", envelope.message));
+        }
+        node.heard.insert(from, envelope.store);
+        if envelope.store != heard {
+            self.step(to, Input::Restarted { peer: from, store: envelope.store }, &[]);
+        }
         self.receive(from, to, envelope);
+    }
+
+    /// A node's disk is gone, and the node with it; it can be started with a new store.
+    pub(crate) fn wipe(&mut self, id: NodeId) {
+        if self.runs(id) {
+            self.crash(id, Kept::default());
+        }
+        self.last_store += 1;
+        let node = self.nodes.get_mut(&id).expect("a node of the cluster");
+        let lost = (id, node.options.store.replace(Incarnation::new(self.last_store)));
+        self.lost.insert(lost, std::mem::take(&mut node.disk));
+        node.sealable = Index::ZERO;
     }
 
     /// The floors above the core check what came and rebuild what the wire leaves out.
     fn receive(&mut self, from: NodeId, to: NodeId, envelope: Envelope) {
-        let Envelope { mut message, previous, entries } = envelope;
+        let Envelope { mut message, previous, entries, .. } = envelope;
         if let Message::AppendEntries(append) = &mut message {
             append.entries = entries.iter().map(Entry::info).collect();
             let node = &self.nodes[&to];
@@ -321,6 +356,7 @@ impl Cluster {
             Effect::Notice(Notice::Truncated { .. }) => self.counted.truncations += 1,
             Effect::Notice(Notice::SteppedDown { .. }) => self.counted.stepped_down += 1,
             Effect::Notice(Notice::TransferStarted { .. }) => self.counted.transfers += 1,
+            Effect::Notice(Notice::Reinstated { .. }) => self.counted.reinstated += 1,
             Effect::Notice(_) => {}
         }
     }
@@ -367,7 +403,8 @@ impl Cluster {
             _ => (0, vec![]),
         };
         if !self.cut.contains(&(id, to)) {
-            let envelope = Envelope { message, previous, entries };
+            let store = self.nodes[&id].options.store;
+            let envelope = Envelope { message, store, previous, entries };
             self.links.entry((id, to)).or_default().push_back(envelope);
         }
     }
@@ -389,8 +426,12 @@ impl Cluster {
     fn on_commit(&mut self, id: NodeId, through: Index) {
         let before = self.laws.committed();
         let node = &self.nodes[&id];
-        let disk_of = |node: NodeId| {
-            self.nodes.get(&node).and_then(|node| chain_at(&node.disk.entries, through))
+        let configuration = node.raft.as_ref().expect("the node runs").log().configuration();
+        let disk_of = |id: NodeId| {
+            let meant = configuration.store(id);
+            let node = self.nodes.get(&id).filter(|node| node.options.store == meant);
+            let disk = node.map(|node| &node.disk).or_else(|| self.lost.get(&(id, meant)));
+            chain_at(&disk?.entries, through)
         };
         self.laws.on_committed(id, through, &node.seen(), &disk_of);
         if self.laws.committed() > before {
@@ -459,6 +500,7 @@ impl Node {
             writes: VecDeque::new(),
             unreported: None,
             fetches: VecDeque::new(),
+            heard: BTreeMap::new(),
             sealable: Index::ZERO,
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use annal::raft::{AppendResult, Configuration, HardState, Message, Raft, ReadToken};
-use annal::types::{Index, LogId, NodeId, Term};
+use annal::types::{Incarnation, Index, LogId, NodeId, Term};
 
 /// An entry as the floor above the core holds it, with a hash in place of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ pub(crate) struct Laws {
     initial: Configuration,
     sealed: BTreeMap<LogId, u64>,
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// A node with its store votes once in a term.
+    votes: BTreeMap<(NodeId, Option<Incarnation>, Term), NodeId>,
     /// In the order of their indexes, from 1.
     committed: Vec<Committed>,
     /// Up to where each node has reported commits since it started.
@@ -321,9 +322,9 @@ impl Laws {
             "broken law: {node} says {message} with term {term_on_disk} on its disk"
         );
         match message {
-            Message::RequestVote(m) => self.on_vote_said(node, node, m.term, disk),
+            Message::RequestVote(m) => self.on_vote_said(node, node, m.term, seen),
             Message::RequestVoteResponse(m) if m.vote_granted => {
-                self.on_vote_said(node, to, m.term, disk);
+                self.on_vote_said(node, to, m.term, seen);
             }
             Message::AppendEntriesResponse(m) => {
                 if let AppendResult::Accepted { match_index } = m.result {
@@ -351,8 +352,9 @@ impl Laws {
     }
 
     /// One vote a term, over restarts, as the others heard it; and it is on disk.
-    fn on_vote_said(&mut self, node: NodeId, candidate: NodeId, term: Term, disk: &Disk) {
-        let said = *self.votes.entry((node, term)).or_insert(candidate);
+    fn on_vote_said(&mut self, node: NodeId, candidate: NodeId, term: Term, seen: &Seen<'_>) {
+        let (disk, store) = (seen.disk, seen.raft.options().store);
+        let said = *self.votes.entry((node, store, term)).or_insert(candidate);
         assert_eq!(said, candidate, "broken law: {node} votes twice in term {term}");
         let HardState { current_term, voted_for } = disk.hard_state;
         assert!(

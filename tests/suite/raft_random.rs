@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use annal::raft::{Configuration, Input, Options, Raft, ReadToken};
 use annal::types::{Index, NodeId};
 
-use crate::raft_cluster::{Cluster, Envelope, Kept};
+use crate::raft_cluster::{Cluster, Envelope, Kept, Node};
 use crate::raft_laws::mix;
 
 const SEEDS: Range<u64> = 0..1000;
@@ -91,12 +91,16 @@ struct Seen {
     fetches: u64,
     reads: u64,
     configurations: u64,
+    wiped: u64,
+    reinstated: u64,
     messages: u64,
 }
 
 impl Seen {
     fn add(&mut self, story: &Story) {
-        let Done { crashes, configurations, messages } = story.done;
+        let Done { crashes, configurations, wiped, messages } = story.done;
+        self.wiped += wiped;
+        self.reinstated += story.cluster.counted.reinstated;
         self.committed += story.cluster.laws.committed().get();
         self.terms += story.cluster.laws.last_term_led().get();
         self.truncations += story.cluster.counted.truncations;
@@ -111,9 +115,15 @@ impl Seen {
 
     fn check(&self) {
         let Self { committed, terms, truncations, stepped_down, transfers, .. } = *self;
-        let Self { crashes, fetches, reads, configurations, messages, .. } = *self;
+        let Self { crashes, fetches, reads, configurations, wiped, reinstated, messages, .. } =
+            *self;
         let all = [committed, terms, truncations, stepped_down, transfers, crashes, fetches];
-        assert!(all.iter().chain(&[reads, configurations, messages]).all(|n| *n > 100), "{self:?}");
+        assert!(
+            all.iter()
+                .chain(&[reads, configurations, wiped, reinstated, messages])
+                .all(|n| *n > 100),
+            "{self:?}"
+        );
     }
 }
 
@@ -163,6 +173,7 @@ struct Rates {
     stall: usize,
     replay: usize,
     strand: usize,
+    wipe: usize,
     /// How soon a fault passes.
     repair: usize,
     /// Of a thousand messages.
@@ -191,6 +202,7 @@ impl Rates {
             maybe(50, 600),
             maybe(100, 800),
         ];
+        let wipe = maybe(1, 20);
         let [crash, cut, transfer, configure, stall, replay, strand, ..] = faults;
         let [.., lost, repeated, overtaken, torn] = faults;
         Self {
@@ -207,6 +219,7 @@ impl Rates {
             stall,
             replay,
             strand,
+            wipe,
             repair: numbers.between(5, 60),
             lost,
             repeated,
@@ -220,6 +233,7 @@ impl Rates {
 struct Done {
     crashes: u64,
     configurations: u64,
+    wiped: u64,
     messages: u64,
 }
 
@@ -287,9 +301,9 @@ impl Story {
 
     fn happen(&mut self) {
         let Rates { tick, deliver, write, report, propose, read, crash, cut, .. } = self.rates;
-        let Rates { transfer, configure, stall, replay, strand, repair, .. } = self.rates;
+        let Rates { transfer, configure, stall, replay, strand, wipe, repair, .. } = self.rates;
         let often = [tick, deliver, write, report, propose, read, 20, repair];
-        let seldom = [crash, cut, transfer, configure, stall, replay, strand];
+        let seldom = [crash, cut, transfer, configure, stall, replay, strand, wipe];
         let weights = [&often[..], &seldom[..]].concat();
         let mut at = self.numbers.below(weights.iter().sum());
         let kind = weights.iter().position(|weight| {
@@ -312,7 +326,8 @@ impl Story {
             11 => self.configure(),
             12 => self.stall(),
             13 => self.replay(),
-            _ => self.strand(),
+            14 => self.strand(),
+            _ => self.wipe(),
         }
     }
 
@@ -437,7 +452,9 @@ impl Story {
         let mut next = self.cluster.raft(id).log().configuration().clone();
         let mut voters = vec![];
         let mut learners = vec![];
-        for node in self.everybody.clone() {
+        // Who came back with another store has to be filled first; the leader sees to that by itself.
+        let is_meant = |id: &NodeId| self.cluster.nodes[id].options.store == next.store(*id);
+        for node in self.everybody.clone().into_iter().filter(is_meant).collect::<Vec<_>>() {
             match self.numbers.below(4) {
                 0 | 1 => voters.push(node),
                 2 => learners.push(node),
@@ -451,6 +468,24 @@ impl Story {
         next.learners = learners.into_iter().collect();
         self.done.configurations += 1;
         self.cluster.step(id, Input::ProposeConfiguration(next), &[]);
+    }
+
+    /// A disk is gone, where every configuration that may decide can do without it.
+    fn wipe(&mut self) {
+        let id = self.everybody[self.numbers.below(self.everybody.len())];
+        let nodes = &self.cluster.nodes;
+        let is_there = |c: &Configuration, node| {
+            node != id && nodes.get(&node).is_some_and(|it| it.options.store == c.store(node))
+        };
+        let is_spare = |c: &Configuration| c.is_quorum(|node| is_there(c, node));
+        let are_spare = |node: &Node| match &node.raft {
+            Some(raft) => raft.log().configurations().iter().all(|(_, c)| is_spare(c)),
+            None => is_spare(self.cluster.laws.configuration_of(&node.disk.entries)),
+        };
+        if nodes.values().all(are_spare) {
+            self.done.wiped += 1;
+            self.cluster.wipe(id);
+        }
     }
 
     /// A disk writes nothing for a while.
@@ -549,7 +584,7 @@ impl Story {
         self.cluster.say(format_args!("the faults end"));
         self.cluster.cut.clear();
         self.stalled.clear();
-        if self.rates.configure == 0 {
+        if self.rates.configure == 0 && self.done.wiped == 0 {
             let minority = (self.everybody.len() - 1) / 2;
             let first = self.numbers.below(self.everybody.len());
             let order = [&self.everybody[first..], &self.everybody[..first]].concat();
@@ -617,7 +652,15 @@ impl Story {
         if leader.log().commit_index() < last.index {
             return Some(format!("{id} has not committed {last}"));
         }
-        let members = leader.log().configuration().members();
+        let configuration = leader.log().configuration();
+        let members = configuration.members();
+        let store = |id: &NodeId| self.cluster.nodes[id].options.store;
+        if let Some(id) = members.iter().find(|id| store(id) != configuration.store(**id)) {
+            return Some(format!("{id} has another store than is meant"));
+        }
+        if let Some(id) = members.iter().find(|id| configuration.is_refilling(**id)) {
+            return Some(format!("{id} is no voter again"));
+        }
         for member in members.into_iter().filter(|member| self.cluster.runs(*member)) {
             let raft = self.cluster.raft(member);
             if raft.log().commit_index() < last.index || raft.log().persisted() < last.index {

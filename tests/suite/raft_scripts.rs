@@ -26,6 +26,7 @@
 //! crash n1 [kept=0] [hard=0]          keeps that many writes, then that many terms and votes
 //! restart n1 [head=INDEX]             `head`: the log up to there is in sealed segments
 //! restarted n1 peer=n2                n1 hears that n2's process is a new one
+//! wipe n1                             ends the node and its disk; it comes back with a new store
 //! transfer n1
 //! clocks n1 [ahead="n1 n2"]           whose wall clocks the node finds far ahead
 //! space n1 [free=BYTES needed=BYTES]   what is free on its disk, if that is too little
@@ -120,6 +121,7 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         "crash" => crash(cluster, command),
         "restart" => restart(cluster, command),
         "restarted" => restarted(cluster, command),
+        "wipe" => one_node(cluster, command, Cluster::wipe),
         "transfer" => one_node(cluster, command, |cluster, node| {
             cluster.step(node, Input::Transfer, &[]);
         }),
@@ -378,7 +380,8 @@ fn restarted(cluster: &mut Cluster, command: &Command) -> Fallible {
     let mut args = command.consume_args();
     let peer: NodeId = args.lookup_parse("peer")?.ok_or("of which peer?")?;
     for id in nodes_of(cluster, &mut args)? {
-        cluster.step(id, Input::Restarted { peer }, &[]);
+        let store = cluster.nodes[&peer].options.store;
+        cluster.step(id, Input::Restarted { peer, store }, &[]);
     }
     Ok(())
 }

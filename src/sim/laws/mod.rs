@@ -95,7 +95,7 @@ pub struct NodeView<'a> {
     pub replica: Option<&'a Replica>,
     /// Its disk.
     pub platter: &'a dyn Platter,
-    /// Its disk was damaged beyond what is promised, or it ended with damage: it counts as lost.
+    /// Its disk was damaged beyond what is promised, and it is no voter again yet: it counts as lost.
     pub lost: bool,
 }
 
@@ -110,6 +110,11 @@ pub enum What<'a> {
     },
     /// A node refused to start: its store is damaged (exit 6).
     Refused {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A node has set aside its store, and made one that the others fill: another server, of the same name.
+    BegunAnew {
         /// Which node.
         node: NodeId,
     },

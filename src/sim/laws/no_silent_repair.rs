@@ -159,6 +159,11 @@ impl Law for NoSilentRepair {
                 self.refused.insert(node);
                 Ok(())
             }
+            What::BegunAnew { node } => {
+                self.refused.remove(&node);
+                self.promises.remove(&node);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -23,6 +23,10 @@ impl Law for VoteOnce {
     }
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
+        if let What::BegunAnew { node } = moment.what {
+            // Another server: what it says counts for itself.
+            self.votes.retain(|(voter, _), _| *voter != node);
+        }
         let What::Turn { node, sent, .. } = moment.what else { return Ok(()) };
         if moment.node(node).lost {
             return Ok(()); // What it forgot was taken from it by force.

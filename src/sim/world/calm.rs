@@ -13,8 +13,10 @@ use bytes::Bytes;
 
 use super::World;
 use crate::limits;
+use crate::marks::{Mark, hit};
 use crate::sim::class::Class;
 use crate::sim::laws::{LawName, Platter as _};
+use crate::sim::machine::Machine;
 use crate::sim::queue::Event;
 use crate::sim::random::{Purpose, Random};
 use crate::sim::scenarios::Rest;
@@ -52,7 +54,7 @@ impl World {
         let able: BTreeSet<NodeId> = self
             .machines
             .iter()
-            .filter(|machine| !machine.lost && !machine.refused)
+            .filter(|machine| !machine.lost)
             .map(|machine| machine.id)
             .collect();
         self.calm = true;
@@ -79,8 +81,44 @@ impl World {
         self.must_agree(&able);
         self.must_remember_the_same(&able);
         self.must_tell();
+        self.must_come_back();
         self.is_whole = true;
         self.counts.healed += 1;
+    }
+
+    /// Everybody runs, and hears everybody: who lost its store, and knows it, votes again in the end.
+    fn must_come_back(&mut self) {
+        let end = self.now + self.bound().times(3);
+        let is_awaited = |machine: &&Machine| machine.begins_anew || machine.is_refilling;
+        while let Some(node) = self.machines.iter().find(is_awaited).map(|machine| machine.id) {
+            if self.now >= end {
+                if self.lacks_what_is_gone(node) {
+                    return hit(Mark::CannotBeFilled);
+                }
+                let what = format!("{node} is no voter again: {}", self.describe(&self.all()));
+                self.violate(LawName::Liveness, what);
+            }
+            if !self.violations.is_empty() {
+                return;
+            }
+            if !self.machine(node).is_up() {
+                self.revive(node);
+            }
+            self.run_until(self.now + LOOK_EVERY);
+        }
+    }
+
+    fn all(&self) -> BTreeSet<NodeId> {
+        self.options.cluster.all().into_iter().collect()
+    }
+
+    /// Whether a node lacks entries that its leader has given up: nobody can give it these yet.
+    fn lacks_what_is_gone(&self, node: NodeId) -> bool {
+        let of = |node: NodeId| self.process(node);
+        let leader = self.leader().and_then(of);
+        leader.zip(of(node)).is_some_and(|(leader, behind)| {
+            leader.reader.first() > behind.replica.raft().log().last().index.next()
+        })
     }
 
     pub(super) fn bound(&self) -> Time {

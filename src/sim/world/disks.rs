@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::World;
+use super::hello::BEGINS_ANEW_AFTER;
 use super::put_back::standing;
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::raft::Memory;
+use crate::raft::{Configuration, Memory};
 use crate::replica::{self, Replica};
 use crate::sim::announcer::Announcer;
 use crate::sim::codec::CLUSTER;
@@ -128,7 +129,7 @@ impl World {
         let (power, down) = process.dies_mid_write.unwrap_or((false, RESTART));
         if error.is_damage() {
             self.refuse(node, error);
-            return self.after_end(node, None);
+            return self.after_end(node, Some(BEGINS_ANEW_AFTER));
         }
         if power {
             self.cut_power(node);
@@ -207,7 +208,7 @@ impl World {
         let now = self.now;
         let machine = self.machine_mut(node);
         let is_due = machine.start_at == Some(now);
-        if !is_due || machine.is_up() || machine.refused {
+        if !is_due || machine.is_up() {
             return;
         }
         if let Some(at) = self.start_of_put_back(node) {
@@ -229,12 +230,11 @@ impl World {
         if let Some(operations) = machine.dies_at_start.take() {
             machine.disk.memory.fail_after(operations);
         }
-        let identity = Identity { cluster: CLUSTER, node };
-        match store::open_in(&machine.disk.memory, identity, options) {
+        match self.open(place, options) {
             Ok((store, recovered)) => self.run_process(node, store, &recovered),
             Err(error) if error.is_damage() => {
                 self.refuse(node, &error);
-                self.look(What::Disk { node });
+                self.after_end(node, Some(BEGINS_ANEW_AFTER));
             }
             Err(error) => {
                 // A full disk, a failing one: whoever runs the node tries again.
@@ -247,6 +247,48 @@ impl World {
         }
     }
 
+    /// Opens the store; begins anew first if it is lost, or if that was interrupted.
+    fn open(
+        &mut self,
+        place: usize,
+        options: store::Options,
+    ) -> Result<(store::Store, store::Recovered), StoreError> {
+        let node = Self::at(place);
+        let identity = Identity { cluster: CLUSTER, node };
+        let disk = &self.machines[place].disk.memory;
+        if self.machines[place].begins_anew || store::began_anew_in(disk)? {
+            let configuration = Configuration::of(self.options.cluster.all());
+            store::begin_anew_in(disk, identity, &configuration, &options)?;
+            self.trace.text(self.now, node, || "begins anew, to be filled".to_owned());
+            self.counts.began_anew += 1;
+            let machine = &mut self.machines[place];
+            machine.begins_anew = false;
+            machine.is_refilling = true;
+            self.look(What::BegunAnew { node });
+            self.look(What::Disk { node });
+        }
+        store::open_in(&self.machines[place].disk.memory, identity, options)
+    }
+
+    /// A node that is a voter again, and knows it, has all that was acknowledged: it is as good as any.
+    pub(super) fn look_whether_it_votes_again(&mut self, node: NodeId) {
+        let machine = self.machine_mut(node);
+        let Some(process) = machine.process.as_ref().filter(|_| machine.is_refilling) else {
+            return;
+        };
+        let (raft, log) = (process.replica.raft(), process.replica.raft().log());
+        let known = log.commit_index().min(log.persisted());
+        if process.standing.lineage.in_place
+            && raft.is_voter()
+            && log.configuration_index() <= known
+        {
+            machine.is_refilling = false;
+            machine.lost = false;
+            self.counts.reinstated += 1;
+            self.trace.text(self.now, node, || "is a voter again".to_owned());
+        }
+    }
+
     fn run_process(&mut self, node: NodeId, store: store::Store, recovered: &store::Recovered) {
         let now = self.now;
         let options = self.options.cluster.clone();
@@ -254,7 +296,9 @@ impl World {
         machine.starts += 1;
         let incarnation = Incarnation::new(machine.starts);
         let random = machine.random.number();
-        let replica = Replica::recover(machine.replica_options(&options), recovered, random);
+        let mut replica_options = machine.replica_options(&options);
+        replica_options.raft.store = store.lineage().new_store();
+        let replica = Replica::recover(replica_options, recovered, random);
         let replica = match replica {
             Ok(replica) => replica,
             Err(error) => {
@@ -302,13 +346,13 @@ impl World {
         self.look(What::Disk { node });
     }
 
-    /// A node finds its store damaged, says so and stays down (exit 6).
+    /// A node finds its store damaged, says so, and begins anew.
     fn refuse(&mut self, node: NodeId, error: &StoreError) {
         self.trace.text(self.now, node, || format!("refuses to go on: {error}"));
         hit(Mark::DamageFound);
         self.counts.refusals += 1;
         let machine = self.machine_mut(node);
-        machine.refused = true;
+        machine.begins_anew = true;
         if !machine.lost {
             let what = format!("{node} finds damage where none was done: {error}");
             self.violate(LawName::NoSilentRepair, what);

@@ -9,7 +9,11 @@ use crate::raft::{Heard, Loss, Message, Standing};
 use crate::replica::{self, Contradiction};
 use crate::sim::laws::{LawName, What};
 use crate::sim::machine::{Process, ProcessId};
+use crate::sim::time::Time;
 use crate::types::NodeId;
+
+/// How long a process takes to set aside what it has and to begin anew.
+pub(super) const BEGINS_ANEW_AFTER: Time = Time::from_millis(100);
 
 impl World {
     /// Whether a message of `from` is heard by the process that runs at `to`.
@@ -21,7 +25,8 @@ impl World {
         let claimed = receiver.replica.raft().claimed(message);
         match receiver.memory.hear(from.0, from.1, claimed) {
             Heard::First => {
-                self.input(to, replica::Event::Restarted { peer: from.0 });
+                let store = receiver.memory.new_store(from.0);
+                self.input(to, replica::Event::Restarted { peer: from.0, store });
                 true
             }
             Heard::Again => true,
@@ -66,7 +71,7 @@ impl World {
         }
     }
 
-    /// A node is told that it is not what it was, and ends (exit 6).
+    /// A node is told that it is not what it was: it begins anew.
     fn expel(&mut self, node: NodeId, by: NodeId, loss: &Loss) {
         self.trace.text(self.now, node, || format!("is not what {by} remembers of it: {loss}"));
         let machine = self.machine_mut(node);
@@ -89,10 +94,11 @@ impl World {
     fn end_refused(&mut self, node: NodeId) {
         let machine = self.machine_mut(node);
         machine.process = None;
-        machine.refused = true;
+        machine.is_put_back = false;
+        machine.begins_anew = true;
         self.counts.refusals += 1;
         self.look(What::Refused { node });
-        self.after_end(node, None);
+        self.after_end(node, Some(BEGINS_ANEW_AFTER));
     }
 
     /// The memory's share of a tick.

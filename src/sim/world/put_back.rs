@@ -4,7 +4,8 @@
 //! Nothing in the folder shows it, and so durability is not what is judged: a majority that has nobody
 //! who remembers serves without knowing. It is only done where so many of the others remember on their
 //! disks that no majority is without one of them, and to one node at a time. Then nothing may come of
-//! it: all laws hold for the others, they serve on, and the node is told and ends.
+//! it: all laws hold for the others, they serve on, and the node is told, begins anew, is filled, and is a
+//! voter again.
 
 use super::World;
 use super::calm::LOOK_EVERY;
@@ -27,7 +28,7 @@ impl World {
     /// A copy is made of a node's folder, to be put back later.
     pub(super) fn keep_copy(&mut self, node: NodeId, earlier: Earlier, after: Time) {
         let machine = self.machine_mut(node);
-        if machine.lost || machine.refused {
+        if machine.lost {
             return;
         }
         if let Earlier::Stopped { down } = earlier {
@@ -74,8 +75,7 @@ impl World {
     fn may_be_put_back(&self, node: NodeId) -> bool {
         let minority = self.machines.len() - self.options.cluster.quorum();
         let machine = self.machine(node);
-        let is_hurt = machine.lost || machine.refused;
-        !is_hurt && self.lost() < minority && !self.is_anybody_untold()
+        !machine.lost && self.lost() < minority && !self.is_anybody_untold()
     }
 
     /// Whether a node was put back that nobody has told of it.
@@ -85,7 +85,7 @@ impl World {
 
     fn untold(&self) -> Option<NodeId> {
         let mut machines = self.machines.iter();
-        machines.find(|machine| machine.is_put_back && !machine.refused).map(|machine| machine.id)
+        machines.find(|machine| machine.is_put_back).map(|machine| machine.id)
     }
 
     /// Whether every majority has somebody who remembers more than the copy shows.
@@ -100,7 +100,7 @@ impl World {
     /// Whether a node will know, whatever becomes of its process, that another was more than this.
     fn knows_better(&self, judge: NodeId, node: NodeId, shown: &Standing) -> bool {
         let machine = self.machine(judge);
-        if machine.lost || machine.refused {
+        if machine.lost {
             return false;
         }
         let disk = machine.disk.memory.duplicate();

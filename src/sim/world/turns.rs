@@ -111,6 +111,7 @@ impl World {
         if !self.machine(node).is_up() {
             return; // Its store ended it; what it was about to say is not said.
         }
+        self.look_whether_it_votes_again(node);
         let committed = self.newly_committed(node);
         self.look(What::Turn { node, sent: &sent, committed: &committed });
         for (to, message) in sent {

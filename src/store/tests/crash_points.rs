@@ -294,3 +294,40 @@ fn a_store_is_there_or_can_be_made_wherever_its_making_is_cut_off() {
         }
     }
 }
+
+/// What is set aside stays, whole, and what is made in its place says what it is.
+#[test]
+fn a_node_that_begins_anew_goes_on_wherever_that_was_cut_off() {
+    for operations in 0.. {
+        for end in End::ALL {
+            let disk = MemoryDisk::new();
+            create_in(&disk, IDENTITY, &configuration(), &options()).unwrap();
+            let anew = || begin_anew_in(&disk, IDENTITY, &configuration(), &options());
+            disk.fail_after(operations);
+            let begun = anew();
+            end.strike(&disk);
+            // A start asks first.
+            let must_go_on = began_anew_in(&disk).unwrap();
+            assert!(begun.is_err() || !must_go_on, "{operations} {end:?}: it was done");
+            if must_go_on {
+                assert_eq!(anew().unwrap(), 1, "{operations} {end:?}");
+            }
+            let is_new = || {
+                let (store, _) = open_in(&disk, IDENTITY, options()).unwrap();
+                store.lineage().in_place
+            };
+            if !is_new() {
+                // Nothing was begun, and all is as it was.
+                assert!(begun.is_err() && !must_go_on, "{operations} {end:?}");
+                disk.restart();
+                assert_eq!(anew().unwrap(), 1, "{operations} {end:?}");
+                assert!(is_new(), "{operations} {end:?}");
+            }
+            disk.restart();
+            assert_eq!(anew().unwrap(), 2, "{operations} {end:?}: the first was not set aside");
+            if begun.is_ok() && matches!(end, End::Some(5)) {
+                return;
+            }
+        }
+    }
+}

@@ -32,11 +32,13 @@ pub(crate) struct Kind {
     pub(crate) production: bool,
     /// Four times the default times: for tests that do not measure any.
     pub(crate) is_slow: bool,
+    /// Nodes that lost their data begin anew by themselves, as is usual; else they end.
+    pub(crate) recovers: bool,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { nodes: 3, production: false, is_slow: true }
+        Self { nodes: 3, production: false, is_slow: true, recovers: false }
     }
 }
 
@@ -156,6 +158,11 @@ impl Cluster {
         }
         program::run(self.folder(), line).expect_code(0);
         fs::create_dir(self.path("logs")).unwrap();
+        if !self.kind.recovers {
+            for node in self.nodes() {
+                self.change_config(&node, "recover = \"auto\"", "recover = \"manual\"");
+            }
+        }
         if self.kind.is_slow {
             for node in self.nodes() {
                 self.change_config(&node, "heartbeat_ms = 25", "heartbeat_ms = 100");

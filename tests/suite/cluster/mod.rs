@@ -21,6 +21,7 @@ mod page;
 mod pty;
 mod python;
 mod reach;
+mod recovery;
 mod refusals;
 mod service;
 mod shell;
