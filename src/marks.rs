@@ -98,8 +98,6 @@ marks! {
     CameBackAnew,
     /// a vote came from another store than the configuration means
     VoteOfAnotherStore,
-    /// a node could not be filled, because what it lacks was given up
-    CannotBeFilled,
     /// a node that was filled was made a voter again
     Reinstated,
     /// an index that is overwritten had a write under way

@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use super::World;
 use crate::limits;
-use crate::marks::{Mark, hit};
 use crate::sim::class::Class;
 use crate::sim::laws::{LawName, Platter as _};
 use crate::sim::machine::Machine;
@@ -93,7 +92,7 @@ impl World {
         while let Some(node) = self.machines.iter().find(is_awaited).map(|machine| machine.id) {
             if self.now >= end {
                 if self.lacks_what_is_gone(node) {
-                    return hit(Mark::CannotBeFilled);
+                    return self.trace.note(self.now, || format!("{node} lacks what was given up"));
                 }
                 let what = format!("{node} is no voter again: {}", self.describe(&self.all()));
                 self.violate(LawName::Liveness, what);
