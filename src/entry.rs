@@ -63,6 +63,12 @@ pub fn length_in_header(bytes: &[u8]) -> Option<usize> {
     HEADER_BYTES.checked_add(u32::from_le_bytes(field) as usize)
 }
 
+/// Takes the bytes of one entry from the front, as its header says, or all there are.
+pub fn split_first(rest: &mut Bytes) -> Bytes {
+    let length = length_in_header(rest).unwrap_or(rest.len());
+    rest.split_to(length.min(rest.len()))
+}
+
 /// The hash that ties an entry to all before it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Chain([u8; 32]);

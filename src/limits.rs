@@ -177,6 +177,18 @@ pub const SEALED_READ_BYTES_MAX: u64 = 4 << 20;
 /// and each may have a sealed segment of its own open.
 pub const LOADS_AT_ONCE_MAX: usize = 3;
 
+/// Bytes of entries, or of a head, that a node sends at once for a backup, unless one entry is larger.
+pub const BACKUP_FRAME_BYTES: usize = 1 << 20;
+
+/// Backups that a node serves at once: each reads all of its disk.
+pub const BACKUPS_AT_ONCE_MAX: usize = 1;
+
+/// After each piece of a backup a node rests as long as it took, and no longer than this.
+pub const BACKUP_REST_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of the head that a backup begins with: nodes have it in memory, too.
+pub const BACKUP_HEAD_BYTES_MAX: usize = 1 << 30;
+
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 

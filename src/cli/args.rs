@@ -162,7 +162,7 @@ pub(super) enum Command {
     /// Run a node, or look into a stopped one
     #[command(subcommand)]
     Node(Node),
-    /// Read all that a stopped node has, and say whether it is what was written
+    /// Read all of a backup, or all that a stopped node has, and say whether it is what was written
     Verify(Verify),
     /// Append records: each argument one, or each line of the input
     Append(Short<Append>),
@@ -455,6 +455,10 @@ pub(super) struct Init {
     /// Do not allow `crash-leader`, and open no door for HTTP
     #[arg(long)]
     pub(super) production: bool,
+
+    /// Begin with the log of this backup; once more for each that follows on it, in order
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -525,9 +529,13 @@ pub(super) struct NodeInspect {
 /// Nothing is changed: the folder may be on a file system that is mounted read-only.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Verify {
-    /// The node's folder
+    /// A backup, and those that follow on it, in order
+    #[arg(value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// A stopped node's folder
     #[arg(long, value_name = "FOLDER")]
-    pub(super) data: PathBuf,
+    pub(super) data: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -682,6 +690,22 @@ pub(super) enum ClientVerb {
     Terms,
     /// Crash the leader and wait for the next
     CrashLeader,
+    /// Write the log of the running cluster into a file, as an admin
+    Backup(Backup),
+}
+
+/// All that was acknowledged before it begins is in it: every log with its offsets, times and settings,
+/// producers and fences. It is read from one node's disk, makes way for appends, and goes on at another node
+/// where one fails. The file gets its name when all of it is on the disk.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Backup {
+    /// The file to write, which is not there yet
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+
+    /// Only what came after this backup; to restore it takes both
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
 }
 
 /// Of which log.

@@ -32,6 +32,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("annal init", "three nodes on this machine"),
             ("annal init --nodes 5 --production", "five, that do not crash when asked to"),
+            ("annal init --from all.backup", "three, with the logs of a backup"),
         ],
     ),
     ("node start", &[("annal node start --data ./data/n1", "a node, in the foreground")]),
@@ -43,7 +44,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal node inspect --data ./data/n1 --from 5", "what is in entry 5 and behind"),
         ],
     ),
-    ("verify", &[("annal verify --data ./data/n1", "every entry that a stopped node has")]),
+    (
+        "verify",
+        &[
+            ("annal verify monday.backup", "every entry of a backup"),
+            ("annal verify --data ./data/n1", "every entry that a stopped node has"),
+        ],
+    ),
+    (
+        "backup",
+        &[
+            ("annal client backup --out all.backup", "all logs, while in use"),
+            ("annal client backup --out more --from all.backup", "what came since"),
+        ],
+    ),
     (
         "node set-term",
         &[("annal node set-term --data ./data/n1 all-nodes-are-stopped", "the lowest safe")],

@@ -15,6 +15,7 @@ use crate::node::init::InitError;
 use crate::node::start::StartError;
 use crate::outcome::Outcome;
 use crate::remedy;
+use crate::store::BackupError;
 use crate::types::Offset;
 
 /// Why a command ends with anything but 0.
@@ -220,8 +221,18 @@ impl From<ReadError> for Failure {
 impl From<InitError> for Failure {
     fn from(error: InitError) -> Self {
         let is_usage = matches!(error, InitError::Nodes { .. } | InitError::Ports { .. });
-        let outcome = if is_usage { Outcome::Usage } else { Outcome::Failed };
+        let outcome = match &error {
+            InitError::Restore(error) => error.outcome(),
+            _ if is_usage => Outcome::Usage,
+            _ => Outcome::Failed,
+        };
         Self::new(outcome, &error, error.hint())
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        Self::new(error.outcome(), &error, error.hint())
     }
 }
 
@@ -248,7 +259,7 @@ macro_rules! ends_with {
     )+};
 }
 
-ends_with!(LogError, ReadError, InitError, ConfigError, StartError);
+ends_with!(LogError, ReadError, InitError, ConfigError, StartError, BackupError);
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::args;
 use super::failure::{End, Failure};
 use super::output::{Printer, talk};
+use super::progress;
 use super::quote::command_line;
 use super::rows::{InitRow, PartRow};
 use crate::address::Address;
@@ -15,7 +16,12 @@ use crate::types::NodeId;
 /// Writes a cluster and says what comes next.
 pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
     let options = settings(args)?;
-    let cluster = init(&options)?;
+    let telling = (!options.backups.is_empty()).then(progress::spinner);
+    let cluster = init(&options);
+    if let Some(telling) = telling {
+        telling.finish_and_clear();
+    }
+    let cluster = cluster?;
     if let Some(address) = ports::taken(&options) {
         let sentence =
             "is in use by another process now: until that ends, this cluster cannot start";
@@ -41,6 +47,7 @@ pub(super) fn run(args: &args::Init, printer: &mut Printer) -> Result<(), End> {
 
 fn settings(args: &args::Init) -> Result<InitOptions, Failure> {
     let mut options = InitOptions::local(&args.dir, args.nodes, args.base_port)?;
+    options.backups.clone_from(&args.from);
     options.fault_injection = !args.production;
     if args.production {
         // Whoever has an account on the machine would be heard at it.

@@ -18,6 +18,7 @@ mod append;
 mod append_progress;
 mod args;
 mod background;
+mod backup;
 mod bench;
 mod catalogue;
 mod children;

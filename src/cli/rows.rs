@@ -18,7 +18,7 @@ use crate::label::{FenceToken, ProducerName};
 use crate::log_name::LogName;
 use crate::log_settings::{ContentType, Expiry, LogSettings};
 use crate::retention::Retention;
-use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
+use crate::types::{ByteCount, ClusterId, Index, LogNumber, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Appended;
 
 /// An acknowledged request.
@@ -420,7 +420,8 @@ pub(super) struct VerifyRow {
     /// Of which cluster it is.
     pub(super) cluster: ClusterId,
     /// Whose folder it is.
-    pub(super) node: NodeId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<NodeId>,
     /// The first entry that is there.
     pub(super) first_index: Index,
     /// The last.
@@ -428,7 +429,8 @@ pub(super) struct VerifyRow {
     /// How many were read.
     pub(super) entries: u64,
     /// In how many segments.
-    pub(super) segments: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) segments: Option<usize>,
     /// How many logs there are behind the last entry.
     pub(super) logs: Option<usize>,
     /// How many records the entries have.
@@ -441,16 +443,58 @@ pub(super) struct VerifyRow {
 
 impl Row for VerifyRow {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { cluster, node, first_index, last_index, entries, segments, records, .. } = self;
-        writeln!(out, "{node} of cluster {cluster}")?;
+        let Self { cluster, first_index, last_index, entries, records, .. } = self;
+        match self.node {
+            Some(node) => writeln!(out, "{node} of cluster {cluster}")?,
+            None => writeln!(out, "backup of cluster {cluster}")?,
+        }
         let of_logs = self.logs.map(|logs| format!(" of {logs} log(s)")).unwrap_or_default();
+        let segments = self.segments.map(|segments| format!(", in {segments} segment(s)"));
+        let segments = segments.unwrap_or_default();
         writeln!(
             out,
-            "read {entries} entries, {first_index} to {last_index}, in {segments} segment(s), with \
-             {records} records{of_logs}"
+            "read {entries} entries, {first_index} to {last_index}{segments}, with {records} records\
+             {of_logs}"
         )?;
         writeln!(out, "chain {}", self.chain.as_deref().unwrap_or("-"))?;
         write_damage(out, &self.damage)
+    }
+}
+
+/// A backup that was taken.
+#[derive(Serialize)]
+pub(super) struct BackupRow {
+    /// Where it is.
+    pub(super) file: String,
+    /// Who sent the end of it.
+    pub(super) node: NodeId,
+    /// Its first entry.
+    pub(super) first_index: Index,
+    /// Its last entry.
+    pub(super) last_index: Index,
+    /// How many it has.
+    pub(super) entries: u64,
+    /// How many bytes it has.
+    pub(super) bytes: u64,
+    /// The chain at its last entry.
+    pub(super) chain: String,
+    /// How long it took.
+    pub(super) elapsed_ms: u64,
+}
+
+impl Row for BackupRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { file, first_index, last_index, entries, elapsed_ms, .. } = self;
+        let bytes = ByteCount(self.bytes);
+        let (seconds, tenths) = (elapsed_ms / 1000, elapsed_ms % 1000 / 100);
+        if *entries == 0 {
+            return writeln!(out, "{file}: nothing came since entry {last_index}");
+        }
+        writeln!(
+            out,
+            "{file}: entries {first_index} to {last_index}, {bytes}, chain {}; {seconds}.{tenths} s",
+            self.chain
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::append::{self, Typed};
 use super::args::{ClientVerb, LogVerb, ProducersVerb};
+use super::backup::Backing;
 use super::connection::Target;
 use super::failure::{End, Failure};
 use super::fence::Fencing;
@@ -35,6 +36,7 @@ enum Act {
     Leader,
     Terms,
     CrashLeader,
+    Backup(Backing),
 }
 
 impl Verb {
@@ -100,6 +102,7 @@ impl Verb {
                 let admin = reach.admin()?;
                 return state::crash_leader(&admin, printer).await;
             }
+            Act::Backup(backing) => backing.run(&reach.admin()?, printer).await?,
         }
         Ok(None)
     }
@@ -120,7 +123,8 @@ fn log_of(verb: &ClientVerb) -> Option<&LogName> {
         | ClientVerb::Top
         | ClientVerb::Leader
         | ClientVerb::Terms
-        | ClientVerb::CrashLeader => return None,
+        | ClientVerb::CrashLeader
+        | ClientVerb::Backup(_) => return None,
     };
     of.log_name.as_ref()
 }
@@ -141,6 +145,7 @@ impl Act {
             ClientVerb::Leader => Self::Leader,
             ClientVerb::Terms => Self::Terms,
             ClientVerb::CrashLeader => Self::CrashLeader,
+            ClientVerb::Backup(backup) => Self::Backup(Backing::of(backup)),
         })
     }
 }

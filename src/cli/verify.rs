@@ -1,33 +1,81 @@
-//! `annal verify`: reads all that a stopped node has, once, and says whether it is what was written.
+//! `annal verify`: reads all that a stopped node has, or all of a backup, once, and says whether it is what
+//! was written.
 //!
 //! Beyond what a start and `annal node inspect` look at, it goes through every entry as a node does that takes
 //! it, and compares what they come to with the head of each segment.
+
+use std::path::{Path, PathBuf};
 
 use super::args;
 use super::failure::{End, Failure};
 use super::node::no_inspection;
 use super::output::Printer;
 use super::rows::VerifyRow;
-use crate::entry::{RunHead, SealedEntry};
+use crate::entry::{RunHead, SealedEntry, Tip};
 use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::outcome::Outcome;
 use crate::replica::Derived;
-use crate::store::{self, Head, Seen};
+use crate::store::{self, Backup, Beginning, Head, Seen};
 
 /// Says what there is, or what is wrong with it.
 pub(super) fn run(args: &args::Verify, printer: &mut Printer) -> Result<(), End> {
+    match &args.data {
+        Some(data) => of_node(data, printer),
+        None => of_backups(&args.files, printer),
+    }
+}
+
+/// Goes through backups, each of which follows on the one before it.
+fn of_backups(files: &[PathBuf], printer: &mut Printer) -> Result<(), End> {
     let mut sum = Sum::default();
-    let found = store::inspect_each(&args.data, None, |seen| sum.take(seen));
-    let found = found.map_err(|error| no_inspection(&args.data, &error))?;
+    let mut read: Option<(Beginning, Tip)> = None;
+    for file in files {
+        let mut backup = Backup::open(file)?;
+        match &read {
+            Some((_, tip)) => backup.check_follows(tip)?,
+            None => backup.head().into_iter().for_each(|head| sum.take(Seen::Head(head))),
+        }
+        while let Some(entry) = backup.next_entry()? {
+            sum.take(Seen::Entry(&entry));
+        }
+        let tip = backup.end().tip;
+        read = Some((read.map_or_else(|| backup.beginning().clone(), |(first, _)| first), tip));
+    }
+    let (Beginning { cluster, after, .. }, tip) = read.expect("one file at least is named");
+    let is_damaged = !sum.contradictions.is_empty();
+    printer.print_now(&VerifyRow {
+        cluster,
+        node: None,
+        first_index: after.id.index.next(),
+        last_index: tip.id.index,
+        entries: sum.entries,
+        segments: None,
+        logs: sum.derived.map(|derived| derived.logs()),
+        records: sum.records,
+        chain: Some(tip.chain.to_string()),
+        damage: sum.contradictions,
+    })?;
+    if is_damaged {
+        let sentence = "what the entries say does not fit together";
+        let hint = "another version of annal may have written them: see `annal --version`";
+        return Err(Failure::new(Outcome::Damage, sentence, hint).into());
+    }
+    Ok(())
+}
+
+fn of_node(data: &Path, printer: &mut Printer) -> Result<(), End> {
+    let mut sum = Sum::default();
+    let found = store::inspect_each(data, None, |seen| sum.take(seen));
+    let found = found.map_err(|error| no_inspection(data, &error))?;
     let damage: Vec<_> = found.damage.into_iter().chain(sum.contradictions).collect();
     let is_damaged = !damage.is_empty();
     printer.print_now(&VerifyRow {
         cluster: found.identity.cluster,
-        node: found.identity.node,
+        node: Some(found.identity.node),
         first_index: found.first_index,
         last_index: found.last.id.index,
         entries: sum.entries,
-        segments: found.segments,
+        segments: Some(found.segments),
         logs: sum.derived.map(|derived| derived.logs()),
         records: sum.records,
         chain: found.chain.map(|chain| chain.to_string()),
@@ -91,7 +139,7 @@ impl Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{ElectionReason, EntryKind, NoOp, Tip};
+    use crate::entry::{ElectionReason, EntryKind, NoOp};
     use crate::raft::Configuration;
     use crate::types::{NodeId, Term, Timestamp};
 

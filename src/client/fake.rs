@@ -303,7 +303,7 @@ impl Served {
                 }
             }
             Request::CrashLeader { term } => self.crash(term).await,
-            Request::OnBehalf(_) => Err(StreamError::Abandoned),
+            Request::OnBehalf(_) | Request::Backup(_) => Err(StreamError::Abandoned),
         }
     }
 

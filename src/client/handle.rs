@@ -147,7 +147,7 @@ impl SetupError {
 /// share its connections and its session.
 #[derive(Clone, Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The log that it is about.
     log: LogNumber,
     /// The task behind [`Client::append`], once there is one.

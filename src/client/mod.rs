@@ -36,6 +36,8 @@ mod append;
 mod append_options;
 pub mod ask;
 pub mod backoff;
+#[cfg(feature = "server")]
+mod backup;
 mod by_time;
 mod connections;
 mod conversation;
@@ -77,6 +79,8 @@ mod unavailable;
 pub use crate::outcome::Outcome;
 pub use append::{AppendError, AppendReceiver, AppendSender, Appender, check_limits};
 pub use append_options::AppendOptions;
+#[cfg(feature = "server")]
+pub use backup::{BackupError, BackupPiece, BackupSource};
 pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::privacy;
+use super::restore::{self, RestoreError};
 use crate::access::{KEY_FILE, KeyError, PUBLIC_FILE, SigningKey};
 use crate::address::Address;
 use crate::config::{
@@ -51,6 +52,8 @@ pub struct InitOptions {
     pub fault_injection: bool,
     /// Where nodes will listen for HTTP, those that will.
     pub http: BTreeMap<NodeId, SocketAddr>,
+    /// Whose log the nodes begin with: a whole backup, and those that follow on it, in order.
+    pub backups: Vec<PathBuf>,
 }
 
 impl InitOptions {
@@ -81,6 +84,7 @@ impl InitOptions {
                 .collect(),
             fault_injection: true,
             http: nodes.filter_map(door).collect(),
+            backups: vec![],
         })
     }
 }
@@ -144,6 +148,9 @@ pub enum InitError {
     /// What is there cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A backup was not put into the nodes.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
 }
 
 impl InitError {
@@ -171,6 +178,7 @@ impl InitError {
             }
             Self::Key(error) => error.hint(),
             Self::Config(error) => error.hint(),
+            Self::Restore(error) => error.hint(),
         }
     }
 }
@@ -326,6 +334,11 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     let staging = options.directory.join(STAGING);
     privacy::create_folder(&staging).map_err(at(&staging))?;
     stage_data(options, &cluster)?;
+    if let Err(error) = stage_log(options, &cluster) {
+        // It may be large. What cannot be removed now the next one removes.
+        let _ = fs::remove_dir_all(&staging);
+        return Err(error);
+    }
     stage_certs(&staging, &cluster)?;
     sync_folder(&staging)?;
     write_file(&staging.join(COMPLETE), b"")?;
@@ -369,6 +382,16 @@ fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Init
         sync_folder(&folder)?;
     }
     sync_folder(&data)
+}
+
+/// Puts the log of the backups into the nodes' folders, if there are any.
+fn stage_log(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitError> {
+    if options.backups.is_empty() {
+        return Ok(());
+    }
+    let data = options.directory.join(STAGING).join(DATA_FOLDER);
+    restore::restore(&options.backups, cluster, &data)?;
+    cluster.nodes.keys().try_for_each(|node| sync_folder(&data.join(node.to_string())))
 }
 
 fn copied((node, address): (&NodeId, &Address)) -> (NodeId, Address) {

@@ -25,6 +25,7 @@
 mod accepting;
 pub mod anew;
 mod announce;
+mod backup;
 mod behalf;
 mod caller;
 mod company;
@@ -45,6 +46,7 @@ mod published;
 mod pulse;
 mod reading;
 mod refused;
+pub mod restore;
 mod service;
 mod shared;
 pub mod start;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accepting;
@@ -292,6 +292,7 @@ async fn serve(
         new_sessions: NewSessions::default(),
         reader: reader.clone(),
         framing: Framing::new(),
+        backups: Semaphore::new(limits::BACKUPS_AT_ONCE_MAX),
         leaders: Leaders::new(endpoint.clone()),
         audit: endpoint.audit().clone(),
     };

@@ -22,7 +22,7 @@ use crate::replica::{
 };
 use crate::store::{self, ReadError};
 use crate::types::{Index, LogNumber};
-use crate::wire::api::{Read, ReadRefusal, Records};
+use crate::wire::api::{Read, ReadFrom, ReadRefusal, Records};
 use crate::wire::standing::Inquiry;
 
 /// Serves one read on its stream.
@@ -51,13 +51,20 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
 
 /// What is here cannot be read.
 fn failed(service: &Service, error: &CursorError) -> ReadRefusal {
-    if let CursorError::Store(ReadError::Store(error)) = error
+    if let CursorError::Store(error) = error {
+        end_if_damaged(error);
+    }
+    tracing::error!(node = %service.node, %error, "cannot read the log");
+    ReadRefusal::Failed
+}
+
+/// A node whose disk does not hold what it should ends.
+pub(super) fn end_if_damaged(error: &ReadError) {
+    if let ReadError::Store(error) = error
         && error.is_damage()
     {
         store::end_at_damage(error);
     }
-    tracing::error!(node = %service.node, %error, "cannot read the log");
-    ReadRefusal::Failed
 }
 
 /// Why a read that was begun goes on no more.
@@ -125,15 +132,39 @@ async fn begin(
     caller: &Caller,
     read: &Read,
 ) -> Result<OngoingRead, ReadRefusal> {
+    let (watched, end) = find_end(service, caller, read).await?;
+    let reach = watched.borrow().clone().ok_or(ReadRefusal::UnknownLog)?;
+    // A slow disk, or a commit that does not come: the client asks again.
+    let end = end.ok_or(ReadRefusal::Busy)?;
+    Ok(OngoingRead { cursor: Cursor::begin(read, &reach, end)?, watched, loaded: None })
+}
+
+/// How far its log reaches, and where it ends if that can be read here soon.
+async fn find_end(
+    service: &Service,
+    caller: &Caller,
+    read: &Read,
+) -> Result<(Watched, Option<ReadEnd>), ReadRefusal> {
     let must_see =
         if read.linearizable { read_index(service, caller, read).await? } else { Index::ZERO };
     let mut published = service.published.clone();
     let watched = watch(service, read.log).await?;
     let end = until_readable(&mut published, must_see, &watched).await;
-    let reach = watched.borrow().clone().ok_or(ReadRefusal::UnknownLog)?;
-    // A slow disk, or a commit that does not come: the client asks again.
-    let end = end.ok_or(ReadRefusal::Busy)?;
-    Ok(OngoingRead { cursor: Cursor::begin(read, &reach, end)?, watched, loaded: None })
+    Ok((watched, end))
+}
+
+/// The last entry that was committed when this was asked, whoever leads; it can be read here.
+pub(super) async fn end_of_log(service: &Service, caller: &Caller) -> Result<Index, ReadRefusal> {
+    let read = Read {
+        log: LogNumber::MAIN,
+        from: ReadFrom::Start,
+        limit: Some(0),
+        linearizable: true,
+        follow: false,
+        inquiry: None,
+    };
+    let (_, end) = find_end(service, caller, &read).await?;
+    end.map(|end| end.commit_index).ok_or(ReadRefusal::Busy)
 }
 
 /// How far a log reaches, from now on.

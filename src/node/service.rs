@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::backup;
 use super::caller::{self, Caller};
 use super::driver;
 use super::inputs::{AppendAnswer, Command};
@@ -62,6 +63,7 @@ impl Service {
             // A client speaks for itself.
             Request::OnBehalf(_) => stream.sender.abandon(),
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
+            Request::Backup(wanted) => backup::serve(&self, &caller, stream, wanted).await,
         }
     }
 

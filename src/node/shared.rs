@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::caller::Shares;
 use super::framing::Framing;
@@ -41,6 +41,8 @@ pub(super) struct Service {
     pub(super) reader: Reader,
     /// Whose turn it is to make a frame of records.
     pub(super) framing: Framing,
+    /// Places for backups.
+    pub(super) backups: Semaphore,
     /// Where streams are handed on to the leader.
     pub(super) leaders: Leaders,
     /// Where it is noted what only admins may do.

@@ -291,6 +291,11 @@ impl Meta {
         self.change(batch, change)
     }
 
+    #[cfg(test)]
+    pub(super) fn sealed_rows(&self) -> Vec<SealedRow> {
+        Contents::read(self.database()).unwrap().sealed.into_values().collect()
+    }
+
     fn database(&self) -> &Database {
         self.database.as_ref().expect("changes end before the close")
     }

@@ -55,7 +55,8 @@
 //!
 //! **Space comes back from the front.** The oldest segments go when nothing in them is live and every node
 //! has them (`releasing`). Nothing that is behind them changes: the head of the first that is kept stands for
-//! what was before it.
+//! what was before it. So a backup (`backup`) is such a head with the entries behind it, and the folder of a
+//! node can be made of one (`restoring`).
 //!
 //! # Goals of recovery
 //!
@@ -108,6 +109,7 @@
 //!   megabytes for each.
 
 mod anew;
+mod backup;
 mod barrier;
 mod cache;
 mod database;
@@ -132,6 +134,7 @@ mod real;
 mod recovery;
 mod releasing;
 mod reserve;
+mod restoring;
 mod segment;
 mod segments;
 mod settling;
@@ -153,6 +156,9 @@ use crate::raft::{Configuration, HardState};
 use crate::types::{ClusterId, Index, LogNumber, NodeId, Offset, Ticket};
 
 pub use anew::{began_anew, began_anew_in, begin_anew, begin_anew_in, set_aside};
+pub use backup::{
+    Backup, BackupEnd, BackupError, BackupFault, BackupWriter, Beginning, outline as backup_outline,
+};
 pub use disk_map::DiskMap;
 pub use error::{Fault, ReadError, StoreError};
 pub use fatal::{end_at_damage, install_panic_hook};
@@ -162,6 +168,9 @@ pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
 pub use opened::{Done, Store};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
+pub use restoring::Restoring;
+pub use segment::decode_head;
+pub use segments::Kept;
 pub use stepped_writer::SteppedWriter;
 pub use term::SetTermError;
 pub use writer::Writer;

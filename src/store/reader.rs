@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::error::ReadError;
 use super::segment::Sought;
-use super::segments::{Found, FoundOffset, Segments};
+use super::segments::{Found, FoundOffset, Kept, Segments};
 use crate::entry::SealedEntry;
 use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, LOCATE_BYTES};
 use crate::types::{Index, LogId, LogNumber, Offset};
@@ -31,6 +33,20 @@ impl Reader {
     /// The first entry that is there: those before it were given up.
     pub fn first(&self) -> Index {
         self.segments.first()
+    }
+
+    /// From now on no entry is given up that is here, as far as what this returns has not moved on.
+    pub fn keep(&self) -> Kept {
+        self.segments.keep()
+    }
+
+    /// What was before the first entry: the head of the segment that begins with it, in its form, which
+    /// [`super::decode_head`] reads.
+    ///
+    /// # Errors
+    /// [`ReadError`]: closed, or damaged.
+    pub fn first_head(&self) -> Result<Bytes, ReadError> {
+        self.segments.first_head().map(Bytes::from)
     }
 
     /// The first entry that is kept when whole sealed segments are given up, from the oldest on, that

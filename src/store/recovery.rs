@@ -155,8 +155,6 @@ pub(super) fn create_at(
     Spares::new(layout.clone(), identity, start, journal_file_bytes, number).begin()?;
     disk.sync_folder(data)?;
 
-    let unfinished = data.join("meta-unfinished");
-    disk.remove_folder(&unfinished)?;
     let record = Record {
         generation: 0,
         hard_state: HardState::default(),
@@ -166,7 +164,22 @@ pub(super) fn create_at(
         first: Index::new(1),
         is_clean: false,
     };
-    drop(Meta::create(disk, &unfinished, identity, record, &lineage)?);
+    create_meta(layout, identity, (record, &lineage), |_| Ok(()))
+}
+
+/// Makes `meta` with what `fill` adds, under another name until all of it is there.
+pub(super) fn create_meta(
+    layout: &Layout,
+    identity: Identity,
+    (record, lineage): (Record, &Lineage),
+    fill: impl FnOnce(&mut Meta) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let Layout { disk, data } = layout;
+    let unfinished = data.join("meta-unfinished");
+    disk.remove_folder(&unfinished)?;
+    let mut meta = Meta::create(disk, &unfinished, identity, record, lineage)?;
+    fill(&mut meta)?;
+    drop(meta);
     disk.rename(&unfinished, &layout.meta())?;
     disk.sync_folder(data)
 }

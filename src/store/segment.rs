@@ -28,16 +28,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
 use super::Head;
-use super::database::Database;
+use super::database::{Database, FilesHash, forget_cached, hash_of, wait_until_released};
 use super::disk::Disk;
 use super::engine::Shape;
 use super::error::{Fault, StoreError};
-use crate::entry::{EntryError, SealedEntry, Tip, length_in_header};
+use crate::entry::{EntryError, SealedEntry, Tip, split_first};
 use crate::limits::{
     LOCATE_BYTES, SEALED_READ_BYTES_MAX, SLED_CACHE_BYTES, SLED_SEGMENT_BYTES,
     STORE_VALUE_BYTES_MAX,
@@ -102,6 +102,32 @@ impl Contents {
 /// The one form of a head on a disk.
 pub(super) fn encode_head(head: &Head) -> Vec<u8> {
     postcard::to_stdvec(head).expect("a head has no part that postcard refuses")
+}
+
+/// What [`encode_head`] made, or `None`.
+pub fn decode_head(form: &[u8]) -> Option<Head> {
+    postcard::from_bytes(form).ok()
+}
+
+/// Opens a segment that was made, reads it back, closes it, opens and closes it once more, and hashes its
+/// files: sled writes a snapshot when it opens what it has not opened before, and nothing the next time.
+pub(super) fn close_for_good(
+    disk: &Disk,
+    folder: &Path,
+    first: Index,
+    shape: Shape,
+) -> Result<(Contents, FilesHash), StoreError> {
+    let segment = Segment::open(disk, folder, first, shape)?;
+    let contents = segment.settle()?;
+    drop(segment);
+    wait_until_released(disk, folder)?;
+    drop(Segment::open(disk, folder, first, shape)?);
+    wait_until_released(disk, folder)?;
+    let files = hash_of(disk, folder)?;
+    // Whoever reads what is old has the disk. Pages that nobody reads would only take the place of
+    // others, and pages that are free are cheap for the next segment.
+    forget_cached(disk, folder)?;
+    Ok((contents, files))
 }
 
 /// The hash of a segment with this head and this last entry.
@@ -338,6 +364,13 @@ impl Segment {
         Ok(found)
     }
 
+    /// The form of its head.
+    pub(super) fn head_form(&self) -> Result<Vec<u8>, StoreError> {
+        let (_, form) = read_head(&self.database)?;
+        self.note_read(form.len());
+        Ok(form)
+    }
+
     /// Returns when what sled does when it is read is on the disk, too. To be called before a close:
     /// a sync that fails then is told to nobody.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
@@ -493,7 +526,7 @@ impl Gathered {
         let mut expected = self.index;
         let mut rest = self.bytes.freeze();
         while !rest.is_empty() {
-            let entry = check(database, SealedEntry::parse(split_entry(&mut rest)))?;
+            let entry = check(database, SealedEntry::parse(split_first(&mut rest)))?;
             if entry.id().index != expected {
                 return Err(StoreError::damage(database.folder(), BAD_KEY));
             }
@@ -504,12 +537,6 @@ impl Gathered {
         }
         Ok(ControlFlow::Continue(()))
     }
-}
-
-/// Takes the bytes of one entry from the front, as its header says, or all there are.
-fn split_entry(rest: &mut Bytes) -> Bytes {
-    let length = length_in_header(rest).unwrap_or(rest.len());
-    rest.split_to(length.min(rest.len()))
 }
 
 fn check<T>(database: &Database, result: Result<T, EntryError>) -> Result<T, StoreError> {
@@ -541,6 +568,8 @@ fn index_of(value: &IVec) -> Option<Index> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::super::testing::{Log, hex};
     use super::*;
     use crate::store::barrier::DB_FILE;
@@ -585,7 +614,7 @@ mod tests {
             filling.push(entry).unwrap();
         }
         let made = filling.finish().unwrap();
-        crate::store::database::wait_until_released(&Disk::real(), folder).unwrap();
+        wait_until_released(&Disk::real(), folder).unwrap();
         made
     }
 

@@ -27,7 +27,7 @@ use super::journal::{JournalFile, Piece, Place, Places, Written};
 use super::layout::Layout;
 use super::meta::SealedRow;
 use super::offset_index::{Ends, OffsetIndex, Starts};
-use super::segment::Segment;
+use super::segment::{Segment, encode_head};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{SEALED_OPEN_MAX, SLED_REOPEN_TIMEOUT, UNSEALED_SEGMENTS_MAX};
 use crate::mutants::{self, Mutant};
@@ -69,6 +69,8 @@ struct Table {
     lacks_room: bool,
     /// Sealed segments that were given up, and may still be read by somebody who found them before.
     given_up: Vec<Arc<Sealed>>,
+    /// From where on entries are needed by those who take them along.
+    kept: Vec<Weak<AtomicU64>>,
 }
 
 /// What is in the journal alone.
@@ -99,9 +101,34 @@ impl Full {
 
     /// Where the logs end of which it has records.
     pub(super) fn ends(&self) -> Ends {
-        let before: BTreeMap<_, _> = self.head.next_offsets.iter().copied().collect();
-        let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
-        self.next.next_offsets.iter().filter(has_records).copied().collect()
+        ends_between(&self.head, &self.next)
+    }
+}
+
+/// Where the logs end of which there are records between two heads.
+pub(super) fn ends_between(head: &Head, next: &Head) -> Ends {
+    let before: BTreeMap<_, _> = head.next_offsets.iter().copied().collect();
+    let has_records = |(log, next): &&(LogNumber, Offset)| before.get(log) != Some(next);
+    next.next_offsets.iter().filter(has_records).copied().collect()
+}
+
+/// As long as it lives, no entry is given up that its holder has not come to yet.
+#[derive(Debug)]
+pub struct Kept {
+    first: Index,
+    /// The next that it needs.
+    needed: Arc<AtomicU64>,
+}
+
+impl Kept {
+    /// The first entry that was there when it began.
+    pub fn first(&self) -> Index {
+        self.first
+    }
+
+    /// What is before this entry is needed no more.
+    pub fn move_to(&self, next: Index) {
+        self.needed.fetch_max(next.get(), Ordering::AcqRel);
     }
 }
 
@@ -164,6 +191,7 @@ impl Segments {
             announced: NOTHING_TO_SEAL,
             lacks_room: false,
             given_up: vec![],
+            kept: vec![],
         };
         Self {
             layout,
@@ -224,6 +252,24 @@ impl Segments {
         let surplus = table.note_use(sealed.row.first);
         drop(table);
         Ok(Some(FoundOffset::Sealed(self.open_sealed(&sealed, &surplus)?)))
+    }
+
+    /// The form of the head that the first entry follows on.
+    pub(super) fn first_head(&self) -> Result<Vec<u8>, ReadError> {
+        let first = self.first();
+        match self.find(first, first, 0)? {
+            Some(Found::Sealed(segment, _)) => Ok(segment.head_form()?),
+            _ => Ok(encode_head(&self.table().unsealed()?.head)),
+        }
+    }
+
+    /// From now on no entry is given up that is here, until what this returns says so.
+    pub(super) fn keep(&self) -> Kept {
+        let mut table = self.table();
+        let first = table.first();
+        let needed = Arc::new(AtomicU64::new(first.get()));
+        table.kept.push(Arc::downgrade(&needed));
+        Kept { first, needed }
     }
 
     /// A sealed segment is opened only when its files are those that were closed. Those that are open
@@ -472,9 +518,11 @@ impl Segments {
         last.map_or_else(|| table.first(), Index::next)
     }
 
-    /// The oldest sealed segment, if it ends before `before` and is not the newest as well.
+    /// The oldest sealed segment, if it ends before `before`, nobody takes it along, and it is not the newest
+    /// as well.
     pub(super) fn oldest_before(&self, before: Index) -> Option<SealedRow> {
-        let table = self.table();
+        let mut table = self.table();
+        let before = before.min(table.needed());
         let oldest = table.sealed.values().next().filter(|_| table.sealed.len() > 1)?;
         (oldest.row.last.id.index < before).then(|| oldest.row.clone())
     }
@@ -539,6 +587,14 @@ impl Table {
         let of_sealed = self.sealed.keys().next().copied();
         let of_journal = || self.unsealed.as_ref().map(|unsealed| unsealed.places.first());
         of_sealed.or_else(of_journal).unwrap_or(Index::new(1))
+    }
+
+    /// The first entry that somebody needs who takes the log along.
+    fn needed(&mut self) -> Index {
+        self.kept.retain(|needed| needed.strong_count() > 0);
+        let needed = self.kept.iter().filter_map(Weak::upgrade);
+        let first = needed.map(|needed| needed.load(Ordering::Acquire)).min();
+        first.map_or(Index::new(u64::MAX), Index::new)
     }
 
     fn unsealed(&self) -> Result<&Unsealed, ReadError> {

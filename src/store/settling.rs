@@ -18,12 +18,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Head;
-use super::database::{FilesHash, forget_cached, hash_of, wait_until_released};
+use super::database::{FilesHash, wait_until_released};
 use super::error::{Fault, StoreError};
 use super::head;
 use super::journal::JournalFile;
 use super::meta::{LastEntry, SealedRow};
-use super::segment::{Contents, Filling, Segment};
+use super::segment::{Contents, Filling, close_for_good};
 use super::segments::{Found, Full};
 use super::upkeep::{Shared, UNPOISONED};
 use crate::entry::SealedEntry;
@@ -118,7 +118,8 @@ impl Shared {
         let folder = self.layout.segment(full.first());
         for _ in 0..SETTLE_ATTEMPTS_MAX {
             let written = self.fill(&folder, &full.head, full.last())?;
-            let (read_back, files) = self.close_for_good(&folder, full.first())?;
+            let (disk, shape) = (&self.layout.disk, self.segments.shape());
+            let (read_back, files) = close_for_good(disk, &folder, full.first(), shape)?;
             if read_back == written {
                 return Ok((written, files));
             }
@@ -168,27 +169,6 @@ impl Shared {
         if self.rests.load(Ordering::Acquire) && !self.segments.is_behind(self.commit_index()) {
             thread::sleep(worked);
         }
-    }
-
-    /// Opens a segment, reads it back, closes it, opens and closes it once more, and hashes its files:
-    /// sled writes a snapshot when it opens what it has not opened before, and nothing the next time.
-    fn close_for_good(
-        &self,
-        folder: &Path,
-        first: Index,
-    ) -> Result<(Contents, FilesHash), StoreError> {
-        let (disk, shape) = (&self.layout.disk, self.segments.shape());
-        let segment = Segment::open(disk, folder, first, shape)?;
-        let contents = segment.settle()?;
-        drop(segment);
-        wait_until_released(disk, folder)?;
-        drop(Segment::open(disk, folder, first, shape)?);
-        wait_until_released(disk, folder)?;
-        let files = hash_of(disk, folder)?;
-        // Whoever reads what is old has the disk. Pages that nobody reads would only take the place of
-        // others, and pages that are free are cheap for the next segment.
-        forget_cached(disk, folder)?;
-        Ok((contents, files))
     }
 
     /// Copies what is committed and not sealed: after an orderly stop all that is committed is in sled.

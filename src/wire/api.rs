@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::backup::Backup;
 use super::conditions::{Conditions, Unmet};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use super::standing::{Inquiry, Standing};
@@ -43,6 +44,8 @@ pub enum Request {
     /// What one node hands on to another: it is served where it arrives, and counted as its client's.
     /// Nobody but a node may speak for others.
     OnBehalf(OnBehalf),
+    /// The log as it is (admins only). Answered by frames of [`crate::wire::backup::BackupPart`]s.
+    Backup(Backup),
 }
 
 /// What may be handed on to the leader.
@@ -560,6 +563,7 @@ mod tests {
                 }),
                 "0700000001100501610700",
             ),
+            (Request::Backup(Backup { after: None }), "0400000001100600"),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
@@ -840,7 +844,7 @@ mod tests {
         fn arbitrary_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
             let length = u32::try_from(body.len() + 2).unwrap().to_le_bytes();
             for kind in [kind::REQUEST, kind::WELCOME, kind::APPEND, kind::APPEND_REPLIES,
-                kind::RECORDS, kind::CRASH_REPLY, kind::QUESTION, kind::ANSWER]
+                kind::RECORDS, kind::CRASH_REPLY, kind::BACKUP, kind::QUESTION, kind::ANSWER]
             {
                 let wire = [&length[..], &[1, kind], &body].concat();
                 let frame = Frame::split_from(&mut wire.as_slice().into()).unwrap().unwrap();
@@ -850,6 +854,7 @@ mod tests {
                 let _ = AppendReplies::from_frame(&frame);
                 let _ = Records::from_frame(&frame);
                 let _ = CrashReply::from_frame(&frame);
+                let _ = crate::wire::backup::BackupPart::from_frame(&frame);
                 let _ = crate::wire::registry::Question::from_frame(&frame);
                 let _ = crate::wire::registry::Answer::from_frame(&frame);
             }

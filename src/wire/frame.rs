@@ -36,6 +36,8 @@ pub mod kind {
     pub const RECORDS: u8 = 20;
     /// [`crate::wire::api::CrashReply`].
     pub const CRASH_REPLY: u8 = 21;
+    /// [`crate::wire::backup::BackupPart`].
+    pub const BACKUP: u8 = 22;
     /// [`crate::wire::registry::Question`].
     pub const QUESTION: u8 = 32;
     /// [`crate::wire::registry::Answer`].

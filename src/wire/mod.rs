@@ -30,6 +30,7 @@
 //! so a message's form changes only with the number of its protocol (`net/protocol.rs`), on which both
 //! sides agree before the first frame.
 pub mod api;
+pub mod backup;
 pub mod conditions;
 pub mod frame;
 #[cfg(feature = "server")]

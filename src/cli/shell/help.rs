@@ -23,9 +23,7 @@ pub(super) fn text() -> String {
 /// Together with the verbs it fits on a screen of 24 lines.
 const MORE: &str = r#"  help VERB     Say more about one, with its flags
   quit          Leave; so do exit and Ctrl-D
-As in the Python project:
-  send_command("hello")      append hello
-  stop_leader()              crash-leader
+  send_command("hello"), stop_leader(): as in the Python project
 Examples:
   append hello               one record
   tail -n 3 -f               the last three, and those to come; Ctrl-C ends it

@@ -363,7 +363,8 @@ impl World {
                 Request::Appends
                 | Request::CrashLeader { .. }
                 | Request::Onward(Onward::Appends)
-                | Request::OnBehalf(_),
+                | Request::OnBehalf(_)
+                | Request::Backup(_),
             )
             | None => {
                 self.violate(

@@ -9,6 +9,7 @@ mod memory;
 mod recycling;
 mod refusals;
 mod releasing;
+mod restoring;
 mod rolling;
 mod rot;
 mod sealing;

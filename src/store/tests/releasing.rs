@@ -59,6 +59,39 @@ fn whole_segments_go_from_the_front_and_the_newest_stays() {
 }
 
 #[test]
+fn nothing_goes_that_somebody_takes_along() {
+    let (folder, running) = three_sealed();
+    let kept = running.reader.keep();
+    assert_eq!(kept.first(), index(1));
+    let head = |reader: &Reader| decode_head(&reader.first_head().unwrap()).unwrap();
+    assert_eq!(head(&running.reader).tip.id.index, Index::ZERO);
+    running.writer.release_before(index(100));
+    // Another keeps what is behind; the first is what counts.
+    let later = running.reader.keep();
+    later.move_to(index(6));
+    kept.move_to(index(3));
+    eventually("the first segment going", || running.reader.first() == index(3));
+    assert_eq!(head(&running.reader).tip.id.index, index(2));
+    eventually("its folder", || folders(&folder) == [false, true, true]);
+    let entries = running.reader.entries(index(3), index(9), usize::MAX).unwrap();
+    assert_eq!(entries, running.log.entries[2..]);
+    drop(kept);
+    eventually("the second segment going", || running.reader.first() == index(5));
+    running.close();
+}
+
+/// Before anything is sealed the head is the journal's.
+#[test]
+fn the_first_head_is_there_from_the_beginning() {
+    let folder = Folder::with_store();
+    let (mut running, _) = folder.open();
+    running.append(&[10]);
+    let head = running.reader.first_head().unwrap();
+    assert_eq!(decode_head(&head).unwrap().tip, Tip::default());
+    running.close();
+}
+
+#[test]
 fn only_what_is_dead_ends_before_the_limit_and_is_not_the_newest_may_go() {
     let (_folder, running) = three_sealed();
     let before = |below, start: Option<u64>| {

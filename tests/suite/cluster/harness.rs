@@ -57,7 +57,7 @@ pub(crate) struct Cluster {
     /// What its processes find in their environment besides the usual.
     environment: Vec<(String, String)>,
     /// Held as long as the cluster lives.
-    _alone: File,
+    alone: File,
 }
 
 impl Drop for Cluster {
@@ -120,13 +120,23 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 impl Cluster {
     /// A cluster that is configured and of which nothing runs yet.
     pub(crate) fn prepared(kind: Kind) -> Self {
-        let alone = alone();
+        let mut cluster = Self::unwritten(kind, alone());
+        cluster.init(&[]);
+        cluster
+    }
+
+    /// Another one, whose nodes begin with the log of these backups. Of this one nothing runs any more.
+    pub(crate) fn restored(&self, kind: Kind, backups: &[PathBuf]) -> Self {
+        let mut cluster = Self::unwritten(kind, self.alone.try_clone().unwrap());
+        cluster.init(backups);
+        cluster
+    }
+
+    fn unwritten(kind: Kind, alone: File) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let base_port = free_ports(kind.nodes);
         let (processes, environment) = (BTreeMap::new(), vec![]);
-        let mut cluster = Self { folder, base_port, kind, processes, environment, _alone: alone };
-        cluster.init();
-        cluster
+        Self { folder, base_port, kind, processes, environment, alone }
     }
 
     /// A cluster that is up: it has a leader, and every node and the registry answer.
@@ -145,16 +155,19 @@ impl Cluster {
                 fs::remove_dir_all(cluster.path(folder)).unwrap();
             }
             cluster.base_port = free_ports(kind.nodes);
-            cluster.init();
+            cluster.init(&[]);
         }
         panic!("no ports could be had");
     }
 
-    fn init(&mut self) {
+    fn init(&mut self, backups: &[PathBuf]) {
         let (nodes, base_port) = (self.kind.nodes.to_string(), self.base_port.to_string());
         let mut line = vec!["init", "--nodes", &nodes, "--base-port", &base_port];
         if self.kind.production {
             line.push("--production");
+        }
+        for backup in backups {
+            line.extend(["--from", backup.to_str().unwrap()]);
         }
         program::run(self.folder(), line).expect_code(0);
         fs::create_dir(self.path("logs")).unwrap();

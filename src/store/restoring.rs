@@ -1,0 +1,116 @@
+//! A store that is made of a log that there is already: of sealed segments, one behind the other, and a
+//! journal in which nothing is.
+//!
+//! It is there when all of it is, as a new one: `meta` comes last, under its name when it is whole. What an
+//! interrupted making leaves behind has no `meta`.
+
+use std::path::Path;
+
+use super::database::wait_until_released;
+use super::error::{Fault, StoreError};
+use super::head;
+use super::journal::{GroupMark, Spares};
+use super::layout::Layout;
+use super::meta::{LastEntry, Meta, Record, SealedRow};
+use super::offset_index::Ends;
+use super::recovery::{Options, create_meta};
+use super::segment::{Filling, close_for_good, segment_shape};
+use super::segments::ends_between;
+use super::{Head, Identity};
+use crate::entry::SealedEntry;
+use crate::raft::{HardState, Lineage};
+use crate::types::Index;
+
+/// The number of its first file of the journal.
+const JOURNAL_FROM: u64 = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Restoring {
+    layout: Layout,
+    identity: Identity,
+    options: Options,
+    first: Index,
+    sealed: Vec<(SealedRow, Ends)>,
+}
+
+impl Restoring {
+    /// Begins in `data`, a folder that exists and has no store, with the log behind `first`.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if there is a store, and others if the disk refuses.
+    pub fn begin(
+        data: &Path,
+        identity: Identity,
+        first: &Head,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let layout = Layout::of(data);
+        if layout.disk.exists(&layout.meta())? {
+            return Err(StoreError::Exists { folder: data.to_owned() });
+        }
+        for folder in [layout.log(), layout.journal()] {
+            layout.disk.create_folder(&folder)?;
+        }
+        let first = first.tip.id.index.next();
+        Ok(Self { layout, identity, options, first, sealed: vec![] })
+    }
+
+    /// Adds a segment of these entries, at least one, which follow on `head`; what is behind them begins with
+    /// `next`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses, or what is read back is not what was written.
+    pub fn seal(
+        &mut self,
+        head: &Head,
+        entries: &[SealedEntry],
+        next: &Head,
+    ) -> Result<(), StoreError> {
+        let (disk, shape) = (&self.layout.disk, segment_shape());
+        let first = head.tip.id.index.next();
+        let folder = self.layout.segment(first);
+        let mut filling = Filling::begin(disk, &folder, head, shape)?;
+        let lengths: Vec<_> = entries.iter().map(|entry| entry.bytes().len()).collect();
+        filling.put_keys(&lengths)?;
+        entries.iter().try_for_each(|entry| filling.push(entry))?;
+        let written = filling.finish()?;
+        assert_eq!(written.tip, next.tip, "a segment ends where the next begins");
+        wait_until_released(disk, &folder)?;
+        let (read_back, files) = close_for_good(disk, &folder, first, shape)?;
+        if read_back != written {
+            return Err(StoreError::damage(&folder, Fault::ReadBack));
+        }
+        let last = LastEntry::from(&written.tip);
+        let row = SealedRow { first, last, content: written.content, files, ends_parts: 0 };
+        self.sealed.push((row, ends_between(head, next)));
+        Ok(())
+    }
+
+    /// Ends it: behind the last segment the log goes on with `next`. All of it is committed. It is on the
+    /// disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub fn finish(self, next: &Head) -> Result<(), StoreError> {
+        let Self { layout, identity, options, first, sealed } = self;
+        assert!(!sealed.is_empty(), "a log has a segment");
+        head::write(&layout, next)?;
+        let Options { journal_file_bytes, start } = options;
+        Spares::new(layout.clone(), identity, start, journal_file_bytes, JOURNAL_FROM).begin()?;
+        layout.disk.sync_folder(&layout.log())?;
+        let hard_state = HardState { current_term: next.tip.id.term, ..HardState::default() };
+        let record = Record {
+            generation: 0,
+            hard_state,
+            commit_index: next.tip.id.index,
+            synced: GroupMark::default(),
+            journal_from: JOURNAL_FROM,
+            first,
+            is_clean: false,
+        };
+        create_meta(&layout, identity, (record, &Lineage::new(start)), |meta: &mut Meta| {
+            sealed.into_iter().try_for_each(|(row, ends)| meta.seal(row, &ends, |_| ()))
+        })
+    }
+}
