@@ -244,6 +244,8 @@ pub(super) enum BenchKind {
     Failover(BenchFailover),
     /// Append to many logs in turn, and compare with one
     Logs(BenchLogs),
+    /// Let many readers follow a log over HTTP, and measure how soon they have each record
+    Followers(BenchFollowers),
 }
 
 #[derive(Debug, Args)]
@@ -305,6 +307,24 @@ pub(super) struct BenchLogs {
     pub(super) inflight: usize,
 
     /// How long to append to one log, and then to all
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = duration)]
+    pub(super) duration: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchFollowers {
+    /// How many readers follow
+    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(value_parser = at_least_one)]
+    pub(super) readers: usize,
+
+    /// Appends in a second
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) rate: u32,
+
+    /// How long to append
     #[arg(long, value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = duration)]
     pub(super) duration: Duration,

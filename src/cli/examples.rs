@@ -193,6 +193,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("bench floor", &[("annal bench floor --data .", "the disk of this folder")]),
     ("bench failover", &[("annal bench failover --trials 20", "")]),
     ("bench logs", &[("annal bench logs --logs 10000", "")]),
+    ("bench followers", &[("annal bench followers --readers 500 --rate 200", "")]),
     ("version", &[("annal version", ""), ("annal version --json", "")]),
     (
         "completions",

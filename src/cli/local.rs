@@ -152,6 +152,8 @@ pub(super) struct LocalCluster {
     count: u16,
     /// The registry's port, the nodes' behind it; free ones otherwise.
     base_port: Option<u16>,
+    /// Whether its nodes have doors for HTTP where their ports are free ones.
+    pub(super) has_doors: bool,
     pub(super) children: Children,
     /// The last log lines of each part.
     lines: BTreeMap<Part, Vec<String>>,
@@ -167,7 +169,7 @@ impl LocalCluster {
             log_filter: Some(SERVER_FILTER.to_owned()),
         };
         let children = Children::new(&place.directory, &shared);
-        Self { place, count, base_port, children, lines: BTreeMap::new() }
+        Self { place, count, base_port, has_doors: false, children, lines: BTreeMap::new() }
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -206,12 +208,17 @@ impl LocalCluster {
             return Ok(at_free(InitOptions::local(directory, self.count, base_port)?)?);
         }
         let mut options = InitOptions::local(directory, self.count, limits::BASE_PORT_DEFAULT)?;
-        // It is there for a moment, and for whoever made it.
-        options.http.clear();
-        let mut free = free_addresses(options.nodes.len() + 1)?.into_iter();
-        for address in options.nodes.values_mut().chain([&mut options.registry]) {
-            *address = free.next().map(Address::Ip).expect("as many as were asked for");
+        if !self.has_doors {
+            // It is there for a moment, and for whoever made it.
+            options.http.clear();
         }
+        let count = options.nodes.len() + 1 + options.http.len();
+        let mut free = free_addresses(count)?.into_iter();
+        let mut next = || free.next().expect("as many as were asked for");
+        for address in options.nodes.values_mut().chain([&mut options.registry]) {
+            *address = Address::Ip(next());
+        }
+        options.http.values_mut().for_each(|door| *door = next());
         Ok(options)
     }
 

@@ -11,6 +11,7 @@
 
 mod failover;
 mod floor;
+mod followers;
 mod load;
 mod logs;
 mod record;
@@ -41,6 +42,7 @@ pub(super) fn run(args: &Bench, printer: &mut Printer) -> Result<(), End> {
         Some(BenchKind::Floor(args)) => measure_floors(args, printer),
         Some(BenchKind::Failover(args)) => failover::run(args, printer),
         Some(BenchKind::Logs(args)) => logs::run(args, printer),
+        Some(BenchKind::Followers(args)) => followers::run(args, printer),
     }
 }
 
@@ -57,17 +59,22 @@ fn bench(args: &BenchLoad, printer: &mut Printer) -> Result<(), End> {
     })
 }
 
-/// Runs something on a cluster that is made for it, and removed after it.
+/// Runs something on a cluster of so many nodes that is made for it, and removed after it.
 fn with_cluster(
     count: u16,
     work: impl AsyncFnOnce(&mut LocalCluster) -> Result<(), End>,
 ) -> Result<(), End> {
-    let place = Place::new("bench", None)?;
+    with(LocalCluster::new(Place::new("bench", None)?, count, None), work)
+}
+
+fn with(
+    mut cluster: LocalCluster,
+    work: impl AsyncFnOnce(&mut LocalCluster) -> Result<(), End>,
+) -> Result<(), End> {
     let interrupted =
         Failure::new(Outcome::Failed, "the bench was interrupted", "nothing of it stays behind");
     runtime::wait(async {
         let mut signals = Signals::new()?;
-        let mut cluster = LocalCluster::new(place, count, None);
         let up_and_work = async {
             cluster.bring_up(|_| Ok(())).await?;
             work(&mut cluster).await

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::floor::Floors;
 use super::in_ms;
 use super::load::{Measured, Rate, in_micros};
-use crate::cli::args::{BenchLoad, BenchLogs};
+use crate::cli::args::{BenchFollowers, BenchLoad, BenchLogs};
 use crate::cli::output::Row;
 
 /// Appends and their latencies: of requests, each of `--batch` records.
@@ -181,6 +182,45 @@ impl Row for LogsRow {
             "{one_reads_per_s:.0} records/s read of the one, {many_reads_per_s:.0} of one among the {logs}"
         )?;
         writeln!(out, "verified: every acknowledged record is counted in its log")
+    }
+}
+
+/// How soon many have what is appended.
+#[derive(Serialize)]
+pub(super) struct FollowersRow {
+    readers: usize,
+    appends: u64,
+    appends_per_s: f64,
+    deliveries: u64,
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+}
+
+impl FollowersRow {
+    pub(super) fn new(args: &BenchFollowers, appends: u64, latencies: &Histogram<u64>) -> Self {
+        let rate = Rate { count: appends, took: args.duration };
+        Self {
+            readers: args.readers,
+            appends,
+            appends_per_s: rate.per_second().round(),
+            deliveries: latencies.len(),
+            p50_us: latencies.value_at_quantile(0.5),
+            p99_us: latencies.value_at_quantile(0.99),
+            max_us: latencies.max(),
+        }
+    }
+}
+
+impl Row for FollowersRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { readers, appends, appends_per_s, deliveries, .. } = self;
+        let [p50, p99, max] = [self.p50_us, self.p99_us, self.max_us].map(in_ms);
+        writeln!(
+            out,
+            "{readers} readers have all {appends} records ({appends_per_s:.0} appends/s): {deliveries} deliveries"
+        )?;
+        writeln!(out, "from the append to a reader: p50 {p50}, p99 {p99}, most {max}")
     }
 }
 
