@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::TokenId;
 use crate::label::{FenceToken, ProducerName, SequenceWord};
 use crate::limits::TURN_MAX;
 use crate::log_name::LogName;
@@ -35,6 +36,8 @@ pub enum Command {
     Append(Box<Stamp>),
     /// From here on so much of the log is kept.
     Configure(Retention),
+    /// From here on this access token holds no more. It is about no log.
+    Revoke(TokenId),
 }
 
 /// A log that is to be created.
@@ -184,6 +187,7 @@ mod tests {
         assert_eq!(Command::decode(b"\x00\x00!"), None);
         let retention = Retention { records: Some(300), ..Retention::ALL };
         assert_eq!(Command::Configure(retention).encode(), [8, 0, 0, 1, 0xac, 2]);
-        assert_eq!(Command::decode(b"\x0a"), None);
+        assert_eq!(Command::Revoke(TokenId::new(300, 7)).encode(), [9, 0xac, 2, 7]);
+        assert_eq!(Command::decode(b"\x0b"), None);
     }
 }

@@ -771,6 +771,9 @@ pub const TOKEN_BYTES_MAX: usize = 4 << 10;
 /// How long an access token holds at most. So long one that was revoked may have to be remembered.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_hours(24 * 366);
 
+/// Access tokens that are revoked and have not expired. They stand in the head of each segment.
+pub const REVOKED_TOKENS_MAX: usize = 4 << 10;
+
 /// How far the clock of who makes a token may be ahead of that of a node, which takes it all the same.
 pub const TOKEN_CLOCKS_APART: Duration = Duration::from_mins(5);
 

@@ -83,6 +83,8 @@ mutants! {
     63 ForksNeedNothing "what only forks need of a log is taken for dead";
     64 DeletedStays "a log that was kept for its forks stays when the last of them goes";
     65 ForkFromZero "a fork begins where its source did, whatever that has lost";
+    68 RevokedComesBack "a token that is revoked is forgotten five seconds before it expires";
+    69 HeadLacksRevocations "a new segment's head lacks the tokens that are revoked";
     70 ReleaseLive "a segment is given up although something in it is live";
     71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
     72 DeleteListed "a segment's files go while the list still has it";

@@ -122,6 +122,8 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::ForksNeedNothing, &[LawName::LiveKept], 200),
     hunt(Mutant::DeletedStays, &[LawName::Catalogues], 50),
     hunt(Mutant::ForkFromZero, &[LawName::Catalogues], 50),
+    hunt(Mutant::RevokedComesBack, &[LawName::Revocations], 50),
+    hunt(Mutant::HeadLacksRevocations, &[LawName::Revocations], 100),
     hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
     hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
     // Or a start finds a list that names what is gone.

@@ -190,7 +190,7 @@ pub(super) enum Command {
     Terms(Connection),
     /// Crash the leader and wait for the next
     CrashLeader(Connection),
-    /// Make and show access tokens, for HTTP
+    /// Make, show and revoke access tokens, for HTTP
     Token(Tokens),
     /// Open a prompt for these verbs, which shows who leads
     Shell(Connection),
@@ -1074,6 +1074,14 @@ pub(super) enum TokenVerb {
         #[arg(value_name = "TOKEN")]
         token: Option<String>,
     },
+    /// Let a token hold no more, on all nodes, before it expires
+    Revoke {
+        /// Its id, as `annal token show` has it, or the token [default: a line of standard input]
+        #[arg(value_name = "ID|TOKEN")]
+        token: Option<String>,
+    },
+    /// Show which tokens are revoked and have not expired
+    ListRevoked,
     /// Make a new key to sign tokens with; those of the former key hold on
     NewKey {
         /// Let no token hold that a former key has signed

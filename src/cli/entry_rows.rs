@@ -97,6 +97,7 @@ fn shown(log: LogNumber, command: &Command) -> String {
         Command::Delete => "delete".to_owned(),
         Command::Trim(before) => format!("trim --before {before}"),
         Command::Append(stamp) => format!("append{}", stamped(stamp)),
+        Command::Revoke(token) => format!("revoke token {token}"),
         Command::Configure(retention) => format!("configure: {}", shown_retention(*retention)),
     };
     if log == LogNumber::MAIN { what } else { format!("log {log}: {what}") }

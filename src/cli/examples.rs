@@ -140,6 +140,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("token show", &[("annal token show < token.txt", "what it allows, and until when")]),
     (
+        "token revoke",
+        &[
+            ("annal token revoke 6a1f3c20-9f8e7d6c5b4a3f21", "by its id, which is no secret"),
+            ("annal token revoke < token.txt", "the token itself"),
+        ],
+    ),
+    ("token list-revoked", &[("annal token list-revoked", "those that expire first first")]),
+    (
         "token new-key",
         &[
             ("annal token new-key", "then tokens.pub goes to each node"),

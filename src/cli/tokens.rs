@@ -1,9 +1,10 @@
 //! `annal token …`: what lets somebody in over HTTP.
 //!
 //! Making one asks nobody: it is signed with the key in `certs/`, and each node knows it by the public
-//! half of that.
+//! half of that. Revoking one is a command in the log, which an admin may ask for.
 
 use std::io::{self, BufRead as _, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,9 +13,12 @@ use super::connection::{Target, target};
 use super::failure::{End, Failure};
 use super::moment::now;
 use super::output::{Printer, Row, talk};
+use super::reach::Reach;
+use super::runtime;
 use crate::access::{
     self, AccessToken, Grant, Grants, KeyError, PublicKeys, Right, Rights, SigningKey, TokenId,
 };
+use crate::client::AppendError;
 use crate::date::rfc3339;
 use crate::label::Label;
 use crate::limits;
@@ -27,6 +31,11 @@ pub(super) fn run(args: Tokens, printer: &mut Printer) -> Result<(), End> {
     match args.verb {
         TokenVerb::Create(new) => create(&target, new, printer),
         TokenVerb::Show { token } => show(&target, token, printer),
+        TokenVerb::Revoke { token } => {
+            let token = meant(&target, token)?;
+            runtime::wait(revoke(Reach::new(target), token))
+        }
+        TokenVerb::ListRevoked => runtime::wait(list_revoked(Reach::new(target), printer)),
         TokenVerb::NewKey { drop_former } => new_key(&target, drop_former, printer),
     }
 }
@@ -94,6 +103,48 @@ fn opened(text: &str, keys: &PublicKeys, target: &Target) -> Result<AccessToken,
         let hint = "it begins with annal1_, and was made with a key that certs/tokens.pub has";
         Failure::new(Outcome::Failed, forged, hint)
     })
+}
+
+/// Which token is meant, by its id or itself.
+fn meant(target: &Target, token: Option<String>) -> Result<TokenId, Failure> {
+    let text = typed(token)?;
+    if let Ok(id) = text.trim().parse() {
+        return Ok(id);
+    }
+    let keys = PublicKeys::load(&target.certs)?;
+    Ok(opened(&text, &keys, target)?.id)
+}
+
+/// Revokes a token, unless its time is over.
+async fn revoke(reach: Reach, token: TokenId) -> Result<(), End> {
+    let left = token.expires().get().saturating_sub(now().get());
+    if left == 0 {
+        talk(format_args!("token {token} has expired already, and is not revoked"));
+        return Ok(());
+    }
+    if Duration::from_millis(left) > limits::TOKEN_LIFE_MAX + limits::TOKEN_CLOCKS_APART {
+        let sentence = format!("{token} would expire later than any token does");
+        return Err(Failure::new(Outcome::Usage, sentence, "`annal token show` says a token's id").into());
+    }
+    let revoked = reach.admin()?.revoke_token(token).await;
+    Ok(revoked.map(|_| ()).map_err(|error| unrevoked(token, &error))?)
+}
+
+fn unrevoked(token: TokenId, error: &AppendError) -> Failure {
+    if error.token().is_some() {
+        let sentence = format!("no answer came: token {token} may be revoked, or may still be");
+        return Failure::new(Outcome::Unknown, sentence, "revoke it again, which does no harm");
+    }
+    Failure::of_append(error, error)
+}
+
+/// Lists those that are revoked and whose time is not over.
+async fn list_revoked(reach: Reach, printer: &mut Printer) -> Result<(), End> {
+    let revoked = reach.client()?.revoked_tokens().await?;
+    for token in revoked.into_iter().filter(|token| token.expires() > now()) {
+        printer.print_now(&RevokedRow { id: token, expires_at: shown(token.expires()) })?;
+    }
+    Ok(())
 }
 
 /// What was typed, or stands on a line of the input.
@@ -207,6 +258,19 @@ impl Row for TokenRow {
     }
 }
 
+/// A token that is revoked.
+#[derive(Serialize)]
+struct RevokedRow {
+    id: TokenId,
+    expires_at: String,
+}
+
+impl Row for RevokedRow {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}, until {}", self.id, self.expires_at)
+    }
+}
+
 /// Which keys there are.
 #[derive(Serialize)]
 struct KeysRow {
@@ -230,7 +294,7 @@ mod tests {
 
     fn said(logs: &[&str], allow: &[Allowed]) -> Result<Grants, Failure> {
         let logs = logs.iter().map(|text| text.parse().unwrap()).collect();
-        let expires = std::time::Duration::from_secs(1);
+        let expires = Duration::from_secs(1);
         grants(NewToken { logs, allow: allow.to_vec(), expires, name: None })
     }
 

@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::label::{FenceToken, ProducerName};
 use crate::limits::{
     CLIENT_IN_FLIGHT_MAX, FORK_DEPTH_MAX, FORKS_MAX, LOGS_MAX, PRODUCERS_MAX, RECORD_BYTES_MAX,
-    REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
+    REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX, REVOKED_TOKENS_MAX,
 };
 use crate::outcome::Outcome;
 use crate::types::{LogNumber, Offset};
@@ -115,6 +115,9 @@ pub enum AppendError {
     /// The log `main` is for whoever names none: it is neither closed nor deleted.
     #[error("the log main can be neither closed nor deleted")]
     MainStays,
+    /// There are as many tokens revoked as there can be.
+    #[error("there are {REVOKED_TOKENS_MAX} tokens revoked already that have not expired")]
+    TooManyRevocations,
     /// The producer's request is in the log already.
     #[error("this request of the producer is in the log already, and {last} is its last")]
     Repeated {
@@ -170,6 +173,9 @@ pub enum AppendError {
     /// A node refused it for good: certainly it is not in the log.
     #[error("the request breaks a limit of the cluster")]
     Invalid,
+    /// Only an admin may ask for it: certainly nothing of it was done.
+    #[error("the nodes do not take this certificate for an admin's")]
+    NotAdmin,
     /// It was given up before anybody can have taken it: it is certainly not in the log.
     #[error("the append was given up before anybody can have taken it")]
     GivenUp,
@@ -203,6 +209,7 @@ impl AppendError {
             (Obstacle::Closed, _) => return Self::LogClosed,
             (Obstacle::LogExists { number }, _) => return Self::LogExists { number },
             (Obstacle::TooManyLogs, _) => return Self::TooManyLogs,
+            (Obstacle::TooManyRevocations, _) => return Self::TooManyRevocations,
             (Obstacle::MainStays, _) => return Self::MainStays,
             (Obstacle::Repeated { last }, _) => return Self::Repeated { last },
             (Obstacle::OutOfTurn { expected }, _) => return Self::OutOfTurn { expected },
@@ -238,6 +245,7 @@ impl AppendError {
             | Self::LogClosed
             | Self::LogExists { .. }
             | Self::TooManyLogs
+            | Self::TooManyRevocations
             | Self::MainStays
             | Self::Repeated { .. }
             | Self::OutOfTurn { .. }
@@ -250,6 +258,7 @@ impl AppendError {
             | Self::RequestTooLarge { .. }
             | Self::TooManyRecords { .. }
             | Self::Mismatch { .. }
+            | Self::NotAdmin
             | Self::Invalid => Outcome::Failed,
             Self::OtherRecords { .. } => Outcome::Usage,
             Self::Unavailable(unavailable) => unavailable.outcome(),
@@ -312,6 +321,10 @@ impl AppendError {
             Self::TooManyForks => "fork what it is a fork of, or delete forks".to_owned(),
             Self::LogClosed => "what it has can still be read".to_owned(),
             Self::TooManyLogs => "`annal log delete NAME` makes room".to_owned(),
+            Self::TooManyRevocations => {
+                "`annal token new-key --drop-former` ends all tokens at once".to_owned()
+            }
+            Self::NotAdmin => "use the certificate `admin` that `annal init` made".to_owned(),
             Self::MainStays => "it is the log of whoever names none".to_owned(),
             Self::Repeated { .. } => "go on with the next".to_owned(),
             Self::OutOfTurn { expected } => format!("send request {expected} first"),

@@ -288,6 +288,7 @@ impl Conversation {
             Fate::Expired(token) => AppendError::Expired { token },
             Fate::Mismatch(appended) => AppendError::Mismatch { appended, sent },
             Fate::Invalid => AppendError::Invalid,
+            Fate::NotAdmin => AppendError::NotAdmin,
             Fate::GivenUp => AppendError::GivenUp,
             Fate::Nobody => AppendError::Unavailable(self.shared.unavailable()),
             Fate::Busy(node) => AppendError::Unavailable(Unavailable::Busy { node }),

@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::status::{self, Status};
 use super::tail::Tail;
 use super::token::Token;
+use crate::access::TokenId;
 use crate::address::Address;
 use crate::command::Command;
 #[cfg(feature = "http")]
@@ -351,6 +352,26 @@ impl Client {
     /// As [`Self::append`], and [`AppendError::NoProducer`].
     pub async fn forget_producer(&self, name: ProducerName) -> Result<Appended, AppendError> {
         self.alone(Ask::of(Command::Forget(name))).await
+    }
+
+    /// Revokes an access token, with an admin's certificate: no node takes it for good from when it has that
+    /// entry, which is at once where it follows the leader. One that is revoked already is as good.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; [`AppendError::NotAdmin`], [`AppendError::TooManyRevocations`].
+    #[cfg(feature = "server")]
+    pub(crate) async fn revoke_token(&self, token: TokenId) -> Result<Appended, AppendError> {
+        self.about(LogNumber::MAIN).alone(Ask::of(Command::Revoke(token))).await
+    }
+
+    /// The access tokens that are revoked and have not expired by the last time that one was, in the order in
+    /// which they expire.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    #[cfg(feature = "server")]
+    pub(crate) async fn revoked_tokens(&self) -> Result<Vec<TokenId>, ReadError> {
+        Ok(self.about(LogNumber::MAIN).answer(Inquiry::Revocations).await?.revoked)
     }
 
     /// A pipeline of requests in order, over a session of its own.

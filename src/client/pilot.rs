@@ -73,6 +73,8 @@ pub enum Fate {
     Mismatch(Appended),
     /// It is certainly not in the log: it breaks a limit of a node.
     Invalid,
+    /// Only an admin may ask for it.
+    NotAdmin,
     /// It is certainly not in the log: what it asked for is not so.
     Unmet(Unmet),
     /// It is certainly not in the log: it was given up.
@@ -560,6 +562,7 @@ impl Pilot {
                 Fate::Mismatch(appended)
             }
             (Cause::Failure(Failure::Invalid { seq: at }), _) if at == seq => Fate::Invalid,
+            (Cause::Failure(Failure::NotAdmin { seq: at }), _) if at == seq => Fate::NotAdmin,
             (Cause::Failure(Failure::Unmet(unmet)), _) if is_first => Fate::Unmet(unmet),
             (Cause::Failure(Failure::Expired), Some(token)) => Fate::Expired(token),
             (_, Some(token)) => Fate::Unknown(token),

@@ -91,6 +91,11 @@ pub enum Failure {
         /// Which.
         seq: Seq,
     },
+    /// A node refused a request for good: only an admin may ask for it.
+    NotAdmin {
+        /// Which.
+        seq: Seq,
+    },
     /// What a request asked for is not so. It is the first without an answer, it is certainly not in the
     /// log, and none after it is.
     Unmet(Unmet),
@@ -436,6 +441,7 @@ impl Session {
                 Advice::Elsewhere { hint: None }
             }
             AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
+            AppendRefusal::NotAdmin => Advice::Failed(Failure::NotAdmin { seq }),
             AppendRefusal::Unmet(unmet) => {
                 // It is said of the first that was asked for. If that was taken elsewhere meanwhile,
                 // those behind it were not judged.

@@ -9,7 +9,7 @@
 //! token is told what is the matter. The text is looked for in the header alone: addresses are written down
 //! on the way.
 
-use std::error::Error;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,13 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
+use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::answer::{Answer, complaint, not_now};
 use super::chronicle;
-use crate::access::{AccessToken, Forged, Grants, PublicKeys, Right};
+use crate::access::{AccessToken, Forged, Grants, PublicKeys, Right, TokenId};
 use crate::limits::TOKEN_KEYS_LOOK;
 use crate::log_name::LogName;
 use crate::types::{ClusterId, Timestamp};
@@ -114,6 +115,7 @@ impl Gate {
         parts: &Parts,
         need: &Need<'_>,
         guest: &Guest,
+        is_revoked: impl FnOnce(TokenId) -> bool,
     ) -> Result<Visitor, Box<Answer>> {
         if *need == Need::Nothing {
             return Ok(Visitor::Anybody);
@@ -127,6 +129,9 @@ impl Gate {
         let token = self.token(text, keys, guest).map_err(|forged| Box::new(no_use(forged)))?;
         if let Some(stale) = token.stale_at(now) {
             return Err(no_use(stale).into());
+        }
+        if is_revoked(token.id) {
+            return Err(no_use(Revoked).into());
         }
         lock(&guest.0).stranger = None;
         match missing(&token.grants, need) {
@@ -180,6 +185,11 @@ impl Gate {
     }
 }
 
+/// The token was good.
+#[derive(Debug, Error)]
+#[error("the token was revoked")]
+struct Revoked;
+
 /// What is missing for what is needed, if something is.
 fn missing(grants: &Grants, need: &Need<'_>) -> Option<String> {
     match need {
@@ -214,7 +224,7 @@ fn nobody() -> Answer {
 }
 
 /// The token is none, or holds no more.
-fn no_use(reason: impl Error) -> Answer {
+fn no_use(reason: impl Display) -> Answer {
     let said =
         format!("Bearer realm=\"annal\", error=\"invalid_token\", error_description=\"{reason}\"");
     unauthorized(&reason.to_string(), "`annal token create` makes one", &said)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::gate::Gate;
-use super::tests::{Open, heard, status};
+use super::tests::{Open, REVOKED, heard, status};
 use crate::access::{
     AccessToken, Grant, Grants, PUBLIC_FILE, PublicKeys, Right, Rights, SigningKey, TokenId, renew,
 };
@@ -110,12 +110,14 @@ async fn a_token_that_holds_no_more_or_never_did_is_none() {
     let early = AccessToken { made: now() + 3600, id: TokenId::new(now() + 7200, 7), ..token() };
     let life = limits::TOKEN_LIFE_MAX.as_secs();
     let long = AccessToken { id: TokenId::new(now() + life + 60, 7), ..token() };
+    let revoked = AccessToken { id: TokenId::new(now() + 60, REVOKED), ..token() };
     let elsewhere = AccessToken { cluster: ClusterId::new(2), ..token() };
     let good = asking.sign(&token());
     for (text, sentence) in [
         (asking.sign(&expired), "the token has expired"),
         (asking.sign(&early), "the token is not valid yet"),
         (asking.sign(&long), "longer than any may"),
+        (asking.sign(&revoked), "the token was revoked"),
         (asking.sign(&elsewhere), forged),
         (token().sign(&stranger).unwrap(), forged),
         (good[..good.len() - 1].to_owned(), forged),

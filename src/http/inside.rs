@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::TokenId;
 use crate::limits::PERSIST_BOUNDS_MS;
 use crate::wire::api::Welcome;
 
@@ -12,6 +13,9 @@ pub trait Inside: Send + Sync + 'static {
 
     /// What it has counted since it started.
     fn counts(&self) -> Counts;
+
+    /// Whether an access token holds no more, as far as the node has heard.
+    fn is_revoked(&self, token: TokenId) -> bool;
 
     /// How long ago its driver turned last.
     fn still_for(&self) -> Duration;

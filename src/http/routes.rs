@@ -79,7 +79,10 @@ pub(super) async fn attend(
     let admitted = match guard::refusal(&parts, &house.config) {
         Some(refusal) => Err(Box::new(refusal)),
         None => match &house.gate {
-            Some(gate) => gate.admit(&parts, &need(&parts), &guest),
+            Some(gate) => {
+                let is_revoked = |token| house.inside.is_revoked(token);
+                gate.admit(&parts, &need(&parts), &guest, is_revoked)
+            }
             None => Ok(Visitor::Anybody),
         },
     };

@@ -13,6 +13,7 @@ use super::health::tests::welcome;
 use super::house::House;
 use super::tls::Tls;
 use super::{Counts, Inside};
+use crate::access::TokenId;
 use crate::client::{Client, Settings};
 use crate::config::HttpConfig;
 use crate::limits;
@@ -23,6 +24,9 @@ use crate::wire::api::{Role, Welcome};
 
 struct Picture;
 
+/// The number of tokens that were revoked.
+pub(super) const REVOKED: u64 = 1;
+
 impl Inside for Picture {
     fn welcome(&self) -> Welcome {
         welcome(Role::Leader, Some(2), true)
@@ -30,6 +34,10 @@ impl Inside for Picture {
 
     fn counts(&self) -> Counts {
         Counts::default()
+    }
+
+    fn is_revoked(&self, token: TokenId) -> bool {
+        token == TokenId::new(token.expires_seconds(), REVOKED)
     }
 
     fn still_for(&self) -> Duration {

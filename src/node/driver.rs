@@ -37,6 +37,7 @@ pub(super) struct Outputs {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) published: watch::Sender<Account>,
+    pub(super) revoked: watch::Sender<Revocations>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) tally: Arc<Tally>,
     pub(super) announcer: Announcer,
@@ -266,6 +267,7 @@ impl Driver {
         if let Some(before) = release_before {
             self.outputs.writer.release_before(before);
         }
+        published::publish_revocations(&self.outputs.revoked, &self.replica);
         published::publish(&self.outputs.published, &self.outputs.pulse, &self.replica);
         self.outputs.announcer.update(&self.replica);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::shared::Service;
+use crate::access::TokenId;
 use crate::http::{Counts, Inside};
 use crate::wire::api::Welcome;
 
@@ -13,6 +14,10 @@ impl Inside for Service {
 
     fn counts(&self) -> Counts {
         self.tally.counts()
+    }
+
+    fn is_revoked(&self, token: TokenId) -> bool {
+        self.revoked.borrow().has(token)
     }
 
     fn still_for(&self) -> Duration {

@@ -266,6 +266,7 @@ async fn serve(
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Account::of(&replica));
+    let (revoked, revoked_seen) = watch::channel(replica.revocations().clone());
     let pulse = Arc::new(Pulse::new(config.peers.keys().copied()));
     let tally = Arc::new(Tally::default());
     tokio::spawn(pulse::look_at_disk(pulse.clone(), data.to_owned()));
@@ -285,6 +286,7 @@ async fn serve(
         peers: peers.clone(),
         fault_injection: config.fault_injection,
         published: watched,
+        revoked: revoked_seen,
         pulse: pulse.clone(),
         tally: tally.clone(),
         commands: command_sender,
@@ -312,7 +314,7 @@ async fn serve(
     let inputs = Inputs::new((peer_messages, commands), expelled, persisted, stop);
     let narrator = Narrator::new(tick(config));
     let outputs =
-        Outputs { peers, memory, writer, reader, published, pulse, tally, announcer, narrator };
+        Outputs { peers, memory, writer, reader, published, revoked, pulse, tally, announcer, narrator };
     let ended = Driver::new(replica, inputs, outputs, tick(config)).run().await;
     #[cfg(feature = "http")]
     close_door(door).await;

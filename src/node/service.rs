@@ -17,6 +17,7 @@ use super::onward;
 use super::reading;
 use super::shared::Service;
 use crate::address::Address;
+use crate::command::Command::Revoke;
 use crate::limits;
 use crate::net::{CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Stream};
 use crate::replica::Name;
@@ -133,12 +134,16 @@ impl Service {
             if !caller.may_ask(under_way, places(run.seqs)).await {
                 return receiver.stop();
             }
+            if matches!(run.command, Some(Revoke(_))) && !self.may_revoke(caller) {
+                refuse(reply, &run, held, AppendRefusal::NotAdmin);
+                continue;
+            }
             let is_new = run.seqs.first == Seq::FIRST;
             let may_begin = !is_new || self.new_sessions.allow(&caller.identity);
             let held = match held {
                 Some(held) if may_begin => held,
                 held => {
-                    refuse_as_busy(reply, &run, held);
+                    refuse(reply, &run, held, AppendRefusal::Busy);
                     continue;
                 }
             };
@@ -147,6 +152,18 @@ impl Service {
                 return; // The node is stopping.
             }
         }
+    }
+
+    /// Whether somebody may take away access tokens.
+    fn may_revoke(&self, caller: &Caller) -> bool {
+        let (who, what) = (&caller.identity, "revoke an access token");
+        let may = caller.role == CertificateRole::Admin;
+        if may {
+            self.audit.did(who, caller.address, what);
+        } else {
+            self.audit.refused(who, caller.address, what);
+        }
+        may
     }
 
     /// Crashes as the leader of `term`, if that is what this node is: no flush, no goodbye.
@@ -184,17 +201,18 @@ impl Service {
     }
 }
 
-/// Not now: there is no room, or the session is one too many.
-fn refuse_as_busy(
+/// Refuses what never gets to the driver.
+fn refuse(
     reply: &mpsc::UnboundedSender<AppendAnswer>,
     run: &AppendRun,
     mut held: Option<Held>,
+    refusal: AppendRefusal,
 ) {
     let AppendRun { client, seqs, .. } = *run;
     if let Some(held) = &mut held {
         held.shrink_to(caller::answers_bytes(run));
     }
-    let refused = AppendReply { client, seqs, result: Err(AppendRefusal::Busy) };
+    let refused = AppendReply { client, seqs, result: Err(refusal) };
     // A client that is gone asks again elsewhere.
     let _ = reply.send(AppendAnswer { reply: refused, held });
 }

@@ -14,7 +14,7 @@ use super::pulse::Pulse;
 use super::tally::Tally;
 use crate::address::Address;
 use crate::net::{Audit, Peers};
-use crate::replica::Account;
+use crate::replica::{Account, Revocations};
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId};
 
@@ -28,6 +28,9 @@ pub(super) struct Service {
     pub(super) peers: Peers,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Account>,
+    /// Access tokens that hold no more.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
+    pub(super) revoked: watch::Receiver<Revocations>,
     /// How this process is doing.
     pub(super) pulse: Arc<Pulse>,
     /// What it has done.

@@ -1,5 +1,5 @@
 //! What entries say of logs besides their records: which there are, who may append, and how far named
-//! producers are.
+//! producers are; and which access tokens hold no more.
 //!
 //! A function of the log, as the table of clients is: equal on all nodes at equal indexes, and in the
 //! heads of segments. A producer is a client with a name: who opens it is it from then on, and whatever
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Log};
+use super::revocations::Revocations;
 use super::sessions::Answers;
 use crate::command::{Command, NewLog, Stamp, Turn};
 use crate::entry::{Logged, RunHead};
@@ -18,7 +19,7 @@ use crate::housekeeping::Housekeeping;
 use crate::label::{FenceToken, ProducerName, SequenceWord};
 use crate::limits::PRODUCERS_MAX;
 use crate::mutants::{self, Mutant};
-use crate::types::{ClientId, Index, LogNumber, Offset};
+use crate::types::{ClientId, Index, LogNumber, Offset, Timestamp};
 use crate::wire::api::AppendRun;
 use crate::wire::conditions::Obstacle;
 use crate::wire::standing::{Inquiry, ProducerState, Standing};
@@ -36,6 +37,8 @@ pub struct Guards {
     producers: BTreeMap<Key, Producer>,
     /// Entries before this one may go.
     released: Index,
+    /// Access tokens that hold no more.
+    revocations: Revocations,
     /// Which producer each client is. Derived; not stored.
     #[serde(skip)]
     held: BTreeMap<ClientId, Key>,
@@ -65,6 +68,7 @@ pub(super) enum Before {
     Word(LogNumber, Option<SequenceWord>),
     Producer(Key, Option<Box<Producer>>),
     Released(Index),
+    Revocations(Revocations),
 }
 
 impl Guards {
@@ -75,9 +79,13 @@ impl Guards {
         self.catalogue.derive();
     }
 
-    /// Does what a run of the entry at `index` says. Gives what is to be put back if that is cut, in
+    /// Does what a run of the entry at this index, of this time, says. Gives what is to be put back if that is cut, in
     /// this order.
-    pub(super) fn apply(&mut self, logged: &Logged, index: Index) -> Vec<Before> {
+    pub(super) fn apply(
+        &mut self,
+        logged: &Logged,
+        (index, time): (Index, Timestamp),
+    ) -> Vec<Before> {
         let RunHead { log, client, .. } = logged.head;
         let mut before = match logged.command.as_deref() {
             None => vec![],
@@ -95,6 +103,11 @@ impl Guards {
             Some(Command::Delete) => self.delete(log),
             Some(Command::Trim(before)) => {
                 vec![Before::Log(log, self.catalogue.trim(log, *before))]
+            }
+            Some(Command::Revoke(token)) => {
+                let before = Before::Revocations(self.revocations.clone());
+                self.revocations.revoke(*token, time);
+                vec![before]
             }
         };
         before.extend(self.count(&logged.head, index));
@@ -133,6 +146,16 @@ impl Guards {
         self.released
     }
 
+    /// Access tokens that hold no more.
+    pub(super) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Forgets which tokens hold no more: a bug.
+    pub(super) fn forget_revocations(&mut self) {
+        self.revocations = Revocations::default();
+    }
+
     /// Puts back what was so before.
     pub(super) fn undo(&mut self, before: Before) {
         match before {
@@ -141,6 +164,7 @@ impl Guards {
             Before::Word(log, word) => drop(self.set_word(log, word)),
             Before::Producer(key, producer) => drop(self.set(key, producer.map(|it| *it))),
             Before::Released(released) => self.released = released,
+            Before::Revocations(revocations) => self.revocations = revocations,
         }
     }
 
@@ -273,13 +297,13 @@ impl Guards {
         self.fences.get(&log).copied()
     }
 
-    /// What keeps new requests out, if something does.
-    pub(super) fn obstacle(&self, run: &AppendRun) -> Option<Obstacle> {
+    /// What keeps new requests out at this time, if something does.
+    pub(super) fn obstacle(&self, run: &AppendRun, now: Timestamp) -> Option<Obstacle> {
         let of_log = self.catalogue.obstacle(run.log, run.command.as_ref());
         match of_log {
             // What is there already is there, whatever came behind it.
             Some(Obstacle::Closed) => self.repeats(run).or(of_log),
-            _ => of_log.or_else(|| self.obstacle_within(run)),
+            _ => of_log.or_else(|| self.obstacle_within(run, now)),
         }
     }
 
@@ -290,14 +314,14 @@ impl Guards {
         found.filter(|it| matches!(it, Obstacle::Repeated { .. }))
     }
 
-    fn obstacle_within(&self, run: &AppendRun) -> Option<Obstacle> {
+    fn obstacle_within(&self, run: &AppendRun, now: Timestamp) -> Option<Obstacle> {
         let present = self.fence(run.log);
         if run.conditions.fence.is_some_and(|named| Some(named) != present) {
             return Some(Obstacle::Fence { present });
         }
         let of_producer =
             run.conditions.producer.and_then(|name| self.not_producer((run.log, name), run.client));
-        of_producer.or_else(|| self.forbids(run.log, run.command.as_ref()?))
+        of_producer.or_else(|| self.forbids(run.log, run.command.as_ref()?, now))
     }
 
     /// Why a client is not this producer, if it is not.
@@ -310,7 +334,7 @@ impl Guards {
     }
 
     /// Why a command cannot be done, if it cannot.
-    fn forbids(&self, log: LogNumber, command: &Command) -> Option<Obstacle> {
+    fn forbids(&self, log: LogNumber, command: &Command, now: Timestamp) -> Option<Obstacle> {
         match command {
             Command::Open(name) => {
                 let is_new = !self.producers.contains_key(&(log, *name));
@@ -324,6 +348,7 @@ impl Guards {
                 let of_turn = stamp.turn.and_then(|turn| self.out_of_turn(log, &turn));
                 of_turn.or_else(|| self.not_behind(log, stamp.word?))
             }
+            Command::Revoke(token) => self.revocations.forbids(*token, now),
             // What stands against these is the catalogue's to say.
             Command::Create(_)
             | Command::Delete
@@ -385,6 +410,7 @@ impl Guards {
                     all.map(|((_, name), producer)| producer.state(*name)).collect();
             }
             Inquiry::Index(_) => {}
+            Inquiry::Revocations => standing.revoked = self.revocations.tokens().collect(),
             Inquiry::Log(name) => standing.logs.extend(self.catalogue.state(&name, offset)),
             Inquiry::Logs { prefix, after } => {
                 let page = self.catalogue.page(&prefix, after.as_ref());

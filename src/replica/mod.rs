@@ -15,6 +15,7 @@
 //! - `catalogue`: which logs there are, and which are forks of others;
 //! - `guards`: what entries say besides records: which logs there are, and who may append;
 //! - `state`: table and guards, as the head of a segment holds them;
+//! - `revocations`: which access tokens hold no more;
 //! - `expiry`: logs that expire; `deadlines`: when they are due;
 //! - `house`: what a node gives up, and what its leader finds to be done;
 //! - `volumes`: what logs with a retention hold;
@@ -54,6 +55,7 @@ mod proposals;
 mod proposing;
 mod reach;
 mod refusals;
+mod revocations;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
 mod rolling;
@@ -71,5 +73,6 @@ pub use guards::Guards;
 pub use incoming::{BadEntries, Contradiction};
 pub use reach::{Lineage, Reach, ReadEnd};
 pub use replica::Replica;
+pub use revocations::Revocations;
 pub use sessions::{Answers, Table, Verdict};
 pub use state::State;

@@ -158,7 +158,7 @@ impl Replica {
 
     /// Which condition does not hold for the requests that are left, at the end of what is folded.
     fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
-        let guarded = self.tail.guards().obstacle(run).filter(|it| !self.is_missed(run, it));
+        let guarded = self.tail.guards().obstacle(run, self.now).filter(|it| !self.is_missed(run, it));
         let of_offsets = || self.beyond_end(run, folded);
         let obstacle =
             guarded.or_else(|| self.other_offset(run, left, folded)).or_else(of_offsets)?;
@@ -171,7 +171,7 @@ impl Replica {
             Obstacle::NoLog | Obstacle::Closed => Mutant::ClosedCommitted,
             _ => Mutant::FenceCommitted,
         };
-        mutants::is_on(missed) && self.tail.committed_guards().obstacle(run).is_none()
+        mutants::is_on(missed) && self.tail.committed_guards().obstacle(run, self.now).is_none()
     }
 
     fn other_offset(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Obstacle> {

@@ -11,6 +11,7 @@ use super::incoming::{self, BadEntries, Checked, Contents, Contradiction};
 use super::proposals::{Proposals, Waiting};
 use super::reach::{Reach, ReadEnd};
 use super::refusals::{CONFIRMATION, Refusals};
+use super::revocations::Revocations;
 use super::rolling::Rolling;
 use super::state::State;
 use super::tail::Tail;
@@ -274,6 +275,17 @@ impl Replica {
         let as_of = self.raft.log().commit_index();
         let offset = |log| self.committed_offset(log);
         self.tail.committed_guards().standing((as_of, &offset), log, inquiry)
+    }
+
+    /// Access tokens that hold no more, by all that this node has: one whose revocation is not committed yet
+    /// is not taken either.
+    pub fn revocations(&self) -> &Revocations {
+        self.tail.guards().revocations()
+    }
+
+    /// Those of them whose revocation is committed.
+    pub fn committed_revocations(&self) -> &Revocations {
+        self.tail.committed_guards().revocations()
     }
 
     /// The end of the log, with its chain.
@@ -569,6 +581,9 @@ impl Replica {
         let state = self.tail.state_with_tail();
         if mutants::is_on(Mutant::HeadLacksClients) {
             return state.without_clients();
+        }
+        if mutants::is_on(Mutant::HeadLacksRevocations) {
+            return state.without_revocations();
         }
         if mutants::is_on(Mutant::HeadLacksLogs) { state.without_logs() } else { state }
     }

@@ -12,7 +12,7 @@ use crate::housekeeping::Housekeeping;
 use crate::types::{Index, Timestamp};
 
 /// The version of the stored form.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl State {
         self.table.apply(&logged.head, index);
         self.volumes.apply(logged, time);
         // It is committed: nothing of it is ever put back.
-        let _ = self.guards.apply(logged, index);
+        let _ = self.guards.apply(logged, (index, time));
     }
 
     /// Does what a committed entry says besides.
@@ -45,6 +45,12 @@ impl State {
     /// The same, but for the catalogue of logs: a bug.
     pub(super) fn without_logs(mut self) -> Self {
         self.guards.catalogue = Catalogue::default();
+        self
+    }
+
+    /// The same, but for the tokens that are revoked: a bug.
+    pub(super) fn without_revocations(mut self) -> Self {
+        self.guards.forget_revocations();
         self
     }
 

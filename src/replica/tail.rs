@@ -145,7 +145,7 @@ impl Tail {
             );
             note_offset(&mut self.next_offsets, run.log, run.next_offset());
             self.overlay.entry(run.client).or_default().push_back(Answers::of(run, index));
-            before.extend(self.guards.apply(logged, index));
+            before.extend(self.guards.apply(logged, (index, time)));
         }
         before.extend(housekeeping.iter().flat_map(|it| self.guards.keep_house(it)));
         let gone = self.guards.gone(&before).into_iter();

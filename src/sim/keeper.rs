@@ -3,6 +3,7 @@
 
 use super::machine::EPOCH_MS;
 use super::random::Random;
+use crate::access::TokenId;
 use crate::command::{Command, NewLog, Origin, Stamp, Turn};
 use crate::log_name::LogName;
 use crate::log_settings::{Expiry, LogSettings};
@@ -61,6 +62,9 @@ impl Keeper {
     }
 
     pub(super) fn next(&mut self) -> Next {
+        if self.random.below(64) == 0 {
+            return Next::Command(LogNumber::MAIN, Command::Revoke(self.token()));
+        }
         match self.stage {
             Stage::None => {
                 let is_fork = self.random.below(4) == 0;
@@ -122,6 +126,12 @@ impl Keeper {
             return Expiry::At(Timestamp::new(EPOCH_MS + self.random.below(20_000)));
         }
         Expiry::Idle { seconds: self.random.between(1, 3) }
+    }
+
+    /// A token that somebody has lost: it expires soon, as these runs go, or has expired.
+    fn token(&mut self) -> TokenId {
+        let expires = EPOCH_MS / 1000 + self.random.below(30);
+        TokenId::new(expires, self.random.below(4))
     }
 
     /// What its next request may be known by.

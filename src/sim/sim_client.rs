@@ -616,6 +616,7 @@ impl SimClient {
             }
             Fate::Expired(_) | Fate::Mismatch(_) => Told::Unknown { client, seq },
             Fate::Invalid
+            | Fate::NotAdmin
             | Fate::GivenUp
             | Fate::Nobody
             | Fate::Busy(_)

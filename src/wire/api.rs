@@ -263,6 +263,8 @@ pub enum AppendRefusal {
     /// Not taken: what was asked for is not so. Of requests that follow one another this is said of the
     /// first; the others were not taken with it.
     Unmet(Unmet),
+    /// Not taken: only an admin may ask for it.
+    NotAdmin,
 }
 
 /// What to read.
@@ -613,6 +615,7 @@ mod tests {
             (unmet(Obstacle::Superseded { epoch: 4 }), "0703020204"),
             (unmet(Obstacle::NoProducer), "07030203"),
             (unmet(Obstacle::TooManyProducers), "07030204"),
+            (AppendRefusal::NotAdmin, "08"),
         ]);
         check_golden(&[
             (ReadRefusal::NotLeader { leader: None }, "0000"),

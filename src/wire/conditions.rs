@@ -112,6 +112,8 @@ pub enum Obstacle {
     },
     /// Another fork of that log would be one too many, or the last of too many above each other.
     TooManyForks,
+    /// Another token that is revoked would be one too many.
+    TooManyRevocations,
 }
 
 impl Obstacle {
@@ -127,7 +129,8 @@ impl Obstacle {
             | Self::OutOfTurn { .. }
             | Self::EpochBegins
             | Self::TooManyForks
-            | Self::TooManyLogs => false,
+            | Self::TooManyLogs
+            | Self::TooManyRevocations => false,
             // Who opens it again is another client, and what is created again has another number.
             Self::Superseded { .. }
             | Self::NoProducer

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::TokenId;
 use crate::bounded;
 use crate::label::{FenceToken, ProducerName};
-use crate::limits::{LOGS_PAGE, PRODUCERS_MAX};
+use crate::limits::{LOGS_PAGE, PRODUCERS_MAX, REVOKED_TOKENS_MAX};
 use crate::log_name::LogName;
 use crate::log_settings::LogSettings;
 use crate::types::{Index, LogNumber, Offset};
@@ -32,6 +33,8 @@ pub enum Inquiry {
     /// Nothing but up to where a read of this log must see that begins now: a node asks its leader, and
     /// serves the read from its own disk.
     Index(LogNumber),
+    /// Which access tokens are revoked, whichever log is asked.
+    Revocations,
 }
 
 /// How a log stands, as far as it was asked.
@@ -47,6 +50,9 @@ pub struct Standing {
     /// The logs that were asked for, as far as there are such, by name.
     #[serde(deserialize_with = "bounded::list::<_, _, LOGS_PAGE>")]
     pub logs: Vec<LogState>,
+    /// The access tokens that are revoked, if that was asked for, in the order in which they expire.
+    #[serde(deserialize_with = "bounded::list::<_, _, REVOKED_TOKENS_MAX>")]
+    pub revoked: Vec<TokenId>,
 }
 
 /// How a log stands.
@@ -118,6 +124,7 @@ mod tests {
             Inquiry::Log(log.clone()),
             Inquiry::Logs { prefix: "l/".to_owned(), after: Some(log.clone()) },
             Inquiry::Index(LogNumber::new(3)),
+            Inquiry::Revocations,
         ];
         let bytes: Vec<_> = inquiries.iter().map(|it| postcard::to_stdvec(it).unwrap()).collect();
         let expected = [
@@ -127,6 +134,7 @@ mod tests {
             b"\x03\x01l",
             b"\x04\x02l/\x01\x01l",
             b"\x05\x03",
+            b"\x06",
         ];
         assert_eq!(bytes, expected);
         let (opened_at, offset) = (Index::new(3), Some(Offset::new(9)));
@@ -148,12 +156,13 @@ mod tests {
             forks: 6,
         };
         let logs = vec![log];
-        let standing = Standing { as_of: Index::new(7), fence: "f".parse().ok(), producers, logs };
+        let (fence, revoked) = ("f".parse().ok(), vec![TokenId::new(6, 8)]);
+        let standing = Standing { as_of: Index::new(7), fence, producers, logs, revoked };
         let bytes = postcard::to_stdvec(&standing).unwrap();
         assert_eq!(
             bytes,
             b"\x07\x01\x01f\x01\x01p\x02\x03\x04\x01\x09\x01\x01l\x02\x00\x00\x00\x00\x00\x04\x05\x01\
-            \x00\x01\x01l\x01\x03\x08\x06"
+            \x00\x01\x01l\x01\x03\x08\x06\x01\x06\x08"
         );
         assert_eq!(postcard::from_bytes::<Standing>(&bytes).unwrap(), standing);
     }

@@ -25,6 +25,7 @@ mod producers;
 mod refusals;
 mod registry_monotonic;
 mod retentions;
+mod revocations;
 mod segments_equal;
 mod speech;
 mod state_machine_safety;
@@ -66,6 +67,7 @@ pub use producers::Producers;
 pub use refusals::Refusals;
 pub use registry_monotonic::RegistryMonotonic;
 pub use retentions::Retentions;
+pub use revocations::Revocations;
 pub use segments_equal::SegmentsEqual;
 pub use state_machine_safety::StateMachineSafety;
 pub use subscriptions::Subscriptions;
@@ -267,6 +269,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<LiveKept>::default(),
         Box::<Catalogues>::default(),
         Box::<Retentions>::default(),
+        Box::<Revocations>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Conditional>::default(),
         Box::<Producers>::default(),

@@ -25,6 +25,8 @@ pub enum LawName {
     LiveKept,
     /// What a retention keeps is kept.
     Retentions,
+    /// A token that is revoked stays so until it expires, on all nodes.
+    Revocations,
     /// Logs have numbers, offsets and ends of their own, the same on all nodes.
     Catalogues,
     /// A request is in the log once, where its client was told.
@@ -85,6 +87,7 @@ impl LawName {
             Self::Durability => "durability of acknowledgements",
             Self::LiveKept => "what is live is kept",
             Self::Retentions => "retentions",
+            Self::Revocations => "revocations",
             Self::Catalogues => "catalogues",
             Self::ExactlyOnce => "exactly once",
             Self::Conditional => "conditions",

@@ -164,7 +164,10 @@ impl Refusals {
                     "{it} was refused because log {log} begins at {start}: it does not"
                 ));
             }
-            Obstacle::TooManyLogs | Obstacle::TooManyForks | Obstacle::MainStays => {
+            Obstacle::TooManyLogs
+            | Obstacle::TooManyForks
+            | Obstacle::TooManyRevocations
+            | Obstacle::MainStays => {
                 return Err(format!("{it} was refused by {obstacle:?}, and nobody asks for that"));
             }
             Obstacle::Offset { next } => {

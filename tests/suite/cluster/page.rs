@@ -179,3 +179,40 @@ fn a_person_sees_elections_records_and_a_crash_on_a_telephone_and_in_the_dark() 
     browser.wait_for_page("who is gone", "document.querySelectorAll('.node .bad').length === 1");
     browser.expect_no_complaint();
 }
+
+#[test]
+fn where_its_door_asks_for_a_token_the_page_does_too_and_shows_nothing_before() {
+    let Some(mut browser) = Browser::start() else {
+        eprintln!("note: the page is not looked at: there is no Chromium");
+        return;
+    };
+    let mut cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    cluster.stop("n1");
+    cluster.change_config("n1", "long_poll_ms", "tokens = true\nlong_poll_ms");
+    cluster.start("n1");
+    let line = cluster.wait_for_line("n1", "whoever on this machine has a token");
+    let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let words = ["token", "create", "--log", "main", "--allow", "read,observe"];
+    let token = cluster.run(words).expect_code(0).text().trim().to_owned();
+    browser.call("Page.navigate", &json!({ "url": address }));
+    let gate = "document.getElementById('gate')";
+    browser.wait_for_page("the page", &format!("!!{gate}"));
+    browser.wait_for_page("a field for the token", &format!("!{gate}.hidden"));
+    assert_eq!(browser.evaluate("document.querySelectorAll('.node').length"), 0);
+    let enter = |text: &str| {
+        format!("document.getElementById('token').value = '{text}', {gate}.requestSubmit()")
+    };
+    browser.evaluate(&enter("annal1_nonsense"));
+    let trouble = "document.getElementById('trouble').textContent";
+    browser.wait_for_page("a refusal", &format!("{trouble}.includes('no token of this cluster')"));
+    browser.evaluate(&enter(&token));
+    browser.wait_for_page("a leader", &format!("{LEADS}.includes('n1 leads term ')"));
+    browser.wait_for_page("no field", &format!("{gate}.hidden"));
+    let tail = "document.getElementById('tail').textContent";
+    wait_for("a record in the tail", || {
+        cluster.append(&["seen"]);
+        (browser.evaluate(&format!("{tail}.includes('seen')")) == true).then_some(())
+    });
+    assert_eq!(browser.evaluate("document.getElementById('crash').hidden"), true);
+    browser.expect_no_complaint();
+}

@@ -213,3 +213,65 @@ fn a_cluster_without_a_key_gets_one_while_it_runs() {
     wait_for("the new key", || (ask(&cluster, "n1", path, &token, &[]).0 == "200").then_some(()));
     assert_eq!(ask(&cluster, "n1", path, &former, &[]).0, "401");
 }
+
+/// Whoever leads, and whoever was away meanwhile, knows it.
+#[test]
+fn a_token_that_was_revoked_stays_so_through_the_death_of_leaders_and_restarts() {
+    let Some(mut cluster) = open_to_others(Kind::default()) else { return };
+    let words = ["--log", "*", "--allow", "read,append,manage"];
+    let [lost, kept] = [(); 2].map(|()| token(cluster.folder(), &words));
+    let shown = cluster.run(["token", "show", &lost, "--json"]).expect_code(0).json();
+    let id = shown[0]["id"].as_str().unwrap().to_owned();
+    let path = "/v1/stream/main?offset=-1";
+    for node in cluster.nodes() {
+        assert_eq!(ask(&cluster, &node, path, &lost, &[]).0, "200", "{node}");
+    }
+    // A client's certificate is not enough: it is taken for the admin's here.
+    let (admin, client) = (cluster.path("certs/admin"), cluster.path("certs/client"));
+    let swap = |from: &Path, to: &Path| {
+        for end in ["crt", "key"] {
+            fs::copy(from.with_extension(end), to.with_extension(end)).unwrap();
+        }
+    };
+    swap(&admin, &cluster.path("certs/kept"));
+    swap(&client, &admin);
+    let output = cluster.run(["token", "revoke", &id]).expect_code(1);
+    assert!(output.stderr.contains("admin"), "{}", output.stderr);
+    swap(&cluster.path("certs/kept"), &admin);
+
+    let [_, away] = leader_and_follower(&cluster);
+    cluster.kill(&away);
+    cluster.run(["token", "revoke", &id]).expect_code(0);
+    cluster.run(["token", "revoke", &lost]).expect_code(0);
+    let refused = |cluster: &Cluster, node: &str| {
+        wait_for(&format!("{node} to know that the token is revoked"), || {
+            let (status, body) = ask(cluster, node, path, &lost, &[]);
+            (status == "401" && body.contains("the token was revoked")).then_some(())
+        });
+        assert_eq!(ask(cluster, node, path, &kept, &[]).0, "200", "{node}");
+    };
+    for node in cluster.nodes().into_iter().filter(|node| *node != away) {
+        refused(&cluster, &node);
+    }
+    let leader = cluster.leader();
+    cluster.kill(&leader);
+    cluster.start(&away);
+    wait_for("another leader", || (cluster.status()["leader"].is_string()).then_some(()));
+    for node in cluster.nodes().into_iter().filter(|node| *node != leader) {
+        refused(&cluster, &node);
+    }
+    cluster.start(&leader);
+    refused(&cluster, &leader);
+    let listed = cluster.run(["token", "list-revoked"]).expect_code(0).text();
+    assert!(listed.starts_with(&id) && listed.lines().count() == 1, "{listed}");
+
+    let brief = token(cluster.folder(), &["--allow", "observe", "--expires", "1s"]);
+    wait_for("a token to expire", || {
+        (ask(&cluster, &away, "/v1/node", &brief, &[]).0 == "401").then_some(())
+    });
+    let output = cluster.run(["token", "revoke", &brief]).expect_code(0);
+    assert!(output.stderr.contains("has expired already"), "{}", output.stderr);
+    let output = cluster.run(["token", "revoke", "ffffffff-0000000000000001"]).expect_code(2);
+    assert!(output.stderr.contains("later than any token does"), "{}", output.stderr);
+    cluster.stop_all();
+}
