@@ -742,6 +742,9 @@ pub const DISK_USE_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// million of them spends no more than a hundredth of a core and of its disk on it.
 pub const DISK_USE_REST: u32 = 100;
 
+/// How often who follows a log looks whether that was closed.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(1);
+
 /// How often it is looked who leads, for a program that wants to know of changes.
 pub const LEADER_WATCH_EVERY: Duration = Duration::from_millis(500);
 

@@ -1,6 +1,9 @@
 //! `annal read` and `annal tail`: which records, and where to go on after them.
 
+use std::future::pending;
 use std::io::{self, IsTerminal as _};
+
+use tokio::time::sleep;
 
 use super::args::{Range, Read, Tail};
 use super::connection::Target;
@@ -10,6 +13,8 @@ use super::rows::RecordRow;
 use super::runtime::Interruption;
 use super::shape::Shape;
 use crate::client::{Client, Consistency, ReadFrom, ReadOptions, Record, Step};
+use crate::limits;
+use crate::log_name::LogName;
 use crate::outcome::Outcome;
 use crate::types::{Offset, Timestamp};
 
@@ -84,7 +89,11 @@ impl Reading {
     }
 
     /// Reads, and prints each record. On a terminal it says in the end where to go on.
-    pub(super) async fn run(self, client: &Client, printer: &mut Printer) -> Result<(), End> {
+    pub(super) async fn run(
+        self,
+        (client, log): (&Client, Option<&LogName>),
+        printer: &mut Printer,
+    ) -> Result<(), End> {
         if self.shape == Shape::Raw && printer.is_terminal() {
             let sentence = "--raw prints the bytes of a record as they are, and this is a terminal";
             let hint = "send them elsewhere, as in `| xxd` or `> file`, or leave out --raw";
@@ -93,7 +102,7 @@ impl Reading {
         let interruption = Interruption::listen(|| {}, ended_at_once())?;
         let mut way = Way { next: None, count: 0 };
         let ended = tokio::select! {
-            ended = self.read(client, &mut way, printer) => ended,
+            ended = self.read((client, log), &mut way, printer) => ended,
             () = interruption.notice().cancelled() => self.interrupted(),
         };
         match ended {
@@ -107,7 +116,12 @@ impl Reading {
         }
     }
 
-    async fn read(&self, client: &Client, way: &mut Way, printer: &mut Printer) -> Result<(), End> {
+    async fn read(
+        &self,
+        (client, log): (&Client, Option<&LogName>),
+        way: &mut Way,
+        printer: &mut Printer,
+    ) -> Result<(), End> {
         let mut reader = client.read(ReadOptions {
             from: self.from(client).await?,
             limit: self.limit.filter(|_| !self.skips()),
@@ -116,7 +130,14 @@ impl Reading {
         });
         while !self.is_over(way) {
             way.next = reader.position().or(way.next);
-            match reader.step().await {
+            let came = tokio::select! {
+                came = reader.step() => came,
+                () = closed_at((client, log), way.next), if self.follow => {
+                    talk("the log is closed: nothing more comes");
+                    return Ok(());
+                }
+            };
+            match came {
                 Ok(Some(Step::Records(records))) => {
                     let is_over = self.print(records, way, printer)?;
                     printer.flush()?;
@@ -239,6 +260,20 @@ impl Way {
             failure.hint = format!("{}; --from {next} goes on from here", failure.hint);
         }
         failure
+    }
+}
+
+/// Waits until a log takes no more records and ends there; for ever, if it takes some.
+async fn closed_at((client, log): (&Client, Option<&LogName>), next: Option<Offset>) {
+    let Some(name) = log else { return pending().await };
+    loop {
+        sleep(limits::FOLLOW_LOOK).await;
+        // Nobody leads, or it is gone: whoever follows it hears of that.
+        let Ok(state) = client.log_state(name).await else { continue };
+        let end = next.unwrap_or(state.start_offset);
+        if state.closed && end >= state.next_offset {
+            return;
+        }
     }
 }
 

@@ -75,8 +75,8 @@ impl StatusRow {
             _ => write!(out, "{}", self.reason.as_deref().unwrap_or("no leader"))?,
         }
         match self.next_offset.map(Offset::get) {
-            Some(1) => writeln!(out, ", 1 record"),
-            Some(count) => writeln!(out, ", {count} records"),
+            Some(1) => writeln!(out, ", 1 record in main"),
+            Some(count) => writeln!(out, ", {count} records in main"),
             None => writeln!(out),
         }
     }
@@ -279,7 +279,7 @@ mod tests {
         let text = human(&status);
         assert_eq!(
             text,
-            "cluster 00000000000000000000000000000001: n1 leads term 2, 1 record\n\
+            "cluster 00000000000000000000000000000001: n1 leads term 2, 1 record in main\n\
              NODE  ROLE           TERM     LAST  COMMIT      NEXT  LAG  ADDRESS\n\
              n1    leader            2  1234567       7  12345678    0  127.0.0.1:7101\n      \
              n1's log is 60 s ahead of its clock\n\

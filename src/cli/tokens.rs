@@ -124,7 +124,9 @@ async fn revoke(reach: Reach, token: TokenId) -> Result<(), End> {
     }
     if Duration::from_millis(left) > limits::TOKEN_LIFE_MAX + limits::TOKEN_CLOCKS_APART {
         let sentence = format!("{token} would expire later than any token does");
-        return Err(Failure::new(Outcome::Usage, sentence, "`annal token show` says a token's id").into());
+        return Err(
+            Failure::new(Outcome::Usage, sentence, "`annal token show` says a token's id").into()
+        );
     }
     let revoked = reach.admin()?.revoke_token(token).await;
     Ok(revoked.map(|_| ()).map_err(|error| unrevoked(token, &error))?)

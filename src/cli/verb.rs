@@ -77,7 +77,7 @@ impl Verb {
             }
             Act::Read(reading) => {
                 let client = reach.client_to_read(log, reading.consistency()).await?;
-                reading.run(&client, printer).await?;
+                reading.run((&client, log), printer).await?;
             }
             Act::Outcome(name) => {
                 producers::outcome(&reach.client_of(log).await?, name, printer).await?;

@@ -313,8 +313,18 @@ async fn serve(
     let expelled = peers.expelled();
     let inputs = Inputs::new((peer_messages, commands), expelled, persisted, stop);
     let narrator = Narrator::new(tick(config));
-    let outputs =
-        Outputs { peers, memory, writer, reader, published, revoked, pulse, tally, announcer, narrator };
+    let outputs = Outputs {
+        peers,
+        memory,
+        writer,
+        reader,
+        published,
+        revoked,
+        pulse,
+        tally,
+        announcer,
+        narrator,
+    };
     let ended = Driver::new(replica, inputs, outputs, tick(config)).run().await;
     #[cfg(feature = "http")]
     close_door(door).await;

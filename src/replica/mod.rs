@@ -55,9 +55,9 @@ mod proposals;
 mod proposing;
 mod reach;
 mod refusals;
-mod revocations;
 #[expect(clippy::module_inception, reason = "the file of the floor's one main type")]
 mod replica;
+mod revocations;
 mod rolling;
 mod sessions;
 mod state;

@@ -158,7 +158,8 @@ impl Replica {
 
     /// Which condition does not hold for the requests that are left, at the end of what is folded.
     fn unmet(&self, run: &AppendRun, left: SeqRange, folded: &Folded) -> Option<Unmet> {
-        let guarded = self.tail.guards().obstacle(run, self.now).filter(|it| !self.is_missed(run, it));
+        let guarded =
+            self.tail.guards().obstacle(run, self.now).filter(|it| !self.is_missed(run, it));
         let of_offsets = || self.beyond_end(run, folded);
         let obstacle =
             guarded.or_else(|| self.other_offset(run, left, folded)).or_else(of_offsets)?;

@@ -70,7 +70,7 @@ impl Look {
         let rate = model.rates.front().copied().unwrap_or(0);
         let count = status.next_offset().map_or("-".to_owned(), |offset| offset.to_string());
         let numbers = format!(
-            "{count} records, {rate} records/s; {answer} of {} nodes answer",
+            "{count} records in main, {rate} records/s; {answer} of {} nodes answer",
             status.nodes.len()
         );
         vec![Line::from(vec![leads, Span::raw("  "), cluster]), Line::from(numbers)]
@@ -131,10 +131,16 @@ fn cells(status: &Status, node: &NodeStatus) -> [String; 9] {
         shown(said.map(|said| said.commit_index.to_string())),
         shown(said.map(|said| said.next_offset.to_string())),
         shown(status.lag(node).map(|lag| lag.to_string())),
-        shown(heard.map(time_since)),
+        shown(heard.map(largest_unit)),
         shown(uptime.map(short_time)),
         shown(disk.map(|disk| ByteCount(disk.used_bytes).to_string())),
     ]
+}
+
+/// How long ago, in its largest unit: a column has no room for two, and who looks at it counts along.
+fn largest_unit(time: Duration) -> String {
+    let whole = time_since(time);
+    whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -168,7 +174,7 @@ mod tests {
         let mut last = unreachable(status(Some(1), 3, 1_300), 3);
         let said = last.nodes[0].said.as_mut().unwrap();
         said.vitals.disk = Some(DiskUse { used_bytes: 51 << 20, free_bytes: 1 << 40 });
-        said.vitals.heard_ms = vec![(n(2), 12), (n(3), 61_000)];
+        said.vitals.heard_ms = vec![(n(2), 12), (n(3), 3_639_000)];
         model.note(last, begin + Duration::from_secs(3));
         for (time, _) in &mut model.events {
             "12:00:00".clone_into(time);
@@ -180,7 +186,7 @@ mod tests {
     fn a_screen_of_80_columns_has_it_all() {
         let expected = "\
 n1 leads term 3  cluster 00000000000000000000000000000001
-1300 records, 800 records/s; 2 of 3 nodes answer
+1300 records in main, 800 records/s; 2 of 3 nodes answer
 records/s, now to the left, up to 800 ──────────────────────────────────────────
 █
 █▄
@@ -188,7 +194,7 @@ records/s, now to the left, up to 800 ──────────────
 NODE ROLE          TERM  COMMIT    NEXT      LAG  HEARD     UPTIME      DISK
 n1   leader        3     1301      1300      0    -         1 min 1 s   51 MiB
 n2   follower      3     1301      1300      0    12 ms     1 min 1 s   -
-n3   unreachable   -     -         -         -    1 min 1 s -           -
+n3   unreachable   -     -         -         -    1 h       -           -
 events ─────────────────────────────────────────────────────────────────────────
 12:00:00  n3 does not answer
 12:00:00  n1 leads term 3";

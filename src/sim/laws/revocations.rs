@@ -65,7 +65,9 @@ impl Revocations {
             }
             if let Some(token) = expected.iter().find(|it| !replica.revocations().has(**it)) {
                 let node = node.id;
-                return Err(format!("behind entry {index} {node} would take {token}, which is revoked"));
+                return Err(format!(
+                    "behind entry {index} {node} would take {token}, which is revoked"
+                ));
             }
         }
         Ok(())

@@ -109,3 +109,25 @@ fn whoever_sits_there_is_told_where_to_go_on() {
     assert_eq!(tail.expect_end(), Some(0), "{}", tail.text());
     cluster.stop_all();
 }
+
+#[test]
+fn who_follows_a_log_that_is_closed_is_told_so_and_let_go() {
+    let cluster = Cluster::started(Kind { nodes: 1, ..Kind::default() });
+    for name in ["done", "empty"] {
+        cluster.run(["log", "create", name]).expect_code(0);
+    }
+    cluster.run(["append", "--log", "done", "first"]).expect_code(0);
+    let follow = |name: &'static str| cluster.run(["tail", "-f", "--log", name]).expect_code(0);
+    std::thread::scope(|scope| {
+        let following = scope.spawn(|| follow("done"));
+        cluster.run(["append", "--log", "done", "last"]).expect_code(0);
+        for name in ["done", "empty"] {
+            cluster.run(["log", "close", name]).expect_code(0);
+        }
+        let output = following.join().unwrap();
+        assert!(output.stderr.contains("the log is closed"), "{}", output.stderr);
+        assert_eq!(output.text(), "first\nlast\n");
+    });
+    assert_eq!(follow("done").text(), "first\nlast\n");
+    assert_eq!(follow("empty").text(), "");
+}

@@ -77,7 +77,8 @@ fn python_comes_in_with_a_token_and_over_tls() {
     let imports: Vec<_> = class.lines().take_while(|line| !line.is_empty()).collect();
     let here = format!("127.0.0.1:{}", tokens::port(&cluster, "n1"));
     let session = session.replace("node1.example.org:7181", &here);
-    std::fs::write(cluster.path("client.py"), format!("{}\n{session}", imports.join("\n"))).unwrap();
+    std::fs::write(cluster.path("client.py"), format!("{}\n{session}", imports.join("\n")))
+        .unwrap();
     let mut command = Command::new(python);
     command.arg("client.py").env("SSL_CERT_FILE", "certs/ca.crt").current_dir(cluster.folder());
     assert_eq!(finish(command, b"").expect_code(0).text(), "shoes\n");

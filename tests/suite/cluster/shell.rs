@@ -44,7 +44,7 @@ fn the_prompt_obeys_shows_who_leads_and_outlives_what_it_runs() {
     shell.type_line("terms");
     shell.expect(&format!("Leader_Term{term}  {leader}"));
     shell.type_line("status");
-    shell.expect(&format!("{leader} leads term {term}, 3 records\n"));
+    shell.expect(&format!("{leader} leads term {term}, 3 records in main\n"));
     shell.expect("registry: Leader_Term");
     shell.type_line("status --watch");
     shell.expect(", 3 records\n");
@@ -196,7 +196,7 @@ fn top_is_a_screen_that_leaves_the_terminal_as_it_was() {
         let mut top = Terminal::run(cluster.folder(), &["top"]);
         top.expect("n1 leads term 1");
         // What is a space already is not drawn.
-        top.expect("records,");
+        top.expect("main,");
         top.press(leave);
         assert_eq!(top.expect_end(), Some(0));
         assert!(top.has_its_own_screen_again(), "{}", top.text());
