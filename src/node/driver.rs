@@ -23,7 +23,9 @@ use super::watches::Watches;
 use crate::limits;
 use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
-use crate::replica::{Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica};
+use crate::replica::{
+    Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica, Revocations,
+};
 use crate::store::{self, ReadError, Reader, Writer};
 use crate::types::{ClientId, Index, LogId, NodeId, SeqRange, Timestamp};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended};

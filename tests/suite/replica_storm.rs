@@ -357,7 +357,9 @@ impl World {
                 assert!(client.acked.contains_key(&seq), "{seq} expired and was never answered");
             }
             Err(AppendRefusal::Busy | AppendRefusal::Gap { .. } | AppendRefusal::Unknown) => {}
-            Err(AppendRefusal::Invalid) => panic!("a valid request was refused"),
+            Err(AppendRefusal::Invalid | AppendRefusal::NotAdmin) => {
+                panic!("a valid request was refused")
+            }
             Err(AppendRefusal::Unmet(_)) => panic!("no condition was asked for"),
             Err(AppendRefusal::DiskFull { .. }) => panic!("no disk is full here"),
         }
