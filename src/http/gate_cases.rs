@@ -213,6 +213,35 @@ async fn no_trick_with_a_path_leads_to_another_log() {
     assert_eq!(status(&asking.ask_with(line, &text).await), "421");
 }
 
+/// A site's page that may use the door sees why it was not let in; another's sees nothing.
+#[tokio::test]
+async fn pages_learn_why_not_where_they_may_come() {
+    let certs = tempfile::tempdir().unwrap();
+    renew(certs.path(), true).unwrap();
+    let gate = Gate::new(CLUSTER, certs.path().to_owned());
+    let change = |house: &mut super::house::House| {
+        house.gate = Some(gate);
+        house.config.origins = vec!["https://app.example.org".to_owned()];
+    };
+    let door = Open::with(change, false).await;
+    let ask = |line: &'static str, origin: &'static str| {
+        let text = format!(
+            "{line} HTTP/1.1\r\nhost: HOST\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+        );
+        let door = &door;
+        async move { door.say(&text).await }
+    };
+    let answer = ask("GET /v1/stream/orders/eu", "https://app.example.org").await;
+    assert_eq!(status(&answer), "401", "{answer}");
+    assert!(answer.contains("access-control-allow-origin: *"), "{answer}");
+    let answer = ask("OPTIONS /v1/stream/orders/eu", "https://app.example.org").await;
+    assert_eq!(status(&answer), "204", "{answer}");
+    assert!(answer.contains("authorization"), "{answer}");
+    let answer = ask("GET /v1/stream/orders/eu", "https://evil.example").await;
+    assert_eq!(status(&answer), "403", "{answer}");
+    assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+}
+
 /// What is behind one request on a connection is asked anew.
 #[tokio::test]
 async fn a_connection_is_nobodys_ticket() {

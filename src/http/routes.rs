@@ -69,6 +69,11 @@ fn need(parts: &Parts) -> Need<'_> {
     }
 }
 
+/// Whether logs are at a path, or the list of them.
+fn is_of_streams(path: &str) -> bool {
+    path == streams::LIST || path.starts_with(streams::PREFIX)
+}
+
 /// Answers a request, whatever it is.
 pub(super) async fn attend(
     house: Arc<House>,
@@ -81,7 +86,12 @@ pub(super) async fn attend(
         None => match &house.gate {
             Some(gate) => {
                 let is_revoked = |token| house.inside.is_revoked(token);
-                gate.admit(&parts, &need(&parts), &guest, is_revoked)
+                let admitted = gate.admit(&parts, &need(&parts), &guest, is_revoked);
+                // A page that the guard lets through learns why not.
+                admitted.map_err(|refusal| match parts.uri.path() {
+                    path if is_of_streams(path) => Box::new(streams::open_to_pages(*refusal)),
+                    _ => refusal,
+                })
             }
             None => Ok(Visitor::Anybody),
         },

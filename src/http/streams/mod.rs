@@ -60,7 +60,7 @@ const ALLOWED: &str = "content-type, authorization, if-none-match, stream-expect
      stream-forked-from, stream-fork-offset, stream-fork-sub-offset";
 const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, \
      stream-earliest-offset, stream-ttl, stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, \
-     producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after";
+     producer-expected-seq, producer-received-seq, etag, content-type, location, vary, retry-after, www-authenticate";
 
 /// What a request for a stream needs, where tokens are asked for.
 pub(super) fn need<'a>(parts: &'a Parts, name: &'a str) -> Need<'a> {
@@ -107,7 +107,7 @@ pub(super) async fn attend(house: &House, parts: &Parts, body: Incoming, name: &
 }
 
 /// Pages of this machine may use streams: of others the guard has let none through.
-fn open_to_pages(mut answer: Answer) -> Answer {
+pub(super) fn open_to_pages(mut answer: Answer) -> Answer {
     let said = [
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
