@@ -47,9 +47,9 @@ fn the_prompt_obeys_shows_who_leads_and_outlives_what_it_runs() {
     shell.expect(&format!("{leader} leads term {term}, 3 records in main\n"));
     shell.expect("registry: Leader_Term");
     shell.type_line("status --watch");
-    shell.expect(", 3 records\n");
+    shell.expect(", 3 records in main\n");
     cluster.append(&["seen"]);
-    shell.expect(", 4 records\n");
+    shell.expect(", 4 records in main\n");
     shell.press(CTRL_C);
     shell.expect(&prompt);
 
