@@ -1,17 +1,12 @@
 //! Forks: logs that begin with another one's records.
 
-use bytes::Bytes;
-
 use super::append::AppendError;
 use super::handle::Client;
 use super::logs::{LogError, as_asked};
-use super::read::ReadError;
-use super::read_options::ReadOptions;
 use crate::command::{NewLog, Origin};
 use crate::log_name::LogName;
 use crate::log_settings::{ContentType, LogSettings};
 use crate::types::Offset;
-use crate::wire::api::ReadFrom;
 use crate::wire::standing::LogState;
 
 impl Client {
@@ -77,28 +72,6 @@ impl Client {
         }
         let found = self.usable_state(name).await?;
         as_asked(found, &new.settings, |found| is_from(found, new.origin, at.is_some()))
-    }
-
-    /// What a fork has of the record of its source at which it leaves that.
-    pub(crate) async fn part_of(
-        &self,
-        source: &LogState,
-        origin: Origin,
-    ) -> Result<Bytes, LogError> {
-        let Origin { at, part, .. } = origin;
-        let options =
-            ReadOptions { from: ReadFrom::Offset(at), limit: Some(1), ..ReadOptions::default() };
-        let mut reader = self.about(source.number).read(options);
-        let read = match reader.next().await {
-            Err(ReadError::Trimmed { start }) => return Err(AppendError::Trimmed { start }.into()),
-            read => read?,
-        };
-        let record = read.into_iter().flatten().next().map(|record| record.bytes);
-        let length = usize::try_from(part).unwrap_or(usize::MAX);
-        record
-            .filter(|record| record.len() >= length)
-            .map(|it| it.slice(..length))
-            .ok_or_else(|| LogError::NoSuchPart { source_name: source.name.clone(), at, part })
     }
 }
 

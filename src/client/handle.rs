@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::status::{self, Status};
 use super::tail::Tail;
 use super::token::Token;
+#[cfg(feature = "server")]
 use crate::access::TokenId;
 use crate::address::Address;
 use crate::command::Command;

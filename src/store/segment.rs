@@ -104,7 +104,7 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
     postcard::to_stdvec(head).expect("a head has no part that postcard refuses")
 }
 
-/// What [`encode_head`] made, or `None`.
+/// What `encode_head` made, or `None`.
 pub fn decode_head(form: &[u8]) -> Option<Head> {
     postcard::from_bytes(form).ok()
 }

@@ -1,5 +1,6 @@
 //! Logs that are to begin as others do, as headers ask for it.
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 
@@ -12,7 +13,7 @@ use super::lineage::is_inherited;
 use super::log::name;
 use super::place::From;
 use super::refusal::Refusal;
-use crate::client::LogState;
+use crate::client::{AppendError, Client, LogError, LogState, ReadError, ReadFrom, ReadOptions};
 use crate::command::Origin;
 use crate::types::{LogNumber, Offset};
 
@@ -83,4 +84,26 @@ fn bad(sentence: &str) -> Refusal {
     let hint = "stream-forked-from is a path as /v1/stream/orders, stream-fork-offset what an answer said \
                 in stream-next-offset, and stream-fork-sub-offset a number";
     complaint(StatusCode::BAD_REQUEST, sentence, hint).into()
+}
+
+/// What a fork has of the record of its source at which it leaves that.
+pub(super) async fn part_of(
+    client: &Client,
+    source: &LogState,
+    origin: Origin,
+) -> Result<Bytes, LogError> {
+    let Origin { at, part, .. } = origin;
+    let options =
+        ReadOptions { from: ReadFrom::Offset(at), limit: Some(1), ..ReadOptions::default() };
+    let mut reader = client.about(source.number).read(options);
+    let read = match reader.next().await {
+        Err(ReadError::Trimmed { start }) => return Err(AppendError::Trimmed { start }.into()),
+        read => read?,
+    };
+    let record = read.into_iter().flatten().next().map(|record| record.bytes);
+    let length = usize::try_from(part).unwrap_or(usize::MAX);
+    record
+        .filter(|record| record.len() >= length)
+        .map(|it| it.slice(..length))
+        .ok_or_else(|| LogError::NoSuchPart { source_name: source.name.clone(), at, part })
 }

@@ -66,7 +66,7 @@ async fn make(
             return Err(is_deleted(source.name.clone()));
         }
         if origin.part > 0 {
-            let part = house.client.part_of(source, *origin).await;
+            let part = fork::part_of(&house.client, source, *origin).await;
             records.insert(0, part.map_err(|error| Refusal::of_log(source.number, &error))?);
         }
     }
