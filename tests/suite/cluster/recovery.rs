@@ -100,13 +100,15 @@ fn a_node_put_back_from_an_older_copy_comes_back_and_what_it_was_is_kept() {
         .collect();
     assert_eq!(names.len(), 3, "{names:?}");
 
-    // What it was before is refused for good, and begins anew as well.
+    // What it was before is refused for good, and begins anew as well. A peer that had met it for a moment only
+    // knows that it is no store of this node's, and may be the first to say so.
     cluster.start_all();
     cluster.wait_until_caught_up();
     cluster.stop(&node);
     put_back(&older, &data);
     cluster.start(&node);
-    cluster.wait_for_line(&node, "has come back with another store since");
+    cluster.wait_for_line(&node, "remembers of it: ");
+    cluster.wait_for_line(&node, "begins anew");
     cluster.wait_for_line(&node, "a voter again");
 }
 
