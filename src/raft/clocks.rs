@@ -51,8 +51,7 @@ impl Raft {
     pub(super) fn maybe_leave_wrong_clock(&mut self) {
         let every = self.reluctance_ticks();
         let patience = self.options.election_timeout_ticks_min;
-        let mut voters = self.log.configuration().voters.clone();
-        voters.retain(|node| self.is_meant(*node));
+        let voters = self.meant_voters();
         let ahead = self.clocks_ahead.clone();
         let Some(leader) = self.role.as_leader_mut() else { return };
         if every == 0 {

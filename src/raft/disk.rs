@@ -50,8 +50,7 @@ impl Raft {
         let (last, persisted) = (self.log.last().index, self.log.persisted());
         let is_reluctant = self.is_reluctant();
         let eager = |node: &NodeId| is_reluctant || !self.clocks_ahead.contains(node);
-        let mut voters = self.log.configuration().voters.clone();
-        voters.retain(|node| self.is_meant(*node));
+        let voters = self.meant_voters();
         let leader = self.role.as_leader_mut().expect("only a leader compares disks");
         if persisted == last {
             leader.owed = None;

@@ -10,8 +10,7 @@ impl Raft {
     /// See `Input::Transfer`. Without a voter that was heard lately nothing happens.
     pub(super) fn on_transfer(&mut self) {
         let patience = self.options.election_timeout_ticks_min;
-        let mut voters = self.log.configuration().voters.clone();
-        voters.retain(|node| self.is_meant(*node));
+        let voters = self.meant_voters();
         let ahead = self.clocks_ahead.clone();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let candidates = leader

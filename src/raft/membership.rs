@@ -44,13 +44,18 @@ impl Raft {
     /// Whether what is heard under a node's name comes from the server that the configuration means:
     /// the node with the store that it is a member with.
     pub(super) fn is_meant(&self, node: NodeId) -> bool {
-        let heard = if node == self.id() { self.options.store } else { self.store_of(node) };
-        self.log.configuration().store(node) == heard
+        self.log.configuration().store(node) == self.store_of(node)
     }
 
-    /// The store of a peer, if it came back with another than it began with.
-    fn store_of(&self, peer: NodeId) -> Option<Incarnation> {
-        self.stores.get(&peer).copied()
+    /// The voters that are meant, of those in force.
+    pub(super) fn meant_voters(&self) -> BTreeSet<NodeId> {
+        let voters = self.log.configuration().voters.iter().copied();
+        voters.filter(|node| self.is_meant(*node)).collect()
+    }
+
+    /// The store of a node, if it came back with another than it began with.
+    fn store_of(&self, node: NodeId) -> Option<Incarnation> {
+        if node == self.id() { self.options.store } else { self.stores.get(&node).copied() }
     }
 
     /// Whether this node, with its store, votes by its newest configuration.
@@ -94,32 +99,28 @@ impl Raft {
     fn to_promote(&self) -> Option<NodeId> {
         let patience = self.options.election_timeout_ticks_min;
         let leader = self.role.as_leader()?;
-        let is_filled = |node: &NodeId| {
-            let Some(progress) = leader.progress.get(node) else { return false };
+        let is_filled = |node: NodeId| {
+            let Some(progress) = leader.progress.get(&node) else { return false };
             let is_done = progress
                 .round
                 .is_some_and(|it| progress.match_index >= it.through && it.ticks <= patience);
             is_done && progress.disk_full.is_none()
         };
+        self.filled_learners().find(|node| self.is_heard(*node) && is_filled(*node))
+    }
+
+    /// Those that came back and are being filled.
+    fn filled_learners(&self) -> impl Iterator<Item = NodeId> {
         let configuration = self.log.configuration();
-        let mut learners = configuration.learners.iter().copied();
-        learners.find(|node| {
-            let comes_back = configuration.is_refilling(*node) && self.is_meant(*node);
-            comes_back && self.is_heard(*node) && is_filled(node)
-        })
+        let learners = configuration.learners.iter().copied();
+        learners.filter(|node| configuration.is_refilling(*node) && self.is_meant(*node))
     }
 
     /// A tick for the rounds in which learners are filled.
     fn tick_rounds(&mut self) {
         let patience = self.options.election_timeout_ticks_min;
         let last = self.log.last().index;
-        let configuration = self.log.configuration();
-        let filled: BTreeSet<_> = configuration
-            .learners
-            .iter()
-            .copied()
-            .filter(|node| configuration.is_refilling(*node) && self.is_meant(*node))
-            .collect();
+        let filled: BTreeSet<_> = self.filled_learners().collect();
         for (node, progress) in &mut self.leader_mut().progress {
             if !filled.contains(node) {
                 progress.round = None;
@@ -141,8 +142,7 @@ impl Raft {
             && self.log.configuration_index() <= self.log.commit_index()
             && !self.log.configuration().is_joint();
         let is_heard = |node| {
-            let store = if node == self.id() { self.options.store } else { self.store_of(node) };
-            node == self.id() || next.store(node) == store && self.is_heard(node)
+            node == self.id() || next.store(node) == self.store_of(node) && self.is_heard(node)
         };
         is_settled && self.may_propose() && !next.voters.is_empty() && next.is_quorum(is_heard)
     }
