@@ -79,6 +79,37 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Parsed<'_, T> {
     }
 }
 
+/// A type of texts that are checked when they are parsed: shown, encoded and decoded as the text that it
+/// holds. `what` says what one that cannot be parsed should have been.
+macro_rules! checked_text {
+    ($name:ident, $what:literal) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::bounded::parsed(deserializer, format_args!($what))
+            }
+        }
+    };
+}
+pub(crate) use checked_text;
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

@@ -1,9 +1,7 @@
 //! Which logs are meant.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::bounded;
@@ -68,29 +66,7 @@ impl FromStr for LogPattern {
     }
 }
 
-impl fmt::Display for LogPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for LogPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for LogPattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for LogPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bounded::parsed(deserializer, format_args!("a pattern of logs"))
-    }
-}
+bounded::checked_text!(LogPattern, "a pattern of logs");
 
 #[cfg(test)]
 mod tests {
