@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, LawName, Moment, What};
+use super::{Law, LawName, Moment, What, behind};
 use crate::command::{Command, NewLog, Origin, Stamp, Turn};
 use crate::entry::{Request, SealedEntry};
 use crate::label::{ProducerName, SequenceWord};
@@ -153,10 +153,7 @@ impl Default for Catalogues {
 
 impl Catalogues {
     fn on_committed(&mut self, committed: &[SealedEntry], now: u64) -> Result<(), String> {
-        for entry in committed {
-            if entry.id().index != self.applied.next() {
-                continue;
-            }
+        for entry in behind(self.applied, committed) {
             self.applied = entry.id().index;
             // What is wrong with its form is another law's to say.
             for request in entry.requests().unwrap_or_default() {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, LawName, Moment, NodeView, What};
+use super::{Law, LawName, Moment, NodeView, What, behind};
 use crate::command::Command;
 use crate::entry::{Request, SealedEntry};
 use crate::types::{Index, LogNumber, NodeId, Offset};
@@ -66,10 +66,7 @@ impl LiveKept {
         if let Some(replica) = view.replica {
             self.committed.insert(view.id, replica.raft().log().commit_index());
         }
-        for entry in committed {
-            if entry.id().index != self.applied.next() {
-                continue;
-            }
+        for entry in behind(self.applied, committed) {
             self.applied = entry.id().index;
             for request in entry.requests().unwrap_or_default() {
                 self.place(&request);

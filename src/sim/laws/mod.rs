@@ -227,6 +227,13 @@ pub struct Moment<'a> {
     pub quorum: usize,
 }
 
+/// Of entries that a node has committed, in order, those that come behind the last that was applied: none, if
+/// some are missing between.
+fn behind(applied: Index, committed: &[SealedEntry]) -> &[SealedEntry] {
+    let next = committed.iter().position(|entry| entry.id().index == applied.next());
+    next.map_or(&[], |next| &committed[next..])
+}
+
 impl Moment<'_> {
     /// The machine of a node.
     pub fn node(&self, id: NodeId) -> &NodeView<'_> {

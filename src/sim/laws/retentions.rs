@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, LawName, Moment, What};
+use super::{Law, LawName, Moment, What, behind};
 use crate::command::Command;
 use crate::entry::{Request, SealedEntry};
 use crate::retention::Retention;
@@ -96,12 +96,7 @@ impl Law for Retentions {
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let What::Turn { committed, .. } = moment.what else { return Ok(()) };
-        for entry in committed {
-            if entry.id().index == self.applied.next() {
-                self.apply(entry)?;
-            }
-        }
-        Ok(())
+        behind(self.applied, committed).iter().try_for_each(|entry| self.apply(entry))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Law, LawName, Moment, What};
+use super::{Law, LawName, Moment, What, behind};
 use crate::access::TokenId;
 use crate::command::Command;
 use crate::entry::SealedEntry;
@@ -81,10 +81,8 @@ impl Law for Revocations {
 
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         let What::Turn { committed, .. } = moment.what else { return Ok(()) };
-        for entry in committed {
-            if entry.id().index == self.applied.next() {
-                self.apply(entry);
-            }
+        for entry in behind(self.applied, committed) {
+            self.apply(entry);
         }
         self.compare(moment)
     }
