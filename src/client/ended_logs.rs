@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::append::AppendError;
 use crate::limits::ENDED_LOGS_MAX;
 use crate::types::LogNumber;
-use crate::wire::api::Appended;
 
 /// Logs of which it is known that they are closed or gone, which they stay: their numbers are not given
 /// again. Those of which it was heard first make room for others.
@@ -21,11 +20,11 @@ impl EndedLogs {
         self.logs.get(&log).map(|(_, error)| error.clone())
     }
 
-    /// What an append to this log came to.
-    pub(super) fn note(&mut self, log: LogNumber, appended: &Result<Appended, AppendError>) {
-        let Err(error @ (AppendError::LogClosed | AppendError::UnknownLog)) = appended else {
+    /// Why an append to this log failed.
+    pub(super) fn note(&mut self, log: LogNumber, error: &AppendError) {
+        if !matches!(error, AppendError::LogClosed | AppendError::UnknownLog) {
             return;
-        };
+        }
         self.heard += 1;
         self.logs.insert(log, (self.heard, error.clone()));
         if self.logs.len() > ENDED_LOGS_MAX {
@@ -44,12 +43,12 @@ mod tests {
     fn what_is_closed_or_gone_is_known_and_so_many_of_them() {
         let mut ended = EndedLogs::default();
         let log = |number: usize| LogNumber::new(u32::try_from(number).unwrap());
-        ended.note(log(0), &Err(AppendError::Ended));
+        ended.note(log(0), &AppendError::Ended);
         assert_eq!(ended.of(log(0)), None);
         for number in 0..=ENDED_LOGS_MAX {
-            ended.note(log(number), &Err(AppendError::LogClosed));
+            ended.note(log(number), &AppendError::LogClosed);
         }
-        ended.note(log(1), &Err(AppendError::UnknownLog));
+        ended.note(log(1), &AppendError::UnknownLog);
         assert_eq!(ended.of(log(0)), None, "it was heard of first");
         assert_eq!(ended.of(log(1)), Some(AppendError::UnknownLog));
         assert_eq!(ended.of(log(ENDED_LOGS_MAX)), Some(AppendError::LogClosed));

@@ -210,10 +210,11 @@ impl Client {
             let orders = self.orders();
             match orders.append(Ask::from(records.clone()).on(self.log)).await {
                 Err(AppendError::Ended) if !orders.have_ended() && Instant::now() < until => {}
-                appended => {
-                    self.shared.ended_logs().note(self.log, &appended);
-                    return appended;
+                Err(error) => {
+                    self.shared.ended_logs().note(self.log, &error);
+                    return Err(error);
                 }
+                appended => return appended,
             }
         }
     }
