@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::harness::{Cluster, Kind, free_ports, wait_for};
-use super::refusals::copy_folder;
+use super::refusals::{copy_folder, keep_older, put_back};
 use crate::program;
 
 /// A follower, and a node that neither leads nor is that.
@@ -13,11 +13,6 @@ fn follower_and_other(cluster: &Cluster) -> (String, String) {
     let leader = cluster.leader();
     let mut others = cluster.nodes().into_iter().filter(|node| *node != leader);
     (others.next().unwrap(), others.next().unwrap())
-}
-
-fn put_back(kept: &Path, place: &Path) {
-    fs::remove_dir_all(place).unwrap();
-    copy_folder(kept, place);
 }
 
 /// Lines in the log of a process, of its last start, that say this.
@@ -46,14 +41,8 @@ fn a_follower_put_back_from_an_older_copy_is_refused() {
     cluster.append(&["one"]);
     cluster.wait_until_caught_up();
     let (follower, _) = follower_and_other(&cluster);
-    let data = cluster.path(&format!("data/{follower}"));
-    let (older, newest) = (cluster.path("older"), cluster.path("newest"));
-    cluster.stop(&follower);
-    copy_folder(&data, &older);
-    cluster.start(&follower);
-    cluster.append(&["two"]);
-    cluster.wait_until_caught_up();
-    cluster.stop(&follower);
+    let (data, older) = keep_older(&mut cluster, &follower);
+    let newest = cluster.path("newest");
     copy_folder(&data, &newest);
 
     put_back(&older, &data);

@@ -37,14 +37,20 @@ fn blocks(page: &str) -> Vec<&str> {
     page.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
 
-#[test]
-fn what_the_page_for_python_says_is_so() {
+/// The page, and a Python with the packages that it names. If that cannot be had it is said.
+fn page_and_python() -> Option<(String, PathBuf)> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let Some(python) = python(&page) else {
+    let python = python(&page);
+    if python.is_none() {
         eprintln!("left out: no Python with the packages of docs/python.md can be had here");
-        return;
-    };
+    }
+    Some((page, python?))
+}
+
+#[test]
+fn what_the_page_for_python_says_is_so() {
+    let Some((page, python)) = page_and_python() else { return };
     let mut cluster = Cluster::started(Kind::default());
     let port = cluster.base_port() + HTTP_PORTS_AFTER;
     let [class, session, _] = blocks(&page)[..] else { panic!("a class, and how it is used") };
@@ -61,12 +67,7 @@ fn what_the_page_for_python_says_is_so() {
 
 #[test]
 fn python_comes_in_with_a_token_and_over_tls() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let Some(python) = python(&page) else {
-        eprintln!("left out: no Python with the packages of docs/python.md can be had here");
-        return;
-    };
+    let Some((page, python)) = page_and_python() else { return };
     let kind = Kind { nodes: 1, ..Kind::default() };
     let Some(cluster) = tokens::open_to_others(kind) else { return };
     let words = ["--log", "orders/*", "--allow", "read,append,manage"];

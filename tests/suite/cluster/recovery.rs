@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::harness::{Cluster, Kind, free_ports, wait_for};
-use super::refusals::copy_folder;
+use super::refusals::{copy_folder, keep_older, put_back};
 use crate::program;
 
 fn started() -> Cluster {
@@ -55,11 +55,6 @@ fn expect_back(cluster: &mut Cluster, node: &str, records: &[&str]) {
     cluster.expect_equal_logs();
 }
 
-fn put_back(kept: &Path, place: &Path) {
-    fs::remove_dir_all(place).unwrap();
-    copy_folder(kept, place);
-}
-
 #[test]
 fn a_node_wiped_to_what_init_wrote_comes_back() {
     let mut cluster = Cluster::prepared(Kind { recovers: true, ..Kind::default() });
@@ -82,13 +77,7 @@ fn a_node_wiped_to_what_init_wrote_comes_back() {
 fn a_node_put_back_from_an_older_copy_comes_back_and_what_it_was_is_kept() {
     let mut cluster = started();
     let node = follower(&cluster);
-    let (data, older) = (cluster.path(&format!("data/{node}")), cluster.path("older"));
-    cluster.stop(&node);
-    copy_folder(&data, &older);
-    cluster.start(&node);
-    cluster.append(&["two"]);
-    cluster.wait_until_caught_up();
-    cluster.stop(&node);
+    let (data, older) = keep_older(&mut cluster, &node);
     put_back(&older, &data);
     cluster.start(&node);
     cluster.wait_for_line(&node, "older copy");

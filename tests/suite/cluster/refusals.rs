@@ -174,6 +174,25 @@ fn a_flipped_bit_and_a_cut_file_are_found_and_left_as_they_were() {
     assert_eq!(cluster.records().len(), 51);
 }
 
+/// Puts a folder that was kept into the place of another.
+pub(super) fn put_back(kept: &Path, place: &Path) {
+    fs::remove_dir_all(place).unwrap();
+    copy_folder(kept, place);
+}
+
+/// Keeps a copy of a node's folder from before the record `two`, which the node has when it is stopped
+/// again. Gives where the folder is, and the copy.
+pub(super) fn keep_older(cluster: &mut Cluster, node: &str) -> (PathBuf, PathBuf) {
+    let (data, older) = (cluster.path(&format!("data/{node}")), cluster.path("older"));
+    cluster.stop(node);
+    copy_folder(&data, &older);
+    cluster.start(node);
+    cluster.append(&["two"]);
+    cluster.wait_until_caught_up();
+    cluster.stop(node);
+    (data, older)
+}
+
 pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
