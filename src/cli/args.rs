@@ -24,6 +24,7 @@ use super::examples;
 use super::moment::moment;
 use super::shape::{Shape, Template};
 use crate::access::LogPattern;
+use crate::address::{Address, AddressError};
 use crate::client::AppendOptions;
 use crate::date::parse_rfc3339;
 use crate::label::{FenceToken, Label, LabelError, ProducerName};
@@ -32,7 +33,7 @@ use crate::log_name::LogName;
 use crate::log_settings::{ContentType, Expiry, LogSettings};
 use crate::retention::Retention;
 use crate::sim::Class;
-use crate::types::{Index, NodeId, Offset, Timestamp};
+use crate::types::{Index, NameError, NodeId, Offset, Timestamp};
 
 /// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
 #[derive(Debug, Parser)]
@@ -345,6 +346,13 @@ pub(super) struct BenchFailover {
     pub(super) trials: u32,
 }
 
+/// A node and where it is, as `n1=node1.example.org:7101`.
+fn node_and_address(text: &str) -> Result<(NodeId, Address), String> {
+    let (node, address) = text.split_once('=').ok_or("it is said as n1=node1.example.org:7101")?;
+    let node = node.parse().map_err(|error: NameError| error.to_string())?;
+    Ok((node, address.parse().map_err(|error: AddressError| error.to_string())?))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(0) => Err("at least 1".to_owned()),
@@ -460,17 +468,31 @@ pub(super) struct Down {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Init {
-    /// How many nodes
+    /// How many nodes on this machine
     #[arg(long, value_name = "N", default_value_t = limits::NODES_DEFAULT)]
     pub(super) nodes: u16,
 
-    /// Where to write certs/ and data/
+    /// Where to write certs/ and data/, or hosts/
     #[arg(long, env = "ANNAL_DIR", default_value = ".")]
     pub(super) dir: PathBuf,
 
-    /// The registry's port; the nodes' follow
-    #[arg(long, value_name = "P", default_value_t = limits::BASE_PORT_DEFAULT)]
-    pub(super) base_port: u16,
+    /// The registry's port; the nodes' follow [default: 7100, or the next that are free]
+    #[arg(long, value_name = "P")]
+    pub(super) base_port: Option<u16>,
+
+    /// A node on a machine of its own, as n1=node1.example.org:7101; once for each. In hosts/ is written
+    /// what each machine needs
+    #[arg(long = "node", value_name = "NAME=HOST:PORT", value_parser = node_and_address,
+        conflicts_with_all = ["nodes", "base_port"])]
+    pub(super) hosts: Vec<(NodeId, Address)>,
+
+    /// Where the registry will be, beside such nodes
+    #[arg(long, value_name = "HOST:PORT", requires = "hosts")]
+    pub(super) registry: Option<Address>,
+
+    /// A client of such nodes; once for each. In clients/ is written what each needs
+    #[arg(long = "client", value_name = "NAME", requires = "hosts")]
+    pub(super) clients: Vec<String>,
 
     /// Do not allow `crash-leader`, and open no door for HTTP
     #[arg(long)]
@@ -1267,6 +1289,9 @@ mod tests {
     fn only_what_belongs_to_a_place_has_a_variable() {
         const OF_A_PLACE: [&str; 8] =
             ["dir", "registry", "nodes", "timeout", "json", "log_filter", "log_format", "log_name"];
+        // `up --nodes` is how many, the demo makes a place of its own, and a registry is made there.
+        const OTHERS: [&str; 4] =
+            ["annal up --nodes", "annal init --nodes", "annal init --registry", "annal demo --dir"];
         fn check(command: &clap::Command, path: &str) {
             for argument in command.get_arguments() {
                 let name = argument.get_id().as_str();
@@ -1276,9 +1301,7 @@ mod tests {
                     "log_filter" => "ANNAL_LOG".to_owned(),
                     name => format!("ANNAL_{}", name.to_uppercase()),
                 };
-                // `up --nodes` is how many, and the demo makes a place of its own.
-                let is_other = ["annal up --nodes", "annal init --nodes", "annal demo --dir"]
-                    .contains(&format!("{path} --{name}").as_str());
+                let is_other = OTHERS.contains(&format!("{path} --{name}").as_str());
                 let has_one = OF_A_PLACE.contains(&name) && !is_other;
                 assert_eq!(variable, has_one.then_some(expected), "{path} --{name}");
             }

@@ -11,6 +11,7 @@ use super::parent::ChildWord;
 use crate::client::{AppendError, LogError, OpenError, ReadError};
 use crate::config::ConfigError;
 use crate::label::FenceToken;
+use crate::net::IssueError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
 use crate::outcome::Outcome;
@@ -220,7 +221,14 @@ impl From<ReadError> for Failure {
 
 impl From<InitError> for Failure {
     fn from(error: InitError) -> Self {
-        let is_usage = matches!(error, InitError::Nodes { .. } | InitError::Ports { .. });
+        let is_usage = matches!(
+            error,
+            InitError::Nodes { .. }
+                | InitError::Ports { .. }
+                | InitError::Nowhere { .. }
+                | InitError::Twice { .. }
+                | InitError::Certificates(IssueError::Name { .. })
+        );
         let outcome = match &error {
             InitError::Restore(error) => error.outcome(),
             _ if is_usage => Outcome::Usage,

@@ -20,9 +20,9 @@ use super::children::{Children, Event, Part, ending};
 use super::connection;
 use super::escape::escaped;
 use super::failure::{End, Failure};
+use super::init::at_free;
 use super::logs::SERVER_FILTER;
 use super::output::talk;
-use super::up::at_free;
 use crate::access::{KEY_FILE, PUBLIC_FILE};
 use crate::address::Address;
 use crate::client::{Client, Leading};
@@ -215,7 +215,7 @@ impl LocalCluster {
         let count = options.nodes.len() + 1 + options.http.len();
         let mut free = free_addresses(count)?.into_iter();
         let mut next = || free.next().expect("as many as were asked for");
-        for address in options.nodes.values_mut().chain([&mut options.registry]) {
+        for address in options.nodes.values_mut().chain(&mut options.registry) {
             *address = Address::Ip(next());
         }
         options.http.values_mut().for_each(|door| *door = next());

@@ -14,7 +14,7 @@ use super::{allocator, parent, runtime};
 use crate::config::{NODE_FILE, NodeConfig};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::anew::{self, AnewError};
-use crate::node::init::NEW_FILE;
+use crate::node::folders::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
 use crate::node::{self, RunError, Settings};

@@ -13,7 +13,7 @@ use super::children::{Children, Event, Part, ending};
 use super::connection::{self, Target};
 use super::escape::escaped;
 use super::failure::{End, Failure};
-use super::init::parts;
+use super::init::{IN_USE, at_free, parts};
 use super::output::{Closed, Printer, talk};
 use super::parent::ChildWord;
 use super::quote::{command_line, program};
@@ -25,7 +25,7 @@ use crate::address::Address;
 use crate::client::{Client, Leading, Status};
 use crate::config::{CERTS_FOLDER, ClusterConfig};
 use crate::limits;
-use crate::node::init::{InitOptions, init_if_empty};
+use crate::node::init::{InitOptions, init_if_empty, is_of_machines};
 use crate::node::ports;
 use crate::outcome::Outcome;
 use crate::types::Offset;
@@ -39,8 +39,6 @@ const STEADY_TIME: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(100);
 /// How often one that is ready is asked how much is appended.
 const RATE_POLL: Duration = Duration::from_secs(1);
-/// What `BindError::InUse` says of an address.
-const IN_USE: &str = "is in use by another process";
 const LINES_HINT: &str = "the lines above say why; correct that and start again";
 
 /// Makes the cluster if there is none, starts it, and stays until Ctrl-C.
@@ -82,6 +80,11 @@ fn find_or_make(args: &args::Up) -> Result<ClusterConfig, Failure> {
         },
         found => found?,
     };
+    if is_of_machines(&args.dir) {
+        let sentence = "the parts of this cluster are for machines of their own: none runs here";
+        let hint = "on each machine its unit is started; `annal status` asks them";
+        return Err(Failure::new(Outcome::Failed, sentence, hint));
+    }
     if let Some(asked) = args.base_port {
         check_ports(asked, &cluster)?;
     }
@@ -106,14 +109,6 @@ fn make(args: &args::Up) -> Result<Option<ClusterConfig>, Failure> {
     let dir = args.dir.display().to_string();
     talk(format_args!("made a new cluster of {count} node(s) in {}", escaped(&dir)));
     Ok(Some(cluster))
-}
-
-/// A cluster whose ports were asked for, if they can be had now.
-pub(super) fn at_free(options: InitOptions) -> Result<InitOptions, Failure> {
-    let Some(address) = ports::taken(&options) else { return Ok(options) };
-    let sentence = format!("{address} {IN_USE}; nothing was written");
-    let hint = "choose another --base-port, or none: free ones are then found";
-    Err(Failure::new(Outcome::Failed, sentence, hint))
 }
 
 /// A cluster that is there keeps its ports: whoever asks for others is told, before it is started.

@@ -3,6 +3,8 @@
 //! ```text
 //!   certs/    ca.crt · a certificate and a key for each holder · cluster.toml: all that a client needs
 //!   data/     n1/node.toml, n2/node.toml, … · registry/registry.toml
+//!   hosts/    in the place of data/ where each part has a machine of its own: n1/, … with certs/ in it
+//!   clients/  app/certs/, …: what each client needs, likewise
 //! ```
 //!
 //! What a file says is checked when it is read, value by value, and an error names file, line and
@@ -25,6 +27,10 @@ pub use registry::RegistryConfig;
 pub const CERTS_FOLDER: &str = "certs";
 /// The folder of data in a cluster's directory.
 pub const DATA_FOLDER: &str = "data";
+/// The folder in a cluster's directory with what goes to other machines, in the place of `data`.
+pub const HOSTS_FOLDER: &str = "hosts";
+/// The folder in a cluster's directory with what goes to clients.
+pub const CLIENTS_FOLDER: &str = "clients";
 /// The registry's folder in the folder of data.
 pub const REGISTRY_FOLDER: &str = "registry";
 /// The name of a node's configuration file in its data folder.

@@ -1,10 +1,10 @@
-//! Makes the certificates of a new cluster: an authority of its own, and one for each holder.
+//! Makes certificates: a cluster's own authority, and one for each holder.
 
 use std::fmt;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::identity::{AUTHORITY, CertificateIdentity, CertificateRole, is_name};
 use super::tls::SERVER_NAME;
 use crate::address::Address;
-use crate::types::ClusterId;
+use crate::types::{ClusterId, NodeId};
 
 /// Certificates are valid from this long before they are made: clocks differ.
 pub(super) const VALID_BEFORE: Duration = Duration::days(1);
@@ -20,15 +20,13 @@ pub(super) const VALID_BEFORE: Duration = Duration::days(1);
 /// Certificates are valid for about ten years.
 pub(super) const VALID_AFTER: Duration = Duration::days(3650);
 
-/// A file that `annal init` writes into `certs/`.
+/// A file of a folder `certs/`.
 #[derive(Clone)]
 pub struct CertificateFile {
     /// Its name: `ca.crt`, `n1.key`, …
     pub name: String,
     /// What goes into it, in PEM.
     pub contents: String,
-    /// Whether only its owner may read it (mode 0600).
-    pub secret: bool,
 }
 
 impl fmt::Debug for CertificateFile {
@@ -53,6 +51,21 @@ impl Holder {
     pub fn new(role: CertificateRole, name: impl Into<String>) -> Self {
         Self { role, name: name.into(), address: None }
     }
+
+    /// Whether it can get a certificate.
+    ///
+    /// # Errors
+    /// [`IssueError::Name`].
+    pub fn check(&self) -> Result<(), IssueError> {
+        let Self { role, ref name, .. } = *self;
+        if is_name(role, name) { Ok(()) } else { Err(IssueError::Name { role }) }
+    }
+
+    /// A node that is reached at this address.
+    pub fn node(node: NodeId, address: &Address) -> Self {
+        let holder = Self::new(CertificateRole::Node, node.to_string());
+        Self { address: Some(address.clone()), ..holder }
+    }
 }
 
 /// Certificates could not be made.
@@ -72,54 +85,66 @@ pub enum IssueError {
     Failed(#[from] rcgen::Error),
 }
 
-/// Makes a cluster's certificate authority and a certificate with a fresh key for each of `holders`.
-///
-/// Gives all files of `certs/`: `ca.crt`, `ca.key`, and `<name>.crt` and `<name>.key` for each.
-/// Valid from a day ago, for about ten years.
-///
-/// # Errors
-/// [`IssueError`].
-pub fn issue_all(
+/// A cluster's certificate authority: whoever has it makes members.
+pub struct Authority {
     cluster: ClusterId,
-    holders: &[Holder],
-) -> Result<Vec<CertificateFile>, IssueError> {
-    let now = OffsetDateTime::now_utc();
-    issue_for(cluster, holders, (now - VALID_BEFORE, now + VALID_AFTER))
+    issuer: Issuer<'static, KeyPair>,
 }
 
-pub(super) fn issue_for(
-    cluster: ClusterId,
-    holders: &[Holder],
-    validity: (OffsetDateTime, OffsetDateTime),
-) -> Result<Vec<CertificateFile>, IssueError> {
-    let authority = authority(cluster)?;
-    let mut files = pair(AUTHORITY, authority.pem(), authority.key());
-    for Holder { role, name, address } in holders {
-        if !is_name(*role, name) {
-            return Err(IssueError::Name { role: *role });
-        }
-        let identity = CertificateIdentity { cluster, role: *role, name: name.clone() };
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.cluster)
+    }
+}
+
+impl Authority {
+    /// Makes one for a new cluster, valid from a day ago for about ten years. Gives its files with it,
+    /// `ca.crt` and `ca.key`.
+    ///
+    /// # Errors
+    /// [`IssueError`].
+    pub fn generate(cluster: ClusterId) -> Result<(Self, [CertificateFile; 2]), IssueError> {
+        let key = KeyPair::generate()?;
+        let params = authority(cluster);
+        let files = pair(AUTHORITY, params.self_signed(&key)?.pem(), &key);
+        Ok((Self { cluster, issuer: Issuer::new(params, key) }, files))
+    }
+
+    /// Makes a certificate with a fresh key for `holder`: `<name>.crt` and `<name>.key`. Valid from a
+    /// day ago, for about ten years.
+    ///
+    /// # Errors
+    /// [`IssueError`].
+    pub fn issue(&self, holder: &Holder) -> Result<[CertificateFile; 2], IssueError> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_for(holder, (now - VALID_BEFORE, now + VALID_AFTER))
+    }
+
+    pub(super) fn issue_for(
+        &self,
+        holder: &Holder,
+        validity: (OffsetDateTime, OffsetDateTime),
+    ) -> Result<[CertificateFile; 2], IssueError> {
+        holder.check()?;
+        let Holder { role, name, address } = holder;
+        let identity =
+            CertificateIdentity { cluster: self.cluster, role: *role, name: name.clone() };
         let key = KeyPair::generate()?;
         let mut params = leaf(&identity, validity)?;
         params.subject_alt_names.extend(address.as_ref().map(host_of).transpose()?);
-        let certificate = params.signed_by(&key, &authority)?;
-        files.extend(pair(name, certificate.pem(), &key));
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(pair(name, certificate.pem(), &key))
     }
-    Ok(files)
 }
 
-fn pair(name: &str, certificate: String, key: &KeyPair) -> Vec<CertificateFile> {
-    vec![
-        CertificateFile { name: format!("{name}.crt"), contents: certificate, secret: false },
-        CertificateFile {
-            name: format!("{name}.key"),
-            contents: key.serialize_pem(),
-            secret: true,
-        },
+fn pair(name: &str, certificate: String, key: &KeyPair) -> [CertificateFile; 2] {
+    [
+        CertificateFile { name: format!("{name}.crt"), contents: certificate },
+        CertificateFile { name: format!("{name}.key"), contents: key.serialize_pem() },
     ]
 }
 
-fn authority(cluster: ClusterId) -> Result<CertifiedIssuer<'static, KeyPair>, IssueError> {
+fn authority(cluster: ClusterId) -> CertificateParams {
     let now = OffsetDateTime::now_utc();
     let mut params = CertificateParams::default();
     params.not_before = now - VALID_BEFORE;
@@ -127,7 +152,7 @@ fn authority(cluster: ClusterId) -> Result<CertifiedIssuer<'static, KeyPair>, Is
     params.distinguished_name = common_name(format!("annal authority of {cluster}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+    params
 }
 
 fn leaf(

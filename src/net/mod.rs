@@ -6,7 +6,7 @@
 //!
 //! # How it works
 //!
-//! 1. [`tls`] loads certificates, and [`issue_all`] makes them. Each says who its holder is, as
+//! 1. [`tls`] loads certificates, and [`Authority`] makes them. Each says who its holder is, as
 //!    `annal://<cluster>/<role>/<name>`; only those of our own authority count.
 //! 2. [`Endpoint`] is a socket. It dials ([`Endpoint::connect`], which checks that the other side is
 //!    whom we expect; [`Endpoint::reach`] looks up a name first) and is dialled ([`Endpoint::accept`], which gives only connections whose
@@ -82,7 +82,7 @@ pub use identity::{CertificateIdentity, CertificateRole, IdentityError};
 #[cfg(feature = "server")]
 pub use inbound::{Inbound, InboundReceiver, PeerProcess};
 #[cfg(feature = "server")]
-pub use issue::{CertificateFile, Holder, IssueError, issue_all};
+pub use issue::{Authority, CertificateFile, Holder, IssueError};
 #[cfg(feature = "server")]
 pub use local::LocalNode;
 #[cfg(feature = "server")]

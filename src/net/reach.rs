@@ -1,6 +1,6 @@
 //! Dialling and listening by name: all addresses behind it are tried.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::limits::{CONNECT_TIMEOUT, DIAL_NEXT_AFTER};
 
 /// A socket as [`Endpoint::server`] makes one; of a name, at the first of its addresses that can be
-/// had.
+/// had. `[::]` is all addresses that the system has, be it without IPv6.
 ///
 /// # Errors
 /// [`BindError`].
@@ -26,15 +26,26 @@ pub async fn listen(
     accepts: &[Protocol],
 ) -> Result<Endpoint, BindError> {
     let unresolved = |reason| BindError::Unresolved { address: address.clone(), reason };
-    let addresses = HostNames::default().addresses(address).await.map_err(unresolved)?;
+    let mut addresses = HostNames::default().addresses(address).await.map_err(unresolved)?;
+    addresses.extend(address.ip().filter(is_any_v6).map(|_| any_v4(address.port())));
     let mut last = unresolved(NO_ADDRESS.to_owned());
-    for address in addresses {
-        match Endpoint::server(address, credentials, accepts) {
+    for at in addresses {
+        match Endpoint::server(at, credentials, accepts) {
             Ok(endpoint) => return Ok(endpoint),
+            // Half of what is asked for is not had instead.
+            Err(error) if error.is_occupied() && address.is_wildcard() => return Err(error),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+fn is_any_v6(ip: &IpAddr) -> bool {
+    *ip == Ipv6Addr::UNSPECIFIED
+}
+
+fn any_v4(port: u16) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port).into()
 }
 
 impl Endpoint {
@@ -137,7 +148,7 @@ async fn first_of(
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::UdpSocket;
 
     use super::super::testing::{Certificates, a_node, soon};
     use super::*;
@@ -155,6 +166,22 @@ mod tests {
         assert_eq!((address, reason.is_empty()), (&nobody, false));
         assert!(!error.hint().is_empty());
         assert!(client.names().is_lost("nobody.invalid"));
+    }
+
+    #[tokio::test]
+    async fn all_that_a_machine_has_is_both_families() {
+        let certificates = Certificates::of(1);
+        let credentials = certificates.of_holder("n1");
+        let protocols = [Protocol::Client];
+        let server = listen(&address("[::]:0"), &credentials, &protocols).await.unwrap();
+        let port = server.local_address().port();
+        let client = certificates.client("client");
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            let there = address(&format!("{host}:{port}"));
+            soon(client.reach(&there, &a_node(), Protocol::Client)).await.unwrap();
+        }
+        let again = listen(&address(&format!("[::]:{port}")), &credentials, &protocols).await;
+        assert!(again.unwrap_err().is_occupied());
     }
 
     #[tokio::test]

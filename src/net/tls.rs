@@ -364,9 +364,7 @@ pub(crate) mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::super::identity::CertificateRole;
-    use super::super::issue::{
-        Holder, IssueError, VALID_AFTER, VALID_BEFORE, issue_all, issue_for,
-    };
+    use super::super::issue::{Authority, Holder, IssueError, VALID_AFTER, VALID_BEFORE};
     use super::*;
     use crate::types::ClusterId;
 
@@ -387,7 +385,12 @@ pub(crate) mod tests {
         validity: (OffsetDateTime, OffsetDateTime),
     ) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for file in issue_for(cluster, &holders(), validity).unwrap() {
+        let (authority, pair) = Authority::generate(cluster).unwrap();
+        let mut files = Vec::from(pair);
+        for holder in holders() {
+            files.extend(authority.issue_for(&holder, validity).unwrap());
+        }
+        for file in files {
             std::fs::write(folder.path().join(file.name), file.contents).unwrap();
         }
         folder
@@ -457,14 +460,12 @@ pub(crate) mod tests {
             let credentials = Credentials::load(folder.path(), &name).unwrap();
             assert_eq!(*credentials.identity(), CertificateIdentity { cluster, role, name });
         }
-        let secret: Vec<bool> =
-            issue_all(cluster, &holders()).unwrap().iter().map(|f| f.secret).collect();
-        assert_eq!(secret, [false, true].repeat(7));
     }
 
     #[test]
     fn names_that_are_none_get_no_certificate() {
         use CertificateRole::{Client, Node};
+        let (authority, _) = Authority::generate(ClusterId::new(1)).unwrap();
         for (role, name) in [
             (Node, "client"),
             (Node, "n0"),
@@ -473,7 +474,7 @@ pub(crate) mod tests {
             (Client, "ca"),
             (Client, "A"),
         ] {
-            let refused = issue_all(ClusterId::new(1), &[Holder::new(role, name)]);
+            let refused = authority.issue(&Holder::new(role, name));
             assert!(matches!(refused, Err(IssueError::Name { .. })), "{name:?}");
         }
     }

@@ -1,5 +1,8 @@
 //! Writes a new cluster's configuration and certificates, whole or not at all.
 //!
+//! A cluster is on one machine, or each part of it on one of its own ([`Layout`]): what is written for a part
+//! (`folders`) is the same, but for where its certificates are.
+//!
 //! Everything is written into a folder beside its destination, synced, and marked complete; only
 //! then is it moved, `certs/cluster.toml` last. A process that was killed before the mark leaves
 //! rubbish, which the next one removes; after the mark, moves, which the next one finishes. A lock
@@ -7,46 +10,48 @@
 //! left there is only believed if this user made it and nobody else can have changed it: whoever can
 //! write into the directory could else hand us certificates of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::folders::{self, FolderError, NODE_UNIT, REGISTRY_UNIT, at, sync_folder, write_file};
 use super::privacy;
 use super::restore::{self, RestoreError};
 use crate::access::{KEY_FILE, KeyError, PUBLIC_FILE, SigningKey};
 use crate::address::Address;
 use crate::config::{
-    CERTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER, HttpConfig, NODE_FILE,
-    NodeConfig, REGISTRY_FILE, REGISTRY_FOLDER, Recover, RegistryConfig,
+    CERTS_FOLDER, CLIENTS_FOLDER, CLUSTER_FILE, ClusterConfig, ConfigError, DATA_FOLDER,
+    HOSTS_FOLDER, HttpConfig, NodeConfig, REGISTRY_FOLDER, Recover, RegistryConfig,
 };
 use crate::limits;
-use crate::net::{CertificateFile, CertificateRole, Holder, IssueError, issue_all};
+use crate::net::{Authority, CertificateRole, Holder, IssueError};
 use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
-/// The empty file beside `node.toml` that says: this node has not promised anything yet.
-pub const NEW_FILE: &str = "new";
-
 /// Where everything is written before it is moved.
 const STAGING: &str = ".annal-init";
+/// What there may be in it, in the order in which it is moved.
+const FOLDERS: [&str; 4] = [DATA_FOLDER, HOSTS_FOLDER, CLIENTS_FOLDER, CERTS_FOLDER];
 /// The file in it that says that it is all there.
 const COMPLETE: &str = "complete";
 
 /// What to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitOptions {
-    /// The directory that gets `certs/` and `data/`.
+    /// The directory that gets `certs/`, and the folders of the parts.
     pub directory: PathBuf,
-    /// Where the registry will listen.
-    pub registry: Address,
-    /// The nodes, and where they will listen; 1 to `limits::NODES_MAX`.
+    /// Where the parts are to run.
+    pub layout: Layout,
+    /// Where the registry will be reached, if there is to be one.
+    pub registry: Option<Address>,
+    /// The nodes, and where they will be reached; 1 to `limits::NODES_MAX`.
     pub nodes: BTreeMap<NodeId, Address>,
     /// Whether the leader may be crashed on purpose: by an admin, or at a node's door for HTTP.
     pub fault_injection: bool,
@@ -54,6 +59,29 @@ pub struct InitOptions {
     pub http: BTreeMap<NodeId, SocketAddr>,
     /// Whose log the nodes begin with: a whole backup, and those that follow on it, in order.
     pub backups: Vec<PathBuf>,
+}
+
+/// Where the parts of a new cluster are to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// On this machine: in `data/`, with one `certs/` for all.
+    OneMachine,
+    /// Each on a machine of its own: in `hosts/`, each with what it needs of `certs/`. That one stays here,
+    /// with the keys that make certificates and tokens.
+    Machines {
+        /// Who gets a folder in `clients/`.
+        clients: BTreeSet<String>,
+    },
+}
+
+impl Layout {
+    /// The folder that has those of the nodes and of the registry.
+    const fn parts_folder(&self) -> &'static str {
+        match self {
+            Self::OneMachine => DATA_FOLDER,
+            Self::Machines { .. } => HOSTS_FOLDER,
+        }
+    }
 }
 
 impl InitOptions {
@@ -77,7 +105,8 @@ impl InitOptions {
         };
         Ok(Self {
             directory: directory.to_owned(),
-            registry: at(base_port).into(),
+            layout: Layout::OneMachine,
+            registry: Some(at(base_port).into()),
             nodes: nodes
                 .clone()
                 .map(|(node, number)| (node, at(base_port + number).into()))
@@ -86,6 +115,80 @@ impl InitOptions {
             http: nodes.filter_map(door).collect(),
             backups: vec![],
         })
+    }
+
+    /// A cluster of which each part has a machine of its own: nobody may crash its leader on purpose, and no
+    /// node has a door for HTTP.
+    ///
+    /// # Errors
+    /// There are too many nodes or none, or one is nowhere that others can reach, or where another part is.
+    pub fn machines(
+        directory: &Path,
+        nodes: BTreeMap<NodeId, Address>,
+        registry: Option<Address>,
+        clients: BTreeSet<String>,
+    ) -> Result<Self, InitError> {
+        if nodes.is_empty() || nodes.len() > limits::NODES_MAX {
+            let found = u16::try_from(nodes.len()).unwrap_or(u16::MAX);
+            return Err(InitError::Nodes { found });
+        }
+        let mut seen = BTreeSet::new();
+        for address in nodes.values().chain(&registry) {
+            if address.is_wildcard() || address.port() == 0 {
+                return Err(InitError::Nowhere { address: address.clone() });
+            }
+            if !seen.insert(address) {
+                return Err(InitError::Twice { address: address.clone() });
+            }
+        }
+        let client = |name: &String| Holder::new(CertificateRole::Client, name).check();
+        clients.iter().try_for_each(client)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            layout: Layout::Machines { clients },
+            registry,
+            nodes,
+            fault_injection: false,
+            http: BTreeMap::new(),
+            backups: vec![],
+        })
+    }
+
+    /// What a node of the cluster has to know.
+    fn config_of(&self, node: NodeId, address: &Address, cluster: &ClusterConfig) -> NodeConfig {
+        let peers = cluster.nodes.iter().filter(|(peer, _)| **peer != node);
+        NodeConfig {
+            cluster: cluster.cluster,
+            node,
+            listen: self.listen_for(address),
+            address: address.clone(),
+            peers: peers.map(|(peer, address)| (*peer, address.clone())).collect(),
+            registry: cluster.registry.clone(),
+            heartbeat: limits::HEARTBEAT_DEFAULT,
+            election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
+            election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
+            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+            recover: Recover::default(),
+            fault_injection: self.fault_injection,
+            certs: Some(self.certs_of_part()),
+            http: self.http.get(&node).copied().map(HttpConfig::at),
+        }
+    }
+
+    /// What is to be bound by whoever is reached at an address.
+    fn listen_for(&self, address: &Address) -> Address {
+        match self.layout {
+            Layout::OneMachine => address.clone(),
+            Layout::Machines { .. } => folders::listen_for(address),
+        }
+    }
+
+    /// Where a part's certificates are, as seen from its folder.
+    fn certs_of_part(&self) -> PathBuf {
+        match self.layout {
+            Layout::OneMachine => Path::new("../..").join(CERTS_FOLDER),
+            Layout::Machines { .. } => PathBuf::from(CERTS_FOLDER),
+        }
     }
 }
 
@@ -125,6 +228,18 @@ pub enum InitError {
         /// How many must follow.
         nodes: u16,
     },
+    /// An address at which nobody can be reached.
+    #[error("nobody can be reached at {address}")]
+    Nowhere {
+        /// The address.
+        address: Address,
+    },
+    /// An address that two parts have.
+    #[error("{address} is used twice")]
+    Twice {
+        /// The address.
+        address: Address,
+    },
     /// The certificates could not be made.
     #[error(transparent)]
     Certificates(#[from] IssueError),
@@ -138,13 +253,8 @@ pub enum InitError {
         error: getrandom::Error,
     },
     /// A file or folder could not be written.
-    #[error("{} could not be written: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// What is there cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -157,6 +267,10 @@ impl InitError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Occupied { path } if path.ancestors().skip(1).take(2).any(is_of_machines) => {
+                "a cluster whose parts run elsewhere was made here; `--dir` makes one elsewhere"
+                    .into()
+            }
             Self::Occupied { path } if is_whole(path) => {
                 "`annal up` starts the cluster that is there; `--dir` makes one elsewhere".into()
             }
@@ -172,9 +286,18 @@ impl InitError {
             Self::Nodes { .. } => "3 nodes survive the loss of one, 5 of two".into(),
             Self::Ports { base_port: 0, .. } => "choose a --base-port from 1 on".into(),
             Self::Ports { .. } => "choose a lower --base-port".into(),
+            Self::Nowhere { .. } => {
+                "say where others reach it, as n1=n1.example.org:7101; it listens at all its \
+                 addresses where that is a name"
+                    .into()
+            }
+            Self::Twice { .. } => "give each part an address, or a port, of its own".into(),
+            Self::Certificates(IssueError::Name { .. }) => {
+                "choose another name, as app or billing-2".into()
+            }
             Self::Certificates(_) | Self::Random { .. } => "try again in a moment".into(),
-            Self::Io { source, .. } => {
-                remedy::of(source, "choose another --dir, or look into that folder").into()
+            Self::Folder(error) => {
+                remedy::of(&error.source, "choose another --dir, or look into that folder").into()
             }
             Self::Key(error) => error.hint(),
             Self::Config(error) => error.hint(),
@@ -194,6 +317,23 @@ fn is_whole(path: &Path) -> bool {
     certs.join(CLUSTER_FILE).exists()
 }
 
+/// Whether the cluster of this directory was made for several machines, so that none of its parts is to run
+/// here.
+pub fn is_of_machines(directory: &Path) -> bool {
+    directory.join(HOSTS_FOLDER).exists()
+}
+
+/// That there is no cluster in a directory, nor a part of one.
+///
+/// # Errors
+/// [`InitError::Occupied`], and whatever keeps it from being told.
+pub fn check_vacant(directory: &Path) -> Result<(), InitError> {
+    match occupied(directory)? {
+        Some(path) => Err(InitError::Occupied { path }),
+        None => Ok(()),
+    }
+}
+
 /// Writes a new cluster.
 ///
 /// # Errors
@@ -203,10 +343,8 @@ pub fn init(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     fs::create_dir_all(directory).map_err(at(directory))?;
     let _lock = lock(directory)?;
     finish_or_forget(directory)?;
-    match occupied(directory)? {
-        Some(path) => Err(InitError::Occupied { path }),
-        None => write(options),
-    }
+    check_vacant(directory)?;
+    write(options)
 }
 
 /// Writes a new cluster if there is nothing of one; `None` if there is something.
@@ -239,7 +377,7 @@ fn lock(directory: &Path) -> Result<DirectoryLock, InitError> {
             Err(TryLockError::WouldBlock) => {
                 return Err(InitError::Locked { path: directory.to_owned() });
             }
-            Err(TryLockError::Error(error)) => return Err(at(directory)(error)),
+            Err(TryLockError::Error(error)) => return Err(at(directory)(error).into()),
         }
     }
 }
@@ -250,7 +388,8 @@ fn occupied(directory: &Path) -> Result<Option<PathBuf>, InitError> {
     if !visible_entries(&certs)?.is_empty() {
         return Ok(Some(certs));
     }
-    for path in visible_entries(&directory.join(DATA_FOLDER))? {
+    let parts = [DATA_FOLDER, HOSTS_FOLDER].map(|folder| visible_entries(&directory.join(folder)));
+    for path in parts.into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let is_registry = name == REGISTRY_FOLDER && !visible_entries(&path)?.is_empty();
         if is_registry || name.parse::<NodeId>().is_ok() {
@@ -265,7 +404,7 @@ fn visible_entries(folder: &Path) -> Result<Vec<PathBuf>, InitError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(folder)(error)),
+        Err(error) => return Err(at(folder)(error).into()),
     };
     let mut paths = Vec::new();
     for entry in entries {
@@ -289,7 +428,7 @@ fn finish_or_forget(directory: &Path) -> Result<(), InitError> {
         return move_into_place(directory);
     }
     match fs::remove_dir_all(&staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&staging)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&staging)(error).into()),
         _ => Ok(()),
     }
 }
@@ -328,18 +467,18 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     getrandom::fill(&mut number).map_err(|error| InitError::Random { error })?;
     let cluster = ClusterConfig {
         cluster: ClusterId::new(u128::from_le_bytes(number)),
-        registry: Some(options.registry.clone()),
+        registry: options.registry.clone(),
         nodes: options.nodes.clone(),
     };
     let staging = options.directory.join(STAGING);
-    privacy::create_folder(&staging).map_err(at(&staging))?;
-    stage_data(options, &cluster)?;
+    folders::create(&staging)?;
+    stage_parts(options, &cluster)?;
     if let Err(error) = stage_log(options, &cluster) {
         // It may be large. What cannot be removed now the next one removes.
         let _ = fs::remove_dir_all(&staging);
         return Err(error);
     }
-    stage_certs(&staging, &cluster)?;
+    stage_certs(options, &cluster)?;
     sync_folder(&staging)?;
     write_file(&staging.join(COMPLETE), b"")?;
     sync_folder(&staging)?;
@@ -347,41 +486,20 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     Ok(cluster)
 }
 
-fn stage_data(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitError> {
-    let certs = Some(Path::new("../..").join(CERTS_FOLDER));
-    let data = options.directory.join(STAGING).join(DATA_FOLDER);
-    privacy::create_folder(&data).map_err(at(&data))?;
-
-    let folder = data.join(REGISTRY_FOLDER);
-    let registry = RegistryConfig { listen: options.registry.clone(), certs: certs.clone() };
-    privacy::create_folder(&folder).map_err(at(&folder))?;
-    write_file(&folder.join(REGISTRY_FILE), registry.to_toml().as_bytes())?;
-    sync_folder(&folder)?;
-
-    for (node, address) in &cluster.nodes {
-        let folder = data.join(node.to_string());
-        let config = NodeConfig {
-            cluster: cluster.cluster,
-            node: *node,
-            listen: address.clone(),
-            address: address.clone(),
-            peers: cluster.nodes.iter().filter(|(peer, _)| *peer != node).map(copied).collect(),
-            registry: cluster.registry.clone(),
-            heartbeat: limits::HEARTBEAT_DEFAULT,
-            election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
-            election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
-            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
-            recover: Recover::default(),
-            fault_injection: options.fault_injection,
-            certs: certs.clone(),
-            http: options.http.get(node).copied().map(HttpConfig::at),
-        };
-        privacy::create_folder(&folder).map_err(at(&folder))?;
-        write_file(&folder.join(NODE_FILE), config.to_toml().as_bytes())?;
-        write_file(&folder.join(NEW_FILE), b"")?;
-        sync_folder(&folder)?;
+/// The folders of the parts, without certificates.
+fn stage_parts(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitError> {
+    let parts = options.directory.join(STAGING).join(options.layout.parts_folder());
+    folders::create(&parts)?;
+    if let Some(registry) = &options.registry {
+        let listen = options.listen_for(registry);
+        let config = RegistryConfig { listen, certs: Some(options.certs_of_part()) };
+        folders::registry(&parts.join(REGISTRY_FOLDER), &config)?;
     }
-    sync_folder(&data)
+    for (node, address) in &cluster.nodes {
+        let config = options.config_of(*node, address, cluster);
+        folders::node(&parts.join(node.to_string()), &config)?;
+    }
+    Ok(sync_folder(&parts)?)
 }
 
 /// Puts the log of the backups into the nodes' folders, if there are any.
@@ -389,42 +507,55 @@ fn stage_log(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitE
     if options.backups.is_empty() {
         return Ok(());
     }
-    let data = options.directory.join(STAGING).join(DATA_FOLDER);
+    let data = options.directory.join(STAGING).join(options.layout.parts_folder());
     restore::restore(&options.backups, cluster, &data)?;
-    cluster.nodes.keys().try_for_each(|node| sync_folder(&data.join(node.to_string())))
+    let mut nodes = cluster.nodes.keys().map(|node| data.join(node.to_string()));
+    Ok(nodes.try_for_each(|folder| sync_folder(&folder))?)
 }
 
-fn copied((node, address): (&NodeId, &Address)) -> (NodeId, Address) {
-    (*node, address.clone())
-}
+/// The folders with certificates: one for all and for whoever makes more, and on several machines one in
+/// the folder of each part and of each client.
+fn stage_certs(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), InitError> {
+    let staging = options.directory.join(STAGING);
+    let (authority, authority_files) = Authority::generate(cluster.cluster)?;
+    let (key, key_text) = SigningKey::generate()?;
+    let tokens = folders::file(PUBLIC_FILE, key.public().to_text());
+    let cluster_file = folders::file(CLUSTER_FILE, cluster.to_toml());
+    let [authority_file, _] = &authority_files;
 
-fn stage_certs(staging: &Path, cluster: &ClusterConfig) -> Result<(), InitError> {
-    let certs = staging.join(CERTS_FOLDER);
-    privacy::create_folder(&certs).map_err(at(&certs))?;
-    for file in certificates(cluster)? {
-        write_file(&certs.join(file.name), file.contents.as_bytes())?;
+    let mut all = authority_files.to_vec();
+    all.extend([folders::file(KEY_FILE, key_text), tokens.clone(), cluster_file.clone()]);
+    for (role, name) in [(CertificateRole::Client, "client"), (CertificateRole::Admin, "admin")] {
+        all.extend(authority.issue(&Holder::new(role, name))?);
     }
-    let (key, text) = SigningKey::generate()?;
-    write_file(&certs.join(KEY_FILE), text.as_bytes())?;
-    write_file(&certs.join(PUBLIC_FILE), key.public().to_text().as_bytes())?;
-    write_file(&certs.join(CLUSTER_FILE), cluster.to_toml().as_bytes())?;
-    sync_folder(&certs)
-}
-
-/// The files with the certificates and keys of a cluster, a certificate for each of its parts and
-/// for those who use it.
-fn certificates(cluster: &ClusterConfig) -> Result<Vec<CertificateFile>, InitError> {
-    let nodes = cluster.nodes.iter().map(|(node, address)| Holder {
-        address: Some(address.clone()),
-        ..Holder::new(CertificateRole::Node, node.to_string())
-    });
-    let others = [
-        Holder::new(CertificateRole::Registry, REGISTRY_FOLDER),
-        Holder::new(CertificateRole::Client, "client"),
-        Holder::new(CertificateRole::Admin, "admin"),
-    ];
-    let holders: Vec<_> = nodes.chain(others).collect();
-    Ok(issue_all(cluster.cluster, &holders)?)
+    let nodes = cluster.nodes.iter().map(|(node, at)| (Holder::node(*node, at), NODE_UNIT));
+    let registry = Holder::new(CertificateRole::Registry, REGISTRY_FOLDER);
+    let registry = cluster.registry.iter().map(|_| (registry.clone(), REGISTRY_UNIT));
+    for (holder, unit) in nodes.chain(registry) {
+        let pair = authority.issue(&holder)?;
+        match options.layout {
+            Layout::OneMachine => all.extend(pair),
+            Layout::Machines { .. } => {
+                let known = (holder.role == CertificateRole::Node).then_some(&tokens);
+                let own = [authority_file].into_iter().chain(known).chain(&pair);
+                folders::equip(&staging.join(HOSTS_FOLDER).join(&holder.name), own, unit)?;
+            }
+        }
+    }
+    if let Layout::Machines { clients } = &options.layout {
+        let folder = staging.join(CLIENTS_FOLDER);
+        folders::create(&folder)?;
+        for name in clients {
+            let holder = Holder::new(CertificateRole::Client, name);
+            let pair = authority.issue(&holder)?.map(folders::as_client);
+            let own = [authority_file, &cluster_file].into_iter().chain(&pair);
+            let folder = folder.join(name);
+            folders::create(&folder)?;
+            folders::certs(&folder, own)?;
+        }
+        sync_folder(&folder)?;
+    }
+    Ok(folders::certs(&staging, &all)?)
 }
 
 /// Moves what was staged to where it belongs, `cluster.toml` last. May be cut off anywhere and
@@ -433,7 +564,10 @@ fn move_into_place(directory: &Path) -> Result<(), InitError> {
     let staging = directory.join(STAGING);
     assert!(staging.join(COMPLETE).exists(), "only what is complete is moved");
 
-    for folder in [DATA_FOLDER, CERTS_FOLDER] {
+    for folder in FOLDERS {
+        if !staging.join(folder).try_exists().map_err(at(&staging))? {
+            continue;
+        }
         let target = directory.join(folder);
         privacy::create_folders(&target).map_err(at(&target))?;
         let (last, first): (Vec<_>, Vec<_>) = visible_entries(&staging.join(folder))?
@@ -450,7 +584,7 @@ fn move_into_place(directory: &Path) -> Result<(), InitError> {
     }
     sync_folder(directory)?;
     // The mark goes last: while it is there, everything above may be done again.
-    for folder in [DATA_FOLDER, CERTS_FOLDER] {
+    for folder in FOLDERS {
         let folder = staging.join(folder);
         remove_folder(&folder)?;
     }
@@ -459,28 +593,9 @@ fn move_into_place(directory: &Path) -> Result<(), InitError> {
 
 fn remove_folder(folder: &Path) -> Result<(), InitError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error).into()),
         _ => Ok(()),
     }
-}
-
-/// Writes a new file, for this user alone, and waits until it is on disk.
-fn write_file(path: &Path, contents: &[u8]) -> Result<(), InitError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(contents)?;
-        file.sync_all()
-    };
-    write().map_err(at(path))
-}
-
-fn sync_folder(folder: &Path) -> Result<(), InitError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> InitError + use<> {
-    let path = path.to_owned();
-    move |source| InitError::Io { path, source }
 }
 
 #[cfg(test)]
@@ -488,7 +603,9 @@ mod tests {
     use std::fs::{DirBuilder, Permissions};
     use std::os::unix::fs::DirBuilderExt as _;
 
+    use super::super::folders::NEW_FILE;
     use super::*;
+    use crate::net::Credentials;
 
     fn options(directory: &Path) -> InitOptions {
         InitOptions::local(directory, 3, 7100).unwrap()
@@ -510,6 +627,58 @@ mod tests {
         assert!(matches!(init(&options(folder.path())), Err(InitError::Occupied { .. })));
         assert!(init_if_empty(&options(folder.path())).unwrap().is_none());
         assert_eq!(ClusterConfig::load(&folder.path().join("certs")).unwrap(), cluster);
+    }
+
+    fn machines(directory: &Path) -> Result<InitOptions, InitError> {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let node = |number: u16, text| (NodeId::new(number).unwrap(), address(text));
+        let nodes = [node(1, "a.invalid:7101"), node(2, "192.0.2.1:7102"), node(3, "[::1]:7103")];
+        let clients = ["app", "b"].map(str::to_owned).into();
+        InitOptions::machines(directory, nodes.into(), Some(address("r.invalid:7100")), clients)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        visible_entries(folder).unwrap().iter().map(name).collect()
+    }
+
+    #[test]
+    fn each_machine_gets_what_it_needs_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |path: &str| folder.path().join(path);
+        let cluster = init(&machines(folder.path()).unwrap()).unwrap();
+        assert_eq!(names(folder.path()), ["certs", "clients", "hosts"]);
+        assert_eq!(names(&path("hosts")), ["n1", "n2", "n3", "registry"]);
+        assert_eq!(names(&path("hosts/n1")), ["annal@.service", "certs", "new", "node.toml"]);
+        assert_eq!(names(&path("hosts/n1/certs")), ["ca.crt", "n1.crt", "n1.key", "tokens.pub"]);
+        let registry = ["annal-registry.service", "certs", "registry.toml"];
+        assert_eq!(names(&path("hosts/registry")), registry);
+        assert_eq!(
+            names(&path("hosts/registry/certs")),
+            ["ca.crt", "registry.crt", "registry.key"]
+        );
+        assert_eq!(names(&path("clients")), ["app", "b"]);
+        let client = ["ca.crt", "client.crt", "client.key", "cluster.toml"];
+        assert_eq!(names(&path("clients/app/certs")), client);
+        assert!(names(&path("certs")).contains(&"ca.key".to_owned()));
+
+        for (node, listen) in [("n1", "[::]:7101"), ("n2", "192.0.2.1:7102"), ("n3", "[::1]:7103")]
+        {
+            let data = path("hosts").join(node);
+            let config = NodeConfig::load(&data).unwrap();
+            assert_eq!(config.listen, listen.parse().unwrap());
+            assert_eq!(config.members(), cluster.nodes);
+            assert_eq!(config.certs, Some(data.join("certs")));
+            assert!(!config.fault_injection && config.http.is_none());
+            let credentials = Credentials::load(&data.join("certs"), node).unwrap();
+            assert_eq!(credentials.identity().node(), Some(config.node));
+        }
+        let app = Credentials::load(&path("clients/app/certs"), "client").unwrap();
+        assert_eq!((app.identity().role, &*app.identity().name), (CertificateRole::Client, "app"));
+        assert_eq!(ClusterConfig::load(&path("clients/b/certs")).unwrap(), cluster);
+        assert_eq!(RegistryConfig::load(&path("hosts/registry")).unwrap().listen.port(), 7100);
+        let again = init(&machines(folder.path()).unwrap());
+        assert!(matches!(again, Err(InitError::Occupied { .. })));
     }
 
     #[test]
@@ -605,9 +774,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_for_its_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        init(&options(folder.path())).unwrap();
-        let mut paths = visible_entries(folder.path()).unwrap();
+        for options in [|at: &Path| options(at), |at: &Path| machines(at).unwrap()] {
+            let folder = tempfile::tempdir().unwrap();
+            init(&options(folder.path())).unwrap();
+            check_private(folder.path());
+        }
+    }
+
+    fn check_private(folder: &Path) {
+        let mut paths = visible_entries(folder).unwrap();
         let mut count = 0;
         while let Some(path) = paths.pop() {
             let found = fs::metadata(&path).unwrap();
@@ -628,5 +803,23 @@ mod tests {
         assert!(matches!(InitOptions::local(here, 16, 7100), Err(InitError::Nodes { .. })));
         assert!(matches!(InitOptions::local(here, 3, 65_533), Err(InitError::Ports { .. })));
         assert!(matches!(InitOptions::local(here, 3, 0), Err(InitError::Ports { .. })));
+
+        let machine = |at: &str, registry: Option<&str>, client: &str| {
+            let nodes = BTreeMap::from([(NodeId::new(1).unwrap(), at.parse().unwrap())]);
+            let registry = registry.map(|at| at.parse().unwrap());
+            InitOptions::machines(here, nodes, registry, [client.to_owned()].into())
+        };
+        let none = InitOptions::machines(here, BTreeMap::new(), None, BTreeSet::new());
+        assert!(matches!(none, Err(InitError::Nodes { found: 0 })));
+        for at in ["0.0.0.0:7101", "[::]:7101", "a.invalid:0"] {
+            let refused = machine(at, None, "app");
+            assert!(matches!(refused, Err(InitError::Nowhere { .. })), "{at}");
+        }
+        let twice = machine("a.invalid:1", Some("a.invalid:1"), "app");
+        assert!(matches!(twice, Err(InitError::Twice { .. })));
+        for client in ["../app", "", "ca", "A"] {
+            let refused = machine("a.invalid:1", None, client);
+            assert!(matches!(refused, Err(InitError::Certificates(IssueError::Name { .. }))));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One node as a process: configuration, start, the loop that owns its state, an orderly end.
 //!
-//! - [`init`]: writes a new cluster's files, whole or not at all;
+//! - [`init`]: writes a new cluster's files, whole or not at all; [`folders`]: what each part's folder has;
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
@@ -30,6 +30,7 @@ mod behalf;
 mod caller;
 mod company;
 mod driver;
+pub mod folders;
 mod framing;
 pub mod init;
 mod inputs;

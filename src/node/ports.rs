@@ -3,11 +3,13 @@
 //! A cluster keeps the addresses that were written when it was made, so they are tried before: one
 //! that cannot start because another listens there would be left behind otherwise.
 
-use std::io;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Instant;
+use std::{io, iter, thread};
 
-use super::init::{InitError, InitOptions};
+use super::init::{InitError, InitOptions, Layout};
 use crate::address::Address;
 use crate::limits;
 
@@ -24,9 +26,21 @@ pub fn is_in_use(address: &Address) -> bool {
     socket.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// The first address of a cluster to be made at which another process listens.
+/// The first address of a cluster to be made at which another process of this machine listens. A name that
+/// is not found soon is taken for another machine's.
 pub fn taken(options: &InitOptions) -> Option<&Address> {
-    [&options.registry].into_iter().chain(options.nodes.values()).find(|address| is_in_use(address))
+    let addresses = || options.registry.iter().chain(options.nodes.values());
+    let (tell, told) = mpsc::channel();
+    for address in addresses().cloned() {
+        let tell = tell.clone();
+        // A look-up may take long; whoever tells too late finds nobody who listens.
+        thread::spawn(move || tell.send(is_in_use(&address).then_some(address)));
+    }
+    drop(tell);
+    let deadline = Instant::now() + limits::LOOKUP_TIMEOUT;
+    let next = || told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+    let in_use: Vec<_> = iter::from_fn(next).flatten().collect();
+    addresses().find(|address| in_use.contains(address))
 }
 
 /// A cluster on this machine at the default ports, or at the next that nobody uses now.
@@ -44,7 +58,7 @@ pub fn local_at_free_ports(directory: &Path, nodes: u16) -> Result<InitOptions, 
 
 /// That a new cluster has other ports than usual, in a sentence; nothing if it has the usual ones.
 pub fn why_others(options: &InitOptions) -> Option<String> {
-    let first = options.registry.port();
+    let first = options.registry.as_ref().filter(|_| options.layout == Layout::OneMachine)?.port();
     let count = u16::try_from(options.nodes.len()).unwrap_or(u16::MAX);
     let usual = limits::BASE_PORT_DEFAULT;
     let last = |first: u16| first.saturating_add(count);
@@ -75,7 +89,8 @@ mod tests {
         // Whether the usual ones are free is the machine's business; these are.
         let free = local_at_free_ports(here, 3).unwrap();
         assert_eq!(taken(&free), None);
-        assert_eq!(why_others(&free).is_some(), free.registry.port() != limits::BASE_PORT_DEFAULT);
+        let first = free.registry.as_ref().unwrap().port();
+        assert_eq!(why_others(&free).is_some(), first != limits::BASE_PORT_DEFAULT);
         let moved = why_others(&InitOptions::local(here, 3, 7300).unwrap()).unwrap();
         assert!(moved.ends_with("7100 to 7103 some are in use: the new cluster gets 7300 to 7303"));
     }

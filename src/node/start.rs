@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::init::{self, InitError, InitOptions, NEW_FILE};
+use super::folders::NEW_FILE;
+use super::init::{self, InitError, InitOptions};
 use super::ports;
 use super::privacy;
 use crate::config::{

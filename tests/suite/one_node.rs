@@ -28,7 +28,7 @@ impl OneNode {
         // Both are held until both are found, so that they differ.
         let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let [registry, node]: [SocketAddr; 2] = sockets.map(|socket| socket.local_addr().unwrap());
-        options.registry = registry.into();
+        options.registry = Some(registry.into());
         options.nodes.values_mut().for_each(|address| *address = node.into());
         options.http.clear();
         init(&options).unwrap();

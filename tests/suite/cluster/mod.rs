@@ -14,6 +14,7 @@ mod histories;
 mod http;
 mod identity;
 mod logs;
+mod machines;
 mod memory;
 mod names;
 mod npm;
