@@ -177,6 +177,34 @@ pub const SEALED_READ_BYTES_MAX: u64 = 4 << 20;
 /// and each may have a sealed segment of its own open.
 pub const LOADS_AT_ONCE_MAX: usize = 3;
 
+/// In this time each sealed segment is read once, unless configured otherwise.
+pub const SCRUB_DEFAULT: Duration = Duration::from_hours(7 * 24);
+
+/// The longest time that can be configured for that.
+pub const SCRUB_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The scrub rests so many times as long as it reads: it takes a quarter of the disk's time at most.
+pub const SCRUB_REST: u32 = 3;
+
+/// Damaged stretches of its log that a node tells.
+pub const DAMAGED_TOLD_MAX: usize = 64;
+
+/// Bytes that are free on a disk on which a segment is mended: sled takes some more than its entries, a
+/// few of its own segments ahead.
+pub const MEND_ROOM_BYTES: u64 = 4 * SLED_SEGMENT_BYTES as u64 + DISK_RESERVE_BYTES;
+
+/// So often a node looks whether a segment is damaged, and asks others for it.
+pub const MEND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After rounds that came to nothing it waits twice as long each time, and so long at most.
+pub const MEND_INTERVAL_MAX: Duration = Duration::from_mins(1);
+
+/// So long a node waits for the next part of a segment that another sends it.
+pub const MEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nodes that one node sends segments to at once.
+pub const MENDS_AT_ONCE_MAX: usize = 2;
+
 /// Bytes of entries, or of a head, that a node sends at once for a backup, unless one entry is larger.
 pub const BACKUP_FRAME_BYTES: usize = 1 << 20;
 

@@ -146,6 +146,10 @@ marks! {
     KeptHouse,
     /// a segment was given up
     Released,
+    /// a sealed segment was found damaged
+    SegmentDamaged,
+    /// a damaged segment was mended
+    Mended,
     /// a segment was not given up because a voter is not known to have it
     ReleaseWaits,
     /// a log has expired

@@ -260,12 +260,13 @@ impl std::fmt::Display for Summary<'_> {
         )?;
         writeln!(
             f,
-            "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} put back, \
+            "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} segments mended, {} put back, \
              {} refused, {} begun anew, {} voters again",
             counts.crashes,
             counts.stops,
             counts.power_cuts,
             counts.rotten,
+            counts.mended,
             counts.put_back,
             counts.refusals,
             counts.began_anew,

@@ -129,6 +129,9 @@ impl NodeRow {
                 "      {node} lost its store and is being filled: it has entry {has}, and does not vote"
             )?;
         }
+        for (first, last) in &self.damaged {
+            writeln!(out, "      entries {first} to {last} are damaged on {}'s disk", self.node)?;
+        }
         let ahead = Duration::from_millis(self.log_ahead_ms.unwrap_or(0));
         if ahead > limits::CLOCK_AHEAD_MAX {
             let seconds = ahead.as_secs();
@@ -224,6 +227,7 @@ mod tests {
                 disk_used_bytes: None,
                 disk_free_bytes: None,
                 leads_according_to: vec![node("n2"), node("n3")],
+                damaged: vec![],
             }],
             registry: RegistryRow {
                 reachable: true,
@@ -266,6 +270,7 @@ mod tests {
             disk_used_bytes: Some(51 << 20),
             disk_free_bytes: Some(120 << 30),
             leads_according_to: vec![],
+            damaged: vec![],
         };
         let status = StatusRow {
             cluster: ClusterId::new(1),

@@ -303,7 +303,9 @@ impl Served {
                 }
             }
             Request::CrashLeader { term } => self.crash(term).await,
-            Request::OnBehalf(_) | Request::Backup(_) => Err(StreamError::Abandoned),
+            Request::OnBehalf(_) | Request::Backup(_) | Request::Segment(_) => {
+                Err(StreamError::Abandoned)
+            }
         }
     }
 

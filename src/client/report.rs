@@ -93,6 +93,9 @@ pub struct NodeRow {
     pub disk_free_bytes: Option<u64>,
     /// Who says that it leads, though it does not answer here.
     pub leads_according_to: Vec<NodeId>,
+    /// Entries that are damaged on its disk, the first and the last of each stretch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<(Index, Index)>,
 }
 
 /// What the registry says, in a [`StatusRow`].
@@ -156,5 +159,6 @@ fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
         disk_used_bytes: disk.map(|disk| disk.used_bytes),
         disk_free_bytes: disk.map(|disk| disk.free_bytes),
         leads_according_to: status.named_by(node.node),
+        damaged: vitals.map(|vitals| vitals.damaged.clone()).unwrap_or_default(),
     }
 }

@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub segment_bytes: u64,
     /// What the node does when its store is lost.
     pub recover: Recover,
+    /// In this time each sealed segment is read once, to find rot; never, if there is none.
+    pub scrub: Option<Duration>,
     /// Whether the leader may be crashed on purpose: by an admin, or by whoever comes to a node's door
     /// for HTTP.
     pub fault_injection: bool,
@@ -106,6 +108,13 @@ impl NodeConfig {
         line(&mut text, "election_timeout_ms", &timeout, "drawn between these each time");
         let segment = self.segment_bytes.to_string();
         line(&mut text, "segment_bytes", &segment, "the log takes a new segment after so many");
+        let scrub = self.scrub.map_or(0, |scrub| scrub.as_secs()).to_string();
+        line(
+            &mut text,
+            "scrub_seconds",
+            &scrub,
+            "what is sealed is read once in so many; 0: never",
+        );
         let allowed = self.fault_injection.to_string();
         line(
             &mut text,
@@ -142,6 +151,7 @@ struct RawNode {
     heartbeat_ms: Option<Spanned<u64>>,
     election_timeout_ms: Option<Spanned<RawRange>>,
     segment_bytes: Option<Spanned<u64>>,
+    scrub_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     recover: Recover,
     #[serde(default)]
@@ -162,6 +172,7 @@ impl RawNode {
     fn check(self, file: &ConfigFile) -> Result<NodeConfig, ConfigError> {
         let (heartbeat, (election_timeout_min, election_timeout_max)) = self.check_timing(file)?;
         let segment_bytes = self.check_segment(file)?;
+        let scrub = self.check_scrub(file)?;
         self.check_peers(file)?;
         let address = self.check_own_address(file)?;
         let http = self.http.as_ref().map(|http| http.check(file)).transpose()?.flatten();
@@ -177,6 +188,7 @@ impl RawNode {
             election_timeout_max,
             segment_bytes,
             recover: self.recover,
+            scrub,
             fault_injection: self.fault_injection,
             certs: self.certs.map(|certs| file.relative(&certs)),
             http,
@@ -228,6 +240,16 @@ impl RawNode {
         }
         let sentence = format!("segment_bytes must lie between {min} and {max}");
         Err(file.invalid(value.span().start, sentence))
+    }
+
+    fn check_scrub(&self, file: &ConfigFile) -> Result<Option<Duration>, ConfigError> {
+        let Some(value) = &self.scrub_seconds else { return Ok(Some(limits::SCRUB_DEFAULT)) };
+        let scrub = Duration::from_secs(*value.get_ref());
+        if scrub > limits::SCRUB_MAX {
+            let sentence = format!("scrub_seconds must be at most {}", limits::SCRUB_MAX.as_secs());
+            return Err(file.invalid(value.span().start, sentence));
+        }
+        Ok(Some(scrub).filter(|scrub| !scrub.is_zero()))
     }
 
     fn check_peers(&self, file: &ConfigFile) -> Result<(), ConfigError> {
@@ -303,6 +325,7 @@ mod tests {
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
             recover: Recover::Manual,
+            scrub: Some(limits::SCRUB_DEFAULT),
             fault_injection: true,
             certs: Some(PathBuf::from("../../certs")),
             http: Some(HttpConfig::at("127.0.0.1:7181".parse().unwrap())),
@@ -333,6 +356,15 @@ mod tests {
         let registry = RegistryConfig { listen: "[::1]:7100".parse().unwrap(), certs: None };
         fs::write(folder.path().join(REGISTRY_FILE), registry.to_toml()).unwrap();
         assert_eq!(RegistryConfig::load(folder.path()).unwrap(), registry);
+    }
+
+    #[test]
+    fn a_scrub_that_is_off_is_none_and_one_that_is_not_spoken_of_is_the_usual() {
+        let off = NodeConfig { scrub: None, ..example() }.to_toml();
+        assert_eq!(load(&off).unwrap().scrub, None);
+        let text = example().to_toml();
+        let without: Vec<_> = text.lines().filter(|line| !line.starts_with("scrub")).collect();
+        assert_eq!(load(&without.join("\n")).unwrap().scrub, Some(limits::SCRUB_DEFAULT));
     }
 
     #[test]
@@ -381,6 +413,11 @@ mod tests {
             ("max = 300", "max = 9000000", "must be at most"),
             ("max = 300", "maximum = 300", "unknown field `maximum`"),
             ("segment_bytes = 67108864", "segment_bytes = 12", "segment_bytes must lie between"),
+            (
+                "scrub_seconds = 604800",
+                "scrub_seconds = 999999999",
+                "scrub_seconds must be at most",
+            ),
             ("n2 = \"127.0.0.1:7102\"", "n2 = \"127.0.0.1:7101\"", "is used twice"),
             ("n2 = ", "n1 = ", "n1 is listed as a peer of itself"),
             ("n2 = ", "x2 = ", "'x2' is not a node's name"),

@@ -84,6 +84,10 @@ impl Page {
             let help = "What it could have beside that.";
             self.push("disk_free_bytes", "gauge", help, disk.free_bytes);
         }
+        let help = "Sealed segments that it has read to find rot.";
+        self.push("scrubbed_segments_total", "counter", help, vitals.scrubbed);
+        let help = "Sealed segments that are damaged on its disk.";
+        self.push("damaged_segments", "gauge", help, vitals.damaged.len());
         let name = "peer_heard_seconds";
         self.head(name, "gauge", "How long ago another node was heard.");
         for (peer, ms) in &vitals.heard_ms {
@@ -141,13 +145,14 @@ impl Display for Seconds {
 mod tests {
     use super::super::health::tests::welcome;
     use super::*;
-    use crate::types::NodeId;
+    use crate::types::{Index, NodeId};
 
     #[test]
     fn every_family_is_declared_once_and_a_histogram_adds_up() {
         let mut page = Page::default();
         let mut said = welcome(Role::Leader, Some(2), true);
         said.vitals.heard_ms = vec![(NodeId::new(1).unwrap(), 1500)];
+        said.vitals.damaged = vec![(Index::new(5), Index::new(9))];
         page.push_standing(&said);
         let mut counts = Counts { persisted_micros: 12_345, ..Counts::default() };
         (counts.persisted[0], counts.persisted[10]) = (3, 2);
@@ -157,6 +162,7 @@ mod tests {
         for line in [
             "annal_leads 1",
             "annal_term 3",
+            "annal_damaged_segments 1",
             "annal_peer_heard_seconds{peer=\"n1\"} 1.500000",
             "annal_persist_seconds_bucket{le=\"0.001000\"} 3",
             "annal_persist_seconds_bucket{le=\"1.000000\"} 3",

@@ -18,7 +18,7 @@ use crate::store::{Kept, ReadError};
 use crate::types::Index;
 use crate::wire::Frame;
 use crate::wire::api::ReadRefusal;
-use crate::wire::backup::{Backup, BackupPart, BackupRefusal};
+use crate::wire::backup::{Backup, BackupPart, BackupRefusal, SegmentWanted};
 
 /// What is noted of it.
 const WHAT: &str = "take a backup";
@@ -49,6 +49,50 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
         let _ = caller.send(&mut stream.sender, &frame, || {}).await;
         stream.sender.finish();
     }
+}
+
+/// Sends another node a segment that it mends.
+pub(super) async fn serve_segment(
+    service: &Service,
+    caller: &Caller,
+    mut stream: Stream,
+    wanted: SegmentWanted,
+) {
+    stream.receiver.stop();
+    stream.sender.set_priority(PRIORITY);
+    if let Err(Halt::Refused(refusal)) = run_segment(service, caller, &mut stream, wanted).await {
+        let frame = BackupPart::Refused(refusal).to_frame(&[]);
+        let _ = caller.send(&mut stream.sender, &frame, || {}).await;
+        stream.sender.finish();
+    }
+}
+
+async fn run_segment(
+    service: &Service,
+    caller: &Caller,
+    stream: &mut Stream,
+    SegmentWanted { first, last }: SegmentWanted,
+) -> Result<(), Halt> {
+    let _turn = service.mends.try_acquire().map_err(|_| BackupRefusal::Busy)?;
+    let kept = service.reader.keep();
+    let reach = service.published.borrow().readable;
+    if last > reach {
+        return Err(BackupRefusal::Beyond { last: reach }.into());
+    }
+    let reader = service.reader.clone();
+    let head = service.framing.load(move || reader.head_before(first)).await;
+    let head = head.map_err(|error| failed(service, &error))?;
+    let gone = BackupRefusal::Gone { first: kept.first() };
+    let head = head.filter(|_| first >= kept.first()).ok_or(gone)?;
+    send(caller, stream, &BackupPart::Begin { through: last }.to_frame(&[])).await?;
+    send_pieces(caller, stream, head).await?;
+    let mut next = first;
+    while next <= last {
+        next = send_entries(service, caller, stream, (next, last), &kept).await?;
+    }
+    send(caller, stream, &BackupPart::End.to_frame(&[])).await?;
+    stream.sender.finish();
+    Ok(())
 }
 
 async fn run(
@@ -99,7 +143,11 @@ fn refusal(refusal: &ReadRefusal) -> BackupRefusal {
 async fn send_head(service: &Service, caller: &Caller, stream: &mut Stream) -> Result<(), Halt> {
     let reader = service.reader.clone();
     let head = service.framing.load(move || reader.first_head()).await;
-    let mut head = head.map_err(|error| failed(service, &error))?;
+    let head = head.map_err(|error| failed(service, &error))?;
+    send_pieces(caller, stream, head).await
+}
+
+async fn send_pieces(caller: &Caller, stream: &mut Stream, mut head: Bytes) -> Result<(), Halt> {
     while !head.is_empty() {
         let piece = head.split_to(head.len().min(BACKUP_FRAME_BYTES));
         send(caller, stream, &BackupPart::Head.to_frame(&[piece])).await?;

@@ -3,12 +3,13 @@
 //! It comes on one connection for all of them, and is counted as theirs: each has the shares that its
 //! identity has here, so that no client takes another's by going round by a node, nor gets a second
 //! share so. Whose it is the other node says: it has seen the client's certificate, as this one has
-//! seen that node's. Only nodes get this far.
+//! seen that node's. Only nodes get this far. For itself a node asks here for a segment that it mends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::backup;
 use super::caller::Caller;
 use super::shared::Service;
 use crate::limits;
@@ -39,12 +40,16 @@ pub(super) async fn serve(service: Arc<Service>, connection: Connection) {
 async fn serve_stream(service: Arc<Service>, behind: Arc<Behind>, mut stream: Stream) {
     stream.receiver.set_bytes_max(limits::FIRST_FRAME_BYTES_MAX);
     let Ok(frame) = stream.receiver.answer(limits::FIRST_FRAME_TIMEOUT).await else { return };
-    let Ok(Request::OnBehalf(on_behalf)) = Request::from_frame(&frame) else {
-        return stream.sender.abandon();
-    };
-    match behind.caller(&service, &on_behalf) {
-        Some(caller) => service.serve_request(stream, &caller, on_behalf.request).await,
-        None => stream.sender.abandon(),
+    match Request::from_frame(&frame) {
+        Ok(Request::OnBehalf(on_behalf)) => match behind.caller(&service, &on_behalf) {
+            Some(caller) => service.serve_request(stream, &caller, on_behalf.request).await,
+            None => stream.sender.abandon(),
+        },
+        Ok(Request::Segment(wanted)) => {
+            let caller = service.shares.open_behind(&behind.node, behind.address);
+            backup::serve_segment(&service, &caller, stream, wanted).await;
+        }
+        _ => stream.sender.abandon(),
     }
 }
 

@@ -169,6 +169,7 @@ impl InitOptions {
             election_timeout_max: limits::ELECTION_TIMEOUT_MAX_DEFAULT,
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
             recover: Recover::default(),
+            scrub: Some(limits::SCRUB_DEFAULT),
             fault_injection: self.fault_injection,
             certs: Some(self.certs_of_part()),
             http: self.http.get(&node).copied().map(HttpConfig::at),

@@ -37,6 +37,7 @@ mod inputs;
 #[cfg(feature = "http")]
 mod inside;
 mod leaders;
+mod mending;
 mod narrator;
 mod new_sessions;
 mod onward;

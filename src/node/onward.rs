@@ -77,8 +77,8 @@ fn on_behalf(caller: &Caller, request: Onward) -> Request {
     Request::OnBehalf(OnBehalf { identity, connection, request })
 }
 
-/// Where a leader may be: as the file says, and where it is connected with this node.
-fn addresses(service: &Service, leader: NodeId) -> Vec<Address> {
+/// Where a node may be: as the file says, and where it is connected with this node.
+pub(super) fn addresses(service: &Service, leader: NodeId) -> Vec<Address> {
     let configured = service.members.get(&leader).cloned();
     let seen = service.peers.address(leader).map(Address::from);
     let seen = seen.filter(|seen| configured.as_ref() != Some(seen));

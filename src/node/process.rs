@@ -17,6 +17,7 @@ use super::folders::NEW_FILE;
 use super::framing::Framing;
 use super::inputs::Inputs;
 use super::leaders::Leaders;
+use super::mending;
 use super::narrator::Narrator;
 use super::new_sessions::NewSessions;
 use super::pulse::{self, Pulse};
@@ -277,6 +278,7 @@ async fn serve(
         let _ = persisted_sender.send(ticket);
     });
     let me = LocalNode { cluster: config.cluster, node: config.node, introduction };
+    writer.scrub_every(config.scrub);
     let peers = Peers::start(&endpoint, me, &config.peers, (&inbound, &memory));
     let service = Service {
         cluster: config.cluster,
@@ -295,6 +297,7 @@ async fn serve(
         reader: reader.clone(),
         framing: Framing::new(),
         backups: Semaphore::new(limits::BACKUPS_AT_ONCE_MAX),
+        mends: Semaphore::new(limits::MENDS_AT_ONCE_MAX),
         leaders: Leaders::new(endpoint.clone()),
         audit: endpoint.audit().clone(),
     };
@@ -308,6 +311,7 @@ async fn serve(
     let service = Arc::new(service);
     #[cfg(feature = "http")]
     let door = open_door(place, &service, &stop);
+    let mending = tokio::spawn(mending::run(service.clone(), writer.mender()));
     tokio::spawn(accepting::accept(endpoint, peers.clone(), service));
 
     let expelled = peers.expelled();
@@ -326,6 +330,7 @@ async fn serve(
         narrator,
     };
     let ended = Driver::new(replica, inputs, outputs, tick(config)).run().await;
+    mending.abort();
     #[cfg(feature = "http")]
     close_door(door).await;
     ended

@@ -83,6 +83,7 @@ impl Pulse {
             elections: self.elections.load(Ordering::Relaxed),
             disk: *self.disk.borrow(),
             heard_ms: self.heard.iter().filter_map(since).collect(),
+            ..Vitals::default()
         }
     }
 

@@ -24,7 +24,7 @@ use crate::replica::Name;
 use crate::types::{NodeId, Seq, SeqRange, Term};
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRun, CrashReply, Onward, Request, Role,
-    Welcome,
+    Vitals, Welcome,
 };
 
 impl Service {
@@ -61,8 +61,8 @@ impl Service {
                     self.serve_request(stream, &caller, onward).await;
                 }
             }
-            // A client speaks for itself.
-            Request::OnBehalf(_) => stream.sender.abandon(),
+            // A client speaks for itself, and mends nothing.
+            Request::OnBehalf(_) | Request::Segment(_) => stream.sender.abandon(),
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
             Request::Backup(wanted) => backup::serve(&self, &caller, stream, wanted).await,
         }
@@ -84,7 +84,11 @@ impl Service {
     pub(super) fn welcome(&self) -> Welcome {
         let Self { cluster, node, incarnation, .. } = *self;
         let name = Name { cluster, node, incarnation };
+        let damaged = self.reader.damaged().into_iter().take(limits::DAMAGED_TOLD_MAX);
+        let damaged = damaged.map(|it| (it.first, it.last)).collect();
+        let scrubbed = self.reader.scrubbed();
         let (now, vitals) = (driver::wall_clock(), self.pulse.vitals());
+        let vitals = Vitals { scrubbed, damaged, ..vitals };
         self.published.borrow().welcome(name, now, self.addresses(), vitals)
     }
 

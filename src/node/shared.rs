@@ -46,6 +46,8 @@ pub(super) struct Service {
     pub(super) framing: Framing,
     /// Places for backups.
     pub(super) backups: Semaphore,
+    /// Places for segments that other nodes mend.
+    pub(super) mends: Semaphore,
     /// Where streams are handed on to the leader.
     pub(super) leaders: Leaders,
     /// Where it is noted what only admins may do.

@@ -1,7 +1,7 @@
 //! One machine: a disk, and maybe a process on it.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::announcer::Announcer;
@@ -36,6 +36,8 @@ pub(super) struct Machine {
     pub(super) kept: Option<MemoryDisk>,
     /// Its folder was put back to an earlier state.
     pub(super) is_put_back: bool,
+    /// Sealed segments that have rotted, by their first entry, if nothing else has.
+    pub(super) rotten: BTreeSet<Index>,
     /// Its store was found to be lost, and is to be replaced by one that the others fill.
     pub(super) begins_anew: bool,
     /// It has such a store, and is no voter yet.
@@ -176,6 +178,7 @@ impl Machine {
             lost: false,
             kept: None,
             is_put_back: false,
+            rotten: BTreeSet::new(),
             begins_anew: false,
             is_refilling: false,
             start_at: None,

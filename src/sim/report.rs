@@ -37,6 +37,8 @@ pub struct Counts {
     pub power_cuts: u64,
     /// Disks that rotted.
     pub rotten: u64,
+    /// Sealed segments that were mended.
+    pub mended: u64,
     /// Folders that were put back to an earlier state.
     pub put_back: u64,
     /// Stores that were set aside, to begin anew.
@@ -82,6 +84,7 @@ impl Counts {
             (&mut self.stops, other.stops),
             (&mut self.power_cuts, other.power_cuts),
             (&mut self.rotten, other.rotten),
+            (&mut self.mended, other.mended),
             (&mut self.put_back, other.put_back),
             (&mut self.began_anew, other.began_anew),
             (&mut self.reinstated, other.reinstated),

@@ -10,6 +10,7 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sled::IVec;
@@ -193,11 +194,20 @@ fn files_of(disk: &Disk, folder: &Path) -> Result<Vec<String>, StoreError> {
 
 /// BLAKE3 over names, lengths and contents of the files of a database that is closed.
 pub(super) fn hash_of(disk: &Disk, folder: &Path) -> Result<FilesHash, StoreError> {
+    hash_of_resting(disk, folder, &|_| ())
+}
+
+/// As [`hash_of`], and calls `rest` with the time that each piece took.
+pub(super) fn hash_of_resting(
+    disk: &Disk,
+    folder: &Path,
+    rest: &dyn Fn(Duration),
+) -> Result<FilesHash, StoreError> {
     check_files(disk, folder)?;
     let mut hasher = blake3::Hasher::new();
     for name in files_of(disk, folder)? {
         hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-        disk.hash_file(&folder.join(name), &mut hasher)?;
+        disk.hash_file(&folder.join(name), &mut hasher, rest)?;
     }
     Ok(FilesHash(*hasher.finalize().as_bytes()))
 }

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::engine::{Engine, Shape};
 use super::error::StoreError;
@@ -35,7 +36,12 @@ pub(super) trait Files: Debug + Send + Sync {
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
     fn length(&self, path: &Path) -> io::Result<u64>;
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
-    fn hash_file(&self, path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()>;
+    fn hash_file(
+        &self,
+        path: &Path,
+        hasher: &mut blake3::Hasher,
+        rest: &dyn Fn(Duration),
+    ) -> io::Result<()>;
 
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
     fn create_mark(&self, path: &Path) -> io::Result<()>;
@@ -201,13 +207,15 @@ impl Disk {
         Ok(())
     }
 
-    /// Takes the length and the contents of a file into a hash.
+    /// Takes the length and the contents of a file into a hash. Calls `rest` after each piece, with the time
+    /// that it took.
     pub(super) fn hash_file(
         &self,
         path: &Path,
         hasher: &mut blake3::Hasher,
+        rest: &dyn Fn(Duration),
     ) -> Result<(), StoreError> {
-        self.0.hash_file(path, hasher).map_err(StoreError::io("read", path))
+        self.0.hash_file(path, hasher, rest).map_err(StoreError::io("read", path))
     }
 
     /// Waits until whoever had this database file open has let go of it.

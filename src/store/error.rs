@@ -294,6 +294,14 @@ pub enum ReadError {
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+    /// These entries are damaged on this disk, and may be mended.
+    #[error("entries {first} to {last} are damaged on this disk")]
+    Damaged {
+        /// The first of the segment.
+        first: Index,
+        /// The last of it.
+        last: Index,
+    },
     /// The store is in trouble.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -304,6 +312,7 @@ impl ReadError {
     pub(super) fn into_store_error(self, folder: &Path) -> StoreError {
         match self {
             Self::Store(error) => error,
+            Self::Damaged { first, .. } => StoreError::damage(folder, Fault::SegmentGone { first }),
             Self::Closed => StoreError::Missing { folder: folder.to_owned() },
         }
     }

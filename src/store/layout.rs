@@ -6,8 +6,10 @@
 //!  data/n1/journal/00000000000000000007.journal    files of the journal, numbered as they are begun
 //!  data/n1/log/00000000000000000001/       one segment each, named after its first index
 //!  data/n1/log/00000000000000000901.head   the head of the oldest segment that is not sealed
+//!  data/n1/log/00000000000000000001.mending/   what is to take its place: see `mending`
 //!  data/n1/log/00000000000000000001.damaged    a mark: see `fatal`
 //!  data/n1/reserve                         space for a start on a full disk: see `reserve`
+//!  data/n1/scrub                           how far the scrub is: see there
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
 //!  data/n1/syncing, and in the others too  there for a moment: see `sync_names`
 //! ```
@@ -28,6 +30,7 @@ const TRIAL: &str = "trial-";
 const SYNCING: &str = "syncing";
 const JOURNAL_FILE: &str = ".journal";
 const HEAD_FILE: &str = ".head";
+const MENDING: &str = ".mending";
 
 /// The paths in a node's folder, and the disk that it is on.
 #[derive(Clone, Debug)]
@@ -68,6 +71,11 @@ impl Layout {
 
     pub(super) fn head_file(&self, first: Index) -> PathBuf {
         self.log().join(format!("{}{HEAD_FILE}", folder_name(first)))
+    }
+
+    /// Where a segment is made that is to take the place of a damaged one.
+    pub(super) fn mending(&self, first: Index) -> PathBuf {
+        self.log().join(format!("{}{MENDING}", folder_name(first)))
     }
 
     pub(super) fn journal_file(&self, number: u64) -> PathBuf {
@@ -118,13 +126,32 @@ impl Layout {
         Ok(found)
     }
 
-    /// Refuses a folder in which an earlier start failed, or something else was found to be damaged.
-    pub(super) fn check_marks(&self) -> Result<(), StoreError> {
+    /// Refuses a folder in which an earlier start failed, or something else was found to be damaged; not
+    /// because of one of the sealed segments in `mendable`.
+    pub(super) fn check_marks(&self, mendable: &[Index]) -> Result<(), StoreError> {
         self.check_mark(&self.meta())?;
         for folder in [self.log(), self.journal()] {
             let names = self.disk.names_in(&folder)?;
-            if let Some(place) = names.iter().find_map(|name| name.strip_suffix(MARK)) {
+            let mut marked = names.iter().filter_map(|name| name.strip_suffix(MARK));
+            let is_mendable = |name: &&str| {
+                first_in_name(name).is_some_and(|first| mendable.contains(&first))
+                    || name.ends_with(MENDING)
+            };
+            if let Some(place) = marked.find(|name| !is_mendable(name)) {
                 return Err(StoreError::damage(&folder.join(place), Fault::Marked));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes segments that were being made to take the place of damaged ones.
+    pub(super) fn remove_mending(&self) -> Result<(), StoreError> {
+        for name in self.disk.names_in(&self.log())? {
+            let place = self.log().join(&name);
+            if name.ends_with(MENDING) {
+                self.disk.remove_folder(&place)?;
+            } else if name.strip_suffix(MARK).is_some_and(|name| name.ends_with(MENDING)) {
+                self.disk.remove_file(&place)?;
             }
         }
         Ok(())

@@ -215,6 +215,10 @@ impl Meta {
         self.database = None;
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.database.is_none()
+    }
+
     pub(super) fn record(&self) -> &Record {
         &self.record
     }
@@ -265,6 +269,25 @@ impl Meta {
             change(record);
             record.first = row.last.id.index.next();
         })
+    }
+
+    /// A sealed segment, if it is on the list.
+    pub(super) fn sealed_row(&self, first: Index) -> Result<Option<SealedRow>, StoreError> {
+        let Some(value) = self.database().get(&sealed_key(first))? else { return Ok(None) };
+        let row = decode(&value);
+        row.map(Some).ok_or_else(|| missing(self.database(), "table of sealed segments"))
+    }
+
+    /// Notes the files of a sealed segment that was made anew and changes the record, together, behind a
+    /// barrier.
+    pub(super) fn replace(
+        &mut self,
+        row: &SealedRow,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.insert(sealed_key(row.first), encode(row));
+        self.change(batch, change)
     }
 
     /// Notes another start and changes the record, together, behind a barrier.

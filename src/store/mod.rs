@@ -64,7 +64,7 @@
 //!    is wrong and where.
 //! 2. What a start hands on has been checked, entry by entry and as a chain, from the head of the
 //!    oldest segment that is not sealed; sealed ones are checked, by the hash of their files, when
-//!    they are first read, and if they fail the process ends.
+//!    they are first read and by the `scrub`, and if they fail nobody reads them until they are mended.
 //! 3. A damaged folder is left exactly as it was found. The journal can be read without a change; of
 //!    `meta` a copy is looked at first (`trial-…`), for sled writes when it opens.
 //! 4. A crash at any moment, also during a start, leaves something that the next start understands.
@@ -100,9 +100,11 @@
 //! - Past the page cache goes what is *in* files. That a name whose sync failed is not on the disk
 //!   cannot be asked: a start makes and syncs another in the same folder instead. File systems with a
 //!   journal stop when that cannot be written.
+//! - Rot in a sealed segment is noticed when the scrub comes to it, or somebody reads it (`scrub`).
 //! - sled never gives space back; a segment's folder is deleted as a whole or not at all, the oldest
-//!   first. One live record keeps its segment, and all behind that. A store that is
-//!   lost is set aside as a whole (`anew`): no part of one is mended.
+//!   first. One live record keeps its segment, and all behind that.
+//! - Of what is damaged only sealed segments are mended (`mending`). Where `meta` or the journal is, what
+//!   was promised is not known any more, and the store is set aside as a whole (`anew`).
 //! - All sled databases of a process share one lock: long reads are done in small steps, and are best
 //!   served from the window of recent entries.
 //! - The next offset of each log is in the head of each segment and in memory: 100,000 logs are some
@@ -126,6 +128,7 @@ mod journal;
 mod layout;
 mod lock;
 mod memory;
+mod mending;
 mod meta;
 mod offset_index;
 mod opened;
@@ -135,6 +138,7 @@ mod recovery;
 mod releasing;
 mod reserve;
 mod restoring;
+mod scrub;
 mod segment;
 mod segments;
 mod settling;
@@ -165,12 +169,13 @@ pub use fatal::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, Seen, inspect, inspect_each};
 pub use lock::{FolderLock, lock};
 pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
+pub use mending::{MendError, Mender, Mending};
 pub use opened::{Done, Store};
 pub use reader::Reader;
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
 pub use restoring::Restoring;
 pub use segment::decode_head;
-pub use segments::Kept;
+pub use segments::{Damaged, Kept};
 pub use stepped_writer::SteppedWriter;
 pub use term::SetTermError;
 pub use writer::Writer;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::ReadError;
 use super::segment::Sought;
-use super::segments::{Found, FoundOffset, Kept, Segments};
+use super::segments::{Damaged, Found, FoundOffset, Kept, Segments};
 use crate::entry::SealedEntry;
 use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, LOCATE_BYTES};
 use crate::types::{Index, LogId, LogNumber, Offset};
@@ -35,6 +35,16 @@ impl Reader {
         self.segments.first()
     }
 
+    /// The segments that are known to be damaged on this disk.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        self.segments.damaged()
+    }
+
+    /// How many sealed segments this process has scrubbed.
+    pub fn scrubbed(&self) -> u64 {
+        self.segments.scrubbed()
+    }
+
     /// From now on no entry is given up that is here, as far as what this returns has not moved on.
     pub fn keep(&self) -> Kept {
         self.segments.keep()
@@ -47,6 +57,14 @@ impl Reader {
     /// [`ReadError`]: closed, or damaged.
     pub fn first_head(&self) -> Result<Bytes, ReadError> {
         self.segments.first_head().map(Bytes::from)
+    }
+
+    /// What was before this entry, as [`Self::first_head`], if a segment begins with it.
+    ///
+    /// # Errors
+    /// [`ReadError`]: closed, or damaged.
+    pub fn head_before(&self, first: Index) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.segments.head_before(first)?.map(Bytes::from))
     }
 
     /// The first entry that is kept when whole sealed segments are given up, from the oldest on, that
@@ -75,7 +93,10 @@ impl Reader {
         while next <= last && (bytes < bytes_max || entries.is_empty()) {
             let left = bytes_max.saturating_sub(bytes);
             let more = match self.segments.find(next, last, left)? {
-                Some(Found::Sealed(segment, end)) => segment.entries(next, end.min(last), left)?,
+                Some(Found::Sealed(segment, end)) => {
+                    let read = segment.entries(next, end.min(last), left);
+                    self.segments.of_segment(segment.first(), read)?
+                }
                 Some(Found::Journal(piece)) => piece.read()?,
                 None => break,
             };
@@ -132,7 +153,9 @@ impl Reader {
     /// [`ReadError`]: closed, or damaged.
     pub fn locate(&self, log: LogNumber, offset: Offset) -> Result<Option<Index>, ReadError> {
         match self.segments.find_offset(log, offset)? {
-            Some(FoundOffset::Sealed(segment)) => Ok(segment.locate(log, offset)?),
+            Some(FoundOffset::Sealed(segment)) => {
+                self.segments.of_segment(segment.first(), segment.locate(log, offset))
+            }
             Some(FoundOffset::Journal(start)) => self.locate_from(start, log, offset),
             None => Ok(None),
         }

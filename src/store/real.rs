@@ -1,7 +1,7 @@
 //! The real disk: files of the operating system, with sled on them.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
@@ -17,6 +17,9 @@ use crate::limits::SLED_REOPEN_TIMEOUT;
 
 /// How often to try again while sled's threads let go of a file.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes that are hashed at once.
+const HASHED_BYTES: usize = 1 << 20;
 
 impl Disk {
     /// The real one.
@@ -62,10 +65,25 @@ impl Files for RealFiles {
         fs::read(path)
     }
 
-    fn hash_file(&self, path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {
-        let file = File::open(path)?;
+    fn hash_file(
+        &self,
+        path: &Path,
+        hasher: &mut blake3::Hasher,
+        rest: &dyn Fn(Duration),
+    ) -> io::Result<()> {
+        let mut file = File::open(path)?;
         hasher.update(&file.metadata()?.len().to_le_bytes());
-        hasher.update_reader(file).map(drop)
+        let mut piece = Vec::with_capacity(HASHED_BYTES);
+        loop {
+            let begun = Instant::now();
+            piece.clear();
+            (&mut file).take(HASHED_BYTES as u64).read_to_end(&mut piece)?;
+            hasher.update(&piece);
+            if piece.len() < HASHED_BYTES {
+                return Ok(());
+            }
+            rest(begun.elapsed());
+        }
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {

@@ -273,11 +273,15 @@ fn try_to_open(
         record.hard_state = found.hard_state;
     })?;
     remove_copies(layout, &found)?;
+    layout.remove_mending()?;
     let (journal, unsealed) = found.go_on(layout, identity, options)?;
     reserve.keep()?;
     let shape = segment_shape();
     let rows = (sealed, found.contents.offsets.clone());
     let segments = Arc::new(Segments::new(layout.clone(), shape, rows, unsealed));
+    for first in &found.damaged {
+        segments.note_damaged(*first, &"it is gone or marked");
+    }
     let report = RecoveryReport {
         segments: sealed.len() + 1,
         entries_verified: found.entries_verified,
@@ -310,6 +314,8 @@ pub(super) struct Examined {
     /// The journal; its entries are those behind `head`.
     pub(super) scan: Scan,
     pub(super) hard_state: HardState,
+    /// Sealed segments that are known to be damaged.
+    damaged: Vec<Index>,
     entries_verified: u64,
 }
 
@@ -317,8 +323,8 @@ impl Examined {
     /// Reads everything that is not in sealed segments, and checks it against `meta`. Changes nothing.
     pub(super) fn look(layout: &Layout, identity: Identity) -> Result<Self, StoreError> {
         let contents = examine_meta(layout, identity)?;
-        check_segments(layout, &contents)?;
-        Self::of(layout, contents)
+        let damaged = check_segments(layout, &contents)?;
+        Ok(Self { damaged, ..Self::of(layout, contents)? })
     }
 
     /// Reads the journal, and checks it against `meta`. Changes nothing.
@@ -340,7 +346,7 @@ impl Examined {
         let entries_verified = scan.entries.len() as u64;
         let head = head::read(layout, contents.last_sealed().id.index.next())?;
         check_border(layout, &contents, &head, &mut scan)?;
-        Ok(Self { contents, head, scan, hard_state, entries_verified })
+        Ok(Self { contents, head, scan, hard_state, damaged: vec![], entries_verified })
     }
 
     /// The last entry.
@@ -400,7 +406,7 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
             return Err(StoreError::Missing { folder });
         }
     }
-    layout.check_marks()?;
+    layout.check_mark(&layout.meta())?;
     let contents =
         on_copy(&layout.disk, &folder, &layout.trial(&folder), META_SHAPE, Contents::read)?;
     if contents.identity == identity {
@@ -411,23 +417,27 @@ fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreEr
     }
 }
 
-/// Checks that each segment that `meta` names has its folder, and that they follow on each other, from
-/// the first entry on that was not given up.
-fn check_segments(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
+/// Checks that the segments that `meta` names follow on each other, from the first entry on that was not
+/// given up. Returns those that have no folder, or one that is marked: what they held can be had again
+/// (`mending`).
+fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, StoreError> {
     check_first(layout, contents)?;
+    let sealed: Vec<_> = contents.sealed.keys().copied().collect();
+    layout.check_marks(&sealed)?;
     let there = layout.segments()?;
+    let mut damaged = vec![];
     let mut next = contents.record.first;
     for row in contents.sealed.values() {
         let first = row.first;
-        if !there.contains(&first) {
-            return Err(StoreError::damage(&layout.log(), Fault::SegmentGone { first }));
+        if !there.contains(&first) || layout.check_mark(&layout.segment(first)).is_err() {
+            damaged.push(first);
         }
         if first != next {
             return Err(StoreError::damage(&layout.meta(), Fault::Border { first }));
         }
         next = row.last.id.index.next();
     }
-    Ok(())
+    Ok(damaged)
 }
 
 /// Checks that the list of segments begins with the first entry that was not given up. The newest never

@@ -230,6 +230,11 @@ impl Filling {
         Ok(())
     }
 
+    /// The last entry that was added, or the one before the first.
+    pub(super) fn tip(&self) -> Tip {
+        self.tip
+    }
+
     /// Returns when all is on the disk.
     pub(super) fn finish(mut self) -> Result<Contents, StoreError> {
         self.put_run()?;
@@ -362,6 +367,11 @@ impl Segment {
         })?;
         self.note_read(LOCATE_BYTES);
         Ok(found)
+    }
+
+    /// Its first entry.
+    pub(super) fn first(&self) -> Index {
+        self.first
     }
 
     /// The form of its head.

@@ -30,6 +30,7 @@ use super::offset_index::{Ends, OffsetIndex, Starts};
 use super::segment::{Segment, encode_head};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::{SEALED_OPEN_MAX, SLED_REOPEN_TIMEOUT, UNSEALED_SEGMENTS_MAX};
+use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::types::{Index, LogNumber, Offset};
 
@@ -52,6 +53,8 @@ pub(super) struct Segments {
     verified: AtomicU64,
     /// How many times a sealed segment was opened.
     opened: AtomicU64,
+    /// How many sealed segments were scrubbed.
+    scrubbed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,8 @@ struct Table {
     given_up: Vec<Arc<Sealed>>,
     /// From where on entries are needed by those who take them along.
     kept: Vec<Weak<AtomicU64>>,
+    /// Sealed segments that are not what was sealed.
+    damaged: BTreeMap<Index, Damaged>,
 }
 
 /// What is in the journal alone.
@@ -132,15 +137,29 @@ impl Kept {
     }
 }
 
+/// A sealed segment that is not what was sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its first entry.
+    pub first: Index,
+    /// Its last entry.
+    pub last: Index,
+    /// What is wrong, in words.
+    pub why: String,
+}
+
 #[derive(Debug)]
 struct Sealed {
+    /// As it was sealed.
     row: SealedRow,
     opened: Mutex<Opened>,
 }
 
 /// What has been made of a sealed segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Opened {
+    /// Its files: others than those that were sealed once it was mended.
+    files: FilesHash,
     /// Kept open.
     kept: Option<Arc<Segment>>,
     /// Open as long as somebody reads from it.
@@ -153,7 +172,9 @@ struct Opened {
 
 impl Sealed {
     fn new(row: SealedRow) -> Arc<Self> {
-        Arc::new(Self { row, opened: Mutex::default() })
+        let opened =
+            Opened { files: row.files, kept: None, newest: Weak::new(), is_verified: false };
+        Arc::new(Self { row, opened: Mutex::new(opened) })
     }
 }
 
@@ -192,6 +213,7 @@ impl Segments {
             lacks_room: false,
             given_up: vec![],
             kept: vec![],
+            damaged: BTreeMap::new(),
         };
         Self {
             layout,
@@ -201,6 +223,7 @@ impl Segments {
             seal_at: AtomicU64::new(NOTHING_TO_SEAL),
             verified: AtomicU64::new(0),
             opened: AtomicU64::new(0),
+            scrubbed: AtomicU64::new(0),
         }
     }
 
@@ -229,9 +252,10 @@ impl Segments {
         }
         let found = table.sealed.range(..=first).next_back().map(|(_, sealed)| sealed.clone());
         let Some(sealed) = found else { return Ok(None) };
+        table.check_sound(&sealed)?;
         let surplus = table.note_use(sealed.row.first);
         drop(table);
-        let segment = self.open_sealed(&sealed, &surplus)?;
+        let segment = self.of_segment(sealed.row.first, self.open_sealed(&sealed, &surplus))?;
         Ok(Some(Found::Sealed(segment, sealed.row.last.id.index)))
     }
 
@@ -249,17 +273,49 @@ impl Segments {
         let first = table.offsets.find(log, offset);
         let sealed = first.and_then(|first| table.sealed.get(&first)).cloned();
         let Some(sealed) = sealed else { return Ok(None) };
+        table.check_sound(&sealed)?;
         let surplus = table.note_use(sealed.row.first);
         drop(table);
-        Ok(Some(FoundOffset::Sealed(self.open_sealed(&sealed, &surplus)?)))
+        let segment = self.of_segment(sealed.row.first, self.open_sealed(&sealed, &surplus))?;
+        Ok(Some(FoundOffset::Sealed(segment)))
     }
 
     /// The form of the head that the first entry follows on.
     pub(super) fn first_head(&self) -> Result<Vec<u8>, ReadError> {
-        let first = self.first();
+        self.head_before(self.first()).map(|form| form.expect("a segment begins with the first"))
+    }
+
+    /// The form of the head of the segment that begins with this entry, if there is one.
+    pub(super) fn head_before(&self, first: Index) -> Result<Option<Vec<u8>>, ReadError> {
+        {
+            let table = self.table();
+            let Unsealed { head, heads, .. } = table.unsealed()?;
+            let mut heads = std::iter::once(head).chain(heads);
+            if let Some(head) = heads.find(|head| head.tip.id.index.next() == first) {
+                return Ok(Some(encode_head(head)));
+            }
+        }
         match self.find(first, first, 0)? {
-            Some(Found::Sealed(segment, _)) => Ok(segment.head_form()?),
-            _ => Ok(encode_head(&self.table().unsealed()?.head)),
+            Some(Found::Sealed(segment, _)) if segment.first() == first => {
+                self.of_segment(first, segment.head_form()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What came of reading in a sealed segment. Damage is noted: what is there may be had elsewhere.
+    pub(super) fn of_segment<T>(
+        &self,
+        first: Index,
+        outcome: Result<T, StoreError>,
+    ) -> Result<T, ReadError> {
+        match outcome {
+            Err(error) if is_of_disk(&error) => match self.note_damaged(first, &error) {
+                Some(last) => Err(ReadError::Damaged { first, last }),
+                // It was given up meanwhile.
+                None => Err(error.into()),
+            },
+            outcome => Ok(outcome?),
         }
     }
 
@@ -295,7 +351,7 @@ impl Segments {
             let folder = self.layout.segment(first);
             wait_until_released(&self.layout.disk, &folder)?;
             if !opened.is_verified {
-                self.verify(&folder, sealed.row.files)?;
+                self.verify(&folder, opened.files)?;
                 opened.is_verified = true;
             }
             self.opened.fetch_add(1, Ordering::Relaxed);
@@ -494,6 +550,86 @@ impl Segments {
         files
     }
 
+    // ---- scrubbing ----
+
+    /// The first sealed segment that begins at `next` or behind it, else the oldest; and how many there are.
+    pub(super) fn sealed_from(&self, next: Index) -> Option<(SealedRow, u32)> {
+        let table = self.table();
+        let (_, sealed) = table.sealed.range(next..).next().or(table.sealed.first_key_value())?;
+        Some((sealed.row.clone(), u32::try_from(table.sealed.len()).unwrap_or(u32::MAX)))
+    }
+
+    /// The hash of the files that a sealed segment is to have, if it is still on the list.
+    pub(super) fn files_of(&self, first: Index) -> Option<FilesHash> {
+        let sealed = self.table().sealed.get(&first).cloned()?;
+        let files = sealed.opened.lock().expect(UNPOISONED).files;
+        Some(files)
+    }
+
+    /// A sealed segment was scrubbed.
+    pub(super) fn note_scrubbed(&self) {
+        self.scrubbed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A sealed segment is not what was sealed: nobody reads it until it is mended. Returns its last entry,
+    /// if it is still on the list.
+    pub(super) fn note_damaged(&self, first: Index, why: &dyn std::fmt::Display) -> Option<Index> {
+        let mut table = self.table();
+        let last = table.sealed.get(&first)?.row.last.id.index;
+        table.damaged.entry(first).or_insert_with(|| {
+            hit(Mark::SegmentDamaged);
+            Damaged { first, last, why: why.to_string() }
+        });
+        Some(last)
+    }
+
+    /// The sealed segments that are known to be damaged.
+    pub(super) fn damaged(&self) -> Vec<Damaged> {
+        self.table().damaged.values().cloned().collect()
+    }
+
+    /// A damaged segment, as it was sealed.
+    pub(super) fn damaged_row(&self, first: Index) -> Option<SealedRow> {
+        let table = self.table();
+        let sealed = table.sealed.get(&first).filter(|_| table.damaged.contains_key(&first))?;
+        Some(sealed.row.clone())
+    }
+
+    /// Another segment takes the place of a damaged one when `put_in_place` puts it there, as long as
+    /// nobody reads the old one. Says whether that was done.
+    pub(super) fn replace(
+        &self,
+        first: Index,
+        files: FilesHash,
+        put_in_place: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let sealed = {
+            let table = self.table();
+            table.sealed.get(&first).filter(|_| table.damaged.contains_key(&first)).cloned()
+        };
+        let Some(sealed) = sealed else { return Ok(false) };
+        let mut opened = sealed.opened.lock().expect(UNPOISONED);
+        opened.kept = None;
+        wait_until_unread(&opened.newest);
+        match wait_until_released(&self.layout.disk, &self.layout.segment(first)) {
+            // It is the damage that is mended.
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => (),
+        }
+        // Whoever gives it up meanwhile waits for its last reader, and that is this one.
+        if !put_in_place()? {
+            return Ok(false);
+        }
+        (opened.files, opened.is_verified) = (files, true);
+        self.table().damaged.remove(&first);
+        Ok(true)
+    }
+
+    /// How many sealed segments were scrubbed by this process.
+    pub(super) fn scrubbed(&self) -> u64 {
+        self.scrubbed.load(Ordering::Relaxed)
+    }
+
     // ---- giving up ----
 
     /// The first entry that is here.
@@ -533,6 +669,7 @@ impl Segments {
         let oldest = table.sealed.remove(&first).expect("it is on the list");
         table.open.retain(|open| *open != first);
         table.offsets.forget(first);
+        table.damaged.remove(&first);
         table.given_up.push(oldest);
     }
 
@@ -561,6 +698,13 @@ impl Segments {
         }
         self.sealed_one.notify_all();
     }
+}
+
+/// Whether the disk is to blame, and not what the process or the system lacks just now.
+pub(super) fn is_of_disk(error: &StoreError) -> bool {
+    let eio = rustix::io::Errno::IO.raw_os_error();
+    let is_eio = |source: &std::io::Error| source.raw_os_error() == Some(eio);
+    matches!(error, StoreError::Io { source, .. } if is_eio(source)) || error.is_damage()
 }
 
 /// Waits until those have finished who read from a segment that is to be closed. Nobody new gets it
@@ -595,6 +739,15 @@ impl Table {
         let needed = self.kept.iter().filter_map(Weak::upgrade);
         let first = needed.map(|needed| needed.load(Ordering::Acquire)).min();
         first.map_or(Index::new(u64::MAX), Index::new)
+    }
+
+    /// What is damaged is read by nobody.
+    fn check_sound(&self, sealed: &Sealed) -> Result<(), ReadError> {
+        let first = sealed.row.first;
+        match self.damaged.get(&first) {
+            Some(damaged) => Err(ReadError::Damaged { first, last: damaged.last }),
+            None => Ok(()),
+        }
     }
 
     fn unsealed(&self) -> Result<&Unsealed, ReadError> {

@@ -165,7 +165,7 @@ impl Shared {
     }
 
     /// Appends come first: as long as the work took, nothing is done.
-    fn rest(&self, worked: Duration) {
+    pub(super) fn rest(&self, worked: Duration) {
         if self.rests.load(Ordering::Acquire) && !self.segments.is_behind(self.commit_index()) {
             thread::sleep(worked);
         }

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::error::StoreError;
 use super::group::Group;
 use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
+use super::mending::Mender;
 use super::upkeep::{Chore, Upkeep};
 use super::{Done, Store, Write};
 use crate::raft::Remembered;
@@ -100,6 +102,16 @@ impl SteppedWriter {
     /// As [`super::Writer::remember`]: written down by [`Self::keep_up`].
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.group_writer.shared().remember(rows);
+    }
+
+    /// As [`super::Writer::scrub_every`]: [`Self::keep_up`] reads what is due.
+    pub fn scrub_every(&self, period: Option<Duration>) {
+        self.group_writer.shared().scrub_every(period);
+    }
+
+    /// As [`super::Writer::mender`].
+    pub fn mender(&self) -> Mender {
+        Mender::new(self.group_writer.shared().clone())
     }
 
     /// Begins the next thing that the upkeep of a running node would do beside the writer: sealing

@@ -60,6 +60,13 @@ impl Folder {
         folder
     }
 
+    /// One with a store, on a disk.
+    pub(super) fn on_disk_with_store() -> Self {
+        let folder = Self::on_disk();
+        create(folder.path(), IDENTITY, &configuration(), &small()).unwrap();
+        folder
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
@@ -342,6 +349,11 @@ impl Running {
         drop(self.writer);
         self.log
     }
+}
+
+/// What is known to be damaged.
+pub(super) fn damaged(reader: &Reader) -> Vec<(Index, Index)> {
+    reader.damaged().iter().map(|it| (it.first, it.last)).collect()
 }
 
 /// A write of nothing; its ticket is given later.

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::database::wait_until_released;
 use super::error::StoreError;
@@ -17,7 +20,7 @@ use super::reserve::Reserve;
 use super::segments::Segments;
 use crate::limits::NOTE_ROOM_BYTES;
 use crate::raft::{HardState, Remembered};
-use crate::types::{Index, NodeId};
+use crate::types::{Index, NodeId, Timestamp};
 
 pub(super) const UNPOISONED: &str = "a panic ends the process";
 
@@ -107,6 +110,23 @@ pub(super) struct Synced {
     pub(super) hard_state: HardState,
 }
 
+/// When which sealed segment is read to find rot: see `scrub`.
+#[derive(Debug, Default)]
+pub(super) struct Scrub {
+    /// All is read once in this time; never, if there is none.
+    pub(super) period: Option<Duration>,
+    pub(super) progress: Progress,
+}
+
+/// How far the scrub is.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// The next segment is the one that begins here or behind it.
+    pub(super) next: Index,
+    /// When the one before was read.
+    pub(super) at: Timestamp,
+}
+
 /// The parts of a store.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -136,6 +156,8 @@ pub(super) struct Shared {
     free_bytes: AtomicU64,
     /// What is to be remembered of peers.
     remembered: Mutex<BTreeMap<NodeId, Remembered>>,
+    /// When which sealed segment is read.
+    pub(super) scrub: Mutex<Scrub>,
     /// Nothing more is to be written: the store is dropped without having been closed.
     abandoned: AtomicBool,
     /// Settling makes room for appends.
@@ -158,6 +180,7 @@ impl Shared {
             release_before: AtomicU64::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
             remembered: Mutex::default(),
+            scrub: Mutex::default(),
             abandoned: AtomicBool::new(false),
             rests: AtomicBool::new(rests),
         };
@@ -241,7 +264,9 @@ impl Shared {
             self.seal_all()?;
         }
         self.release()?;
-        self.write_remembered()
+        self.write_remembered()?;
+        self.scrub();
+        Ok(())
     }
 
     /// Writes down what is to be remembered, if there is anything. It waits where there may be no room:

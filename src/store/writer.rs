@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Write;
 use super::error::StoreError;
@@ -20,6 +20,7 @@ use super::fatal::end_at_failure;
 use super::group::Group;
 use super::group_writer::GroupWriter;
 use super::lock::FolderLock;
+use super::mending::Mender;
 use super::opened::{Done, Store};
 use super::upkeep::{Chore, Shared, UNPOISONED, Upkeep};
 use crate::limits::{UPKEEP_INTERVAL, UPKEEP_NICENESS};
@@ -114,6 +115,16 @@ impl Writer {
     /// Nothing waits for it.
     pub fn remember(&self, rows: impl IntoIterator<Item = (NodeId, Remembered)>) {
         self.shared.remember(rows);
+    }
+
+    /// From now on each sealed segment is read once in this time, or none is.
+    pub fn scrub_every(&self, period: Option<Duration>) {
+        self.shared.scrub_every(period);
+    }
+
+    /// What mends its sealed segments.
+    pub fn mender(&self) -> Mender {
+        Mender::new(self.shared.clone())
     }
 
     /// Does what is queued, brings all that is committed into sled, closes all files and marks the

@@ -6,15 +6,15 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::backup::Backup;
+use super::backup::{Backup, SegmentWanted};
 use super::conditions::{Conditions, Unmet};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use super::standing::{Inquiry, Standing};
 use crate::bounded;
 use crate::command::Command;
 use crate::limits::{
-    ADDRESSES_MAX, APPEND_REPLIES_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX, RECORD_BYTES_MAX,
-    REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
+    ADDRESSES_MAX, APPEND_REPLIES_MAX, DAMAGED_TOLD_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX,
+    RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
 use crate::types::{
     ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, SeqRange,
@@ -46,6 +46,8 @@ pub enum Request {
     OnBehalf(OnBehalf),
     /// The log as it is (admins only). Answered by frames of [`crate::wire::backup::BackupPart`]s.
     Backup(Backup),
+    /// A sealed segment (nodes only, to each other). Answered likewise.
+    Segment(SegmentWanted),
 }
 
 /// What may be handed on to the leader.
@@ -121,6 +123,12 @@ pub struct Vitals {
     /// started.
     #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub heard_ms: Vec<(NodeId, u64)>,
+    /// Sealed segments that its process has read to find rot.
+    pub scrubbed: u64,
+    /// Stretches of the log that are damaged on its disk, the first of them: the first and the last index of
+    /// each.
+    #[serde(deserialize_with = "bounded::list::<_, _, DAMAGED_TOLD_MAX>")]
+    pub damaged: Vec<(Index, Index)>,
 }
 
 /// What a node takes of its disk, as it was a moment ago.
@@ -566,6 +574,10 @@ mod tests {
                 "0700000001100501610700",
             ),
             (Request::Backup(Backup { after: None }), "0400000001100600"),
+            (
+                Request::Segment(SegmentWanted { first: Index::new(7), last: Index::new(9) }),
+                "050000000110070709",
+            ),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
@@ -654,10 +666,12 @@ mod tests {
                 elections: 11,
                 disk: Some(DiskUse { used_bytes: 12, free_bytes: 13 }),
                 heard_ms: vec![(n1(), 14)],
+                scrubbed: 15,
+                damaged: vec![(Index::new(16), Index::new(17))],
             },
         };
-        let expected = "300000000111010000000000000000000000000000000102030301010104050601070809010103683a31\
-             01310a0b010c0d01010e";
+        let expected = "340000000111010000000000000000000000000000000102030301010104050601070809010103683a31\
+             01310a0b010c0d01010e0f011011";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }

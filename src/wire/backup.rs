@@ -1,5 +1,5 @@
 //! What an admin and a node say to each other about a backup: the log as it is, from the head of a segment on
-//! or from behind an entry.
+//! or from behind an entry. And what nodes say to each other where one mends a segment: the same for that alone.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,16 @@ pub struct Backup {
     /// The entries behind this one, which the client has. `None`: all there are, and before them what
     /// was before.
     pub after: Option<Index>,
+}
+
+/// A sealed segment that another node mends, and so a part of a backup of its log: for nodes alone. Answered by
+/// frames of [`BackupPart`]s: its head and its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentWanted {
+    /// Its first entry.
+    pub first: Index,
+    /// Its last entry.
+    pub last: Index,
 }
 
 /// Header of a frame of a backup. What it is about follows.
@@ -96,6 +106,7 @@ mod tests {
             (Backup { after: None }, "00"),
             (Backup { after: Some(Index::new(7)) }, "0107"),
         ]);
+        check_golden(&[(SegmentWanted { first: Index::new(7), last: Index::new(300) }, "07ac02")]);
         let refused = BackupPart::Refused;
         check_golden(&[
             (BackupPart::Begin { through: Index::new(300) }, "00ac02"),

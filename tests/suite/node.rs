@@ -112,6 +112,7 @@ impl Nodes {
             election_timeout_max: Duration::from_millis(1200),
             segment_bytes: 16 << 10,
             recover: Recover::Manual,
+            scrub: None,
             fault_injection: true,
             certs: None,
             http: None,

@@ -85,16 +85,22 @@ impl World {
         self.counts.healed += 1;
     }
 
-    /// Everybody runs, and hears everybody: who lost its store, and knows it, votes again in the end.
+    /// Everybody runs, and hears everybody: who lost its store, and knows it, votes again in the end, and
+    /// sealed segments that have rotted are mended.
     fn must_come_back(&mut self) {
         let end = self.now + self.bound().times(3);
-        let is_awaited = |machine: &&Machine| machine.begins_anew || machine.is_refilling;
+        let is_awaited = |machine: &&Machine| {
+            machine.begins_anew || machine.is_refilling || !machine.rotten.is_empty()
+        };
         while let Some(node) = self.machines.iter().find(is_awaited).map(|machine| machine.id) {
             if self.now >= end {
                 if self.lacks_what_is_gone(node) {
                     return self.trace.note(self.now, || format!("{node} lacks what was given up"));
                 }
-                let what = format!("{node} is no voter again: {}", self.describe(&self.all()));
+                let what = format!(
+                    "{node} is no voter again, or not mended: {}",
+                    self.describe(&self.all())
+                );
                 self.violate(LawName::Liveness, what);
             }
             if !self.violations.is_empty() {

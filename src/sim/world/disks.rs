@@ -1,6 +1,7 @@
 //! What disks do to processes: writes that take time, ends in the middle of one, starts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::World;
 use super::hello::BEGINS_ANEW_AFTER;
@@ -111,6 +112,7 @@ impl World {
             process.writer.remember(process.memory.take_changes());
             outcome = process.writer.keep_up();
             self.queue.push(now + every, Event::KeepUp { node, incarnation });
+            outcome = outcome.and_then(|()| self.mend(node));
         }
         match outcome {
             Ok(()) => {
@@ -284,6 +286,7 @@ impl World {
         {
             machine.is_refilling = false;
             machine.lost = false;
+            machine.rotten.clear();
             self.counts.reinstated += 1;
             self.trace.text(self.now, node, || "is a voter again".to_owned());
         }
@@ -310,13 +313,16 @@ impl World {
         let standing = standing(&store, recovered);
         let me = (node, standing.hard_state.current_term);
         let memory = Memory::new(me, store.remembered(), machine.count_after());
+        let writer = store.into_stepped_writer();
+        // Each sealed segment is due all the time.
+        writer.scrub_every(Some(Duration::ZERO));
         machine.process = Some(Process {
             incarnation,
             replica,
             standing,
             memory,
             reader,
-            writer: store.into_stepped_writer(),
+            writer,
             inbox: vec![],
             tick_is_due: false,
             wakes: false,

@@ -11,6 +11,7 @@ mod disks;
 #[cfg(test)]
 mod hands;
 mod hello;
+mod mending;
 mod put_back;
 mod registry;
 mod striking;

@@ -166,6 +166,7 @@ impl World {
         if let Some(rot) = rot {
             self.trace.text(self.now, node, || rot.to_string());
             self.machines[place].lost = true;
+            self.machines[place].rotten = rot.segment.into_iter().collect();
             self.counts.rotten += 1;
         }
         self.look(What::Disk { node });

@@ -364,7 +364,8 @@ impl World {
                 | Request::CrashLeader { .. }
                 | Request::Onward(Onward::Appends)
                 | Request::OnBehalf(_)
-                | Request::Backup(_),
+                | Request::Backup(_)
+                | Request::Segment(_),
             )
             | None => {
                 self.violate(

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::disk::{Blocks, Files};
 use super::super::engine::{Engine, Shape};
@@ -143,7 +144,12 @@ impl Files for Mount {
         })
     }
 
-    fn hash_file(&self, path: &Path, hasher: &mut blake3::Hasher) -> io::Result<()> {
+    fn hash_file(
+        &self,
+        path: &Path,
+        hasher: &mut blake3::Hasher,
+        _rest: &dyn Fn(Duration),
+    ) -> io::Result<()> {
         self.perform(Operation::Read, |state| {
             match state.tree.node(path)? {
                 Node::Data(data) => data.hash(hasher),

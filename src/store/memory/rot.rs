@@ -43,6 +43,8 @@ pub struct Rot {
     /// The lowest entry that is not what it was, or that cannot be trusted any more; `None` if only
     /// `meta`, or a term or a vote, is hurt.
     pub lowest: Option<Index>,
+    /// The first entry of the sealed segment that is hurt, if it is one.
+    pub segment: Option<Index>,
 }
 
 impl fmt::Display for Rot {
@@ -144,7 +146,7 @@ impl State {
                 RotKind::FileGone
             }
         };
-        Some(Rot { place, kind, lowest })
+        Some(Rot { place, kind, lowest, segment: None })
     }
 }
 

@@ -43,7 +43,7 @@ impl State {
         }
         let Rewound { map, batches, .. } = rewound;
         self.tree.data_of_mut(target.data)?.put_back(map, batches, kind == RotKind::Batch);
-        Some(Rot { place: target.folder.clone(), kind, lowest })
+        Some(Rot { place: target.folder.clone(), kind, lowest, segment: target.first })
     }
 
     fn change_value(&mut self, target: &Target, kind: RotKind, choose: Choose) -> Option<Rot> {
@@ -63,12 +63,12 @@ impl State {
         }
         let data = self.tree.data_of_mut(target.data)?;
         data.change_value(key, |value| value.copy_from_slice(&bytes));
-        Some(Rot { place: target.folder.join(DB_FILE), kind, lowest })
+        Some(Rot { place: target.folder.join(DB_FILE), kind, lowest, segment: target.first })
     }
 
     fn lose(&mut self, target: &Target, path: &Path, kind: RotKind) -> Rot {
         self.tree.lose(path);
-        Rot { place: path.to_owned(), kind, lowest: target.first }
+        Rot { place: path.to_owned(), kind, lowest: target.first, segment: target.first }
     }
 }
 

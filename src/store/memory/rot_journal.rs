@@ -40,7 +40,7 @@ impl State {
         }
         let lowest = before.first_changed(&after, platter::last_sealed(&self.tree));
         *self = damaged;
-        Some(Rot { place, kind, lowest })
+        Some(Rot { place, kind, lowest, segment: None })
     }
 
     /// Whether a group with a higher number than this still stands where it stood.

@@ -76,7 +76,7 @@ fn what_is_of_another_history_is_damage() {
     put_back(&other.segment(1), &folder.segment(1));
     let (running, _) = folder.open();
     let error = running.reader.entries(index(1), index(3), 10).unwrap_err();
-    assert!(matches!(&error, ReadError::Store(store) if store.is_damage()), "{error}");
+    assert!(matches!(&error, ReadError::Damaged { .. }), "{error}");
     running.close();
 }
 
@@ -206,9 +206,10 @@ fn a_changed_sealed_segment_is_never_opened() {
     assert_eq!(recovered.entries.len(), 1, "the start does not need it");
     let before = contents_of(&folder.segment(1));
     let error = running.reader.entries(index(1), index(3), 10).unwrap_err();
-    assert!(matches!(&error, ReadError::Store(store) if store.is_damage()), "{error}");
+    assert!(matches!(&error, ReadError::Damaged { .. }), "{error}");
     assert!(running.reader.locate(LogNumber::MAIN, Offset::ZERO).is_err());
     assert_eq!(contents_of(&folder.segment(1)), before);
+    assert_eq!(damaged(&running.reader), [(index(1), index(2))]);
     assert_eq!(running.reader.entries(index(3), index(3), 10).unwrap().len(), 1);
     running.close();
 }

@@ -467,7 +467,7 @@ fn is_noticed_or_harmless(
     };
     let entries = match store.reader().entries(index(1), index(u64::MAX), usize::MAX) {
         Ok(entries) => entries,
-        Err(ReadError::Store(error)) if error.is_damage() => return Ok(true),
+        Err(ReadError::Damaged { .. }) => return Ok(true),
         Err(error) => return Err(error.to_string()),
     };
     if recovered.hard_state != promised {
@@ -504,7 +504,7 @@ fn a_store_that_was_found_damaged_while_it_ran_is_refused_from_then_on() {
     let (disk, ..) = old_store(false);
     let mut running = writer(&disk);
     disk.mark_damage(&StoreError::damage(
-        &Layout::in_memory(disk.mount()).segment(index(1)),
+        &Layout::in_memory(disk.mount()).journal_file(1),
         Fault::Hash,
     ));
     running.keep_up().unwrap();

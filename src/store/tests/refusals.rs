@@ -162,7 +162,7 @@ fn a_blob_file_is_damage() {
 }
 
 #[test]
-fn a_missing_segment_is_damage() {
+fn a_missing_segment_is_damage_and_no_other_is_touched() {
     let folder = Folder::with_store();
     let (mut running, _) = folder.open();
     for _ in 0..2 {
@@ -174,8 +174,13 @@ fn a_missing_segment_is_damage() {
     for first in [1, 2] {
         let away = folder.path().join("away");
         fs::rename(folder.segment(first), &away).unwrap();
-        let fault = damage_found(&folder);
-        assert!(matches!(fault, Fault::SegmentGone { first: gone } if gone == index(first)));
+        let (running, _) = folder.open();
+        let read = |at| running.reader.entries(index(at), index(at), 1).map(|read| read.len());
+        assert!(matches!(read(first), Err(ReadError::Damaged { .. })));
+        assert!(matches!(read(3 - first), Ok(1)));
+        running.close();
+        let found = inspect(folder.path(), None).unwrap();
+        assert!(!found.damage.is_empty());
         fs::rename(&away, folder.segment(first)).unwrap();
     }
     folder.open().0.close();

@@ -28,7 +28,7 @@ fn contents(files: &Disk, folder: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
         let path = folder.join(name);
         let mut hasher = blake3::Hasher::new();
         if files.is_file(&path).unwrap() {
-            files.hash_file(&path, &mut hasher).unwrap();
+            files.hash_file(&path, &mut hasher, &|_| ()).unwrap();
         } else {
             found.extend(contents(files, &path));
         }

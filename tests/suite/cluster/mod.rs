@@ -16,6 +16,7 @@ mod identity;
 mod logs;
 mod machines;
 mod memory;
+mod mending;
 mod names;
 mod npm;
 mod page;
