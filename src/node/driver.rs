@@ -307,6 +307,8 @@ impl Driver {
                 // If the driver is gone, so is the need.
                 Ok(entries) => drop(sender.blocking_send(Fetched { to, prev_log_id, entries })),
                 Err(ReadError::Store(error)) if error.is_damage() => store::end_at_damage(&error),
+                // Somebody has said so once (`mending`), and the core asks again.
+                Err(ReadError::Damaged { .. }) => (),
                 // The core asks again.
                 Err(error) => tracing::error!(%to, %error, "cannot read entries for a follower"),
             }

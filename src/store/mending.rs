@@ -150,7 +150,13 @@ impl Mending {
         self.check_room()?;
         let Shared { layout, segments, .. } = &*self.shared;
         let folder = layout.mending(first);
-        layout.disk.remove_folder(&folder)?;
+        if layout.disk.exists(&folder)? {
+            // One that came to nothing may be closing still.
+            match wait_until_released(&layout.disk, &folder) {
+                Err(error) if !error.is_damage() => return Err(error.into()),
+                _ => layout.disk.remove_folder(&folder)?,
+            }
+        }
         Ok(Filling::begin(&layout.disk, &folder, &head, segments.shape())?)
     }
 
