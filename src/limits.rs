@@ -799,8 +799,26 @@ pub const GRANTS_MAX: usize = 16;
 /// Characters of an access token: a quarter of what a request's headers have room for.
 pub const TOKEN_BYTES_MAX: usize = 4 << 10;
 
+/// Names of logs that a node remembers for a connection whose client may do only some things with some logs.
+pub const NAMES_PER_CONNECTION_MAX: usize = 64;
+
 /// How long an access token holds at most. So long one that was revoked may have to be remembered.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_hours(24 * 366);
+
+/// How long a certificate holds unless something else is said.
+pub const CERTIFICATE_LIFE_DEFAULT: Duration = Duration::from_hours(24 * 365);
+
+/// How long a certificate holds at most: one that is revoked is remembered as a token is.
+pub const CERTIFICATE_LIFE_MAX: Duration = TOKEN_LIFE_MAX;
+
+/// How often a process looks whether the files of its certificate have changed.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
+
+/// How often a server repeats that its certificate expires soon.
+pub const CERTIFICATE_WARNED_EVERY: Duration = Duration::from_hours(24);
+
+/// How long before a certificate expires its holder is warned.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(24 * 30);
 
 /// Access tokens that are revoked and have not expired. They stand in the head of each segment.
 pub const REVOKED_TOKENS_MAX: usize = 4 << 10;

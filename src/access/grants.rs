@@ -44,7 +44,8 @@ pub struct Grants {
 }
 
 impl Right {
-    const ALL: [Self; 3] = [Self::Read, Self::Append, Self::Manage];
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Append, Self::Manage];
 
     /// The right's name.
     pub const fn as_str(self) -> &'static str {

@@ -35,6 +35,12 @@ impl LogPattern {
         }
     }
 
+    /// Whether it means every log whose name begins so.
+    #[cfg(feature = "server")]
+    pub fn means_all_with(&self, beginning: &str) -> bool {
+        self.0.strip_suffix(Self::STAR).is_some_and(|prefix| beginning.starts_with(prefix))
+    }
+
     /// What the names of all that are meant begin with.
     pub fn prefix(&self) -> &str {
         self.0.trim_end_matches(Self::STAR)
@@ -105,6 +111,13 @@ mod tests {
             let parsed = bad.parse::<LogPattern>();
             assert!(matches!(parsed, Err(LogPatternError::Name(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_beginning_is_meant_if_all_that_has_it_is() {
+        let means = |text: &str, beginning: &str| pattern(text).means_all_with(beginning);
+        assert!(means("*", "") && means("a/*", "a/") && means("a/*", "a/b"));
+        assert!(!means("a/*", "") && !means("a/*", "a") && !means("a", "a"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an access token is called.
+//! What an access token is called, or a certificate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::types::Timestamp;
 
-/// Names an access token, and is no secret: when it expires, and a number that was drawn at random. So
+/// Names an access token, or a certificate, and is no secret: when it expires, and a number that was drawn at random. So
 /// whoever revokes one by its name says how long that is to be remembered. Sorted by that time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct TokenId {
@@ -31,6 +31,12 @@ impl TokenId {
     /// When it expires, in seconds since 1970.
     pub const fn expires_seconds(self) -> u64 {
         self.expires
+    }
+
+    /// The number that was drawn.
+    #[cfg(feature = "server")]
+    pub(crate) const fn number(self) -> u64 {
+        self.number
     }
 
     /// From when on it is of no use.

@@ -31,6 +31,7 @@ use crate::label::{FenceToken, Label, LabelError, ProducerName};
 use crate::limits;
 use crate::log_name::LogName;
 use crate::log_settings::{ContentType, Expiry, LogSettings};
+use crate::net::CertificateRole;
 use crate::retention::Retention;
 use crate::sim::Class;
 use crate::types::{Index, NameError, NodeId, Offset, Timestamp};
@@ -191,6 +192,8 @@ pub(super) enum Command {
     Terms(Connection),
     /// Crash the leader and wait for the next
     CrashLeader(Connection),
+    /// Make, renew, show and revoke certificates
+    Cert(Certs),
     /// Make, show and revoke access tokens, for HTTP
     Token(Tokens),
     /// Open a prompt for these verbs, which shows who leads
@@ -1102,7 +1105,7 @@ pub(super) enum TokenVerb {
         #[arg(value_name = "ID|TOKEN")]
         token: Option<String>,
     },
-    /// Show which tokens are revoked and have not expired
+    /// Show which tokens and certificates are revoked and have not expired
     ListRevoked,
     /// Make a new key to sign tokens with; those of the former key hold on
     NewKey {
@@ -1133,7 +1136,93 @@ pub(super) struct NewToken {
     pub(super) name: Option<Label<64>>,
 }
 
-/// What a token can allow.
+/// What is to be done with certificates.
+#[derive(Debug, Args)]
+pub(super) struct Certs {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+
+    #[command(subcommand)]
+    pub(super) verb: CertVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CertVerb {
+    /// Make a certificate with a new key: for a client, or for a node in the place of its lost one
+    Issue(NewCertificate),
+    /// Make certificates anew, each with a new key and what it allows: those that expire within 30 days
+    Renew {
+        /// Those of these holders, whenever they expire
+        #[arg(value_name = "NAME", conflicts_with = "all")]
+        names: Vec<String>,
+        /// All, whenever they expire
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let a certificate hold no more, on all nodes, before it expires
+    Revoke {
+        /// Its id, as `annal cert show` has it, or its file
+        #[arg(value_name = "ID|FILE")]
+        certificate: OsString,
+    },
+    /// Show who has a certificate, until when, and what it allows
+    Show {
+        /// The one in this file [default: all that were made here]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// What a certificate is to be.
+#[derive(Debug, Args)]
+pub(super) struct NewCertificate {
+    /// What its holder is
+    #[arg(value_name = "ROLE", value_enum)]
+    pub(super) role: CertRole,
+
+    /// Its holder's name: n1 for a node, registry for the registry
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+
+    /// What a client may do: read, append, manage (create, close, delete), and observe (see the cluster's
+    /// state) [default: everything that is not an admin's]
+    #[arg(long, value_name = "RIGHT,…", value_delimiter = ',', hide_possible_values = true)]
+    pub(super) allow: Vec<Allowed>,
+
+    /// With which logs: a name, as orders/eu; all below a part, as orders/*; or all, *. May be repeated
+    #[arg(long = "log", value_name = "PATTERN")]
+    pub(super) logs: Vec<LogPattern>,
+
+    /// How long it holds, as 90d
+    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = life)]
+    pub(super) expires: Duration,
+}
+
+/// What a holder of a certificate can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CertRole {
+    /// Appends and reads.
+    Client,
+    /// A client that may break things, and revoke.
+    Admin,
+    /// A member of the cluster.
+    Node,
+    /// The registry.
+    Registry,
+}
+
+impl From<CertRole> for CertificateRole {
+    fn from(role: CertRole) -> Self {
+        match role {
+            CertRole::Client => Self::Client,
+            CertRole::Admin => Self::Admin,
+            CertRole::Node => Self::Node,
+            CertRole::Registry => Self::Registry,
+        }
+    }
+}
+
+/// What a token or a certificate can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Allowed {
     /// Read logs.
@@ -1146,13 +1235,13 @@ pub(super) enum Allowed {
     Observe,
 }
 
-/// How long a token holds.
+/// How long a token or a certificate holds.
 fn life(text: &str) -> Result<Duration, String> {
     let (least, most) = (Duration::from_secs(1), limits::TOKEN_LIFE_MAX);
     let life = humantime::parse_duration(text).ok();
     let life = life.filter(|life| (least..=most).contains(life) && life.subsec_nanos() == 0);
     let days = most.as_secs() / (24 * 60 * 60);
-    life.ok_or_else(|| format!("a token holds for 1s to {days}d, in whole seconds, as 12h or 30d"))
+    life.ok_or_else(|| format!("it holds for 1s to {days}d, in whole seconds, as 12h or 30d"))
 }
 
 /// How often the state is shown.

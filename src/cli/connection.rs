@@ -65,7 +65,8 @@ pub(super) fn cluster_in(directory: &Path) -> Result<ClusterConfig, Failure> {
     load(&directory.join(CERTS_FOLDER))
 }
 
-fn load(certs: &Path) -> Result<ClusterConfig, Failure> {
+/// What a cluster's file says.
+pub(super) fn load(certs: &Path) -> Result<ClusterConfig, Failure> {
     ClusterConfig::load(certs).map_err(|error| {
         let hint = if error.is_missing() {
             "`annal up` makes a cluster; --dir says where one is".to_owned()

@@ -9,8 +9,8 @@ use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
 use super::{
-    bench, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest, tokens,
-    up, usage, verify,
+    bench, certs, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest,
+    tokens, up, usage, verify,
 };
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
@@ -93,6 +93,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::Top(args) => client::run(args.client(ClientVerb::Top), &mut printer),
         Command::Leader(args) => client::run(args.client(ClientVerb::Leader), &mut printer),
         Command::Terms(args) => client::run(args.client(ClientVerb::Terms), &mut printer),
+        Command::Cert(args) => certs::run(args, &mut printer),
         Command::Token(args) => tokens::run(args, &mut printer),
         Command::Shell(args) => shell::run(&args, "annal shell", &mut printer),
         Command::CrashLeader(args) => {

@@ -131,6 +131,35 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("annal producers forget p", "who opens p again begins with the first line")],
     ),
     (
+        "cert issue",
+        &[
+            ("annal cert issue client app2", "goes to clients/app2"),
+            ("annal cert issue client a --allow read --log 'eu/*'", "reads some logs"),
+            ("annal cert issue node n1", "in place of a lost key"),
+        ],
+    ),
+    (
+        "cert renew",
+        &[
+            ("annal cert renew", "all that expire within 30 days"),
+            ("annal cert renew app2 n1", "these, whenever they expire"),
+        ],
+    ),
+    (
+        "cert revoke",
+        &[
+            ("annal cert revoke 6a1f3c20-9f8e7d6c5b4a3f21", "by its id"),
+            ("annal cert revoke clients/app2/certs/client.crt", "by its file"),
+        ],
+    ),
+    (
+        "cert show",
+        &[
+            ("annal cert show", "who has one, until when, and what it allows"),
+            ("annal cert show certs/client.crt", "what is in a file"),
+        ],
+    ),
+    (
         "token create",
         &[
             ("annal token create --log 'eu/*' --allow read,append", "for 30 days"),

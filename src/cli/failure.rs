@@ -11,7 +11,6 @@ use super::parent::ChildWord;
 use crate::client::{AppendError, LogError, OpenError, ReadError};
 use crate::config::ConfigError;
 use crate::label::FenceToken;
-use crate::net::IssueError;
 use crate::node::init::InitError;
 use crate::node::start::StartError;
 use crate::outcome::Outcome;
@@ -227,8 +226,7 @@ impl From<InitError> for Failure {
                 | InitError::Ports { .. }
                 | InitError::Nowhere { .. }
                 | InitError::Twice { .. }
-                | InitError::Certificates(IssueError::Name { .. })
-        );
+        ) || matches!(&error, InitError::Certificates(error) if error.is_usage());
         let outcome = match &error {
             InitError::Restore(error) => error.outcome(),
             _ if is_usage => Outcome::Usage,

@@ -28,6 +28,7 @@ use crate::address::Address;
 use crate::client::{Client, Leading};
 use crate::config::{CERTS_FOLDER, CLUSTER_FILE, DATA_FOLDER, REGISTRY_FOLDER};
 use crate::limits;
+use crate::node::certificates::ISSUED_FOLDER;
 use crate::node::init::{InitError, InitOptions, init};
 use crate::outcome::Outcome;
 use crate::remedy;
@@ -109,7 +110,7 @@ fn cert_files<'a>(nodes: impl Iterator<Item = &'a NodeId>) -> impl Iterator<Item
     let others = ["ca", REGISTRY_FOLDER, "client", "admin"].map(ToOwned::to_owned);
     let holders = nodes.map(ToString::to_string).chain(others);
     let pair = |holder: String| [format!("{holder}.crt"), format!("{holder}.key")];
-    let others = [KEY_FILE, PUBLIC_FILE, CLUSTER_FILE];
+    let others = [KEY_FILE, PUBLIC_FILE, CLUSTER_FILE, ISSUED_FOLDER];
     holders.flat_map(pair).chain(others.map(ToOwned::to_owned))
 }
 

@@ -1,8 +1,8 @@
-//! Points in time as people type them.
+//! Points in time as people type them, and see them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::date::parse_rfc3339;
+use crate::date::{parse_rfc3339, rfc3339};
 use crate::types::Timestamp;
 
 /// Understands a date, a date with a time, or how long ago. What names no zone is UTC, as all times that
@@ -26,6 +26,11 @@ fn since_epoch(text: &str, now: SystemTime) -> Option<Timestamp> {
         let found = humantime::parse_rfc3339_weak(&format!("{text}{rest}")).ok()?;
         Some(timestamp(found.duration_since(UNIX_EPOCH).ok()?))
     })
+}
+
+/// As people see it.
+pub(super) fn shown(time: Timestamp) -> String {
+    rfc3339(time).unwrap_or_else(|| "never".to_owned())
 }
 
 /// What this machine's clock says.

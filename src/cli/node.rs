@@ -10,7 +10,7 @@ use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::parent::ChildWord;
 use super::rows::{InspectRow, RecoverRow, SetTermRow};
-use super::{allocator, parent, runtime};
+use super::{allocator, parent, renewal, runtime};
 use crate::config::{NODE_FILE, NodeConfig};
 use crate::net::{CertificateIdentity, CertificateRole, Credentials};
 use crate::node::anew::{self, AnewError};
@@ -55,10 +55,12 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
     }
     let on_recovered = |report: &str| parent::tell(&ChildWord::Recovered(report.to_owned()));
     let (folder, found) = (data.clone(), config.clone());
+    let kept = credentials.clone();
     let settings = Settings { data: folder, config: found, credentials, certs, on_recovered };
     let lost = Arc::new(Mutex::new(false));
     let (noted, judge) = (lost.clone(), config.clone());
     let ended = runtime::serve(runtime::until_signal(|stop| async move {
+        renewal::keep_current(kept, !runtime::hang_up_stops())?;
         node::run(settings, stop).await.map_err(|error| {
             *noted.lock().expect("nobody panics with it") = anew::is_wanted(&judge, &error);
             failure_of(&error).into()
@@ -133,7 +135,11 @@ fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
     let file = prepared.certs.join(format!("{name}.crt"));
     let found = credentials.identity();
     let sentence = format!("{} is the certificate of {found}, not of {expected}", file.display());
-    Err(Failure::new(Outcome::Failed, sentence, "put back the certificate that `annal init` made"))
+    Err(Failure::new(
+        Outcome::Failed,
+        sentence,
+        "`annal cert issue node` with its name, where ca.key is, makes one; copy its two files here",
+    ))
 }
 
 /// Looks into a stopped node's folder.

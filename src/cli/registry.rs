@@ -8,7 +8,7 @@ use super::failure::{End, Failure};
 use super::logs::{self, LogSettings};
 use super::output::Printer;
 use super::rows::{ForgottenRow, TermRow};
-use super::{parent, runtime};
+use super::{parent, renewal, runtime};
 use crate::address::Address;
 use crate::config::REGISTRY_FOLDER;
 use crate::limits;
@@ -54,7 +54,11 @@ fn credentials(prepared: &PreparedRegistry) -> Result<Credentials, Failure> {
     }
     let file = prepared.certs.join("registry.crt");
     let sentence = format!("{} is the certificate of {found}, not of a registry", file.display());
-    Err(Failure::new(Outcome::Failed, sentence, "put back the certificate that `annal init` made"))
+    Err(Failure::new(
+        Outcome::Failed,
+        sentence,
+        "`annal cert issue registry registry`, where ca.key is, makes one; copy its two files here",
+    ))
 }
 
 /// Serves until a signal.
@@ -65,7 +69,9 @@ async fn serve(prepared: &PreparedRegistry, credentials: &Credentials) -> Result
         Failure::new(Outcome::Failed, &error, error.hint()).occupied(error.is_occupied())
     })?;
     let (data, opening) = (prepared.data.clone(), endpoint.clone());
+    let kept = credentials.clone();
     runtime::until_signal(|stop| async move {
+        renewal::keep_current(kept, !runtime::hang_up_stops())?;
         // Beside this thread, which hears the signals meanwhile.
         let opening = task::spawn_blocking(move || Server::start(&data, opening));
         let server = match stop.run_until_cancelled(opening).await {

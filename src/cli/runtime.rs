@@ -1,6 +1,7 @@
 //! The runtime that commands wait in.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::num::NonZero;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -112,7 +113,7 @@ pub(super) async fn until_signal<F>(serve: impl FnOnce(CancellationToken) -> F) 
 where
     F: Future<Output = Result<(), End>>,
 {
-    let mut signals = Signals::new()?;
+    let mut signals = if hang_up_stops() { Signals::new()? } else { Signals::of_service()? };
     let stop = CancellationToken::new();
     let mut serving = pin!(serve(stop.clone()));
     tokio::select! {
@@ -130,6 +131,13 @@ where
     process::exit(Outcome::Failed.exit_code().into())
 }
 
+/// Whether SIGHUP stops a server: it does where somebody has started it in a terminal, which is gone then. A
+/// service's manager asks with it to load anew what has changed.
+pub(super) fn hang_up_stops() -> bool {
+    let has_terminal = [io::stdin().is_terminal(), io::stderr().is_terminal()];
+    has_terminal.contains(&true)
+}
+
 /// From now on this signal only wakes whoever waits for it.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| {
@@ -142,7 +150,8 @@ pub(super) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// `None`: it means something else.
+    hang_up: Option<Signal>,
     /// Until then, a signal is a copy of the one before.
     copies_until: Option<Instant>,
 }
@@ -150,10 +159,15 @@ pub(super) struct Signals {
 impl Signals {
     /// From now on these signals only wake [`Self::next`].
     pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self { hang_up: Some(listen(SignalKind::hangup())?), ..Self::of_service()? })
+    }
+
+    /// The same without SIGHUP.
+    fn of_service() -> Result<Self, Failure> {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: None,
             copies_until: None,
         })
     }
@@ -175,7 +189,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            Some(()) = async { self.hang_up.as_mut()?.recv().await }, if self.hang_up.is_some() => {}
         }
     }
 }

@@ -4,10 +4,12 @@ use std::array;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::moment::{self, now};
 use super::output::{Row, colour};
 use crate::client::report::{NodeRow, StatusRow};
 use crate::limits;
-use crate::types::{ByteCount, Offset};
+use crate::node::certificates::is_expiring;
+use crate::types::{ByteCount, Offset, Timestamp};
 use crate::wire::api::Role;
 use anstyle::{AnsiColor, Style};
 
@@ -132,6 +134,11 @@ impl NodeRow {
         for (first, last) in &self.damaged {
             writeln!(out, "      entries {first} to {last} are damaged on {}'s disk", self.node)?;
         }
+        let expires = self.certificate_expires_ms.map(Timestamp::new);
+        if let Some(expires) = expires.filter(|expires| is_expiring(*expires, now())) {
+            let (node, until) = (self.node, moment::shown(expires));
+            writeln!(out, "      {node}'s certificate expires {until}: `annal cert renew`")?;
+        }
         let ahead = Duration::from_millis(self.log_ahead_ms.unwrap_or(0));
         if ahead > limits::CLOCK_AHEAD_MAX {
             let seconds = ahead.as_secs();
@@ -226,6 +233,7 @@ mod tests {
                 elections: None,
                 disk_used_bytes: None,
                 disk_free_bytes: None,
+                certificate_expires_ms: None,
                 leads_according_to: vec![node("n2"), node("n3")],
                 damaged: vec![],
             }],
@@ -235,7 +243,7 @@ mod tests {
                 term: Some(Term::new(1)),
             },
         };
-        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"next_offset":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null,"log_ahead_ms":null,"version":null,"uptime_ms":null,"last_contact_ms":61000,"elections":null,"disk_used_bytes":null,"disk_free_bytes":null,"leads_according_to":["n2","n3"]}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
+        let expected = r#"{"cluster":"00000000000000000000000000000001","leader":null,"term":null,"next_offset":null,"nodes":[{"node":"n1","address":"127.0.0.1:7101","role":null,"term":null,"last_index":null,"commit_index":null,"next_offset":null,"lag":null,"reachable":false,"disk_full":null,"log_ahead_ms":null,"version":null,"uptime_ms":null,"last_contact_ms":61000,"elections":null,"disk_used_bytes":null,"disk_free_bytes":null,"certificate_expires_ms":null,"leads_according_to":["n2","n3"]}],"registry":{"reachable":true,"leader":"n2","term":1}}"#;
         assert_eq!(json(&status), expected);
         assert_eq!(
             human(&status),
@@ -269,6 +277,7 @@ mod tests {
             elections: Some(4),
             disk_used_bytes: Some(51 << 20),
             disk_free_bytes: Some(120 << 30),
+            certificate_expires_ms: Some(u64::MAX),
             leads_according_to: vec![],
             damaged: vec![],
         };

@@ -4,22 +4,19 @@
 //! half of that. Revoking one is a command in the log, which an admin may ask for.
 
 use std::io::{self, BufRead as _, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::args::{Allowed, NewToken, TokenVerb, Tokens};
+use super::args::{NewToken, TokenVerb, Tokens};
 use super::connection::{Target, target};
 use super::failure::{End, Failure};
-use super::moment::now;
+use super::grants::{self, GrantRow};
+use super::moment::{now, shown};
 use super::output::{Printer, Row, talk};
 use super::reach::Reach;
+use super::revoking::revoke;
 use super::runtime;
-use crate::access::{
-    self, AccessToken, Grant, Grants, KeyError, PublicKeys, Right, Rights, SigningKey, TokenId,
-};
-use crate::client::AppendError;
-use crate::date::rfc3339;
+use crate::access::{self, AccessToken, KeyError, PublicKeys, SigningKey, TokenId};
 use crate::label::Label;
 use crate::limits;
 use crate::outcome::Outcome;
@@ -33,7 +30,7 @@ pub(super) fn run(args: Tokens, printer: &mut Printer) -> Result<(), End> {
         TokenVerb::Show { token } => show(&target, token, printer),
         TokenVerb::Revoke { token } => {
             let token = meant(&target, token)?;
-            runtime::wait(revoke(Reach::new(target), token))
+            runtime::wait(revoke(Reach::new(target), "token", token)).map(|_| ())
         }
         TokenVerb::ListRevoked => runtime::wait(list_revoked(Reach::new(target), printer)),
         TokenVerb::NewKey { drop_former } => new_key(&target, drop_former, printer),
@@ -47,7 +44,7 @@ fn create(target: &Target, new: NewToken, printer: &mut Printer) -> Result<(), E
     let number = u64::from_le_bytes(super::local::random()?);
     let id = TokenId::new(made + new.expires.as_secs(), number);
     let (cluster, name) = (target.cluster, new.name);
-    let token = AccessToken { cluster, id, made, name, grants: grants(new)? };
+    let token = AccessToken { cluster, id, made, name, grants: grants::of(new.logs, &new.allow)? };
     let text = token.sign(&key).map_err(|error| {
         Failure::new(Outcome::Usage, error, "say less: fewer logs, or shorter names of them")
     })?;
@@ -57,37 +54,6 @@ fn create(target: &Target, new: NewToken, printer: &mut Printer) -> Result<(), E
         talk(format_args!("token {id} holds until {expires}; whoever sees it has it"));
     }
     Ok(())
-}
-
-/// What was said that a token is to allow.
-fn grants(new: NewToken) -> Result<Grants, Failure> {
-    let right = |allowed: &Allowed| match allowed {
-        Allowed::Read => Some(Right::Read),
-        Allowed::Append => Some(Right::Append),
-        Allowed::Manage => Some(Right::Manage),
-        Allowed::Observe => None,
-    };
-    let observe = new.allow.contains(&Allowed::Observe);
-    let usage = |sentence, hint| Failure::new(Outcome::Usage, sentence, hint);
-    match (Rights::of(new.allow.iter().filter_map(right)), new.logs.as_slice()) {
-        (None, []) => Ok(Grants { logs: vec![], observe }),
-        (None, _) => {
-            let sentence = "nothing is allowed with these logs";
-            Err(usage(sentence.to_owned(), "--allow read, append, manage, or several with commas"))
-        }
-        (Some(rights), []) => {
-            let sentence = format!("it is not said which logs --allow {rights} is for");
-            Err(usage(sentence, "as --log 'orders/*', or --log '*' for all"))
-        }
-        (Some(_), logs) if logs.len() > limits::GRANTS_MAX => {
-            let sentence = format!("a token is for {} patterns at most", limits::GRANTS_MAX);
-            Err(usage(sentence, "one pattern means many logs, as 'orders/*'"))
-        }
-        (Some(rights), _) => {
-            let grant = |logs| Grant { logs, rights };
-            Ok(Grants { logs: new.logs.into_iter().map(grant).collect(), observe })
-        }
-    }
 }
 
 /// Shows what a token allows.
@@ -113,31 +79,6 @@ fn meant(target: &Target, token: Option<String>) -> Result<TokenId, Failure> {
     }
     let keys = PublicKeys::load(&target.certs)?;
     Ok(opened(&text, &keys, target)?.id)
-}
-
-/// Revokes a token, unless its time is over.
-async fn revoke(reach: Reach, token: TokenId) -> Result<(), End> {
-    let left = token.expires().get().saturating_sub(now().get());
-    if left == 0 {
-        talk(format_args!("token {token} has expired already, and is not revoked"));
-        return Ok(());
-    }
-    if Duration::from_millis(left) > limits::TOKEN_LIFE_MAX + limits::TOKEN_CLOCKS_APART {
-        let sentence = format!("{token} would expire later than any token does");
-        return Err(
-            Failure::new(Outcome::Usage, sentence, "`annal token show` says a token's id").into()
-        );
-    }
-    let revoked = reach.admin()?.revoke_token(token).await;
-    Ok(revoked.map(|_| ()).map_err(|error| unrevoked(token, &error))?)
-}
-
-fn unrevoked(token: TokenId, error: &AppendError) -> Failure {
-    if error.token().is_some() {
-        let sentence = format!("no answer came: token {token} may be revoked, or may still be");
-        return Failure::new(Outcome::Unknown, sentence, "revoke it again, which does no harm");
-    }
-    Failure::of_append(error, error)
 }
 
 /// Lists those that are revoked and whose time is not over.
@@ -187,10 +128,6 @@ impl From<KeyError> for End {
     }
 }
 
-fn shown(time: Timestamp) -> String {
-    rfc3339(time).unwrap_or_else(|| "never".to_owned())
-}
-
 /// A token that was made.
 #[derive(Serialize)]
 struct NewTokenRow<'a> {
@@ -220,23 +157,13 @@ struct TokenRow {
     stale: Option<String>,
 }
 
-#[derive(Serialize)]
-struct GrantRow {
-    log: String,
-    allow: String,
-}
-
 impl TokenRow {
     fn of(token: &AccessToken) -> Self {
         let AccessToken { id, name, made, ref grants, .. } = *token;
-        let grant = |grant: &Grant| GrantRow {
-            log: grant.logs.to_string(),
-            allow: grant.rights.to_string(),
-        };
         Self {
             id,
             name,
-            logs: grants.logs.iter().map(grant).collect(),
+            logs: grants::rows(grants),
             observe: grants.observe,
             made_at: shown(Timestamp::new(made.saturating_mul(1000))),
             expires_at: shown(id.expires()),
@@ -286,29 +213,6 @@ impl Row for KeysRow {
         match self.keys {
             1 => writeln!(out, "a new key signs tokens; {} has its public half alone", self.file),
             keys => writeln!(out, "a new key signs tokens; {} has {keys}", self.file),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(logs: &[&str], allow: &[Allowed]) -> Result<Grants, Failure> {
-        let logs = logs.iter().map(|text| text.parse().unwrap()).collect();
-        let expires = Duration::from_secs(1);
-        grants(NewToken { logs, allow: allow.to_vec(), expires, name: None })
-    }
-
-    #[test]
-    fn what_a_token_allows_is_said_whole() {
-        use Allowed::{Append, Observe, Read};
-        let grants = said(&["a/*", "b"], &[Read, Append, Observe]).unwrap();
-        assert!(grants.observe && grants.logs.len() == 2);
-        assert!(grants.allow(Right::Append, &"b".parse().unwrap()));
-        assert_eq!(said(&[], &[Observe]).unwrap(), Grants { logs: vec![], observe: true });
-        for (logs, allow) in [(&["a"][..], &[Observe][..]), (&[], &[Read]), (&["a"; 17], &[Read])] {
-            assert_eq!(said(logs, allow).unwrap_err().outcome, Outcome::Usage, "{logs:?}");
         }
     }
 }

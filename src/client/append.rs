@@ -176,6 +176,9 @@ pub enum AppendError {
     /// Only an admin may ask for it: certainly nothing of it was done.
     #[error("the nodes do not take this certificate for an admin's")]
     NotAdmin,
+    /// The certificate does not allow it: certainly it is not in the log.
+    #[error("this certificate does not allow that")]
+    Forbidden,
     /// It was given up before anybody can have taken it: it is certainly not in the log.
     #[error("the append was given up before anybody can have taken it")]
     GivenUp,
@@ -184,6 +187,10 @@ pub enum AppendError {
     #[error("a request before this one failed")]
     Ended,
 }
+
+/// What to do about a certificate that does not allow something.
+pub(super) const FORBIDDEN_HINT: &str = "`annal cert show FILE` says what a certificate allows; who has the \
+                                         authority's key can issue another";
 
 impl AppendError {
     /// That a condition of an append did not hold.
@@ -259,6 +266,7 @@ impl AppendError {
             | Self::TooManyRecords { .. }
             | Self::Mismatch { .. }
             | Self::NotAdmin
+            | Self::Forbidden
             | Self::Invalid => Outcome::Failed,
             Self::OtherRecords { .. } => Outcome::Usage,
             Self::Unavailable(unavailable) => unavailable.outcome(),
@@ -324,6 +332,7 @@ impl AppendError {
             Self::TooManyRevocations => {
                 "`annal token new-key --drop-former` ends all tokens at once".to_owned()
             }
+            Self::Forbidden => FORBIDDEN_HINT.to_owned(),
             Self::NotAdmin => "use the certificate `admin` that `annal init` made".to_owned(),
             Self::MainStays => "it is the log of whoever names none".to_owned(),
             Self::Repeated { .. } => "go on with the next".to_owned(),

@@ -69,7 +69,7 @@ impl AskError {
                 | Problem::TheirCertificate(_)
                 | Problem::WrongIdentity { .. }
                 | Problem::Protocol
-                | Problem::Closed(Close::NotAllowed)
+                | Problem::Closed(Close::NotAllowed | Close::Revoked)
         );
         for_good.then_some(problem)
     }

@@ -289,6 +289,7 @@ impl Conversation {
             Fate::Mismatch(appended) => AppendError::Mismatch { appended, sent },
             Fate::Invalid => AppendError::Invalid,
             Fate::NotAdmin => AppendError::NotAdmin,
+            Fate::Forbidden => AppendError::Forbidden,
             Fate::GivenUp => AppendError::GivenUp,
             Fate::Nobody => AppendError::Unavailable(self.shared.unavailable()),
             Fate::Busy(node) => AppendError::Unavailable(Unavailable::Busy { node }),

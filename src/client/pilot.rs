@@ -75,6 +75,8 @@ pub enum Fate {
     Invalid,
     /// Only an admin may ask for it.
     NotAdmin,
+    /// The certificate does not allow it.
+    Forbidden,
     /// It is certainly not in the log: what it asked for is not so.
     Unmet(Unmet),
     /// It is certainly not in the log: it was given up.
@@ -563,6 +565,7 @@ impl Pilot {
             }
             (Cause::Failure(Failure::Invalid { seq: at }), _) if at == seq => Fate::Invalid,
             (Cause::Failure(Failure::NotAdmin { seq: at }), _) if at == seq => Fate::NotAdmin,
+            (Cause::Failure(Failure::Forbidden { seq: at }), _) if at == seq => Fate::Forbidden,
             (Cause::Failure(Failure::Unmet(unmet)), _) if is_first => Fate::Unmet(unmet),
             (Cause::Failure(Failure::Expired), Some(token)) => Fate::Expired(token),
             (_, Some(token)) => Fate::Unknown(token),

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::append::FORBIDDEN_HINT;
 use super::connections::{AskError, Opened};
 use super::questions::Questions;
 use super::random;
@@ -68,6 +69,9 @@ pub enum ReadError {
     /// The log does not exist any more.
     #[error("there is no such log any more")]
     UnknownLog,
+    /// The certificate does not allow it.
+    #[error("this certificate does not allow that")]
+    Forbidden,
     /// What was to be read was trimmed.
     #[error("the log begins at offset {start}: what was before it was trimmed")]
     Trimmed {
@@ -103,7 +107,9 @@ impl ReadError {
             Self::TimedOut { .. } | Self::Unreachable { .. } => Outcome::TimedOut,
             Self::NoAddress { .. } => Outcome::Usage,
             Self::UnknownLog | Self::Trimmed { .. } => Outcome::ConditionNotMet,
-            Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered => Outcome::Failed,
+            Self::Failed { .. } | Self::OutOfOrder { .. } | Self::Unanswered | Self::Forbidden => {
+                Outcome::Failed
+            }
         }
     }
 
@@ -116,6 +122,7 @@ impl ReadError {
             Self::TimedOut { .. } => "see `annal client status`, or allow more time with --timeout",
             Self::Failed { .. } => "its own log says why; `annal node inspect` looks for damage",
             Self::Trimmed { .. } => "read from there on, or leave out --from",
+            Self::Forbidden => FORBIDDEN_HINT,
             Self::UnknownLog => "`annal log list` shows which there are",
             Self::OutOfOrder { .. } | Self::Unanswered => {
                 "the nodes may be of another version: see `annal --version`"
@@ -351,6 +358,7 @@ impl Reader {
                 Ok(Some(with_places(&header, records).take(count).collect()))
             }
             Taken::UnknownLog => Err(ReadError::UnknownLog),
+            Taken::Forbidden => Err(ReadError::Forbidden),
             Taken::Trimmed(start) => Err(ReadError::Trimmed { start }),
             Taken::OutOfOrder { node, expected, found } => {
                 Err(ReadError::OutOfOrder { node, expected, found })

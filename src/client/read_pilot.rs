@@ -83,6 +83,8 @@ pub enum Taken {
     Nothing,
     /// The log does not exist.
     UnknownLog,
+    /// The certificate does not allow it.
+    Forbidden,
     /// What comes next was trimmed: the log begins here by now.
     Trimmed(Offset),
     /// A node sent other records than those that come next.
@@ -322,6 +324,10 @@ impl ReadPilot {
             ReadRefusal::UnknownLog => {
                 self.close();
                 return Taken::UnknownLog;
+            }
+            ReadRefusal::Forbidden => {
+                self.close();
+                return Taken::Forbidden;
             }
         }
         self.lose(now);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::crash::Crashed;
 use super::status::{NodeStatus, Status};
-use crate::types::{ClusterId, DiskFull, Index, NodeId, Offset, Term};
+use crate::types::{ClusterId, DiskFull, Index, NodeId, Offset, Term, Timestamp};
 use crate::wire::api::Role;
 
 /// A leader that crashed as asked, and the one after it.
@@ -91,6 +91,8 @@ pub struct NodeRow {
     pub disk_used_bytes: Option<u64>,
     /// What it could have beside that.
     pub disk_free_bytes: Option<u64>,
+    /// Until when its certificate holds, in ms since 1970.
+    pub certificate_expires_ms: Option<u64>,
     /// Who says that it leads, though it does not answer here.
     pub leads_according_to: Vec<NodeId>,
     /// Entries that are damaged on its disk, the first and the last of each stretch.
@@ -158,6 +160,9 @@ fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
         elections: vitals.map(|vitals| vitals.elections),
         disk_used_bytes: disk.map(|disk| disk.used_bytes),
         disk_free_bytes: disk.map(|disk| disk.free_bytes),
+        certificate_expires_ms: vitals
+            .and_then(|vitals| vitals.certificate_expires)
+            .map(Timestamp::get),
         leads_according_to: status.named_by(node.node),
         damaged: vitals.map(|vitals| vitals.damaged.clone()).unwrap_or_default(),
     }

@@ -96,6 +96,11 @@ pub enum Failure {
         /// Which.
         seq: Seq,
     },
+    /// A node refused a request for good: the certificate does not allow it.
+    Forbidden {
+        /// Which.
+        seq: Seq,
+    },
     /// What a request asked for is not so. It is the first without an answer, it is certainly not in the
     /// log, and none after it is.
     Unmet(Unmet),
@@ -442,6 +447,7 @@ impl Session {
             }
             AppendRefusal::Invalid => Advice::Failed(Failure::Invalid { seq }),
             AppendRefusal::NotAdmin => Advice::Failed(Failure::NotAdmin { seq }),
+            AppendRefusal::Forbidden => Advice::Failed(Failure::Forbidden { seq }),
             AppendRefusal::Unmet(unmet) => {
                 // It is said of the first that was asked for. If that was taken elsewhere meanwhile,
                 // those behind it were not judged.

@@ -88,6 +88,11 @@ impl Page {
         self.push("scrubbed_segments_total", "counter", help, vitals.scrubbed);
         let help = "Sealed segments that are damaged on its disk.";
         self.push("damaged_segments", "gauge", help, vitals.damaged.len());
+        if let Some(expires) = vitals.certificate_expires {
+            let help = "When its certificate expires, in seconds since 1970.";
+            let seconds = expires.get() / 1000;
+            self.push("certificate_expires_timestamp_seconds", "gauge", help, seconds);
+        }
         let name = "peer_heard_seconds";
         self.head(name, "gauge", "How long ago another node was heard.");
         for (peer, ms) in &vitals.heard_ms {

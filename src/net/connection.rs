@@ -6,12 +6,14 @@ use std::sync::Arc;
 use quinn::VarInt;
 use tokio::time::{sleep, timeout};
 
+use super::certificate::Certificate;
 use super::guests::{Guest, Width};
 use super::identity::CertificateIdentity;
 use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
 use super::stream::{Stream, StreamError};
 use super::tls;
+use super::warden::Warden;
 use crate::limits::{
     CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, NARROW_WINDOW_BYTES, PEER_KEEP_ALIVE,
     PEER_STREAMS_MAX, SEND_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX, WIDE_SEND_WINDOW_BYTES,
@@ -22,8 +24,9 @@ use crate::limits::{
 /// the last clone and the last stream are dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    inner: quinn::Connection,
-    identity: Arc<CertificateIdentity>,
+    inner: Arc<quinn::Connection>,
+    /// What the other side has shown.
+    certificate: Arc<Certificate>,
     protocol: Protocol,
     /// The place that it has at a server; `None` on the side that dialled.
     guest: Option<Arc<Guest>>,
@@ -35,16 +38,17 @@ impl Connection {
     /// A connection whose other side has shown a certificate with an identity.
     pub(super) fn identified(inner: quinn::Connection) -> Result<Self, Problem> {
         let protocol = tls::protocol_of(inner.handshake_data());
-        let identity = tls::identity_of(inner.peer_identity());
+        let certificate = tls::certificate_of(inner.peer_identity());
         let refuse = |problem| {
             inner.close(VarInt::from_u32(Close::NotAllowed.code()), &[]);
             problem
         };
         let protocol = protocol.ok_or_else(|| refuse(Problem::Protocol))?;
-        let identity = identity
+        let certificate = certificate
             .map_err(|_| refuse(Problem::TheirCertificate(CertificateProblem::NoIdentity)))?;
         let origin = inner.remote_address();
-        Ok(Self { inner, identity: Arc::new(identity), protocol, guest: None, origin })
+        let inner = Arc::new(inner);
+        Ok(Self { inner, certificate: Arc::new(certificate), protocol, guest: None, origin })
     }
 
     /// The connection of somebody who has a place here.
@@ -67,7 +71,12 @@ impl Connection {
 
     /// Who the other side is, as its certificate proves.
     pub fn identity(&self) -> &CertificateIdentity {
-        &self.identity
+        &self.certificate.identity
+    }
+
+    /// What the other side's certificate says.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// What the two speak.
@@ -114,6 +123,16 @@ impl Connection {
                 None
             }
         }
+    }
+
+    /// Whether it may stay, as far as the other side's certificate is not revoked. If not it is closed.
+    pub(super) fn is_admitted_by(&self, warden: &Warden) -> bool {
+        let admits = |id| warden.admits(id, Arc::downgrade(&self.inner));
+        let is_admitted = self.certificate.id.is_none_or(admits);
+        if !is_admitted {
+            self.close(Close::Revoked);
+        }
+        is_admitted
     }
 
     /// Closes the connection and says why. What is under way is lost. Extra calls are harmless.

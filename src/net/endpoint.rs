@@ -15,13 +15,16 @@ use super::audit::Audit;
 use super::connection::Connection;
 use super::identity::{CertificateIdentity, CertificateRole};
 use super::names::HostNames;
-use super::problem::{Close, Problem};
+use super::problem::{CertificateProblem, Close, Problem};
 use super::protocol::Protocol;
 use super::reception::Reception;
 use super::sign;
 use super::tls::{Credentials, SERVER_NAME};
 use super::transport::{client_transport, server_transport};
 use super::trouble::{BindError, ConnectError};
+use super::warden::Warden;
+#[cfg(feature = "server")]
+use crate::access::TokenId;
 use crate::limits::{
     CONNECT_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_OF_NODES_MAX, HANDSHAKES_WAITING_MAX,
     SOCKET_BUFFER_BYTES,
@@ -35,6 +38,8 @@ pub struct Endpoint {
     names: HostNames,
     /// Told of by whoever listens.
     audit: Audit,
+    /// Who is let in no more.
+    warden: Arc<Warden>,
     /// Connections whose handshake is over; `None` for a socket that only dials.
     listener: Option<Arc<Listener>>,
 }
@@ -89,12 +94,14 @@ impl Endpoint {
         let (ready, accepted) = mpsc::channel(HANDSHAKES_MAX);
         let audit = Audit::new();
         let cluster = credentials.identity().cluster;
-        let reception = Reception::new(cluster, inner.clone(), ready, audit.clone());
+        let warden = Arc::<Warden>::default();
+        let told = (audit.clone(), warden.clone());
+        let reception = Reception::new(cluster, inner.clone(), ready, told);
         let task = tokio::spawn(reception.run()).abort_handle();
         let listener = Listener { accepted: Mutex::new(accepted), task };
         let listener = Some(Arc::new(listener));
         let (credentials, names) = (credentials.clone(), HostNames::default());
-        Ok(Self { inner, credentials, names, audit, listener })
+        Ok(Self { inner, credentials, names, audit, warden, listener })
     }
 
     /// A socket that only dials. Must be called within a tokio runtime.
@@ -110,7 +117,8 @@ impl Endpoint {
         let inner = open(socket, EndpointConfig::default(), None).map_err(error)?;
         let names = HostNames::default();
         let (credentials, audit) = (credentials.clone(), Audit::new());
-        Ok(Self { inner, credentials, names, audit, listener: None })
+        let warden = Arc::default();
+        Ok(Self { inner, credentials, names, audit, warden, listener: None })
     }
 
     /// Another socket that only dials, with the same credentials: what a router between here and
@@ -141,6 +149,18 @@ impl Endpoint {
     /// The names that it looks up.
     pub(super) fn names(&self) -> &HostNames {
         &self.names
+    }
+
+    /// Lets nobody in whose certificate is revoked, as this says from now on, and nobody stay.
+    #[cfg(feature = "server")]
+    pub fn refuse_revoked(&self, is_revoked: impl Fn(TokenId) -> bool + Send + Sync + 'static) {
+        self.warden.ask(is_revoked);
+    }
+
+    /// More certificates have been revoked: ends the connections of their holders.
+    #[cfg(feature = "server")]
+    pub fn end_revoked(&self) {
+        self.warden.enforce();
     }
 
     /// Who it is.
@@ -176,6 +196,9 @@ impl Endpoint {
         expect: &Expect,
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
+        if self.listener.is_none() {
+            self.credentials.reload_now_and_then();
+        }
         let mut config = ClientConfig::new(self.credentials.client_crypto(protocol));
         config.transport_config(Arc::new(client_transport(protocol)));
         if self.dials_as_node(protocol) {
@@ -195,6 +218,9 @@ impl Endpoint {
             })?;
         let connection = Connection::identified(inner).map_err(refused)?;
         self.check(&connection, expect).map_err(refused)?;
+        if !connection.is_admitted_by(&self.warden) {
+            return Err(refused(Problem::TheirCertificate(CertificateProblem::Revoked)));
+        }
         Ok(connection)
     }
 
@@ -259,7 +285,6 @@ mod tests {
 
     use tokio::runtime::Builder;
 
-    use super::super::problem::CertificateProblem;
     use super::super::stream::StreamError;
     use super::super::testing::relay::Relay;
     use super::super::testing::{
@@ -437,6 +462,37 @@ mod tests {
         }
         let problem = refused(&client, &server, &a_node(), Protocol::Registry).await;
         assert_eq!(problem, Problem::Protocol);
+    }
+
+    #[tokio::test]
+    async fn who_is_revoked_is_let_in_no_more_and_does_not_stay() {
+        let certificates = Certificates::of(1);
+        let server = serving(&certificates.of_holder("n1"), &[Protocol::Client]);
+        let (client, other) = (certificates.client("client"), certificates.client("admin"));
+        let revoked = Arc::new(std::sync::Mutex::new(vec![]));
+        let known = revoked.clone();
+        server.refuse_revoked(move |id| known.lock().unwrap().contains(&id));
+        let kept = connect(&client, &server, &a_node(), Protocol::Client).await;
+        let others = connect(&other, &server, &a_node(), Protocol::Client).await;
+        assert_eq!(soon(first_answer(&kept)).await, Ok(7));
+        assert_eq!(soon(first_answer(&others)).await, Ok(7));
+        let id_in = |name: &str| {
+            let file = certificates.folder.path().join(name);
+            crate::net::Certificate::read(&file).unwrap().id.unwrap()
+        };
+        revoked.lock().unwrap().push(id_in("client.crt"));
+        server.end_revoked();
+        assert_eq!(soon(kept.closed()).await, Problem::Closed(Close::Revoked));
+        let again = connect(&client, &server, &a_node(), Protocol::Client).await;
+        let refused_for_good = lost(Problem::Closed(Close::Revoked));
+        assert_eq!(soon(first_answer(&again)).await, refused_for_good);
+        assert_eq!(soon(first_answer(&others)).await, Ok(7));
+        // Who dials asks as well.
+        let of_server = id_in("n1.crt");
+        other.refuse_revoked(move |id| id == of_server);
+        let problem = refused(&other, &server, &a_node(), Protocol::Client).await;
+        assert_eq!(problem, Problem::TheirCertificate(CertificateProblem::Revoked));
+        assert!(others.is_closed());
     }
 
     #[tokio::test]

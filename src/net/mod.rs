@@ -34,6 +34,7 @@
 mod acquaintance;
 mod audit;
 mod budget;
+mod certificate;
 mod connection;
 mod endpoint;
 mod guests;
@@ -69,11 +70,13 @@ pub(crate) mod testing;
 pub mod tls;
 mod transport;
 mod trouble;
+mod warden;
 
 #[cfg(feature = "server")]
 pub use acquaintance::{Expelled, SharedMemory};
 pub use audit::Audit;
 pub use budget::{Budget, BudgetLimits, Held, Share};
+pub use certificate::Certificate;
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Expect};
 #[cfg(feature = "server")]

@@ -68,6 +68,9 @@ pub enum CertificateProblem {
     /// It names no holder, in the form of ours.
     #[error("it does not say who its holder is")]
     NoIdentity,
+    /// It was revoked.
+    #[error("it was revoked")]
+    Revoked,
     /// Another reason.
     #[error("TLS alert {alert}")]
     Other {
@@ -116,10 +119,13 @@ pub enum Close {
     /// The other node is not what is remembered of it, or of another cluster than it believes.
     #[error("the other side refuses this node")]
     Refused = 11,
+    /// The certificate was revoked.
+    #[error("the other side refused our certificate: it was revoked")]
+    Revoked = 12,
 }
 
 impl Close {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Done,
         Self::Malformed,
         Self::NotAllowed,
@@ -132,6 +138,7 @@ impl Close {
         Self::Share,
         Self::Idle,
         Self::Refused,
+        Self::Revoked,
     ];
 
     /// The number that travels.
@@ -215,8 +222,9 @@ impl Problem {
             Self::OurCertificate(CertificateProblem::NotValidNow)
             | Self::TheirCertificate(CertificateProblem::NotValidNow) => {
                 "compare the clocks of the two machines; if they are right, a certificate has expired, \
-                 and docs/operations.md says under \"Certificates\" how openssl renews it"
+                 and `annal cert renew` where ca.key is makes another"
             }
+            Self::Closed(Close::Revoked) => "`annal cert issue` where ca.key is makes another",
             Self::OurCertificate(_) | Self::TheirCertificate(_) => {
                 "check which certificates the two sides use"
             }

@@ -23,9 +23,9 @@ impl Protocol {
     pub const fn alpn(self) -> &'static [u8] {
         match self {
             Self::Peer => b"annal-peer/4",
-            Self::Client => b"annal-client/7",
+            Self::Client => b"annal-client/8",
             Self::Registry => b"annal-registry/1",
-            Self::Onward => b"annal-onward/7",
+            Self::Onward => b"annal-onward/8",
         }
     }
 

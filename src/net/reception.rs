@@ -13,9 +13,10 @@ use super::audit::Audit;
 use super::connection::{Connection, canonical};
 use super::guests::{Guests, lingering};
 use super::handshakes::{Handshakes, Turn};
-use super::problem::{Close, Problem};
+use super::problem::{CertificateProblem, Close, Problem};
 use super::refusals::{Refusals, Subject};
 use super::sign;
+use super::warden::Warden;
 use crate::limits::{
     CONNECTIONS_IN_ALL_MAX, HANDSHAKES_UNVALIDATED_MAX, INITIAL_ROUND_TRIP, REFUSALS_TOLD_EVERY,
 };
@@ -30,6 +31,7 @@ pub(super) struct Reception {
     handshakes: Handshakes,
     refusals: Refusals,
     audit: Audit,
+    warden: Arc<Warden>,
 }
 
 impl Reception {
@@ -37,11 +39,11 @@ impl Reception {
         cluster: ClusterId,
         endpoint: quinn::Endpoint,
         ready: mpsc::Sender<Connection>,
-        audit: Audit,
+        (audit, warden): (Audit, Arc<Warden>),
     ) -> Self {
         let (guests, handshakes) = (Guests::new(), Handshakes::new());
         let refusals = Refusals::new(Subject::Connections);
-        Self { cluster, endpoint, ready, guests, handshakes, refusals, audit }
+        Self { cluster, endpoint, ready, guests, handshakes, refusals, audit, warden }
     }
 
     pub(super) async fn run(self) {
@@ -136,6 +138,9 @@ impl Reception {
         if found.cluster != self.cluster || !connection.protocol().is_open_to(found.role) {
             connection.close(Close::NotAllowed);
             return Err(Problem::WrongIdentity { found: Box::new(found.clone()) });
+        }
+        if !connection.is_admitted_by(&self.warden) {
+            return Err(Problem::TheirCertificate(CertificateProblem::Revoked));
         }
         let address = connection.remote_address();
         match self.guests.admit(found, address.ip(), connection.protocol()) {

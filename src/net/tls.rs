@@ -7,7 +7,8 @@
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
@@ -19,32 +20,45 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
-use tracing::warn;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use tracing::{debug, warn};
 
+use super::certificate::Certificate;
 use super::identity::{CertificateIdentity, IdentityError};
 use super::protocol::Protocol;
 use super::reset::ResetSecret;
+use crate::limits::CERTIFICATE_LOOK;
 use crate::remedy;
+use crate::types::Timestamp;
 
 /// The name for which every certificate of a cluster is issued, beside the one that counts.
 ///
 /// TLS insists on a name for the server. Ours are told apart by their URI, which TLS cannot check.
 pub(super) const SERVER_NAME: &str = "annal";
 
-/// What a process proves its identity with, and whom it trusts.
+/// What a process proves its identity with, and whom it trusts. Clones are the same: what one of them loads
+/// anew, all of them show from then on.
 #[derive(Clone)]
 pub struct Credentials {
     identity: CertificateIdentity,
+    /// Where the files are, and what they are called.
+    files: (PathBuf, String),
     roots: Arc<RootCertStore>,
-    key: Arc<CertifiedKey>,
+    shown: Arc<RwLock<Shown>>,
+    /// When a process that is no server looked at the files last.
+    looked: Arc<Mutex<Instant>>,
     reset: ResetSecret,
+}
+
+/// The certificate that is shown for now.
+#[derive(Debug)]
+struct Shown {
+    expires: Timestamp,
+    key: Arc<CertifiedKey>,
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({})", self.identity)
+        write!(f, "Credentials({})", self.identity())
     }
 }
 
@@ -102,6 +116,16 @@ pub enum TlsError {
         /// Which.
         file: PathBuf,
     },
+    /// The certificate is another holder's than the one that is shown.
+    #[error("the certificate {} is of {found} now, and this process is {expected}", file.display())]
+    OtherHolder {
+        /// Which.
+        file: PathBuf,
+        /// Whose it is.
+        found: Box<CertificateIdentity>,
+        /// Whose it should be.
+        expected: Box<CertificateIdentity>,
+    },
     /// The certificate is unusable for another reason.
     #[error("the certificate {} is not usable: {source}", file.display())]
     Unusable {
@@ -114,7 +138,7 @@ pub enum TlsError {
 
 /// What each part of a cluster has, and no more: whoever has `ca.key` can be any of them.
 const OWN_FILES: &str = "copy ca.crt and the two files of this name from where `annal init` made \
-                         them; ca.key stays there";
+                         them, or `annal cert issue` makes new ones; ca.key stays there";
 
 impl TlsError {
     /// What to do about it.
@@ -134,15 +158,41 @@ impl TlsError {
             Self::File { source, .. } => remedy::of(source, "see who may read it").to_owned(),
             Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
             Self::Expired { .. } => {
-                "check this machine's clock; if it is right, the certificate has to be replaced"
+                "check this machine's clock; if it is right, `annal cert renew` where ca.key is makes \
+                 another, to be copied here"
                     .to_owned()
             }
             Self::Malformed { .. }
             | Self::OtherAuthority { .. }
             | Self::OtherKey { .. }
             | Self::NoIdentity { .. }
+            | Self::OtherHolder { .. }
             | Self::Unusable { .. } => OWN_FILES.to_owned(),
         }
+    }
+}
+
+impl Certificate {
+    /// What the certificate in a file says, whether or not it holds.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn read(file: &Path) -> Result<Self, TlsError> {
+        Self::of_der(&certificate_in(file)?, file)
+    }
+
+    /// What the certificate in a text says, which is or will be in this file.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn of_text(text: &str, file: &Path) -> Result<Self, TlsError> {
+        let certificate = der_of(text.as_bytes()).ok_or_else(|| no_certificate(file))?;
+        Self::of_der(&certificate, file)
+    }
+
+    fn of_der(certificate: &CertificateDer<'_>, file: &Path) -> Result<Self, TlsError> {
+        let file = || file.to_owned();
+        Self::parse(certificate).map_err(|IdentityError| TlsError::NoIdentity { file: file() })
     }
 }
 
@@ -153,8 +203,57 @@ impl Credentials {
     /// [`TlsError`], which names the file and says what is wrong with it.
     pub fn load(certs: &Path, name: &str) -> Result<Self, TlsError> {
         let (credentials, certificate) = Self::read(certs, name)?;
+        warn_if_open(&certs.join(format!("{name}.key")));
         credentials.check(&certs.join("ca.crt"), certificate)?;
         Ok(credentials)
+    }
+
+    /// Looks whether there is another certificate by now in the files, and shows that from now on, to
+    /// whoever connects then. Says whether there is. The authority's certificate is that of the start.
+    ///
+    /// # Errors
+    /// [`TlsError`]: what is there cannot be shown, and what was there before still is.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let (certs, name) = &self.files;
+        let file = certs.join(format!("{name}.crt"));
+        if certificate_in(&file)? == self.key().cert[0] {
+            return Ok(false);
+        }
+        let (found, file) = Self::read(certs, name)?;
+        let (found_identity, expected) = (found.identity.clone(), self.identity.clone());
+        if found_identity != expected {
+            let (found, expected) = (Box::new(found_identity), Box::new(expected));
+            return Err(TlsError::OtherHolder { file, found, expected });
+        }
+        Self { roots: self.roots.clone(), ..found.clone() }.check(&certs.join("ca.crt"), file)?;
+        let found = found.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let shown = Shown { expires: found.expires, key: found.key.clone() };
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
+        Ok(true)
+    }
+
+    /// [`Self::reload`] for a process that only dials, before it does: at most every
+    /// [`CERTIFICATE_LOOK`], and without a word, since what it has may still do.
+    pub(super) fn reload_now_and_then(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() < CERTIFICATE_LOOK {
+            return;
+        }
+        *looked = Instant::now();
+        match self.reload() {
+            Ok(false) => {}
+            Ok(true) => debug!("another certificate is shown from now on"),
+            Err(error) => debug!("the certificate is not loaded anew: {error}"),
+        }
+    }
+
+    /// Until when the certificate holds that is shown.
+    pub fn expires(&self) -> Timestamp {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).expires
+    }
+
+    fn key(&self) -> Arc<CertifiedKey> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).key.clone()
     }
 
     /// What ends the connections of this holder's former processes.
@@ -178,12 +277,10 @@ impl Credentials {
             .add(certificate_in(&authority_file)?)
             .map_err(|_| TlsError::Malformed { file: authority_file, expected: "certificate" })?;
         let certificate = certificate_in(&file)?;
-        warn_if_open(&key_file);
         let key = PrivateKeyDer::from_pem_slice(&contents_of(&key_file)?)
             .map_err(|_| TlsError::Malformed { file: key_file.clone(), expected: "key" })?;
 
-        let identity = identity_in(&certificate)
-            .map_err(|IdentityError| TlsError::NoIdentity { file: file.clone() })?;
+        let says = Certificate::of_der(&certificate, &file)?;
         let reset = ResetSecret::of(key.secret_der());
         let key = CertifiedKey::from_der(vec![certificate], key, &provider()).map_err(|error| {
             if let rustls::Error::InconsistentKeys(_) = error {
@@ -192,14 +289,24 @@ impl Credentials {
                 TlsError::Unusable { file: file.clone(), source: error }
             }
         })?;
-        Ok((Self { identity, roots: Arc::new(roots), key: Arc::new(key), reset }, file))
+        let shown = Arc::new(RwLock::new(Shown { expires: says.expires, key: Arc::new(key) }));
+        let credentials = Self {
+            identity: says.identity,
+            files: (certs.to_owned(), name.to_owned()),
+            roots: Arc::new(roots),
+            shown,
+            looked: Arc::new(Mutex::new(Instant::now())),
+            reset,
+        };
+        Ok((credentials, file))
     }
 
     /// Checks the certificate as the other side will, so that what is wrong is said where it can be
     /// put right.
     fn check(&self, authority: &Path, file: PathBuf) -> Result<(), TlsError> {
         let unusable = |source| TlsError::Unusable { file: file.clone(), source };
-        let certificate = self.key.end_entity_cert().map_err(unusable)?;
+        let key = self.key();
+        let certificate = key.end_entity_cert().map_err(unusable)?;
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
             .build()
             .expect("there is a root, and no revocation list");
@@ -261,7 +368,7 @@ impl Credentials {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("ring speaks TLS 1.3")
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(OwnCertificate(self.key.clone())));
+            .with_cert_resolver(Arc::new(OwnCertificate(self.shown.clone())));
         config.alpn_protocols = protocols;
         // No 0-RTT: what comes in one can be replayed. No resumption: every connection shows its
         // certificate.
@@ -276,7 +383,7 @@ impl Credentials {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("ring speaks TLS 1.3")
             .with_root_certificates(self.roots.clone())
-            .with_client_cert_resolver(Arc::new(OwnCertificate(self.key.clone())));
+            .with_client_cert_resolver(Arc::new(OwnCertificate(self.shown.clone())));
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
         config.enable_early_data = false;
         config.resumption = Resumption::disabled();
@@ -284,19 +391,25 @@ impl Credentials {
     }
 }
 
-/// Shows the one certificate that a process has, whatever it is asked for.
+/// Shows the one certificate that a process has by now, whatever it is asked for.
 #[derive(Debug)]
-struct OwnCertificate(Arc<CertifiedKey>);
+struct OwnCertificate(Arc<RwLock<Shown>>);
+
+impl OwnCertificate {
+    fn key(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).key.clone()
+    }
+}
 
 impl rustls::server::ResolvesServerCert for OwnCertificate {
     fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+        Some(self.key())
     }
 }
 
 impl rustls::client::ResolvesClientCert for OwnCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+        Some(self.key())
     }
 
     fn has_certs(&self) -> bool {
@@ -323,34 +436,26 @@ fn contents_of(file: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(file).map_err(|source| TlsError::File { file: file.to_owned(), source })
 }
 
-fn certificate_in(file: &Path) -> Result<CertificateDer<'static>, TlsError> {
-    CertificateDer::from_pem_slice(&contents_of(file)?)
-        .map_err(|_| TlsError::Malformed { file: file.to_owned(), expected: "certificate" })
+pub(super) fn certificate_in(file: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    der_of(&contents_of(file)?).ok_or_else(|| no_certificate(file))
 }
 
-/// The identity in a certificate: that of its only URI.
-fn identity_in(certificate: &CertificateDer<'_>) -> Result<CertificateIdentity, IdentityError> {
-    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| IdentityError)?;
-    let names = certificate.subject_alternative_name().ok().flatten().ok_or(IdentityError)?;
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    match (uris.next(), uris.next()) {
-        (Some(uri), None) => uri.parse(),
-        _ => Err(IdentityError),
-    }
+fn no_certificate(file: &Path) -> TlsError {
+    TlsError::Malformed { file: file.to_owned(), expected: "certificate" }
 }
 
-/// The identity of the other side of a connection, from what `quinn::Connection::peer_identity`
-/// gives: a chain that TLS has verified.
-pub(super) fn identity_of(
-    peer: Option<Box<dyn Any>>,
-) -> Result<CertificateIdentity, IdentityError> {
+/// The certificate in a text, in DER.
+pub(super) fn der_of(text: &[u8]) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(text).ok()
+}
+
+/// What the certificate of the other side of a connection says, from what
+/// `quinn::Connection::peer_identity` gives: a chain that TLS has verified.
+pub(super) fn certificate_of(peer: Option<Box<dyn Any>>) -> Result<Certificate, IdentityError> {
     let chain = peer
         .and_then(|peer| peer.downcast::<Vec<CertificateDer<'static>>>().ok())
         .ok_or(IdentityError)?;
-    identity_in(chain.first().ok_or(IdentityError)?)
+    Certificate::parse(chain.first().ok_or(IdentityError)?)
 }
 
 /// The protocol that was agreed on, from what `quinn::Connection::handshake_data` gives.
@@ -364,14 +469,14 @@ pub(crate) mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::super::identity::CertificateRole;
-    use super::super::issue::{Authority, Holder, IssueError, VALID_AFTER, VALID_BEFORE};
+    use super::super::issue::{Authority, Holder, IssueError, VALID_BEFORE};
     use super::*;
     use crate::types::ClusterId;
 
     /// A folder with the certificates of a cluster: n1 to n3, client, admin and registry.
     pub(crate) fn certificates(cluster: ClusterId) -> tempfile::TempDir {
         let now = OffsetDateTime::now_utc();
-        certificates_for(cluster, (now - VALID_BEFORE, now + VALID_AFTER))
+        certificates_for(cluster, (now - VALID_BEFORE, now + Duration::days(365)))
     }
 
     /// The same, but expired.
@@ -463,6 +568,48 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_loaded_anew_is_shown_by_all_clones() {
+        let cluster = ClusterId::new(1);
+        let folder = certificates(cluster);
+        let credentials = Credentials::load(folder.path(), "n1").unwrap();
+        let clone = credentials.clone();
+        let shown = || clone.key().cert[0].clone();
+        let first = shown();
+        assert!(!credentials.reload().unwrap());
+        // Of another authority, of another holder, without its key: none of them is shown.
+        let other = certificates(cluster);
+        let copy = |from: &Path, name: &str| {
+            for extension in ["crt", "key"] {
+                let to = folder.path().join("n1").with_extension(extension);
+                std::fs::copy(from.join(name).with_extension(extension), to).unwrap();
+            }
+        };
+        copy(other.path(), "n1");
+        assert!(matches!(credentials.reload(), Err(TlsError::OtherAuthority { .. })));
+        copy(folder.path(), "n2");
+        assert!(matches!(credentials.reload(), Err(TlsError::OtherHolder { .. })));
+        std::fs::copy(folder.path().join("n3.key"), folder.path().join("n1.key")).unwrap();
+        assert!(matches!(credentials.reload(), Err(TlsError::OtherKey { .. })));
+        assert_eq!(shown(), first);
+
+        let (authority, ca) = Authority::generate(cluster).unwrap();
+        let life = std::time::Duration::from_hours(48);
+        let pair = authority.issue_living(&Holder::new(CertificateRole::Node, "n1"), life).unwrap();
+        for file in ca.into_iter().chain(pair) {
+            std::fs::write(folder.path().join(file.name), file.contents).unwrap();
+        }
+        // Its authority is that of the start.
+        assert!(matches!(credentials.reload(), Err(TlsError::OtherAuthority { .. })));
+        let credentials = Credentials::load(folder.path(), "n1").unwrap();
+        let (before, clone) = (credentials.expires(), credentials.clone());
+        for file in authority.issue(&Holder::new(CertificateRole::Node, "n1")).unwrap() {
+            std::fs::write(folder.path().join(file.name), file.contents).unwrap();
+        }
+        assert!(credentials.reload().unwrap() && !credentials.reload().unwrap());
+        assert!(clone.expires() > before);
+    }
+
+    #[test]
     fn names_that_are_none_get_no_certificate() {
         use CertificateRole::{Client, Node};
         let (authority, _) = Authority::generate(ClusterId::new(1)).unwrap();
@@ -501,7 +648,7 @@ pub(crate) mod tests {
         let expired = expired_certificates(ClusterId::new(1));
         assert!(matches!(load_error(&expired, "n1"), TlsError::Expired { .. }));
         let tomorrow = OffsetDateTime::now_utc() + Duration::days(1);
-        let early = certificates_for(ClusterId::new(1), (tomorrow, tomorrow + VALID_AFTER));
+        let early = certificates_for(ClusterId::new(1), (tomorrow, tomorrow + Duration::days(1)));
         assert!(matches!(load_error(&early, "n1"), TlsError::NotYetValid { .. }));
     }
 }

@@ -46,7 +46,7 @@ async fn serve_stream(service: Arc<Service>, behind: Arc<Behind>, mut stream: St
             None => stream.sender.abandon(),
         },
         Ok(Request::Segment(wanted)) => {
-            let caller = service.shares.open_behind(&behind.node, behind.address);
+            let caller = service.shares.open_behind(&behind.node, behind.address, None);
             backup::serve_segment(&service, &caller, stream, wanted).await;
         }
         _ => stream.sender.abandon(),
@@ -63,7 +63,10 @@ impl Behind {
             CertificateRole::Node => identity == self.node,
             CertificateRole::Registry => false,
         };
-        if !is_client || identity.cluster != service.cluster {
+        // That node may be behind.
+        let is_revoked = |id| service.revoked.borrow().has(id);
+        let is_refused = on_behalf.certificate.is_some_and(is_revoked);
+        if !is_client || identity.cluster != service.cluster || is_refused {
             return None;
         }
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +75,8 @@ impl Behind {
             return Some(caller);
         }
         clients.retain(|_, caller| caller.strong_count() > 0);
-        let caller = Arc::new(service.shares.open_behind(&identity, self.address));
+        let caller =
+            Arc::new(service.shares.open_behind(&identity, self.address, on_behalf.grants.clone()));
         clients.insert(key, Arc::downgrade(&caller));
         Some(caller)
     }

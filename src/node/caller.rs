@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use super::allowance::Allowance;
+use crate::access::{Grants, TokenId};
 use crate::limits::{self, RECORD_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, REQUEST_RECORDS_MAX};
 use crate::net::{
     self, Budget, CertificateIdentity, CertificateRole, Connection, FrameSender, Held, Share,
@@ -45,6 +47,10 @@ pub(super) struct Caller {
     /// Another node hands on what it asks, on a connection that others share: nothing of it may wait
     /// there for room in a share of its own.
     is_behind_node: bool,
+    /// What its certificate is called.
+    pub(super) certificate: Option<TokenId>,
+    /// What it may do; `None`: all that its role may.
+    pub(super) allowance: Option<Allowance>,
     /// Places for streams that carry appends.
     pub(super) append_streams: Semaphore,
 }
@@ -78,7 +84,9 @@ impl Shares {
 
     /// The part of a new connection.
     pub(super) fn open(&self, connection: &Connection) -> Caller {
-        self.open_for(connection.identity(), connection.remote_address())
+        let allowance = connection.certificate().grants.clone().map(Allowance::from);
+        let caller = self.open_for(connection.identity(), connection.remote_address());
+        Caller { certificate: connection.certificate().id, allowance, ..caller }
     }
 
     /// The part of a connection that a client has to the node at `address`, which hands on what comes
@@ -87,8 +95,10 @@ impl Shares {
         &self,
         identity: &CertificateIdentity,
         address: SocketAddr,
+        grants: Option<Grants>,
     ) -> Caller {
-        Caller { is_behind_node: true, ..self.open_for(identity, address) }
+        let allowance = grants.map(Allowance::from);
+        Caller { is_behind_node: true, allowance, ..self.open_for(identity, address) }
     }
 
     fn open_for(&self, identity: &CertificateIdentity, address: SocketAddr) -> Caller {
@@ -103,6 +113,8 @@ impl Shares {
             sent: self.sent.open(&identity),
             onward: self.onward.open(&identity),
             is_behind_node: false,
+            certificate: None,
+            allowance: None,
             append_streams: Semaphore::new(limits::APPEND_STREAMS_PER_CONNECTION_MAX),
             identity,
         }

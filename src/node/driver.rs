@@ -225,6 +225,9 @@ impl Driver {
             Command::Ask(log, inquiry, reply) => {
                 let _ = reply.send(self.replica.standing(log, inquiry));
             }
+            Command::Name(log, reply) => {
+                let _ = reply.send(self.replica.name(log).cloned());
+            }
             Command::Watch(log, reply) => {
                 let _ = reply.send(self.watches.watch(&self.replica, log));
             }

@@ -1,6 +1,6 @@
 //! What is written into the folder of each part of a cluster.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,9 +15,6 @@ use crate::net::CertificateFile;
 
 /// The empty file beside `node.toml` that says: this node has not promised anything yet.
 pub const NEW_FILE: &str = "new";
-
-/// The name that a client's own pair of files has in its folder, whatever the client is called.
-const CLIENT: &str = "client";
 
 /// A file or folder could not be written.
 #[derive(Debug, Error)]
@@ -96,10 +93,10 @@ pub fn file(name: &str, contents: String) -> CertificateFile {
     CertificateFile { name: name.to_owned(), contents }
 }
 
-/// One of a client's two files under the name that commands look for.
-pub fn as_client(file: CertificateFile) -> CertificateFile {
+/// A file of a pair under another name.
+pub fn named(name: &str, file: CertificateFile) -> CertificateFile {
     let (_, extension) = file.name.rsplit_once('.').unwrap_or_default();
-    CertificateFile { name: format!("{CLIENT}.{extension}"), ..file }
+    CertificateFile { name: format!("{name}.{extension}"), ..file }
 }
 
 /// What is to be bound on a machine that is reached at an address: that one, or all that the machine has
@@ -124,6 +121,22 @@ pub(super) fn write_file(path: &Path, contents: &[u8]) -> Result<(), FolderError
         file.sync_all()
     };
     write().map_err(at(path))
+}
+
+/// Writes files into a folder, in order, each in the place of one that is there, and whole or not at all. The
+/// folder and those above it are made if they are not there.
+pub(super) fn replace(folder: &Path, files: &[CertificateFile]) -> Result<(), FolderError> {
+    privacy::create_folders(folder).map_err(at(folder))?;
+    for file in files {
+        let (path, new) = (folder.join(&file.name), folder.join(format!(".{}.new", file.name)));
+        // What a killed process has left.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&new)(error)),
+            _ => write_file(&new, file.contents.as_bytes())?,
+        }
+        fs::rename(&new, &path).map_err(at(&path))?;
+    }
+    sync_folder(folder)
 }
 
 pub(super) fn sync_folder(folder: &Path) -> Result<(), FolderError> {

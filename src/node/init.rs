@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::certificates::{self, ISSUED_FOLDER};
 use super::folders::{self, FolderError, NODE_UNIT, REGISTRY_UNIT, at, sync_folder, write_file};
 use super::privacy;
 use super::restore::{self, RestoreError};
@@ -31,7 +32,8 @@ use crate::config::{
     HOSTS_FOLDER, HttpConfig, NodeConfig, REGISTRY_FOLDER, Recover, RegistryConfig,
 };
 use crate::limits;
-use crate::net::{Authority, CertificateRole, Holder, IssueError};
+use crate::net::tls::TlsError;
+use crate::net::{Authority, CertificateFile, CertificateRole, Holder, IssueError};
 use crate::remedy;
 use crate::types::{ClusterId, NodeId};
 
@@ -244,6 +246,9 @@ pub enum InitError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certificates(#[from] IssueError),
+    /// A certificate that was made is none.
+    #[error(transparent)]
+    Certificate(#[from] TlsError),
     /// The key for access tokens could not be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -293,10 +298,9 @@ impl InitError {
                     .into()
             }
             Self::Twice { .. } => "give each part an address, or a port, of its own".into(),
-            Self::Certificates(IssueError::Name { .. }) => {
-                "choose another name, as app or billing-2".into()
-            }
-            Self::Certificates(_) | Self::Random { .. } => "try again in a moment".into(),
+            Self::Certificates(error) => error.hint().into(),
+            Self::Random { .. } => "try again in a moment".into(),
+            Self::Certificate(error) => error.hint(),
             Self::Folder(error) => {
                 remedy::of(&error.source, "choose another --dir, or look into that folder").into()
             }
@@ -526,14 +530,20 @@ fn stage_certs(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Ini
 
     let mut all = authority_files.to_vec();
     all.extend([folders::file(KEY_FILE, key_text), tokens.clone(), cluster_file.clone()]);
+    let mut issued = vec![];
+    let mut issue = |holder: &Holder| -> Result<[CertificateFile; 2], InitError> {
+        let pair = authority.issue(holder)?;
+        issued.push(certificates::record(&pair[0])?);
+        Ok(pair)
+    };
     for (role, name) in [(CertificateRole::Client, "client"), (CertificateRole::Admin, "admin")] {
-        all.extend(authority.issue(&Holder::new(role, name))?);
+        all.extend(issue(&Holder::new(role, name))?);
     }
     let nodes = cluster.nodes.iter().map(|(node, at)| (Holder::node(*node, at), NODE_UNIT));
     let registry = Holder::new(CertificateRole::Registry, REGISTRY_FOLDER);
     let registry = cluster.registry.iter().map(|_| (registry.clone(), REGISTRY_UNIT));
     for (holder, unit) in nodes.chain(registry) {
-        let pair = authority.issue(&holder)?;
+        let pair = issue(&holder)?;
         match options.layout {
             Layout::OneMachine => all.extend(pair),
             Layout::Machines { .. } => {
@@ -548,7 +558,7 @@ fn stage_certs(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Ini
         folders::create(&folder)?;
         for name in clients {
             let holder = Holder::new(CertificateRole::Client, name);
-            let pair = authority.issue(&holder)?.map(folders::as_client);
+            let pair = issue(&holder)?.map(|file| folders::named("client", file));
             let own = [authority_file, &cluster_file].into_iter().chain(&pair);
             let folder = folder.join(name);
             folders::create(&folder)?;
@@ -556,7 +566,8 @@ fn stage_certs(options: &InitOptions, cluster: &ClusterConfig) -> Result<(), Ini
         }
         sync_folder(&folder)?;
     }
-    Ok(folders::certs(&staging, &all)?)
+    folders::certs(&staging, &all)?;
+    Ok(folders::replace(&staging.join(CERTS_FOLDER).join(ISSUED_FOLDER), &issued)?)
 }
 
 /// Moves what was staged to where it belongs, `cluster.toml` last. May be cut off anywhere and

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::SealedEntry;
 use crate::limits;
+use crate::log_name::LogName;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
 use crate::replica::{Reach, ReadAnswer};
 use crate::types::{LogId, LogNumber, NodeId, Ticket};
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Read(LogNumber, oneshot::Sender<ReadAnswer>),
     /// How does the log stand, as far as it is committed?
     Ask(LogNumber, Inquiry, oneshot::Sender<Standing>),
+    /// What is a log called?
+    Name(LogNumber, oneshot::Sender<Result<LogName, ReadRefusal>>),
     /// How far does a log reach, from now on?
     Watch(LogNumber, oneshot::Sender<Result<Watched, ReadRefusal>>),
 }

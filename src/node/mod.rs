@@ -1,6 +1,7 @@
 //! One node as a process: configuration, start, the loop that owns its state, an orderly end.
 //!
 //! - [`init`]: writes a new cluster's files, whole or not at all; [`folders`]: what each part's folder has;
+//!   [`certificates`]: more certificates for a cluster that is there;
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
@@ -10,7 +11,8 @@
 //!   told how far a log reaches;
 //! - `accepting`: who comes in, and who attends to them;
 //! - `service` and `reading`: what is done for clients, a task a stream, with what is `shared`;
-//!   `framing`: whose turn it is; `caller` and `new_sessions`: what each may make the node hold;
+//!   `framing`: whose turn it is; `caller` and `new_sessions`: what each may make the node hold,
+//!   `allowance`: what it may do, if its certificate says so;
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
 //!   side and on that; `leaders`: over what;
 //! - `announce`: tells the registry who leads;
@@ -23,11 +25,13 @@
 //! about consensus: the replica says what to do, in what order only where it matters (writes).
 
 mod accepting;
+mod allowance;
 pub mod anew;
 mod announce;
 mod backup;
 mod behalf;
 mod caller;
+pub mod certificates;
 mod company;
 mod driver;
 pub mod folders;

@@ -74,7 +74,9 @@ async fn open(
 /// The leader counts it as the client's, not as this node's.
 fn on_behalf(caller: &Caller, request: Onward) -> Request {
     let (identity, connection) = (caller.identity.clone(), caller.connection);
-    Request::OnBehalf(OnBehalf { identity, connection, request })
+    let grants = caller.allowance.as_ref().map(|allowance| allowance.grants.clone());
+    let certificate = caller.certificate;
+    Request::OnBehalf(OnBehalf { identity, connection, certificate, grants, request })
 }
 
 /// Where a node may be: as the file says, and where it is connected with this node.

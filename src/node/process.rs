@@ -37,7 +37,7 @@ use crate::net::{
 use crate::outcome::Outcome;
 use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
-use crate::replica::{self, Account, Contradiction, RecoverError, Replica};
+use crate::replica::{self, Account, Contradiction, RecoverError, Replica, Revocations};
 use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
 use crate::types::{Incarnation, LogId, LogNumber, NodeId, Ticket};
 use crate::wire::Introduction;
@@ -248,7 +248,6 @@ struct Place<'a> {
     config: &'a NodeConfig,
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
     certs: &'a Path,
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
     credentials: &'a Credentials,
 }
 
@@ -268,6 +267,7 @@ async fn serve(
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Account::of(&replica));
     let (revoked, revoked_seen) = watch::channel(replica.revocations().clone());
+    refuse_revoked(&endpoint, revoked_seen.clone());
     let pulse = Arc::new(Pulse::new(config.peers.keys().copied()));
     let tally = Arc::new(Tally::default());
     tokio::spawn(pulse::look_at_disk(pulse.clone(), data.to_owned()));
@@ -289,6 +289,7 @@ async fn serve(
         fault_injection: config.fault_injection,
         published: watched,
         revoked: revoked_seen,
+        credentials: place.credentials.clone(),
         pulse: pulse.clone(),
         tally: tally.clone(),
         commands: command_sender,
@@ -334,6 +335,18 @@ async fn serve(
     #[cfg(feature = "http")]
     close_door(door).await;
     ended
+}
+
+/// Lets nobody in, and nobody stay, whose certificate is revoked by all that the node has.
+fn refuse_revoked(endpoint: &Endpoint, mut revoked: watch::Receiver<Revocations>) {
+    let known = revoked.clone();
+    endpoint.refuse_revoked(move |id| known.borrow().has(id));
+    let endpoint = endpoint.clone();
+    tokio::spawn(async move {
+        while revoked.changed().await.is_ok() {
+            endpoint.end_revoked();
+        }
+    });
 }
 
 /// Opens the node's door for HTTP, if it is to have one.

@@ -30,6 +30,11 @@ pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream
     // Nothing follows the question. What came all the same would fill the windows that the other
     // streams of the connection need.
     stream.receiver.stop();
+    if let Some(allowance) = &caller.allowance
+        && let Some(refusal) = allowance.forbids_read(&service.commands, &read).await
+    {
+        return refuse(caller, &mut stream, refusal).await;
+    }
     let reading = match begin(service, caller, &read).await {
         Ok(reading) => reading,
         Err(refusal) => return refuse(caller, &mut stream, refusal).await,

@@ -20,7 +20,7 @@ use crate::address::Address;
 use crate::command::Command::Revoke;
 use crate::limits;
 use crate::net::{CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Stream};
-use crate::replica::Name;
+use crate::replica::{Account, Name};
 use crate::types::{NodeId, Seq, SeqRange, Term};
 use crate::wire::api::{
     AppendRefusal, AppendReplies, AppendReply, AppendRun, CrashReply, Onward, Request, Role,
@@ -51,7 +51,7 @@ impl Service {
         match request {
             Request::Hello => {
                 // A client that is gone misses nothing.
-                let welcome = self.welcome().to_frame();
+                let welcome = self.welcome_of(&caller).to_frame();
                 let _ = caller.send(&mut stream.sender, &welcome, || {}).await;
             }
             Request::Appends => self.serve_request(stream, &caller, Onward::Appends).await,
@@ -81,14 +81,23 @@ impl Service {
         }
     }
 
+    /// Its nodes and their leader everybody has to know who asks them for anything; how they are, not.
+    fn welcome_of(&self, caller: &Caller) -> Welcome {
+        let may_observe =
+            caller.allowance.as_ref().is_none_or(|allowance| allowance.grants.observe);
+        let welcome = self.welcome();
+        if may_observe { welcome } else { Welcome { vitals: Vitals::default(), ..welcome } }
+    }
+
     pub(super) fn welcome(&self) -> Welcome {
         let Self { cluster, node, incarnation, .. } = *self;
         let name = Name { cluster, node, incarnation };
         let damaged = self.reader.damaged().into_iter().take(limits::DAMAGED_TOLD_MAX);
         let damaged = damaged.map(|it| (it.first, it.last)).collect();
         let scrubbed = self.reader.scrubbed();
+        let certificate_expires = Some(self.credentials.expires());
         let (now, vitals) = (driver::wall_clock(), self.pulse.vitals());
-        let vitals = Vitals { scrubbed, damaged, ..vitals };
+        let vitals = Vitals { scrubbed, damaged, certificate_expires, ..vitals };
         self.published.borrow().welcome(name, now, self.addresses(), vitals)
     }
 
@@ -142,6 +151,12 @@ impl Service {
                 refuse(reply, &run, held, AppendRefusal::NotAdmin);
                 continue;
             }
+            if let Some(allowance) = &caller.allowance
+                && let Some(refusal) = allowance.forbids_append(self.asking(), &run).await
+            {
+                refuse(reply, &run, held, refusal);
+                continue;
+            }
             let is_new = run.seqs.first == Seq::FIRST;
             let may_begin = !is_new || self.new_sessions.allow(&caller.identity);
             let held = match held {
@@ -158,9 +173,14 @@ impl Service {
         }
     }
 
+    /// Whom to ask about logs, and how this node stands.
+    fn asking(&self) -> (&mpsc::Sender<Command>, Account) {
+        (&self.commands, *self.published.borrow())
+    }
+
     /// Whether somebody may take away access tokens.
     fn may_revoke(&self, caller: &Caller) -> bool {
-        let (who, what) = (&caller.identity, "revoke an access token");
+        let (who, what) = (&caller.identity, "revoke a token or a certificate");
         let may = caller.role == CertificateRole::Admin;
         if may {
             self.audit.did(who, caller.address, what);

@@ -13,7 +13,7 @@ use super::new_sessions::NewSessions;
 use super::pulse::Pulse;
 use super::tally::Tally;
 use crate::address::Address;
-use crate::net::{Audit, Peers};
+use crate::net::{Audit, Credentials, Peers};
 use crate::replica::{Account, Revocations};
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId};
@@ -28,9 +28,10 @@ pub(super) struct Service {
     pub(super) peers: Peers,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Account>,
-    /// Access tokens that hold no more.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the door asks"))]
+    /// Access tokens and certificates that hold no more.
     pub(super) revoked: watch::Receiver<Revocations>,
+    /// What this node shows of itself.
+    pub(super) credentials: Credentials,
     /// How this process is doing.
     pub(super) pulse: Arc<Pulse>,
     /// What it has done.

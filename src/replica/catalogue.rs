@@ -121,6 +121,11 @@ impl Catalogue {
         number >= self.next || self.get(number).is_some()
     }
 
+    /// The log's name, if there is such a log.
+    pub(super) fn name(&self, number: LogNumber) -> Option<&LogName> {
+        self.get(number).map(|log| &log.name)
+    }
+
     /// Whether the log is closed, if there is such a log.
     pub(super) fn is_closed(&self, number: LogNumber) -> Option<bool> {
         self.get(number).map(|log| log.closed)

@@ -18,6 +18,7 @@ use super::tail::Tail;
 use super::window::Window;
 use crate::entry::{Chain, EntryKind, SealedEntry, TermStart, Tip};
 use crate::limits;
+use crate::log_name::LogName;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
@@ -230,6 +231,19 @@ impl Replica {
                 let (start, end) = (catalogue.start(log), self.end_of_reads(log));
                 Ok(Reach { start, end, is_closed, lineage: catalogue.lineage(log) })
             }
+            None if catalogue.may_exist(log) => Err(ReadRefusal::Busy),
+            None => Err(ReadRefusal::UnknownLog),
+        }
+    }
+
+    /// The name of a log, which it has for ever, as far as is committed.
+    ///
+    /// # Errors
+    /// As [`Self::reach`].
+    pub fn name(&self, log: LogNumber) -> Result<&LogName, ReadRefusal> {
+        let catalogue = &self.tail.committed_guards().catalogue;
+        match catalogue.name(log) {
+            Some(name) => Ok(name),
             None if catalogue.may_exist(log) => Err(ReadRefusal::Busy),
             None => Err(ReadRefusal::UnknownLog),
         }

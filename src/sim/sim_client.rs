@@ -617,6 +617,7 @@ impl SimClient {
             Fate::Expired(_) | Fate::Mismatch(_) => Told::Unknown { client, seq },
             Fate::Invalid
             | Fate::NotAdmin
+            | Fate::Forbidden
             | Fate::GivenUp
             | Fate::Nobody
             | Fate::Busy(_)
@@ -764,6 +765,7 @@ impl SimClient {
                 Some(Served { read: reading.read, began: reading.began })
             }
             Taken::Nothing => None,
+            Taken::Forbidden => unreachable!("simulated clients may do what they want"),
             Taken::Trimmed(_) => {
                 hit(Mark::ReadTrimmed);
                 self.reading = None;

@@ -10,6 +10,7 @@ use super::backup::{Backup, SegmentWanted};
 use super::conditions::{Conditions, Unmet};
 use super::frame::{self, Frame, FrameError, header_only, kind};
 use super::standing::{Inquiry, Standing};
+use crate::access::{Grants, TokenId};
 use crate::bounded;
 use crate::command::Command;
 use crate::limits::{
@@ -68,6 +69,10 @@ pub struct OnBehalf {
     pub identity: String,
     /// The number of the client's connection, by which the node tells it from its others.
     pub connection: u64,
+    /// What its certificate is called, if it has a name.
+    pub certificate: Option<TokenId>,
+    /// What its certificate allows, if that is less than its role does.
+    pub grants: Option<Grants>,
     /// What the client asks.
     pub request: Onward,
 }
@@ -129,6 +134,8 @@ pub struct Vitals {
     /// each.
     #[serde(deserialize_with = "bounded::list::<_, _, DAMAGED_TOLD_MAX>")]
     pub damaged: Vec<(Index, Index)>,
+    /// Until when its certificate holds.
+    pub certificate_expires: Option<Timestamp>,
 }
 
 /// What a node takes of its disk, as it was a moment ago.
@@ -273,6 +280,8 @@ pub enum AppendRefusal {
     Unmet(Unmet),
     /// Not taken: only an admin may ask for it.
     NotAdmin,
+    /// Not taken: the certificate does not allow it.
+    Forbidden,
 }
 
 /// What to read.
@@ -383,6 +392,8 @@ pub enum ReadRefusal {
         /// The offset of the first record that there is.
         start: Offset,
     },
+    /// The certificate does not allow it.
+    Forbidden,
 }
 
 /// The answer to [`Request::CrashLeader`].
@@ -569,9 +580,11 @@ mod tests {
                 Request::OnBehalf(OnBehalf {
                     identity: "a".to_owned(),
                     connection: 7,
+                    certificate: None,
+                    grants: None,
                     request: Onward::Appends,
                 }),
-                "0700000001100501610700",
+                "09000000011005016107000000",
             ),
             (Request::Backup(Backup { after: None }), "0400000001100600"),
             (
@@ -628,12 +641,14 @@ mod tests {
             (unmet(Obstacle::NoProducer), "07030203"),
             (unmet(Obstacle::TooManyProducers), "07030204"),
             (AppendRefusal::NotAdmin, "08"),
+            (AppendRefusal::Forbidden, "09"),
         ]);
         check_golden(&[
             (ReadRefusal::NotLeader { leader: None }, "0000"),
             (ReadRefusal::Busy, "01"),
             (ReadRefusal::UnknownLog, "02"),
             (ReadRefusal::Failed, "03"),
+            (ReadRefusal::Forbidden, "05"),
         ]);
         let (term, incarnation) = (Term::new(2), Incarnation::new(3));
         check_golden(&[
@@ -668,10 +683,11 @@ mod tests {
                 heard_ms: vec![(n1(), 14)],
                 scrubbed: 15,
                 damaged: vec![(Index::new(16), Index::new(17))],
+                certificate_expires: Some(Timestamp::new(18)),
             },
         };
-        let expected = "340000000111010000000000000000000000000000000102030301010104050601070809010103683a31\
-             01310a0b010c0d01010e0f011011";
+        let expected = "360000000111010000000000000000000000000000000102030301010104050601070809010103683a31\
+             01310a0b010c0d01010e0f0110110112";
         assert_eq!(hex(&welcome.to_frame()), expected);
         assert_eq!(Welcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }

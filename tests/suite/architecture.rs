@@ -61,7 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("quinn_proto", &["net/"]),
     ("rustls", &["net/tls.rs"]),
     ("rcgen", &["net/issue.rs"]),
-    ("x509_parser", &["net/tls.rs"]),
+    ("x509_parser", &["net/certificate.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/paper.rs", "cli/args.rs"]),
     ("clap_mangen", &["cli/paper.rs"]),

@@ -390,7 +390,13 @@ async fn nobody_but_a_node_speaks_for_others_and_only_for_clients() {
     let identity = |role: &str| format!("annal://{CLUSTER}/{role}");
     let on_behalf = |identity: String| {
         let request = Onward::Read(tail());
-        Request::OnBehalf(OnBehalf { identity, connection: 1, request })
+        Request::OnBehalf(OnBehalf {
+            identity,
+            connection: 1,
+            certificate: None,
+            grants: None,
+            request,
+        })
     };
     let client = nodes.connect("client", leader, Protocol::Client).await;
     let peer = nodes.connect(&node, leader, Protocol::Onward).await;

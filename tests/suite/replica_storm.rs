@@ -361,6 +361,7 @@ impl World {
                 panic!("a valid request was refused")
             }
             Err(AppendRefusal::Unmet(_)) => panic!("no condition was asked for"),
+            Err(AppendRefusal::Forbidden) => panic!("nobody has less than all rights here"),
             Err(AppendRefusal::DiskFull { .. }) => panic!("no disk is full here"),
         }
     }

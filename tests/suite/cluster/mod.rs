@@ -3,6 +3,7 @@
 mod attacks;
 mod backup;
 mod bench;
+mod certificates;
 mod conditions;
 mod conformance;
 mod crashes;
