@@ -56,7 +56,8 @@ fn parts_of_machines_of_their_own_find_each_other_by_name() {
         "--node",
         "n3=nobody.invalid:7101",
         "--registry",
-        &at("localhost", 0),
+        // Whichever of the two leads: one of them binds an address of IPv6.
+        &at("[::1]", 0),
         "--client",
         "app",
     ];
@@ -87,8 +88,7 @@ fn parts_of_machines_of_their_own_find_each_other_by_name() {
 
     // Ports of this machine that are in use are told of before anything is written.
     let elsewhere = line.into_iter().chain(["--dir", "elsewhere"]);
-    let in_use =
-        format!("{} is in use by another process; nothing was written", at("localhost", 0));
+    let in_use = format!("{} is in use by another process; nothing was written", at("[::1]", 0));
     program::run(folder.path(), elsewhere).expect_complaint(1, &in_use);
     assert!(!folder.path().join("elsewhere/certs").exists());
 }
