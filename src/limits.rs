@@ -214,8 +214,16 @@ pub const BACKUPS_AT_ONCE_MAX: usize = 1;
 /// After each piece of a backup a node rests as long as it took, and no longer than this.
 pub const BACKUP_REST_MAX: Duration = Duration::from_secs(1);
 
-/// Bytes of the head that a backup begins with: nodes have it in memory, too.
-pub const BACKUP_HEAD_BYTES_MAX: usize = 1 << 30;
+/// Bytes of a head that comes from outside, of a backup or of a leader: nodes have heads in memory, too.
+pub const HEAD_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of a head that a leader sends a follower at once, when it lacks what was given up.
+pub const HEAD_PIECE_BYTES_MAX: u64 = 1 << 20;
+
+/// A follower that has not got further for so many longest election timeouts is not waited for when space is
+/// given back: with the timeouts of a local network 10 s. Longer, and the disks of all others fill for one that
+/// is away; shorter, and who is only slow begins at a head, again and again.
+pub const RELEASE_PATIENCE_ELECTION_TIMEOUTS: u32 = 33;
 
 /// Bytes of entries after which the log takes a new segment, unless configured otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -1072,6 +1080,7 @@ const _: () = {
     );
     // An entry travels in one frame, beside a header.
     assert!(ENTRY_PAYLOAD_BYTES_MAX + (64 << 10) <= FRAME_BYTES_MAX);
+    assert!(HEAD_PIECE_BYTES_MAX + (64 << 10) <= FRAME_BYTES_MAX as u64);
     // A frame always fits into an empty queue.
     assert!(FRAME_BYTES_MAX < PEER_QUEUE_BYTES_MAX && FRAME_BYTES_MAX < INBOUND_BYTES_MAX);
     assert!(ENTRY_PAYLOAD_BYTES_MAX < UNCOMMITTED_BYTES_MAX);

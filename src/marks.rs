@@ -80,6 +80,12 @@ marks! {
     Fetched,
     /// a follower far behind waited for its share, beside what was appended
     FetchPaced,
+    /// a node had all of a head that stands for what it lacks, and began there
+    Installed,
+    /// a head came to a node that has the entry before it
+    HeadNotNeeded,
+    /// a follower that lacks what was given up was sent the entries behind a head
+    FollowedHead,
     /// what was read for a follower was of no more use
     FetchedTooLate,
     /// a follower that is silent was sent a question without entries
@@ -150,7 +156,7 @@ marks! {
     SegmentDamaged,
     /// a damaged segment was mended
     Mended,
-    /// a segment was not given up because a voter is not known to have it
+    /// a segment was not given up because somebody lacks it who is getting further
     ReleaseWaits,
     /// a log has expired
     Expires,

@@ -86,10 +86,12 @@ mutants! {
     68 RevokedComesBack "a token that is revoked is forgotten five seconds before it expires";
     69 HeadLacksRevocations "a new segment's head lacks the tokens that are revoked";
     70 ReleaseLive "a segment is given up although something in it is live";
-    71 ReleaseUnheard "a leader gives up what a quorum has, whoever else lacks it";
+    71 ReleaseUnheard "a leader gives up what a quorum has, whoever is being filled with it";
     72 DeleteListed "a segment's files go while the list still has it";
     73 TrimEarly "a retention trims half of what it is to keep";
     80 VoteOfAnyStore "a candidate counts the vote of another store under a voter's name";
+    90 InstallOverLog "a node begins at a head although it has the entry before it";
+    91 HeadLacksMembers "a node that begins at a head keeps the configuration that it had";
 }
 
 impl Mutant {

@@ -125,11 +125,14 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::RevokedComesBack, &[LawName::Revocations], 50),
     hunt(Mutant::HeadLacksRevocations, &[LawName::Revocations], 100),
     hunt(Mutant::ReleaseLive, &[LawName::LiveKept], 50),
-    hunt(Mutant::ReleaseUnheard, &[LawName::LiveKept], 100),
+    hunt_in(Mutant::ReleaseUnheard, &[LawName::Liveness], 50, Template::Trimmed),
     // Or a start finds a list that names what is gone.
     hunt(Mutant::DeleteListed, &[LawName::Durability, LawName::NoSilentRepair], 100),
     hunt(Mutant::TrimEarly, &[LawName::Retentions], 50),
     hunt(Mutant::VoteOfAnyStore, &[LawName::LeaderCompleteness, LawName::ElectionSafety], 200),
+    hunt_in(Mutant::InstallOverLog, &[LawName::NoSilentRepair], 50, Template::Trimmed),
+    // What it seals has another head than what the others seal.
+    hunt_in(Mutant::HeadLacksMembers, &[LawName::SegmentsEqual], 100, Template::Trimmed),
 ];
 
 /// Both processors.

@@ -33,7 +33,7 @@ use crate::log_name::LogName;
 use crate::log_settings::{ContentType, Expiry, LogSettings};
 use crate::net::CertificateRole;
 use crate::retention::Retention;
-use crate::sim::Class;
+use crate::sim::{self, Class};
 use crate::types::{Index, NameError, NodeId, Offset, Timestamp};
 
 /// A durable, replicated log: Raft over QUIC, every acknowledged record on a majority of disks.
@@ -383,6 +383,10 @@ pub(super) struct Sim {
     /// Run with a known bug, which the laws have to find (builds with the feature `mutants`)
     #[arg(long, value_name = "NAME|N")]
     pub(super) mutant: Option<String>,
+
+    /// Begin with this scenario, whatever the seed would draw
+    #[arg(long, value_name = "NAME")]
+    pub(super) scenario: Option<sim::Template>,
 
     /// Leave out these classes of faults
     #[arg(long, value_name = "CLASS,…", value_delimiter = ',')]

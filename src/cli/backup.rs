@@ -13,7 +13,7 @@ use super::progress;
 use super::rows::BackupRow;
 use crate::client::{BackupError as SourceError, BackupPiece, BackupSource, Client};
 use crate::entry::{SealedEntry, Tip, split_first};
-use crate::limits::BACKUP_HEAD_BYTES_MAX;
+use crate::limits::HEAD_BYTES_MAX;
 use crate::outcome::Outcome;
 use crate::store::{self, BackupEnd, BackupWriter, Beginning, decode_head};
 use crate::types::{ClusterId, Index, NodeId, Timestamp};
@@ -125,7 +125,7 @@ impl Taking<'_> {
             match source.next().await {
                 Ok(Some(BackupPiece::Head(piece))) if !self.is_described => {
                     self.head.extend_from_slice(&piece);
-                    if self.head.len() > BACKUP_HEAD_BYTES_MAX {
+                    if self.head.len() > HEAD_BYTES_MAX {
                         return Ok(Err(SourceError::Failed { node: source.node() }));
                     }
                 }

@@ -17,7 +17,7 @@ use crate::node::anew::{self, AnewError};
 use crate::node::folders::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
-use crate::node::{self, RunError, Settings};
+use crate::node::{self, Ended, RunError, Settings};
 use crate::outcome::Outcome;
 use crate::store::{self, Inspection, Seen, SetTermError, StoreError};
 use crate::types::{Index, Term};
@@ -61,12 +61,13 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
     let (noted, judge) = (lost.clone(), config.clone());
     let ended = runtime::serve(runtime::until_signal(|stop| async move {
         renewal::keep_current(kept, !runtime::hang_up_stops())?;
-        node::run(settings, stop).await.map_err(|error| {
+        Box::pin(node::run(settings, stop)).await.map_err(|error| {
             *noted.lock().expect("nobody panics with it") = anew::is_wanted(&judge, &error);
             failure_of(&error).into()
         })
     }));
     match ended {
+        Ok(Ended::StartsAgain) => Err(allocator::begin_again().into()),
         Err(End::Failed(failure)) if *lost.lock().expect("nobody panics with it") => {
             tracing::error!("{}", failure.sentence);
             if let Err(why_not) = begin_anew(&data, &config) {
@@ -76,7 +77,7 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
             // With the same process id: whoever started this one need not know.
             Err(allocator::begin_again().into())
         }
-        ended => ended,
+        ended => ended.map(|_| ()),
     }
 }
 

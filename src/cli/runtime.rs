@@ -109,9 +109,9 @@ fn run<T>(builder: &mut Builder, command: impl Future<Output = Result<T, End>>) 
 
 /// Runs a server until it ends by itself, or a signal asks it to stop. If it then does not stop in
 /// time, or at a second signal, the process ends at once: nothing that it promised depends on it.
-pub(super) async fn until_signal<F>(serve: impl FnOnce(CancellationToken) -> F) -> Result<(), End>
+pub(super) async fn until_signal<F, T>(serve: impl FnOnce(CancellationToken) -> F) -> Result<T, End>
 where
-    F: Future<Output = Result<(), End>>,
+    F: Future<Output = Result<T, End>>,
 {
     let mut signals = if hang_up_stops() { Signals::new()? } else { Signals::of_service()? };
     let stop = CancellationToken::new();

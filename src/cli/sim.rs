@@ -60,7 +60,10 @@ fn chosen_mutant(bug: Option<&str>) -> Result<Option<Mutant>, Failure> {
 
 /// The plan of a seed, with what the flags take away.
 fn plan_of(args: &args::Sim, seed: u64) -> Plan {
-    let mut plan = Plan::of(seed);
+    let mut plan = match args.scenario {
+        Some(scenario) => Plan::of_template(seed, scenario),
+        None => Plan::of(seed),
+    };
     args.off.iter().for_each(|class| plan.switch_off(*class));
     if let Some(faults) = &args.faults {
         plan.keep_faults(&faults.0);

@@ -26,7 +26,7 @@ use crate::raft::{Heard, Memory, ReadToken};
 use crate::replica::{
     Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica, Revocations,
 };
-use crate::store::{self, ReadError, Reader, Writer};
+use crate::store::{self, Installation, ReadError, Reader, Writer};
 use crate::types::{ClientId, Index, LogId, NodeId, SeqRange, Timestamp};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended};
 use crate::wire::peer::PeerMessage;
@@ -55,6 +55,8 @@ pub(super) enum End {
     Expelled(Expelled),
     /// Another node's log and this one's cannot both be right.
     Contradicted(Contradiction),
+    /// It lacks what the others have given up: its store is to begin behind that.
+    Installs(Box<Installation>),
 }
 
 /// Where the answers to a run of append requests go.
@@ -112,7 +114,11 @@ impl Driver {
             self.gather();
             self.replica.flush();
             self.perform();
-            if let Some(end) = self.end {
+            if let Some(end) = self.end.take() {
+                if let End::Installs(_) = end {
+                    // It is taken along.
+                    self.write_down_memory();
+                }
                 return (self.outputs.writer, end);
             }
         }
@@ -147,8 +153,6 @@ impl Driver {
             self.handle(Event::Tick { random: random() });
             self.replica.keep_house(&self.outputs.reader);
             self.tick_memory();
-            let first = self.outputs.reader.first();
-            self.outputs.narrator.tell_lacking(&self.replica, first);
             let peers = &self.outputs.peers;
             self.outputs.narrator.on_tick(&self.replica, |node| peers.connection(node).is_some());
         }
@@ -163,8 +167,8 @@ impl Driver {
                 self.handle(Event::Persisted(ticket));
             }
             DriverInput::Peer(from, message) => self.on_peer(from, message),
-            DriverInput::Fetched(Fetched { to, prev_log_id, entries }) => {
-                self.handle(Event::Fetched { to, prev_log_id, entries });
+            DriverInput::Fetched(Fetched { to, prev_log_id, found }) => {
+                self.handle(Event::Fetched { to, prev_log_id, found });
             }
             DriverInput::Command(command) => self.on_command(command),
         }
@@ -260,6 +264,7 @@ impl Driver {
                 Action::Committed(through) => self.outputs.writer.committed(through),
                 Action::Release(before) => release_before = Some(before),
                 Action::Contradiction(found) => self.end = Some(End::Contradicted(found)),
+                Action::Install(installation) => self.end = Some(End::Installs(installation)),
                 Action::BadEntries { from, error } => {
                     tracing::error!(%from, %error, "entries were not taken");
                 }
@@ -308,7 +313,7 @@ impl Driver {
         tokio::task::spawn_blocking(move || {
             match reader.for_follower(prev_log_id, last) {
                 // If the driver is gone, so is the need.
-                Ok(entries) => drop(sender.blocking_send(Fetched { to, prev_log_id, entries })),
+                Ok(found) => drop(sender.blocking_send(Fetched { to, prev_log_id, found })),
                 Err(ReadError::Store(error)) if error.is_damage() => store::end_at_damage(&error),
                 // Somebody has said so once (`mending`), and the core asks again.
                 Err(ReadError::Damaged { .. }) => (),

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
-use crate::entry::SealedEntry;
 use crate::limits;
 use crate::log_name::LogName;
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
 use crate::replica::{Reach, ReadAnswer};
+use crate::store::Lacking;
 use crate::types::{LogId, LogNumber, NodeId, Ticket};
 use crate::wire::api::{AppendReply, AppendRun, ReadRefusal};
 use crate::wire::peer::PeerMessage;
@@ -55,12 +55,12 @@ pub(super) struct AppendAnswer {
     pub(super) held: Option<Held>,
 }
 
-/// Entries that were read for a follower, or none if they could not be.
+/// What was read for a follower.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) to: NodeId,
     pub(super) prev_log_id: LogId,
-    pub(super) entries: Vec<SealedEntry>,
+    pub(super) found: Lacking,
 }
 
 /// Something that the driver acts on.
@@ -148,6 +148,7 @@ impl Inputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Tip;
     use crate::net::Inbound;
     use crate::net::testing::messages::{come_in, heartbeat, node, process};
     use crate::net::testing::soon;
@@ -176,7 +177,8 @@ mod tests {
     /// One of each, those that are taken last first.
     async fn all_at_once(inputs: &Inputs, sources: &Sources) {
         sources.commands.send(Command::Read(LogNumber::MAIN, oneshot::channel().0)).await.unwrap();
-        let fetched = Fetched { to: node(2), prev_log_id: LogId::ZERO, entries: vec![] };
+        let found = Lacking::Entries { previous: Tip::default(), entries: vec![] };
+        let fetched = Fetched { to: node(2), prev_log_id: LogId::ZERO, found };
         inputs.fetched().send(fetched).await.unwrap();
         come_in(&sources.inbound, process(2), heartbeat(1)).await;
         sources.persisted.send_replace(Ticket::new(7));

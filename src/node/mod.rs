@@ -60,4 +60,4 @@ mod tally;
 mod watches;
 
 pub use narrator::ELECTIONS;
-pub use process::{RunError, Settings, run};
+pub use process::{Ended, RunError, Settings, run};

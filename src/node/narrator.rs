@@ -39,7 +39,6 @@ pub(super) struct Narrator {
     company: Company,
     refused: Complaint,
     no_term: Complaint,
-    lacking: Complaint,
     /// When it last said that the log's time is ahead of the clock.
     log_ahead: Option<Instant>,
     /// Its clock is wrong, as it was last said.
@@ -83,7 +82,6 @@ impl Narrator {
             company: Company::new(),
             refused: Complaint::default(),
             no_term: Complaint::default(),
-            lacking: Complaint::default(),
             log_ahead: None,
             is_reluctant: false,
             is_full: false,
@@ -104,6 +102,7 @@ impl Narrator {
             }
             Notice::BecameLeader { .. }
             | Notice::SteppedDown { .. }
+            | Notice::SendsHead { .. }
             | Notice::Refilling { .. }
             | Notice::Reinstated { .. } => {
                 tracing::info!(target: ELECTIONS, %node, %term, index = %last.index, "{notice}");
@@ -198,22 +197,6 @@ impl Narrator {
             self.lonely_since = Instant::now();
             let node = replica.raft().id();
             tracing::info!(%node, "waiting for a majority ({} of {voters})", connected + 1);
-        }
-    }
-
-    /// Whom this leader cannot fill, because it has given up what they lack: entries before `first`.
-    pub(super) fn tell_lacking(&mut self, replica: &Replica, first: Index) {
-        let raft = replica.raft();
-        let Some(leader) = raft.role().as_leader() else { return };
-        let mut behind = leader.progress.iter().filter(|(_, progress)| progress.next_index < first);
-        let Some((peer, _)) = behind.next() else { return };
-        if self.lacking.happened().is_some() {
-            let node = raft.id();
-            tracing::warn!(
-                %node, %peer,
-                "{peer} lacks entries before {first}, which this node has given up: it cannot be filled, and \
-                 does not vote"
-            );
         }
     }
 

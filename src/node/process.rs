@@ -38,7 +38,7 @@ use crate::outcome::Outcome;
 use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
 use crate::replica::{self, Account, Contradiction, RecoverError, Replica, Revocations};
-use crate::store::{self, Done, Identity, Recovered, Store, StoreError, Writer};
+use crate::store::{self, Done, Identity, Installation, Recovered, Store, StoreError, Writer};
 use crate::types::{Incarnation, LogId, LogNumber, NodeId, Ticket};
 use crate::wire::Introduction;
 
@@ -154,18 +154,30 @@ impl RunError {
     }
 }
 
-/// Runs a node until `stop` is cancelled and it has stopped in good order.
+/// How a node ended that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// It was asked to stop, and has.
+    Stopped,
+    /// It lacked what the others have given up. Its store now begins behind that, and it is to be started
+    /// again at once: it is not done.
+    StartsAgain,
+}
+
+/// Runs a node until `stop` is cancelled and it has stopped in good order, or until it has to be started
+/// again.
 ///
 /// # Errors
 /// [`RunError`], before anything was promised or after everything was kept.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Ended, RunError> {
     let Settings { data, config, credentials, certs, on_recovered } = settings;
     let (folder, found) = (data.clone(), config.clone());
     let protocols = [Protocol::Peer, Protocol::Client, Protocol::Onward];
     // Taken before the store is opened and after its lock: a second process of one folder is told of
     // the folder.
     let Some(lock) = unless_stopped(&stop, move || Ok(store::lock(&folder)?)).await? else {
-        return Ok(());
+        return Ok(Ended::Stopped);
     };
     let endpoint = net::listen(&config.listen, &credentials, &protocols).await?;
     if let Some(sentence) = refused::earlier(&data) {
@@ -173,7 +185,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     }
     let (folder, start) = (data.clone(), Incarnation::new(driver::random()));
     let opening = unless_stopped(&stop, move || open_store(&folder, &found, start, lock));
-    let Some((store, recovered)) = opening.await? else { return Ok(()) };
+    let Some((store, recovered)) = opening.await? else { return Ok(Ended::Stopped) };
     report(&config, &recovered, on_recovered);
     tracing::info!(node = %config.node, "listening on {}", endpoint.local_address());
 
@@ -185,12 +197,35 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     drop(recovered);
     let stores = (store, introduction);
     let place = Place { data: &data, config: &config, certs: &certs, credentials: &credentials };
-    let (writer, end) = serve(place, endpoint.clone(), stores, replica, stop).await;
+    let (writer, end) = serve(place, endpoint.clone(), stores, replica, stop.clone()).await;
 
     endpoint.close();
     endpoint.closed(limits::CONNECT_TIMEOUT).await;
     let closed = tokio::task::spawn_blocking(move || writer.close()).await;
-    finish(&data, config.node, end, closed.expect("a panic ends the process"))
+    let closed = closed.expect("a panic ends the process");
+    if let End::Installs(installation) = end {
+        closed?;
+        let install = move || install(&data, &config, &installation);
+        tokio::task::spawn_blocking(install).await.expect("a panic ends the process")?;
+        let is_wanted = !stop.is_cancelled();
+        return Ok(if is_wanted { Ended::StartsAgain } else { Ended::Stopped });
+    }
+    finish(&data, config.node, end, closed).map(|()| Ended::Stopped)
+}
+
+/// Makes the node's store one that begins where the others' do.
+fn install(data: &Path, config: &NodeConfig, installation: &Installation) -> Result<(), RunError> {
+    let lock = store::lock(data)?;
+    let identity = Identity { cluster: config.cluster, node: config.node };
+    let options =
+        store::Options { start: Incarnation::new(driver::random()), ..Default::default() };
+    store::install(data, identity, options, installation, &lock)?;
+    tracing::warn!(
+        node = %config.node, index = %installation.head.tip.id.index,
+        "lacks what the others have given up: its log begins behind entry {} from now on",
+        installation.head.tip.id.index
+    );
+    Ok(())
 }
 
 /// The node's last word. If it must not go on, that is why it ends, however its store was closed.
@@ -204,6 +239,7 @@ fn finish(
         tracing::warn!(%node, "the store was not closed: {error}");
     }
     match end {
+        End::Installs(_) => unreachable!("that is not the end"),
         End::Stopped => {
             closed?;
             tracing::info!(%node, "stopped");

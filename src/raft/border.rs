@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
-use super::message::{EntryInfo, Message};
+use super::message::{EntryInfo, HeadInfo, Message};
 use crate::entry::NoOp;
 use crate::types::{DiskFull, Incarnation, Index, LogId, NodeId, Term, Ticket};
 
@@ -64,6 +64,17 @@ pub enum Input {
         prev_log_id: LogId,
         /// The entries. The caller keeps their bytes at hand for the message that follows.
         entries: Vec<EntryInfo>,
+    },
+    /// Entries asked for by [`Effect::Fetch`] were given up: the head of the first segment that is there
+    /// stands for them.
+    GivenUp {
+        /// For whom they were asked.
+        to: NodeId,
+        /// The entry before them.
+        prev_log_id: LogId,
+        /// The head. The caller keeps its bytes at hand, and those of no other, for as long as
+        /// `Raft::sends_head` says so.
+        head: HeadInfo,
     },
     /// How full this node's disk is, whenever that has changed: `None` if it has room.
     Space {
@@ -119,6 +130,12 @@ pub enum Effect {
         prev_log_id: LogId,
         /// The last entry of use. Reading fewer is fine.
         last: Index,
+    },
+    /// All of this head has come, and this node lacks what is before it: begin its store there, with the
+    /// term and the vote that it has now, and this core anew on that. Nothing more is done with this one.
+    Install {
+        /// The head.
+        head: HeadInfo,
     },
     /// All entries up to here are committed. They may not be on this node's own disk yet.
     Commit {
@@ -215,6 +232,13 @@ pub enum Notice {
         /// The last that it had acknowledged.
         acknowledged: Index,
     },
+    /// The leader begins to send a follower the head that stands for what it has given up.
+    SendsHead {
+        /// The follower.
+        to: NodeId,
+        /// The entry before the first that it will have.
+        head: LogId,
+    },
     /// The leader takes a node that came back with a new store as a learner, to be filled.
     Refilling {
         /// The node.
@@ -260,6 +284,8 @@ pub enum Implausible {
     Term,
     /// Entries where none can be.
     Entries,
+    /// A head where none can be.
+    Head,
     /// The sender leads a term of which this node knows another leader.
     SecondLeader,
 }

@@ -12,8 +12,8 @@ use super::border::{
 };
 use super::configuration::Configuration;
 use super::message::{
-    AppendEntries, AppendEntriesResponse, AppendResult, Message, PreVote, PreVoteResponse,
-    RequestVote, RequestVoteResponse, TimeoutNow,
+    AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse,
+    Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
 use crate::types::{DiskFull, LogId, NodeId};
 
@@ -27,6 +27,8 @@ impl Display for Message {
             Self::AppendEntries(m) => m.fmt(f),
             Self::AppendEntriesResponse(m) => m.fmt(f),
             Self::TimeoutNow(m) => m.fmt(f),
+            Self::InstallSnapshot(m) => m.fmt(f),
+            Self::InstallSnapshotResponse(m) => m.fmt(f),
         }
     }
 }
@@ -112,6 +114,20 @@ impl Display for TimeoutNow {
     }
 }
 
+impl Display for InstallSnapshot {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { term, head, offset, .. } = self;
+        write!(f, "InstallSnapshot@{term} head={} from={offset} of={}", head.id, head.bytes)
+    }
+}
+
+impl Display for InstallSnapshotResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { term, head, received, .. } = self;
+        write!(f, "InstallSnapshotResponse@{term} head={head} received={received}")
+    }
+}
+
 impl Display for HardState {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "term={}", self.current_term)?;
@@ -158,6 +174,7 @@ impl Display for Effect {
             Self::Fetch { to, prev_log_id, last } => {
                 write!(f, "Fetch {to} prev={prev_log_id} last={last}")
             }
+            Self::Install { head } => write!(f, "Install head={}", head.id),
             Self::Commit { through } => write!(f, "Commit {through}"),
             Self::Reply { token, read_index: Some(index) } => {
                 write!(f, "Reply {token} index={index}")
@@ -222,6 +239,11 @@ impl Display for Notice {
                 f,
                 "{follower} has forgotten entries {from} to {acknowledged}, which it had acknowledged"
             ),
+            Self::SendsHead { to, head } => write!(
+                f,
+                "sends {to} what entries up to {} come to: they were given up, and it lacks some of them",
+                head.index
+            ),
             Self::Refilling { node } => {
                 write!(f, "{node} came back with a new store: it is a learner until it is filled")
             }
@@ -244,6 +266,7 @@ impl Display for Implausible {
         f.write_str(match self {
             Self::Term => "nobody can have reached that term",
             Self::Entries => "it speaks of entries that cannot be",
+            Self::Head => "it speaks of a head that cannot be",
             Self::SecondLeader => "another node leads that term",
         })
     }

@@ -161,7 +161,9 @@ impl Raft {
             | Message::RequestVoteResponse(_)
             | Message::AppendEntries(_)
             | Message::AppendEntriesResponse(_)
-            | Message::TimeoutNow(_) => false,
+            | Message::TimeoutNow(_)
+            | Message::InstallSnapshot(_)
+            | Message::InstallSnapshotResponse(_) => false,
         }
     }
 

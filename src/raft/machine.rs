@@ -43,6 +43,10 @@ pub struct Options {
     pub append_bytes_max: usize,
     /// Bytes that may be proposed and not committed.
     pub uncommitted_bytes_max: u64,
+    /// Bytes of a head in one InstallSnapshot.
+    pub head_piece_bytes_max: u64,
+    /// A follower that has not got further for so long is not waited for when space is given back.
+    pub release_patience_ticks: u32,
 }
 
 impl Options {
@@ -65,6 +69,8 @@ impl Options {
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
+            head_piece_bytes_max: limits::HEAD_PIECE_BYTES_MAX,
+            release_patience_ticks: max.saturating_mul(limits::RELEASE_PATIENCE_ELECTION_TIMEOUTS),
         }
     }
 
@@ -78,7 +84,7 @@ impl Options {
         );
         assert!(self.election_timeout_ticks_min <= self.election_timeout_ticks_max);
         assert!(self.election_timeout_ticks_max <= self.election_timeout_ticks_widest);
-        assert!(self.append_count_max > 0);
+        assert!(self.append_count_max > 0 && self.head_piece_bytes_max > 0);
     }
 }
 
@@ -149,6 +155,7 @@ impl Raft {
             Input::Fetched { to, prev_log_id, entries } => {
                 self.on_fetched(to, prev_log_id, entries);
             }
+            Input::GivenUp { to, prev_log_id, head } => self.on_given_up(to, prev_log_id, head),
             Input::Space { disk_full } => self.on_space(disk_full),
             Input::Clocks { ahead } => self.on_clocks(ahead),
             Input::Transfer => self.on_transfer(),
@@ -280,6 +287,9 @@ impl Raft {
             // Too late: it led, and has stepped down.
             (Role::Follower(_), M::AppendEntriesResponse(_)) => {}
             (Role::Follower(_), M::TimeoutNow(_)) => self.on_timeout_now(from),
+            (Role::Follower(_), M::InstallSnapshot(m)) => self.on_install_snapshot(from, &m),
+            // Too late: it led, and has stepped down.
+            (Role::Follower(_), M::InstallSnapshotResponse(_)) => {}
 
             (Role::PreCandidate(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
             (Role::PreCandidate(_), M::PreVoteResponse(m)) => {
@@ -294,6 +304,9 @@ impl Raft {
             (Role::PreCandidate(_), M::AppendEntriesResponse(_)) => {}
             // It has begun to campaign by itself.
             (Role::PreCandidate(_), M::TimeoutNow(_)) => {}
+            (Role::PreCandidate(_), M::InstallSnapshot(m)) => self.on_install_snapshot(from, &m),
+            // Too late: it led, and has stepped down.
+            (Role::PreCandidate(_), M::InstallSnapshotResponse(_)) => {}
 
             (Role::Candidate(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
             // Too late: the pre-vote is won.
@@ -307,6 +320,9 @@ impl Raft {
             (Role::Candidate(_), M::AppendEntriesResponse(_)) => {}
             // It campaigns already; whoever leads this term will be heard.
             (Role::Candidate(_), M::TimeoutNow(_)) => {}
+            (Role::Candidate(_), M::InstallSnapshot(m)) => self.on_install_snapshot(from, &m),
+            // Too late: it answers what this node said as the leader of an older term.
+            (Role::Candidate(_), M::InstallSnapshotResponse(_)) => {}
 
             (Role::Leader(_), M::PreVote(m)) => self.on_pre_vote(from, &m),
             // Too late: it is elected.
@@ -317,6 +333,10 @@ impl Raft {
             (Role::Leader(_), M::AppendEntries(_)) => self.refuse_second_leader(from),
             (Role::Leader(_), M::AppendEntriesResponse(m)) => self.on_append_response(from, &m),
             (Role::Leader(_), M::TimeoutNow(_)) => self.refuse_second_leader(from),
+            (Role::Leader(_), M::InstallSnapshot(_)) => self.refuse_second_leader(from),
+            (Role::Leader(_), M::InstallSnapshotResponse(m)) => {
+                self.on_install_snapshot_response(from, &m);
+            }
         }
     }
 
@@ -324,13 +344,8 @@ impl Raft {
     fn on_older_term(&mut self, from: NodeId, message: &Message) {
         let term = self.current_term();
         match message {
-            Message::AppendEntries(m) => {
-                hit(Mark::OlderTerm);
-                let result = AppendResult::Stale;
-                let (round, disk_full) = (m.round, self.disk_full);
-                let response = AppendEntriesResponse { term, round, result, disk_full };
-                self.outbox.send(from, Message::AppendEntriesResponse(response));
-            }
+            Message::AppendEntries(m) => self.answer_older_term(from, m.round),
+            Message::InstallSnapshot(_) => self.answer_older_term(from, 0),
             Message::RequestVote(_) => {
                 let response = RequestVoteResponse { term, vote_granted: false };
                 self.outbox.send(from, Message::RequestVoteResponse(response));
@@ -339,8 +354,16 @@ impl Raft {
             Message::PreVoteResponse(_)
             | Message::RequestVoteResponse(_)
             | Message::AppendEntriesResponse(_)
-            | Message::TimeoutNow(_) => {}
+            | Message::TimeoutNow(_)
+            | Message::InstallSnapshotResponse(_) => {}
         }
+    }
+
+    fn answer_older_term(&mut self, from: NodeId, round: u64) {
+        hit(Mark::OlderTerm);
+        let (term, result, disk_full) = (self.current_term(), AppendResult::Stale, self.disk_full);
+        let response = AppendEntriesResponse { term, round, result, disk_full };
+        self.outbox.send(from, Message::AppendEntriesResponse(response));
     }
 
     fn on_persisted(&mut self, ticket: crate::types::Ticket) {

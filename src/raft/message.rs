@@ -28,6 +28,10 @@ pub enum Message {
     AppendEntriesResponse(AppendEntriesResponse),
     /// "Start an election now" (thesis 3.10).
     TimeoutNow(TimeoutNow),
+    /// A piece of what stands for entries that the leader has given up (thesis 5).
+    InstallSnapshot(InstallSnapshot),
+    /// The answer, until all of it is there.
+    InstallSnapshotResponse(InstallSnapshotResponse),
 }
 
 impl Message {
@@ -41,6 +45,8 @@ impl Message {
             Self::AppendEntries(m) => m.term,
             Self::AppendEntriesResponse(m) => m.term,
             Self::TimeoutNow(m) => m.term,
+            Self::InstallSnapshot(m) => m.term,
+            Self::InstallSnapshotResponse(m) => m.term,
         }
     }
 
@@ -54,19 +60,24 @@ impl Message {
             | Self::RequestVoteResponse(_)
             | Self::AppendEntries(_)
             | Self::AppendEntriesResponse(_)
-            | Self::TimeoutNow(_) => true,
+            | Self::TimeoutNow(_)
+            | Self::InstallSnapshot(_)
+            | Self::InstallSnapshotResponse(_) => true,
         }
     }
 
     /// The term that its sender leads by saying this.
     pub fn led_term(&self) -> Option<Term> {
         match self {
-            Self::AppendEntries(_) | Self::TimeoutNow(_) => Some(self.term()),
+            Self::AppendEntries(_) | Self::TimeoutNow(_) | Self::InstallSnapshot(_) => {
+                Some(self.term())
+            }
             Self::PreVote(_)
             | Self::PreVoteResponse(_)
             | Self::RequestVote(_)
             | Self::RequestVoteResponse(_)
-            | Self::AppendEntriesResponse(_) => None,
+            | Self::AppendEntriesResponse(_)
+            | Self::InstallSnapshotResponse(_) => None,
         }
     }
 
@@ -82,13 +93,19 @@ impl Message {
             | Self::RequestVote(_)
             | Self::RequestVoteResponse(_)
             | Self::AppendEntries(_)
-            | Self::TimeoutNow(_) => None,
+            | Self::TimeoutNow(_)
+            | Self::InstallSnapshot(_)
+            | Self::InstallSnapshotResponse(_) => None,
         }
     }
 
-    /// Whether it goes ahead of bulk traffic: everything that carries no entries.
+    /// Whether it goes ahead of bulk traffic: everything that carries neither entries nor a piece of a head.
     pub fn is_urgent(&self) -> bool {
-        !matches!(self, Self::AppendEntries(m) if !m.heartbeat)
+        match self {
+            Self::AppendEntries(m) => m.heartbeat,
+            Self::InstallSnapshot(_) => false,
+            _ => true,
+        }
     }
 }
 
@@ -201,6 +218,44 @@ pub enum AppendResult {
 pub struct TimeoutNow {
     /// The leader's term.
     pub term: Term,
+}
+
+/// The head of a segment, as the core knows it: what the entries before that segment come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HeadInfo {
+    /// The entry before the segment's first.
+    pub id: LogId,
+    /// Bytes of its form.
+    pub bytes: u64,
+    /// BLAKE3 of its form.
+    pub hash: [u8; 32],
+}
+
+/// See [`Message::InstallSnapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InstallSnapshot {
+    /// The leader's term.
+    pub term: Term,
+    /// The head of the first segment that the leader has. Everything up to it is committed.
+    pub head: HeadInfo,
+    /// Where in its form the piece begins that travels beside the message.
+    pub offset: u64,
+    /// How many bytes of it the receiver has, with this piece: filled in there, by the floor above.
+    #[serde(skip)]
+    pub received: u64,
+}
+
+/// See [`Message::InstallSnapshotResponse`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InstallSnapshotResponse {
+    /// The sender's term.
+    pub term: Term,
+    /// The head, by the entry before it.
+    pub head: LogId,
+    /// Where the piece began that this answers.
+    pub offset: u64,
+    /// How many bytes of the head the sender has in memory: nothing is promised by it.
+    pub received: u64,
 }
 
 /// A message and whom it is for or from.

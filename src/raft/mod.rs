@@ -10,6 +10,7 @@
 //! - [`message`]: what nodes say to each other;
 //! - `machine`: the state, and the table of roles and messages;
 //! - `role`, `election`, `replication`: what each does;
+//! - `install`: what becomes of a follower that lacks what the leader has given up;
 //! - `read_index` and `reads`, `handover`, `membership`: what a leader does besides;
 //! - `progress` and `log`: how far a follower is, how the log is shaped;
 //! - `space`: what a node with a full disk still takes;
@@ -28,8 +29,8 @@
 //! AppendEntries. A node that lost its store comes back by itself, as another server under its name:
 //! first as a learner, then as a voter (`membership`).
 //!
-//! What it does not do: it holds no payloads (it names entries, the floor above has their bytes), it
-//! takes no snapshots, and it offers no leases.
+//! What it does not do: it holds no payloads (it names entries and heads, the floor above has their bytes),
+//! and it offers no leases.
 
 pub mod border;
 mod clocks;
@@ -38,6 +39,7 @@ mod disk;
 mod display;
 mod election;
 mod handover;
+mod install;
 pub mod invariants;
 mod log;
 mod machine;
@@ -64,8 +66,9 @@ pub use log::{RaftLog, RecoveredLog};
 pub use machine::{Options, Raft};
 pub use memory::{Claim, Heard, Memory};
 pub use message::{
-    Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, Message, PreVote,
-    PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
+    Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HeadInfo,
+    InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, RequestVote,
+    RequestVoteResponse, TimeoutNow,
 };
 pub use plausible::is_plausible_term;
 pub use progress::{Progress, Round, State};

@@ -8,8 +8,10 @@
 
 use super::border::{Implausible, Notice};
 use super::machine::Raft;
-use super::message::{AppendEntries, AppendEntriesResponse, AppendResult, Message};
-use crate::limits::TERM_JUMP_MAX;
+use super::message::{
+    AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, Message,
+};
+use crate::limits::{HEAD_BYTES_MAX, TERM_JUMP_MAX};
 use crate::mutants;
 use crate::types::{Index, NodeId, Term};
 
@@ -54,11 +56,13 @@ impl Raft {
         match message {
             Message::AppendEntries(append) => implausible_place(append),
             Message::AppendEntriesResponse(response) => self.implausible_answer(response),
+            Message::InstallSnapshot(install) => implausible_head(install),
             Message::PreVote(_)
             | Message::PreVoteResponse(_)
             | Message::RequestVote(_)
             | Message::RequestVoteResponse(_)
-            | Message::TimeoutNow(_) => None,
+            | Message::TimeoutNow(_)
+            | Message::InstallSnapshotResponse(_) => None,
         }
     }
 
@@ -84,12 +88,21 @@ fn implausible_place(append: &AppendEntries) -> Option<Implausible> {
     (room <= append.entries.len() as u64).then_some(Implausible::Entries)
 }
 
+/// A head behind which nothing can follow, or before which there is nothing; one of a term that its sender has
+/// not reached; more of it than there may be.
+fn implausible_head(install: &InstallSnapshot) -> Option<Implausible> {
+    let InstallSnapshot { term, head, offset, .. } = install;
+    let has_place = head.id.index > Index::ZERO && head.id.index < Index::new(u64::MAX);
+    let is_whole = head.bytes <= HEAD_BYTES_MAX as u64 && *offset < head.bytes;
+    (!has_place || head.id.term > *term || !is_whole).then_some(Implausible::Head)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::raft::{
-        Claim, Configuration, Effect, HardState, Input, Options, PreVote, PreVoteResponse,
-        RecoveredLog, RequestVote, RequestVoteResponse, TimeoutNow,
+        Claim, Configuration, Effect, HardState, HeadInfo, Input, InstallSnapshotResponse, Options,
+        PreVote, PreVoteResponse, RecoveredLog, RequestVote, RequestVoteResponse, TimeoutNow,
     };
     use crate::types::{LogId, Ticket};
 
@@ -156,6 +169,22 @@ mod tests {
             append(term, LogId::ZERO),
             answer(term, AppendResult::Stale),
             Message::TimeoutNow(TimeoutNow { term }),
+            Message::InstallSnapshot(InstallSnapshot {
+                term,
+                head: HeadInfo {
+                    id: LogId::new(Index::new(7), Term::new(1)),
+                    bytes: 9,
+                    hash: [1; 32],
+                },
+                offset: 0,
+                received: 0,
+            }),
+            Message::InstallSnapshotResponse(InstallSnapshotResponse {
+                term,
+                head: last_log_id,
+                offset: 0,
+                received: 0,
+            }),
         ]
     }
 
@@ -195,6 +224,28 @@ mod tests {
         assert_refused(elected(), answer(MINE, beyond), Implausible::Entries);
         let nothing = AppendResult::Rejected { prev_log_id: LogId::ZERO, hint: LogId::ZERO };
         assert_refused(elected(), answer(MINE, nothing), Implausible::Entries);
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_is_refused() {
+        let good = HeadInfo { id: LogId::new(Index::new(7), MINE), bytes: 9, hash: [1; 32] };
+        let install = |head, offset| {
+            let term = MINE;
+            Message::InstallSnapshot(InstallSnapshot { term, head, offset, received: 0 })
+        };
+        assert!(follower(MINE).believed(&install(good, 8)).is_some());
+        let at = |index, term| HeadInfo { id: LogId::new(Index::new(index), term), ..good };
+        let later = MINE.next().unwrap();
+        for head in [at(0, MINE), at(u64::MAX, MINE), at(7, later)] {
+            assert_refused(follower(MINE), install(head, 0), Implausible::Head);
+        }
+        for bytes in [0, 8, HEAD_BYTES_MAX as u64 + 1] {
+            assert_refused(
+                follower(MINE),
+                install(HeadInfo { bytes, ..good }, 8),
+                Implausible::Head,
+            );
+        }
     }
 
     /// A stolen key once made a folder look like one that had lost entries: nobody else can acknowledge

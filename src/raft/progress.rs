@@ -8,10 +8,13 @@
 //!     └── one message at a time            └── many in flight, next runs ahead of match
 //! ```
 //!
-//! In either state a follower may wait for entries to be read from the leader's disk (`fetching`).
+//! In either state a follower may wait for entries to be read from the leader's disk (`fetching`). If it then
+//! turns out that they were given up, it is sent the head that stands for them (`Snapshot`): one piece at a time,
+//! until it has begun there. It then comes with a new process, or says that it has the entry before that head.
 
 use std::collections::VecDeque;
 
+use super::message::HeadInfo;
 use crate::limits::APPEND_ENTRIES_IN_FLIGHT_MAX;
 use crate::marks::{Mark, hit};
 use crate::types::{DiskFull, Index, LogId};
@@ -31,6 +34,15 @@ pub enum State {
     Replicate {
         /// The last index of each message on its way, in the order they were sent.
         in_flight: VecDeque<Index>,
+    },
+    /// It lacks what was given up, and is sent the head that stands for it.
+    Snapshot {
+        /// The head.
+        head: HeadInfo,
+        /// Bytes of it that the follower has.
+        received: u64,
+        /// The piece from there on is on its way.
+        outstanding: bool,
     },
 }
 
@@ -63,6 +75,10 @@ pub struct Progress {
     pub retry_ticks: u32,
     /// The round in which it is being filled, if it is: see [`Round`].
     pub round: Option<Round>,
+    /// How far it ever was: an entry, or of the head behind it so many bytes.
+    pub furthest: (Index, u64),
+    /// Ticks for which it has lacked something and has not got further than that.
+    pub standstill_ticks: u32,
 }
 
 /// Filling a learner goes in rounds, each of which sends what was appended during the one before
@@ -92,6 +108,8 @@ impl Progress {
             patience: 1,
             retry_ticks: 0,
             round: None,
+            furthest: (Index::ZERO, 0),
+            standstill_ticks: 0,
         }
     }
 
@@ -119,6 +137,7 @@ impl Progress {
                     }
                     !is_full
                 }
+                State::Snapshot { .. } => false,
             }
     }
 
@@ -138,6 +157,7 @@ impl Progress {
                 in_flight.push_back(last);
                 self.next_index = last.next();
             }
+            State::Snapshot { .. } => unreachable!("it takes no entries now"),
         }
     }
 
@@ -151,6 +171,7 @@ impl Progress {
             }
             self.waiting_ticks = 0;
         }
+        self.get_to((match_index, u64::MAX));
         if match_index >= self.owed {
             self.owed = Index::ZERO;
         }
@@ -170,6 +191,13 @@ impl Progress {
                 // NB: while entries are being fetched this may pass the first of them.
                 self.next_index = self.next_index.max(match_index.next());
             }
+            State::Snapshot { head, .. } => {
+                let has_it = match_index >= head.id.index;
+                self.next_index = self.next_index.max(match_index.next());
+                if has_it {
+                    self.become_replicate();
+                }
+            }
         }
         assert!(self.next_index > self.match_index);
     }
@@ -180,6 +208,7 @@ impl Progress {
         let stale = match self.state {
             State::Probe { .. } => prev.index != self.next_index.previous(),
             State::Replicate { .. } => prev.index <= self.match_index,
+            State::Snapshot { .. } => true,
         };
         if stale {
             return;
@@ -198,8 +227,75 @@ impl Progress {
     /// Notes that the follower's process is a new one: nothing is known of it, but that it owes what
     /// the former had acknowledged, if both have the same store.
     pub fn on_restarted(&mut self, next_index: Index, same_store: bool) {
-        let owed = if same_store { self.owed.max(self.match_index) } else { Index::ZERO };
-        *self = Self { owed, ..Self::new(next_index) };
+        let new = Self::new(next_index);
+        if !same_store {
+            *self = new;
+            return;
+        }
+        let owed = self.owed.max(self.match_index);
+        let Self { furthest, standstill_ticks, .. } = *self;
+        *self = Self { owed, furthest, standstill_ticks, ..new };
+    }
+
+    /// Notes that what it lacks was given up, and that it is to be sent this head. Says whether it has got
+    /// nothing of it yet.
+    pub fn on_given_up(&mut self, head: HeadInfo) -> bool {
+        assert!(self.match_index < head.id.index, "{} is after {}", self.match_index, head.id);
+        self.fetching = None;
+        self.waiting_ticks = 0;
+        self.state = State::Snapshot { head, received: 0, outstanding: false };
+        self.furthest < (head.id.index, 1)
+    }
+
+    /// Notes that from now on only this head is at hand.
+    pub fn on_other_head(&mut self, head: &HeadInfo) {
+        if matches!(&self.state, State::Snapshot { head: sent, .. } if sent != head) {
+            self.become_probe();
+        }
+    }
+
+    /// The head that it is being sent, and where the next piece begins, if that may go out now.
+    pub fn next_piece(&self) -> Option<(HeadInfo, u64)> {
+        let takes = self.disk_full.is_none_or(|full| full.takes_entries());
+        match self.state {
+            State::Snapshot { head, received, outstanding: false } if takes => {
+                Some((head, received))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that this piece was sent.
+    pub fn on_piece_sent(&mut self) {
+        if let State::Snapshot { outstanding, .. } = &mut self.state {
+            *outstanding = true;
+        }
+        self.waiting_ticks = 0;
+    }
+
+    /// Notes that it has so much of the head, as it says to the piece at `offset`. An answer that was repeated or
+    /// overtaken changes nothing: else two pieces would be on their way, and then four.
+    pub fn on_piece_taken(&mut self, id: LogId, offset: u64, now: u64) {
+        let State::Snapshot { head, received, outstanding } = &mut self.state else { return };
+        if head.id != id || !*outstanding || *received != offset || now >= head.bytes {
+            return;
+        }
+        (*received, *outstanding) = (now, false);
+        self.get_to((id.index, now));
+        self.waiting_ticks = 0;
+    }
+
+    /// A tick has passed, and the leader's log ends at `last`.
+    pub fn tick_standstill(&mut self, last: Index) {
+        let lacks = self.match_index < last;
+        self.standstill_ticks = if lacks { self.standstill_ticks.saturating_add(1) } else { 0 };
+    }
+
+    fn get_to(&mut self, reached: (Index, u64)) {
+        if reached > self.furthest {
+            self.furthest = reached;
+            self.standstill_ticks = 0;
+        }
     }
 
     /// Notes that the follower's log can agree with the leader's at most up to `agree_at_most`. Gives
@@ -220,6 +316,7 @@ impl Progress {
             || match &self.state {
                 State::Probe { outstanding } => outstanding.is_some(),
                 State::Replicate { in_flight } => !in_flight.is_empty(),
+                State::Snapshot { outstanding, .. } => *outstanding,
             };
         if !outstanding {
             return;
@@ -343,6 +440,90 @@ mod tests {
             progress.on_accepted(progress.next_index);
         }
         assert_eq!(progress.patience, 1, "its answers come at once again");
+    }
+
+    fn head(index: u64, bytes: u64) -> HeadInfo {
+        HeadInfo { id: id(index), bytes, hash: [7; 32] }
+    }
+
+    /// A follower that is being sent this head.
+    fn sent(head: HeadInfo) -> Progress {
+        let mut progress = Progress::new(Index::new(5));
+        assert!(progress.on_given_up(head), "it has got nothing of it");
+        assert_eq!(progress.next_piece(), Some((head, 0)));
+        progress
+    }
+
+    #[test]
+    fn a_head_is_sent_one_piece_at_a_time_whatever_is_repeated() {
+        let head = head(40, 100);
+        let mut progress = sent(head);
+        progress.on_piece_sent();
+        assert!(progress.next_piece().is_none() && !progress.may_send());
+        for _ in 0..2 {
+            // The second answer to one piece starts no second one.
+            progress.on_piece_taken(head.id, 0, 30);
+            assert_eq!(progress.next_piece(), Some((head, 30)));
+        }
+        progress.on_piece_sent();
+        progress.on_piece_taken(head.id, 0, 30);
+        progress.on_piece_taken(id(39), 30, 60);
+        progress.on_piece_taken(head.id, 30, 100);
+        assert!(progress.next_piece().is_none(), "it was asked for once more");
+        // It turns out to have more than was sent now.
+        progress.on_piece_taken(head.id, 30, 70);
+        assert_eq!(progress.next_piece(), Some((head, 70)));
+    }
+
+    #[test]
+    fn a_piece_that_is_lost_is_asked_about_and_a_head_that_is_not_needed_is_left() {
+        let head = head(40, 100);
+        let mut progress = sent(head);
+        progress.on_piece_sent();
+        progress.on_accepted(Index::new(3));
+        progress.on_rejected(id(4), Index::new(3));
+        assert!(matches!(progress.state, State::Snapshot { .. }), "heartbeats go on meanwhile");
+        (0..3).for_each(|_| progress.on_tick(3));
+        assert!(progress.may_send(), "it is asked what it has");
+        let mut progress = sent(head);
+        progress.on_other_head(&head);
+        assert!(matches!(progress.state, State::Snapshot { .. }));
+        let mut other = progress.clone();
+        other.on_other_head(&HeadInfo { bytes: 90, ..head });
+        assert!(other.may_send());
+        progress.on_accepted(Index::new(40));
+        assert!(matches!(progress.state, State::Replicate { .. }));
+        assert_eq!(progress.next_index, Index::new(41));
+    }
+
+    #[test]
+    fn a_follower_stands_still_until_it_is_further_than_it_ever_was() {
+        let mut progress = Progress::new(Index::new(5));
+        let still = |progress: &mut Progress| {
+            progress.tick_standstill(Index::new(90));
+            progress.standstill_ticks
+        };
+        assert_eq!((still(&mut progress), still(&mut progress)), (1, 2));
+        progress.on_accepted(Index::new(3));
+        assert_eq!(still(&mut progress), 1);
+        let head = head(40, 100);
+        progress.on_given_up(head);
+        progress.on_piece_sent();
+        progress.on_piece_taken(head.id, 0, 30);
+        assert_eq!(still(&mut progress), 1);
+        // Another start that comes no further than the one before is none.
+        progress.on_restarted(Index::new(90), true);
+        assert!(!progress.on_given_up(head), "it had got something of it");
+        progress.on_piece_sent();
+        progress.on_piece_taken(head.id, 0, 30);
+        assert_eq!(still(&mut progress), 2);
+        progress.on_accepted(Index::new(40));
+        assert_eq!(still(&mut progress), 1);
+        progress.on_accepted(Index::new(90));
+        assert_eq!(still(&mut progress), 0, "it lacks nothing");
+        still(&mut progress);
+        progress.on_restarted(Index::new(90), false);
+        assert_eq!((progress.furthest, progress.standstill_ticks), ((Index::ZERO, 0), 0));
     }
 
     #[test]

@@ -14,9 +14,11 @@ use crate::types::{Incarnation, Index, LogId, NodeId};
 impl Raft {
     pub(super) fn on_leader_tick(&mut self) {
         let retry_ticks = self.options.election_timeout_ticks_min;
+        let last = self.log.last().index;
         let leader = self.leader_mut();
         for progress in leader.progress.values_mut() {
             progress.on_tick(retry_ticks);
+            progress.tick_standstill(last);
         }
         leader.heartbeat_elapsed += 1;
         leader.unread_ticks = leader.unread_ticks.map(|ticks| ticks.saturating_add(1));
@@ -97,7 +99,7 @@ impl Raft {
     }
 
     /// Sends what the follower's progress allows; nothing to one that is no member (any more).
-    fn send_entries(&mut self, to: NodeId) {
+    pub(super) fn send_entries(&mut self, to: NodeId) {
         loop {
             let last = self.log.last().index;
             let window_first = self.log.window_first();
@@ -109,6 +111,9 @@ impl Raft {
             if progress.may_send_openings() {
                 let through = self.openings_end(next);
                 return through.into_iter().for_each(|through| self.send_batch(to, through));
+            }
+            if let Some((head, offset)) = progress.next_piece() {
+                return self.send_piece(to, head, offset);
             }
             if !progress.may_send() || (next > last && !probing) {
                 return;
@@ -306,22 +311,6 @@ impl Raft {
         self.on_leader_known();
         self.maybe_confirm_reads();
         self.on_configuration_committed();
-    }
-
-    /// The last entry that every member of each configuration that may still be in force has said to have on
-    /// its disk, as far as it is committed. Only a leader knows.
-    pub fn everywhere(&self) -> Index {
-        let Some(leader) = self.role.as_leader() else { return Index::ZERO };
-        if mutants::is_on(Mutant::ReleaseUnheard) {
-            return self.log.commit_index();
-        }
-        let members = self.log.configurations().iter().flat_map(|(_, it)| it.members());
-        let has = |node: NodeId| {
-            let of_others = || leader.progress.get(&node).map(|progress| progress.match_index);
-            let own = (node == self.options.id).then(|| self.log.persisted());
-            own.or_else(of_others).unwrap_or_default()
-        };
-        members.map(has).min().unwrap_or_default().min(self.log.commit_index())
     }
 
     fn commit_to(&mut self, through: Index) {

@@ -5,11 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::incoming::{BadEntries, Contradiction};
-use crate::entry::SealedEntry;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{self, Notice, ReadToken};
-use crate::store::Write;
+use crate::store::{Installation, Lacking, Write};
 use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId, SeqRange, Ticket};
 use crate::wire::api::{AppendRefusal, AppendRun, Appended, Read, ReadRefusal};
 use crate::wire::peer::PeerMessage;
@@ -68,14 +67,14 @@ pub enum Event {
     },
     /// The write with this ticket, and all before it, are on disk.
     Persisted(Ticket),
-    /// The entries of an [`Action::Fetch`] were read.
+    /// What an [`Action::Fetch`] asked for was read, or what stands for it.
     Fetched {
         /// For whom.
         to: NodeId,
         /// As it was asked.
         prev_log_id: LogId,
-        /// The entry of `prev_log_id` itself (unless that is before the first), then those after it.
-        entries: Vec<SealedEntry>,
+        /// What there is.
+        found: Lacking,
     },
     /// So many bytes are free on this node's disk. To be told whenever that has changed, and soon
     /// after the start: until then there is room.
@@ -106,8 +105,7 @@ pub enum Action {
         /// What.
         message: PeerMessage,
     },
-    /// Read entries from the store, the one of `prev_log_id` first if there is one; then hand in
-    /// [`Event::Fetched`].
+    /// Read entries from the store; then hand in [`Event::Fetched`].
     Fetch {
         /// For whom.
         to: NodeId,
@@ -136,7 +134,9 @@ pub enum Action {
     Committed(Index),
     /// Sealed segments that end before this entry hold nothing that anybody needs: they can go.
     Release(Index),
-    /// Entries of a leader were not taken.
+    /// Begin the node's store at this head, and the node on that: with this replica nothing more is done.
+    Install(Box<Installation>),
+    /// Entries of a leader, or a piece of a head, were not taken.
     BadEntries {
         /// The leader.
         from: NodeId,

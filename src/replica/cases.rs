@@ -35,7 +35,7 @@ pub(super) fn node(number: u16) -> NodeId {
 }
 
 /// Node 1 with an empty log, one of so many voters.
-fn new_replica(voters: u16) -> Replica {
+pub(super) fn new_replica(voters: u16) -> Replica {
     let head = Head {
         tip: Tip::default(),
         next_offsets: vec![],

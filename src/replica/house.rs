@@ -4,17 +4,17 @@
 //! begins from then on.
 //!
 //! A record before its log's start is dead, and so are those of a log that is deleted; but not what a fork
-//! has of either. A sealed segment in which nothing is live goes, if it is the oldest; but not before everybody has it, for nobody could be
-//! given it afterwards. That only a leader knows, so it says so by an entry, up to where. The entry is
-//! the fact: each node then gives up what lies before that and is dead by its own catalogue.
+//! has of either. A sealed segment in which nothing is live goes, if it is the oldest; but not while somebody is
+//! being filled with it ([`crate::raft::Raft::everywhere`]). That only a leader knows, so it says so by an entry, up to
+//! where. The entry is the fact: each node then gives up what lies before that and is dead by its own catalogue.
 //!
 //! **Nothing live is dropped.** A log's start never goes back, a number is never given again, and a fork
 //! begins where its source does by then or later, so what is dead by a committed catalogue is dead for ever; and what a node takes for dead it finds out itself, from
 //! the list of its own segments, whatever an entry allows.
 //!
-//! **Nobody lacks what is gone.** An entry before the limit is on the disk of each voter and is committed:
-//! none of them ever truncates it, none is ever asked to send it to another, and a new leader's questions
-//! come down to what both have, which is behind the limit.
+//! **Who lacks what is gone needs it no more.** An entry before the limit is committed, and what it came to is in
+//! the head of the first segment that is kept: a node that lacks it begins at that head, and is sent what follows
+//! (`raft::install`).
 
 use super::replica::Replica;
 use crate::entry::EntryKind;

@@ -38,6 +38,12 @@ pub enum BadEntries {
         /// The message's term.
         term: Term,
     },
+    /// A head that came is not what was announced.
+    #[error("the head behind {id} is not the one that was announced, or is not of its form")]
+    Head {
+        /// The entry before it.
+        id: LogId,
+    },
     /// A configuration entry holds none.
     #[error("entry {id} holds no configuration")]
     Configuration {
@@ -179,6 +185,7 @@ pub(super) fn check_leader(
     }
     let previous = match message {
         Message::AppendEntries(header) => Some(header.prev_log_id),
+        Message::InstallSnapshot(header) => Some(header.head.id),
         _ => None,
     };
     let log = raft.log();

@@ -31,6 +31,7 @@
 //! says up to where a read must see and up to where entries can be read.
 
 mod account;
+mod arriving;
 mod border;
 #[cfg(test)]
 mod cases;
@@ -47,6 +48,8 @@ mod expiry;
 #[cfg(test)]
 mod fork_cases;
 mod guards;
+#[cfg(test)]
+mod head_cases;
 mod house;
 #[cfg(test)]
 mod house_cases;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::arriving::Arriving;
 use super::border::{Action, Event, Options, ReadAnswer, RecoverError};
 use super::clocks::Clocks;
 use super::deadlines::Deadlines;
@@ -22,10 +23,10 @@ use crate::log_name::LogName;
 use crate::marks::{Mark, hit};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
-    AppendEntries, Content, Effect, EntryInfo, Input, Message, Persist, Raft, ReadToken,
-    RecoveredLog,
+    AppendEntries, Content, Effect, EntryInfo, HeadInfo, Input, InstallSnapshot, Message, Persist,
+    Raft, ReadToken, RecoveredLog,
 };
-use crate::store::{Head, Recovered, Write};
+use crate::store::{Head, Installation, Lacking, Recovered, Write};
 use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
 use crate::wire::api::ReadRefusal;
 use crate::wire::peer::PeerMessage;
@@ -39,8 +40,8 @@ pub(super) enum AtHand {
     Folded(EntryKind, Bytes),
     /// The sealed entries of the message that is being handled.
     Received(Vec<Checked>),
-    /// The entries read for the follower that is being served, the one before them first.
-    Fetched(Vec<SealedEntry>),
+    /// The entries read for the follower that is being served, behind this one.
+    Fetched(Tip, Vec<SealedEntry>),
 }
 
 impl AtHand {
@@ -54,14 +55,14 @@ impl AtHand {
     fn take_received(&mut self) -> Vec<Checked> {
         match self {
             Self::Received(entries) => std::mem::take(entries),
-            Self::Nothing | Self::Folded(..) | Self::Fetched(_) => vec![],
+            Self::Nothing | Self::Folded(..) | Self::Fetched(..) => vec![],
         }
     }
 
-    fn fetched(&self) -> &[SealedEntry] {
+    fn fetched(&self) -> Option<(&Tip, &[SealedEntry])> {
         match self {
-            Self::Fetched(entries) => entries,
-            Self::Nothing | Self::Folded(..) | Self::Received(_) => &[],
+            Self::Fetched(previous, entries) => Some((previous, entries)),
+            Self::Nothing | Self::Folded(..) | Self::Received(_) => None,
         }
     }
 }
@@ -80,6 +81,10 @@ pub struct Replica {
     rolling: Rolling,
     /// Those of the segments that begin behind entries which the store was not told of yet.
     heads: Vec<Head>,
+    /// The head that followers are sent, if any is.
+    offered: Option<(HeadInfo, Bytes)>,
+    /// The head that is coming, if one is.
+    arriving: Option<Arriving>,
     /// The wall clock, as of the newest event.
     pub(super) now: Timestamp,
     pub(super) clocks: Clocks,
@@ -134,6 +139,8 @@ impl Replica {
             terms: head.terms.clone(),
             rolling: Rolling::new(head.tip.id.index, head.configuration.clone(), segment_bytes),
             heads: vec![],
+            offered: None,
+            arriving: None,
             now: Timestamp::default(),
             clocks,
             ticks_to_house: 0,
@@ -174,9 +181,15 @@ impl Replica {
             }
             Event::Read { token, log } => self.on_read(token, log),
             Event::Persisted(ticket) => self.step(Input::Persisted { ticket }),
-            Event::Fetched { to, prev_log_id, entries } => {
-                self.on_fetched(to, prev_log_id, entries);
-            }
+            Event::Fetched { to, prev_log_id, found } => match found {
+                Lacking::Entries { previous, entries } => {
+                    self.on_fetched(to, prev_log_id, (previous, entries));
+                }
+                Lacking::Head { info: head, form } => {
+                    self.offered = Some((head, form));
+                    self.step(Input::GivenUp { to, prev_log_id, head });
+                }
+            },
             Event::Space { free_bytes } => self.on_space(free_bytes),
             Event::Transfer => self.step(Input::Transfer),
             Event::Restarted { peer, store } => self.step(Input::Restarted { peer, store }),
@@ -374,7 +387,11 @@ impl Replica {
         }
         let has_changed = self.clocks.heard(from, message.clock, self.now);
         self.maybe_tell_clocks(has_changed);
-        match self.with_entries(from, message) {
+        let checked = match &message.message {
+            Message::InstallSnapshot(header) => self.with_piece(from, header, message),
+            _ => self.with_entries(from, message),
+        };
+        match checked {
             Ok((message, at_hand)) => self.step_with(Input::Receive { from, message }, at_hand),
             Err(Refused::Bad(error)) => {
                 hit(Mark::BadEntries);
@@ -411,16 +428,38 @@ impl Replica {
         Ok((Message::AppendEntries(header), AtHand::Received(entries)))
     }
 
-    fn on_fetched(&mut self, to: NodeId, prev_log_id: LogId, entries: Vec<SealedEntry>) {
-        let skip = usize::from(prev_log_id != LogId::ZERO);
-        let in_order = entries.first().is_none_or(|first| {
-            skip == 0 && first.id().index == Index::new(1) || first.id() == prev_log_id
-        });
+    /// The message for the core, which hears how much of the head is there.
+    fn with_piece(
+        &mut self,
+        from: NodeId,
+        header: &InstallSnapshot,
+        message: &PeerMessage,
+    ) -> Result<(Message, AtHand), Refused> {
+        incoming::check_leader(&self.raft, from, &message.message, &[])?;
+        let mut header = header.clone();
+        if header.term >= self.raft.current_term() && !self.raft.has_head(header.head.id) {
+            let arriving = self.arriving.take().filter(|it| it.is_of(&header.head));
+            let arriving = arriving.unwrap_or_else(|| Arriving::of(header.head));
+            let piece = message.entries.first().cloned().unwrap_or_default();
+            let arriving = arriving.with(header.offset, &piece)?;
+            header.received = arriving.received();
+            self.arriving = Some(arriving);
+        }
+        Ok((Message::InstallSnapshot(header), AtHand::Nothing))
+    }
+
+    fn on_fetched(
+        &mut self,
+        to: NodeId,
+        prev_log_id: LogId,
+        (previous, entries): (Tip, Vec<SealedEntry>),
+    ) {
+        let in_order = entries.is_empty() || previous.id == prev_log_id;
         assert!(in_order, "entries after {prev_log_id} were asked for");
-        let infos = entries.iter().skip(skip).map(incoming::info).collect::<Result<_, _>>();
+        let infos = entries.iter().map(incoming::info).collect::<Result<_, _>>();
         let entries_info = infos.expect("an entry in the store was checked when it came");
         let input = Input::Fetched { to, prev_log_id, entries: entries_info };
-        self.step_with(input, AtHand::Fetched(entries));
+        self.step_with(input, AtHand::Fetched(previous, entries));
     }
 }
 
@@ -446,6 +485,9 @@ impl Replica {
         first.into_iter().chain(then).for_each(|effect| self.perform(effect, &mut at_hand));
         assert!(!matches!(at_hand, AtHand::Folded(..)), "the core sealed what was proposed");
         self.window.evict_before(self.raft.log().window_first());
+        if self.offered.is_some() && !self.raft.sends_head() {
+            self.offered = None;
+        }
         assert!(self.readable() >= readable, "broken law: {readable} was readable");
         self.check_step();
     }
@@ -471,6 +513,7 @@ impl Replica {
             Effect::Fetch { to, prev_log_id, last } => {
                 self.actions.push(Action::Fetch { to, prev_log_id, last });
             }
+            Effect::Install { head } => self.install(head),
             Effect::Commit { through } => {
                 self.tail.commit(through);
                 self.rolling.commit(through);
@@ -489,6 +532,18 @@ impl Replica {
             }
             Effect::Notice(notice) => self.actions.push(Action::Notice(notice)),
         }
+    }
+
+    /// All of a head has come: the node begins there.
+    fn install(&mut self, info: HeadInfo) {
+        let arrived = self.arriving.take().filter(|it| it.is_of(&info));
+        let mut head =
+            arrived.and_then(Arriving::into_head).expect("the core was told that it is whole");
+        if mutants::is_on(Mutant::HeadLacksMembers) {
+            head.configuration = self.raft.log().configuration().clone();
+        }
+        let hard_state = self.raft.hard_state();
+        self.actions.push(Action::Install(Box::new(Installation { head, hard_state })));
     }
 
     fn seal(&mut self, log_id: LogId, content: Content, at_hand: &mut AtHand) {
@@ -580,6 +635,12 @@ impl Replica {
         self.heads.retain(|head| head.tip.id.index < from);
     }
 
+    /// Whether it keeps a head at hand that it sends.
+    #[cfg(test)]
+    pub(super) fn offers_head(&self) -> bool {
+        self.offered.is_some()
+    }
+
     /// The head of a segment that begins behind the last entry: a function of the log up to there.
     fn head(&self) -> Head {
         Head {
@@ -604,10 +665,31 @@ impl Replica {
 
     /// The message with this node's clock and the sealed entries that it speaks of.
     fn with_bytes(&self, message: Message, at_hand: &AtHand) -> PeerMessage {
-        PeerMessage { clock: self.now, ..self.with_entries_of(message, at_hand.fetched()) }
+        let message = match &message {
+            Message::InstallSnapshot(header) => {
+                let entries = vec![self.piece_of(header)];
+                PeerMessage { entries, ..PeerMessage::bare(message) }
+            }
+            _ => self.with_entries_of(message, at_hand.fetched()),
+        };
+        PeerMessage { clock: self.now, ..message }
     }
 
-    fn with_entries_of(&self, message: Message, fetched: &[SealedEntry]) -> PeerMessage {
+    /// The bytes beside a message that carries a piece of a head.
+    fn piece_of(&self, header: &InstallSnapshot) -> Bytes {
+        let offered = self.offered.as_ref().filter(|(info, _)| *info == header.head);
+        let (info, form) = offered.expect("the core sends the head that it was given last");
+        let most = self.options.raft.head_piece_bytes_max;
+        let end = header.offset.saturating_add(most).min(info.bytes);
+        let place = |at| usize::try_from(at).expect("a place in memory");
+        form.slice(place(header.offset)..place(end))
+    }
+
+    fn with_entries_of(
+        &self,
+        message: Message,
+        fetched: Option<(&Tip, &[SealedEntry])>,
+    ) -> PeerMessage {
         let Message::AppendEntries(header) = &message else { return PeerMessage::bare(message) };
         let prev = header.prev_log_id;
         if header.entries.is_empty() {
@@ -624,13 +706,13 @@ impl Replica {
                 ..PeerMessage::bare(message)
             };
         }
-        let chain = fetched.iter().find(|entry| entry.id() == prev).map(SealedEntry::chain);
+        let (previous, fetched) = fetched.expect("what is not in the window was fetched");
         let sent = |entry: &&SealedEntry| entry.id().index >= first && entry.id().index <= last;
         let entries: Vec<_> =
             fetched.iter().filter(sent).map(|entry| entry.bytes().clone()).collect();
         assert_eq!(entries.len(), header.entries.len(), "entries from {first} are at hand");
-        assert!(chain.is_some() || prev == LogId::ZERO, "the entry before {first} is at hand");
-        let previous_chain = Some(chain.unwrap_or(Chain::START));
+        assert_eq!(previous.id, prev, "the entry before {first} is at hand");
+        let previous_chain = Some(previous.chain);
         PeerMessage { previous_chain, entries, ..PeerMessage::bare(message) }
     }
 

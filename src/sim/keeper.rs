@@ -49,6 +49,8 @@ pub(super) enum Next {
 #[derive(Clone, Debug)]
 pub(super) struct Keeper {
     random: Random,
+    /// It keeps nothing: what it has appended to its log it trims.
+    is_tidy: bool,
     stage: Stage,
     /// The epoch and the number of its next request, as the producer that all keepers are.
     turn: (u64, u64),
@@ -57,8 +59,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(random: Random) -> Self {
-        Self { random, stage: Stage::None, turn: (0, 0), word: 0 }
+    pub(super) fn new(random: Random, is_tidy: bool) -> Self {
+        Self { random, is_tidy, stage: Stage::None, turn: (0, 0), word: 0 }
     }
 
     pub(super) fn next(&mut self) -> Next {
@@ -67,12 +69,18 @@ impl Keeper {
         }
         match self.stage {
             Stage::None => {
-                let is_fork = self.random.below(4) == 0;
+                let is_fork = self.random.below(4) == 0 && !self.is_tidy;
                 let end = Offset::new(self.random.below(40));
                 self.create(is_fork.then_some((LogNumber::MAIN, end)))
             }
             Stage::Creating(_) | Stage::Leaving => Next::Nothing,
             Stage::Asking(ref name) => Next::Ask(name.clone()),
+            Stage::Having { number, closed: false, end } if self.is_tidy => {
+                match self.random.below(4) {
+                    0 => Next::Command(number, Command::Trim(end)),
+                    _ => Next::Append(number),
+                }
+            }
             Stage::Having { number, closed, end } => match self.random.below(32) {
                 2 | 3 => {
                     let before = self.random.below(end.get() + 2);

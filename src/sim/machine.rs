@@ -226,6 +226,8 @@ impl Machine {
         raft.append_count_max = options.append_count_max;
         raft.append_bytes_max = options.append_bytes_max;
         raft.uncommitted_bytes_max = options.uncommitted_bytes_max;
+        raft.head_piece_bytes_max = options.head_piece_bytes_max;
+        raft.release_patience_ticks = timeouts.1 * options.release_patience;
         let ClusterOptions {
             segment_bytes, sessions_max, proposals_bytes_max, reserve_bytes, ..
         } = *options;

@@ -100,6 +100,8 @@ pub struct Traffic {
     pub appends: u64,
     /// Entries that were in them.
     pub entries: u64,
+    /// Pieces of heads.
+    pub pieces: u64,
     /// Answers that the entry before those is not there.
     pub rejections: u64,
 }
@@ -120,13 +122,16 @@ impl Traffic {
             heartbeats: self.heartbeats - earlier.heartbeats,
             appends: self.appends - earlier.appends,
             entries: self.entries - earlier.entries,
+            pieces: self.pieces - earlier.pieces,
             rejections: self.rejections - earlier.rejections,
         }
     }
 
     fn note(&mut self, message: &PeerMessage) {
         self.sent += 1;
-        self.entries += message.entries.len() as u64;
+        if !matches!(message.message, Message::InstallSnapshot(_)) {
+            self.entries += message.entries.len() as u64;
+        }
         match &message.message {
             Message::PreVote(_)
             | Message::PreVoteResponse(_)
@@ -134,11 +139,12 @@ impl Traffic {
             | Message::RequestVoteResponse(_) => self.votes += 1,
             Message::AppendEntries(append) if append.heartbeat => self.heartbeats += 1,
             Message::AppendEntries(_) => self.appends += 1,
+            Message::InstallSnapshot(_) => self.pieces += 1,
             Message::AppendEntriesResponse(response) => match response.result {
                 AppendResult::Rejected { .. } => self.rejections += 1,
                 AppendResult::Accepted { .. } | AppendResult::Stale => {}
             },
-            Message::TimeoutNow(_) => {}
+            Message::TimeoutNow(_) | Message::InstallSnapshotResponse(_) => {}
         }
     }
 }

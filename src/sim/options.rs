@@ -46,6 +46,9 @@ pub struct ClusterOptions {
     pub(super) append_count_max: usize,
     pub(super) append_bytes_max: usize,
     pub(super) uncommitted_bytes_max: u64,
+    pub(super) head_piece_bytes_max: u64,
+    /// Longest election timeouts for which a follower that stands still is waited for.
+    pub(super) release_patience: u32,
 }
 
 /// The disks of nodes.
@@ -95,6 +98,8 @@ pub struct WorkloadOptions {
     pub(super) guarded: usize,
     /// How many of them, the last ones, have logs of their own.
     pub(super) keepers: usize,
+    /// These keep nothing of what they append.
+    pub(super) is_tidy: bool,
     /// The mean pause between two operations of a client.
     pub(super) think: Time,
     /// Requests that a client has on their way, at most.
@@ -139,6 +144,7 @@ impl Options {
                 clients: 0,
                 guarded: 0,
                 keepers: 0,
+                is_tidy: false,
                 think: Time::from_millis(10),
                 in_flight_max: 64,
                 record_bytes_max: 100,
@@ -202,6 +208,8 @@ impl ClusterOptions {
             append_count_max: limits::APPEND_ENTRIES_COUNT_MAX,
             append_bytes_max: limits::APPEND_ENTRIES_BYTES_MAX,
             uncommitted_bytes_max: limits::UNCOMMITTED_BYTES_MAX as u64,
+            head_piece_bytes_max: limits::HEAD_PIECE_BYTES_MAX,
+            release_patience: limits::RELEASE_PATIENCE_ELECTION_TIMEOUTS,
         }
     }
 

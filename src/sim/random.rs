@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     Guard,
     /// Which logs there are besides `main`.
     Logs,
+    /// How heads are sent to those who lack what was given up.
+    Heads,
     /// The entropy of a node.
     Node(u16),
 }
@@ -48,6 +50,7 @@ impl Purpose {
             Self::PutBack => 21,
             Self::Guard => 22,
             Self::Logs => 23,
+            Self::Heads => 24,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

@@ -45,6 +45,8 @@ pub struct Counts {
     pub began_anew: u64,
     /// Nodes that were voters again after that.
     pub reinstated: u64,
+    /// Stores that began at a head that another node had sent.
+    pub installed: u64,
     /// Nodes that found their store damaged, or were told that it is.
     pub refusals: u64,
     /// Requests that were acknowledged.
@@ -87,6 +89,7 @@ impl Counts {
             (&mut self.mended, other.mended),
             (&mut self.put_back, other.put_back),
             (&mut self.began_anew, other.began_anew),
+            (&mut self.installed, other.installed),
             (&mut self.reinstated, other.reinstated),
             (&mut self.refusals, other.refusals),
             (&mut self.acknowledged, other.acknowledged),
@@ -106,6 +109,7 @@ impl Counts {
             (&mut traffic.heartbeats, more.heartbeats),
             (&mut traffic.appends, more.appends),
             (&mut traffic.entries, more.entries),
+            (&mut traffic.pieces, more.pieces),
             (&mut traffic.rejections, more.rejections),
         ];
         for (sum, more) in sums {

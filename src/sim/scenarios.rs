@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{Fault, FaultKind};
+use super::faults::{Earlier, Fault, FaultKind};
 use super::options::{ClusterOptions, Options, Slowness, node};
 use super::random::Random;
 use super::template::Template;
@@ -34,7 +34,8 @@ impl Template {
             | Self::MinorityRot
             | Self::PauseAndKill
             | Self::StaleLeader
-            | Self::SlowDisks => 3,
+            | Self::SlowDisks
+            | Self::Trimmed => 3,
         }
     }
 
@@ -66,6 +67,24 @@ impl Template {
                 cluster.tick = Time::from_millis(5);
                 disks.slowness = Some(Slowness { sync: Time::from_millis(1_500), node: None });
             }
+            Self::Trimmed => {
+                // A segment is a few entries, all of which are trimmed or deleted soon.
+                cluster.segment_bytes = 4 << 10;
+                // All of it at once, or in so many pieces that much is given up meanwhile.
+                let is_small = cluster.head_piece_bytes_max < 8 << 10;
+                cluster.head_piece_bytes_max = if is_small { 2 } else { 1 << 20 };
+                cluster.release_patience = cluster.release_patience.clamp(4, 10);
+                cluster.tick = Time::from_millis(5);
+                cluster.election_timeout_ticks = (20, 25);
+                cluster.window_bytes_max = cluster.window_bytes_max.min(4 << 10);
+                cluster.reserve_bytes = cluster.reserve_bytes.min(16 << 10);
+                network.latency = Time::from_millis(1);
+                disks.latency = disks.latency.min(Time::from_millis(2));
+                disks.sealing = Time::from_millis(2);
+                (workload.keepers, workload.is_tidy) = (4, true);
+                (workload.clients, workload.guarded) = (workload.keepers, 0);
+                workload.think = Time::from_millis(5);
+            }
             Self::Bridge
             | Self::DeafLeader
             | Self::Isolated
@@ -87,7 +106,8 @@ impl Template {
             | Self::Bridge
             | Self::PowerCutOfAll
             | Self::MinorityRot
-            | Self::StaleLeader => None,
+            | Self::StaleLeader
+            | Self::Trimmed => None,
         }
     }
 
@@ -154,6 +174,20 @@ impl Template {
             }
             Self::SlowDisks => {
                 vec![(Time::ZERO, FaultKind::LeaderCrash { down: ROUND })]
+            }
+            Self::Trimmed => {
+                // Longer than anybody is waited for.
+                let patience = cluster.election_timeout().times(cluster.release_patience.into());
+                let length = patience.min(ROUND.times(2)) + ROUND;
+                let kind = match random.below(3) {
+                    0 => FaultKind::Crash { node: one, down: length },
+                    1 => FaultKind::Cut { from: alone, to: others, both_ways: true, length },
+                    _ => {
+                        let (earlier, after) = (Earlier::New, Time::ZERO);
+                        FaultKind::PutBack { node: one, earlier, after }
+                    }
+                };
+                vec![(Time::ZERO, kind)]
             }
             Self::MinorityRot => {
                 let down = Time::from_millis(random.spread(1, 500));

@@ -9,6 +9,7 @@ use super::options::{ClusterOptions, Options, Slowness};
 use super::random::{Purpose, Random};
 use super::template::Template;
 use super::time::Time;
+use crate::limits;
 
 /// Those that a coin decides. The others have a chance and a stream of random numbers of their own, so
 /// that what a seed meant before them it means still.
@@ -52,6 +53,9 @@ const KEEPERS_ONE_IN: u64 = 3;
 /// and space comes back.
 const TIDY_ONE_IN: u64 = 2;
 
+/// In one of so many runs without another scenario nothing is kept, and nodes lack what was given up.
+const TRIMMED_ONE_IN: u64 = 12;
+
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
 
@@ -72,7 +76,20 @@ impl Options {
         if Random::new(seed, Purpose::PutBack).below(PUT_BACK_ONE_IN) == 0 {
             options.faults.classes.insert(Class::PutBack);
         }
+        options.send_heads(seed);
         options
+    }
+
+    /// Lets nodes be behind for long, and heads be sent in small pieces.
+    fn send_heads(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Heads);
+        let Self { cluster, faults, .. } = self;
+        cluster.head_piece_bytes_max = random.spread(64, limits::HEAD_PIECE_BYTES_MAX);
+        cluster.release_patience = u32::try_from(random.spread(2, 50)).expect("a small number");
+        if random.below(TRIMMED_ONE_IN) == 0 && faults.template.is_none() {
+            faults.template = Some(Template::Trimmed);
+            Template::Trimmed.prepare(self);
+        }
     }
 
     /// Makes all disks slow, or one.

@@ -1,6 +1,7 @@
 //! The scenarios that a run may begin with. What each of them is stands in `scenarios`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::random::Random;
 
@@ -26,6 +27,9 @@ pub enum Template {
     /// Every sync of every disk takes longer than an election timeout, and whoever leads dies for good.
     /// Not among those that a seed draws, whose disks are slow now and then.
     SlowDisks,
+    /// Space is given back all the time, and one is away while that is done, or has lost its store. Drawn by
+    /// itself (`swarm`), so that what a seed meant before it means still.
+    Trimmed,
 }
 
 /// Those that a seed draws.
@@ -40,19 +44,38 @@ const TEMPLATES: [Template; 8] = [
     Template::StaleLeader,
 ];
 
+/// Their names.
+const NAMES: [(Template, &str); 10] = [
+    (Template::Figure8, "figure-8"),
+    (Template::Bridge, "bridge"),
+    (Template::DeafLeader, "deaf-leader"),
+    (Template::Isolated, "isolated"),
+    (Template::PowerCutOfAll, "power-cut-of-all"),
+    (Template::MinorityRot, "minority-rot"),
+    (Template::PauseAndKill, "pause-and-kill"),
+    (Template::StaleLeader, "stale-leader"),
+    (Template::SlowDisks, "slow-disks"),
+    (Template::Trimmed, "trimmed"),
+];
+
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Figure8 => "figure 8",
-            Self::Bridge => "bridge",
-            Self::DeafLeader => "deaf leader",
-            Self::Isolated => "isolated",
-            Self::PowerCutOfAll => "power cut of all",
-            Self::MinorityRot => "minority rot",
-            Self::PauseAndKill => "pause and kill",
-            Self::StaleLeader => "stale leader",
-            Self::SlowDisks => "slow disks",
-        })
+        let named = NAMES.iter().find(|(template, _)| template == self);
+        f.write_str(named.map(|(_, name)| *name).unwrap_or_default())
+    }
+}
+
+/// No scenario has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no scenario has this name: there are {}", NAMES.map(|(_, name)| name).join(", "))]
+pub struct UnknownTemplate;
+
+impl FromStr for Template {
+    type Err = UnknownTemplate;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTemplate> {
+        let named = NAMES.iter().find(|(_, name)| *name == text);
+        named.map(|(template, _)| *template).ok_or(UnknownTemplate)
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::Path;
 use super::Identity;
 use super::error::StoreError;
 use super::fatal::MARK;
+use super::installed;
 use super::layout::Layout;
 use super::lock::FolderLock;
 use super::memory::MemoryDisk;
@@ -121,7 +122,9 @@ fn begin_anew_at(
     configuration: &Configuration,
     options: &Options,
 ) -> Result<u32, StoreError> {
-    let Layout { disk, data } = layout;
+    let Layout { disk, data, .. } = layout;
+    // What takes the place of the store that is lost has to be that one first.
+    installed::finish(layout)?;
     let folder = Folder::look(layout)?;
     let next = folder.suspects.last().map_or(1, |last| last.saturating_add(1));
     let number = folder.emptied.or(folder.recovering).unwrap_or(next);

@@ -28,7 +28,7 @@ use super::barrier::sync_path;
 use super::meta::{decode, encode};
 use super::segment::encode_head;
 use crate::entry::{Chain, EntryError, HEADER_BYTES, SealedEntry, Tip, length_in_header};
-use crate::limits::{BACKUP_HEAD_BYTES_MAX, ENTRY_PAYLOAD_BYTES_MAX};
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, HEAD_BYTES_MAX};
 use crate::outcome::Outcome;
 use crate::remedy;
 use crate::types::{ClusterId, Index, LogId, Term, Timestamp};
@@ -509,7 +509,7 @@ impl Backup {
         self.read(&mut length)?;
         self.read(&mut hash)?;
         let length = u64::from_le_bytes(length);
-        if length > BACKUP_HEAD_BYTES_MAX as u64 {
+        if length > HEAD_BYTES_MAX as u64 {
             return Err(self.damage(bad()));
         }
         let mut form = vec![];

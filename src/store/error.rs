@@ -21,6 +21,12 @@ pub enum StoreError {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// Another store is about to take its place, and some of its parts may be of that.
+    #[error("the store in {} was being replaced by one that begins further on", folder.display())]
+    Installing {
+        /// Where.
+        folder: PathBuf,
+    },
     /// There is a store where none was expected.
     #[error("there is a store in {} already", folder.display())]
     Exists {
@@ -240,6 +246,7 @@ impl StoreError {
                 "if this node was ever part of the cluster, starting it empty could break what it \
                  promised; restore its folder, or replace the node"
             }
+            Self::Installing { .. } => "start the node once: its start ends that",
             Self::Exists { .. } => "choose another folder, or start what is there",
             Self::Locked { .. } => "stop the process that uses it first",
             Self::Foreign { .. } => "check --data, and that folders were not mixed up",

@@ -11,6 +11,7 @@ use super::Identity;
 use super::database::{hash_of, on_copy};
 use super::disk::Disk;
 use super::error::{Fault, StoreError};
+use super::installed;
 use super::layout::Layout;
 use super::lock::lock_to_look;
 use super::meta::{Contents, LastEntry, META_SHAPE, SealedRow};
@@ -75,6 +76,9 @@ pub fn inspect_each(
     mut visit: impl FnMut(Seen<'_>),
 ) -> Result<Inspection, StoreError> {
     let layout = Layout::of(data);
+    if installed::is_ready(&layout)? {
+        return Err(StoreError::Installing { folder: data.to_owned() });
+    }
     if !layout.disk.exists(&layout.meta())? {
         return Err(StoreError::Missing { folder: data.to_owned() });
     }

@@ -12,6 +12,7 @@
 //!  data/n1/scrub                           how far the scrub is: see there
 //!  data/n1/trial-…                         a copy that is being looked at, deleted soon
 //!  data/n1/syncing, and in the others too  there for a moment: see `sync_names`
+//!  data/n1/installing-…, installed         a store that takes this one's place: see `install`
 //! ```
 //!
 //! A segment's folder that `meta` does not name is a copy of what is in the journal: the last one is
@@ -37,28 +38,49 @@ const MENDING: &str = ".mending";
 pub(super) struct Layout {
     pub(super) disk: Disk,
     pub(super) data: PathBuf,
+    /// How the names of the three parts of the store begin.
+    prefix: &'static str,
 }
 
 impl Layout {
     pub(super) fn of(data: &Path) -> Self {
-        Self { disk: Disk::real(), data: data.to_owned() }
+        Self { disk: Disk::real(), data: data.to_owned(), prefix: "" }
     }
 
     /// That of a simulated disk.
     pub(super) fn in_memory(mount: Mount) -> Self {
-        Self { disk: Disk::over(mount), data: PathBuf::from(ROOT) }
+        Self { disk: Disk::over(mount), data: PathBuf::from(ROOT), prefix: "" }
+    }
+
+    /// That of another store in the same folder, the names of whose parts begin so.
+    pub(super) fn beside(&self, prefix: &'static str) -> Self {
+        Self { prefix, ..self.clone() }
+    }
+
+    /// The three parts of a store.
+    pub(super) fn parts(&self) -> [PathBuf; 3] {
+        [self.log(), self.journal(), self.meta()]
+    }
+
+    fn part(&self, name: &str) -> PathBuf {
+        self.data.join(format!("{}{name}", self.prefix))
     }
 
     pub(super) fn meta(&self) -> PathBuf {
-        self.data.join("meta")
+        self.part("meta")
+    }
+
+    /// Where `meta` is made.
+    pub(super) fn unfinished_meta(&self) -> PathBuf {
+        self.part("meta-unfinished")
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.data.join("log")
+        self.part("log")
     }
 
     pub(super) fn journal(&self) -> PathBuf {
-        self.data.join("journal")
+        self.part("journal")
     }
 
     pub(super) fn reserve(&self) -> PathBuf {
@@ -87,13 +109,17 @@ impl Layout {
     /// rests on it. Where the sync failed, a folder would have nothing to write any more: so a name is
     /// made and removed first.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
-        for folder in [&self.data, &self.log(), &self.journal()] {
-            let mark = folder.join(SYNCING);
-            self.disk.create_mark(&mark)?;
-            self.disk.remove_file(&mark)?;
-            self.disk.sync_folder(folder)?;
-        }
-        Ok(())
+        [&self.data, &self.log(), &self.journal()]
+            .into_iter()
+            .try_for_each(|folder| self.sync_names_in(folder))
+    }
+
+    /// The same of one folder.
+    pub(super) fn sync_names_in(&self, folder: &Path) -> Result<(), StoreError> {
+        let mark = folder.join(SYNCING);
+        self.disk.create_mark(&mark)?;
+        self.disk.remove_file(&mark)?;
+        self.disk.sync_folder(folder)
     }
 
     /// Where a copy of a folder is put to be looked at.

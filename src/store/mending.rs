@@ -27,7 +27,7 @@ use super::meta::SealedRow;
 use super::segment::{Filling, close_for_good, decode_head};
 use super::upkeep::{Shared, UNPOISONED};
 use crate::entry::{EntryError, SealedEntry, split_first};
-use crate::limits::{BACKUP_HEAD_BYTES_MAX, MEND_ROOM_BYTES};
+use crate::limits::{HEAD_BYTES_MAX, MEND_ROOM_BYTES};
 use crate::marks::{Mark, hit};
 use crate::types::{ByteCount, Index};
 
@@ -112,7 +112,7 @@ impl Mending {
     /// # Errors
     /// [`MendError::Head`] if it is too long.
     pub fn take_head(&mut self, piece: &[u8]) -> Result<(), MendError> {
-        if self.head.len() + piece.len() > BACKUP_HEAD_BYTES_MAX || self.filling.is_some() {
+        if self.head.len() + piece.len() > HEAD_BYTES_MAX || self.filling.is_some() {
             return Err(MendError::Head);
         }
         self.head.extend_from_slice(piece);

@@ -10,6 +10,7 @@
 //!  5 | first index u64 BE | part u32 BE    where each log ended that got a record in it, in parts
 //!  6                         the starts of this store: see `Lineage`
 //!  7 | node u16 BE           what is remembered of a peer: see `Remembered`
+//!  8                         the entry that the store was begun behind, if that is not entry 0
 //! ```
 //!
 //! The numbers are never used for anything else. All values but the first are postcard, followed by
@@ -48,6 +49,7 @@ const SEALED_KIND: u8 = 4;
 const ENDS_KIND: u8 = 5;
 const LINEAGE_KEY: &[u8] = &[6];
 const REMEMBERED_KIND: u8 = 7;
+const BASE_KEY: &[u8] = &[8];
 
 /// Logs in one part: 15 bytes each at most.
 const ENDS_PER_PART: usize = 256;
@@ -111,6 +113,8 @@ pub(super) struct SealedRow {
 pub(super) struct Contents {
     pub(super) identity: Identity,
     pub(super) record: Record,
+    /// What the store was begun behind.
+    pub(super) base: LastEntry,
     /// The sealed segments by their first index.
     pub(super) sealed: BTreeMap<Index, SealedRow>,
     /// Which of them has what of each log.
@@ -122,9 +126,10 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// The last entry that is in a sealed segment, with its chain.
+    /// The last entry that is in a sealed segment, with its chain; without any, what the store was begun
+    /// behind.
     pub(super) fn last_sealed(&self) -> LastEntry {
-        self.sealed.values().last().map_or(LastEntry::default(), |row| row.last)
+        self.sealed.values().last().map_or(self.base, |row| row.last)
     }
 
     /// Reads and checks everything.
@@ -145,11 +150,19 @@ impl Contents {
         Ok(Self {
             identity: read_value(database, IDENTITY_KEY, "identity")?,
             record: read_value(database, RECORD_KEY, "record")?,
+            base: read_base(database)?,
             sealed,
             offsets,
             lineage: read_value(database, LINEAGE_KEY, "list of starts")?,
             remembered: read_remembered(database)?,
         })
+    }
+}
+
+fn read_base(database: &Database) -> Result<LastEntry, StoreError> {
+    match database.get(BASE_KEY)? {
+        Some(value) => decode(&value).ok_or_else(|| missing(database, "beginning")),
+        None => Ok(LastEntry::default()),
     }
 }
 
@@ -288,6 +301,13 @@ impl Meta {
         let mut batch = Batch::default();
         batch.insert(sealed_key(row.first), encode(row));
         self.change(batch, change)
+    }
+
+    /// Notes what a new store is begun behind, behind a barrier.
+    pub(super) fn begin_behind(&mut self, base: LastEntry) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.insert(BASE_KEY, encode(&base));
+        self.change(batch, |_| ())
     }
 
     /// Notes another start and changes the record, together, behind a barrier.

@@ -53,10 +53,11 @@
 //! the entries before it come to, whatever was written together and whichever node wrote it. So two
 //! nodes have the same segments, and one hash tells whether they do.
 //!
-//! **Space comes back from the front.** The oldest segments go when nothing in them is live and every node
-//! has them (`releasing`). Nothing that is behind them changes: the head of the first that is kept stands for
+//! **Space comes back from the front.** The oldest segments go when nothing in them is live
+//! (`releasing`). Nothing that is behind them changes: the head of the first that is kept stands for
 //! what was before it. So a backup (`backup`) is such a head with the entries behind it, and the folder of a
-//! node can be made of one (`restoring`).
+//! node can be made of one (`restoring`); and a node that lacks what all others have given up begins at
+//! their first head (`install`).
 //!
 //! # Goals of recovery
 //!
@@ -124,6 +125,8 @@ mod group;
 mod group_writer;
 mod head;
 mod inspect;
+mod install;
+mod installed;
 mod journal;
 mod layout;
 mod lock;
@@ -167,11 +170,12 @@ pub use disk_map::DiskMap;
 pub use error::{Fault, ReadError, StoreError};
 pub use fatal::{end_at_damage, install_panic_hook};
 pub use inspect::{Inspection, Seen, inspect, inspect_each};
+pub use install::{Installation, install, install_in};
 pub use lock::{FolderLock, lock};
 pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
 pub use mending::{MendError, Mender, Mending};
 pub use opened::{Done, Store};
-pub use reader::Reader;
+pub use reader::{Lacking, Reader};
 pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
 pub use restoring::Restoring;
 pub use segment::decode_head;

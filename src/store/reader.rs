@@ -5,11 +5,32 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::ReadError;
-use super::segment::Sought;
+use super::segment::{Sought, decode_head};
 use super::segments::{Damaged, Found, FoundOffset, Kept, Segments};
-use crate::entry::SealedEntry;
+use crate::entry::{SealedEntry, Tip};
 use crate::limits::{APPEND_ENTRIES_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, LOCATE_BYTES};
+use crate::marks::{Mark, hit};
+use crate::raft::HeadInfo;
 use crate::types::{Index, LogId, LogNumber, Offset};
+
+/// What there is of what a follower lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// Entries, each following on the one before; or none, by now.
+    Entries {
+        /// The entry before them.
+        previous: Tip,
+        /// They.
+        entries: Vec<SealedEntry>,
+    },
+    /// The head that stands for them, and for all before them.
+    Head {
+        /// Which it is.
+        info: HeadInfo,
+        /// Its form.
+        form: Bytes,
+    },
+}
 
 /// Reads the log. Cloning is cheap; every thread may have one.
 ///
@@ -118,33 +139,51 @@ impl Reader {
         Ok(entries)
     }
 
-    /// What a follower that is far behind is sent: the entry of `prev_log_id`, if there is one, and
-    /// entries after it up to `last`; at least one, however large both are. Nothing if the log has
-    /// another history by now, or has given up what was before: then it is asked for anew.
+    /// What a follower that is far behind is sent: entries after `prev_log_id` up to `last`; at least one,
+    /// however large it is. None if the log has another history by now: then they are asked for anew. If
+    /// they were given up, what stands for them.
     ///
     /// # Errors
     /// [`ReadError`]: closed, or damaged.
-    pub fn for_follower(
-        &self,
-        prev_log_id: LogId,
-        last: Index,
-    ) -> Result<Vec<SealedEntry>, ReadError> {
+    pub fn for_follower(&self, prev_log_id: LogId, last: Index) -> Result<Lacking, ReadError> {
         let prev = prev_log_id.index;
         if prev.next() < self.first() {
-            // It was given up: nobody has it, and what follows is of no use.
-            return Ok(vec![]);
+            return self.lacking_head();
         }
-        let mut entries = if prev == Index::ZERO { vec![] } else { self.entries(prev, prev, 1)? };
-        let mut more = self.entries(prev.next(), last, APPEND_ENTRIES_BYTES_MAX)?;
-        more.truncate(APPEND_ENTRIES_COUNT_MAX);
-        let before = entries.last().map(SealedEntry::tip).unwrap_or_default();
+        let previous = self.tip_at(prev)?;
+        let mut entries = self.entries(prev.next(), last, APPEND_ENTRIES_BYTES_MAX)?;
+        entries.truncate(APPEND_ENTRIES_COUNT_MAX);
         // A truncation between the two reads may have put another history behind the first.
-        let follows = more.first().is_some_and(|first| first.check_follows(&before).is_ok());
-        if !follows || before.id != prev_log_id {
-            return Ok(vec![]);
+        let follows = entries.first().is_some_and(|first| first.check_follows(&previous).is_ok());
+        if !follows || previous.id != prev_log_id {
+            entries.clear();
         }
-        entries.append(&mut more);
-        Ok(entries)
+        Ok(Lacking::Entries { previous, entries })
+    }
+
+    /// The entry at an index with its chain, as far as it can be told: of what was given up the last is known.
+    fn tip_at(&self, index: Index) -> Result<Tip, ReadError> {
+        if let Some(entry) =
+            self.entries(index, index, 1)?.first().filter(|it| it.id().index == index)
+        {
+            return Ok(entry.tip());
+        }
+        if index == Index::ZERO || index.next() != self.first() {
+            return Ok(Tip::default());
+        }
+        hit(Mark::FollowedHead);
+        let head = decode_head(&self.first_head()?);
+        Ok(head.map(|head| head.tip).unwrap_or_default())
+    }
+
+    fn lacking_head(&self) -> Result<Lacking, ReadError> {
+        let form = self.first_head()?;
+        let none = || Lacking::Entries { previous: Tip::default(), entries: vec![] };
+        Ok(decode_head(&form).map_or_else(none, |head| {
+            let hash = *blake3::hash(&form).as_bytes();
+            let info = HeadInfo { id: head.tip.id, bytes: form.len() as u64, hash };
+            Lacking::Head { info, form }
+        }))
     }
 
     /// The index of the entry that holds the record with this offset, if the log holds it.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::database::{on_copy, wait_until_released};
 use super::error::{Fault, StoreError};
 use super::head;
+use super::installed;
 use super::journal::{GroupMark, Journal, JournalFile, Places, Scan, Spares};
 use super::layout::Layout;
 use super::lock::FolderLock;
@@ -93,7 +94,7 @@ impl std::fmt::Display for RecoveryReport {
 /// [`StoreError::Io`] if that cannot be told: what cannot be looked at is not lost.
 pub fn exists(data: &Path) -> Result<bool, StoreError> {
     let layout = Layout::of(data);
-    layout.disk.exists(&layout.meta())
+    Ok(layout.disk.exists(&layout.meta())? || installed::is_ready(&layout)?)
 }
 
 /// Makes the store of a new node in `data`, a folder that exists, and closes it again.
@@ -133,7 +134,7 @@ pub(super) fn create_at(
     configuration: &Configuration,
     (options, lineage): (&Options, Lineage),
 ) -> Result<(), StoreError> {
-    let Layout { disk, data } = layout;
+    let Layout { disk, data, .. } = layout;
     if disk.exists(&layout.meta())? {
         return Err(StoreError::Exists { folder: data.clone() });
     }
@@ -174,8 +175,8 @@ pub(super) fn create_meta(
     (record, lineage): (Record, &Lineage),
     fill: impl FnOnce(&mut Meta) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let Layout { disk, data } = layout;
-    let unfinished = data.join("meta-unfinished");
+    let Layout { disk, data, .. } = layout;
+    let unfinished = layout.unfinished_meta();
     disk.remove_folder(&unfinished)?;
     let mut meta = Meta::create(disk, &unfinished, identity, record, lineage)?;
     fill(&mut meta)?;
@@ -256,6 +257,7 @@ fn try_to_open(
 ) -> Result<(Store, Recovered), StoreError> {
     let started = Instant::now();
     layout.remove_trials()?;
+    installed::finish(layout)?;
     let found = Examined::look(layout, identity)?;
     let Contents { record, sealed, remembered, .. } = &found.contents;
     let clean = record.is_clean;
@@ -396,7 +398,7 @@ impl Examined {
 }
 
 /// Reads `meta` from a copy, and refuses what is not ours.
-fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreError> {
+pub(super) fn examine_meta(layout: &Layout, identity: Identity) -> Result<Contents, StoreError> {
     let folder = layout.meta();
     if !layout.disk.exists(&folder)? {
         return Err(StoreError::Missing { folder: layout.data.clone() });
@@ -441,10 +443,10 @@ fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, St
 }
 
 /// Checks that the list of segments begins with the first entry that was not given up. The newest never
-/// is: one without any segment begins with entry 1.
+/// is: a log without any begins where the store did.
 pub(super) fn check_first(layout: &Layout, contents: &Contents) -> Result<(), StoreError> {
     let first = contents.record.first;
-    let listed = contents.sealed.keys().next().copied().unwrap_or(Index::new(1));
+    let listed = contents.sealed.keys().next().copied().unwrap_or(contents.base.id.index.next());
     if listed == first {
         Ok(())
     } else {

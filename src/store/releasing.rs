@@ -11,8 +11,8 @@
 //! stays in any case: what comes behind it is compared with its end at each start.
 //!
 //! What may go is not decided here: whoever says so ([`super::Writer::release_before`]) has asked which
-//! segments have a live record ([`super::Reader::dead_before`]), and knows that no other node will ever ask
-//! for them. What a start needs of what is gone is in the head of the segment that it begins with.
+//! segments have a live record ([`super::Reader::dead_before`]). What a start needs of what is gone is in the
+//! head of the segment that it begins with, and so is what a node needs that never had it ([`super::Lacking`]).
 
 use super::database::wait_until_released;
 use super::error::StoreError;

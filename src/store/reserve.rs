@@ -41,7 +41,7 @@ impl Reserve {
 
     /// Makes it, unless it stands or there is no room for it.
     pub(super) fn keep(&self) -> Result<(), StoreError> {
-        let Layout { disk, data } = &self.layout;
+        let Layout { disk, data, .. } = &self.layout;
         let (path, bytes) = (self.layout.reserve(), self.wanted.load(Ordering::Relaxed));
         let stands = disk.exists(&path)? && disk.length(&path)? >= bytes;
         if stands || disk.free_bytes(data)? < 2 * bytes {

@@ -1,9 +1,10 @@
-//! A store that is made of a log that there is already: of sealed segments, one behind the other, and a
-//! journal in which nothing is.
+//! A store that is made of a log that there is already: of sealed segments, one behind the other, or of none
+//! behind a head, and a journal in which nothing is.
 //!
 //! It is there when all of it is, as a new one: `meta` comes last, under its name when it is whole. What an
 //! interrupted making leaves behind has no `meta`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::database::wait_until_released;
@@ -18,11 +19,18 @@ use super::segment::{Filling, close_for_good, segment_shape};
 use super::segments::ends_between;
 use super::{Head, Identity};
 use crate::entry::SealedEntry;
-use crate::raft::{HardState, Lineage};
-use crate::types::Index;
+use crate::raft::{HardState, Lineage, Remembered};
+use crate::types::{Index, NodeId};
 
 /// The number of its first file of the journal.
 const JOURNAL_FROM: u64 = 1;
+
+/// What a node brings along into a store that is made of a log.
+pub(super) struct Past {
+    pub(super) hard_state: HardState,
+    pub(super) lineage: Lineage,
+    pub(super) remembered: BTreeMap<NodeId, Remembered>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -45,9 +53,17 @@ impl Restoring {
         first: &Head,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let layout = Layout::of(data);
+        Self::begin_at(Layout::of(data), identity, first, options)
+    }
+
+    pub(super) fn begin_at(
+        layout: Layout,
+        identity: Identity,
+        first: &Head,
+        options: Options,
+    ) -> Result<Self, StoreError> {
         if layout.disk.exists(&layout.meta())? {
-            return Err(StoreError::Exists { folder: data.to_owned() });
+            return Err(StoreError::Exists { folder: layout.data.clone() });
         }
         for folder in [layout.log(), layout.journal()] {
             layout.disk.create_folder(&folder)?;
@@ -93,13 +109,21 @@ impl Restoring {
     /// # Errors
     /// [`StoreError`] if the disk refuses.
     pub fn finish(self, next: &Head) -> Result<(), StoreError> {
+        assert!(!self.sealed.is_empty(), "a log has a segment");
+        let hard_state = HardState { current_term: next.tip.id.term, ..HardState::default() };
+        let lineage = Lineage::new(self.options.start);
+        self.finish_as(next, Past { hard_state, lineage, remembered: BTreeMap::new() })
+    }
+
+    /// As [`Self::finish`], of a node that has a past.
+    pub(super) fn finish_as(self, next: &Head, past: Past) -> Result<(), StoreError> {
         let Self { layout, identity, options, first, sealed } = self;
-        assert!(!sealed.is_empty(), "a log has a segment");
+        let Past { hard_state, lineage, remembered } = past;
         head::write(&layout, next)?;
         let Options { journal_file_bytes, start } = options;
         Spares::new(layout.clone(), identity, start, journal_file_bytes, JOURNAL_FROM).begin()?;
         layout.disk.sync_folder(&layout.log())?;
-        let hard_state = HardState { current_term: next.tip.id.term, ..HardState::default() };
+        let base = sealed.is_empty().then(|| LastEntry::from(&next.tip));
         let record = Record {
             generation: 0,
             hard_state,
@@ -109,7 +133,9 @@ impl Restoring {
             first,
             is_clean: false,
         };
-        create_meta(&layout, identity, (record, &Lineage::new(start)), |meta: &mut Meta| {
+        create_meta(&layout, identity, (record, &lineage), |meta: &mut Meta| {
+            base.map_or(Ok(()), |base| meta.begin_behind(base))?;
+            meta.remember(&remembered, |_| ())?;
             sealed.into_iter().try_for_each(|(row, ends)| meta.seal(row, &ends, |_| ()))
         })
     }

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::frame::{self, Frame, FrameError, kind};
 use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
-use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, NODES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, HEAD_PIECE_BYTES_MAX, NODES_MAX};
 use crate::raft::{Loss, Message, Standing};
 use crate::types::{ClusterId, Incarnation, NodeId, Term, Timestamp};
 
@@ -168,7 +168,7 @@ pub struct PeerMessage {
     pub message: Message,
     /// The chain at `prev_log_id`; there whenever there are entries.
     pub previous_chain: Option<Chain>,
-    /// Sealed entries, in order; not yet looked into.
+    /// Sealed entries, in order, or one piece of a head; not yet looked into.
     pub entries: Vec<Bytes>,
     /// The sender's wall clock: nothing is decided by it but who had better not lead. Zero says nothing.
     pub clock: Timestamp,
@@ -234,8 +234,14 @@ impl PeerMessage {
     }
 
     /// Entries and chain travel with AppendEntries only, a heartbeat has no entries, no entry is
-    /// shorter than its header, and entries come with the chain that they continue.
+    /// shorter than its header, and entries come with the chain that they continue. A piece of a head is
+    /// alone, and no more than may be sent at once.
     fn is_well_formed(&self) -> bool {
+        if let Message::InstallSnapshot(install) = &self.message {
+            let [piece] = &self.entries[..] else { return false };
+            let is_piece = !piece.is_empty() && piece.len() as u64 <= HEAD_PIECE_BYTES_MAX;
+            return is_piece && install.received == 0 && self.previous_chain.is_none();
+        }
         let Message::AppendEntries(append) = &self.message else {
             return self.entries.is_empty() && self.previous_chain.is_none();
         };
@@ -262,7 +268,9 @@ fn without_entries(message: &Message) -> Cow<'_, Message> {
         | Message::RequestVote(_)
         | Message::RequestVoteResponse(_)
         | Message::AppendEntriesResponse(_)
-        | Message::TimeoutNow(_) => Cow::Borrowed(message),
+        | Message::TimeoutNow(_)
+        | Message::InstallSnapshot(_)
+        | Message::InstallSnapshotResponse(_) => Cow::Borrowed(message),
     }
 }
 
@@ -273,8 +281,9 @@ mod tests {
     use super::frame::tests::{check_golden, hex, received};
     use super::*;
     use crate::raft::{
-        AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, Lineage, PreVote,
-        PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
+        AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HardState, HeadInfo,
+        InstallSnapshot, InstallSnapshotResponse, Lineage, PreVote, PreVoteResponse, RequestVote,
+        RequestVoteResponse, TimeoutNow,
     };
     use crate::types::{DiskFull, Index, LogId};
 
@@ -409,7 +418,52 @@ mod tests {
             (response(rejected, Some(full)), "0503050111020000010708"),
             (response(AppendResult::Stale, None), "0503050200"),
             (Message::TimeoutNow(TimeoutNow { term }), "0603"),
+            (
+                Message::InstallSnapshotResponse(InstallSnapshotResponse {
+                    term,
+                    head: last_log_id,
+                    offset: 300,
+                    received: 9,
+                }),
+                "08031102ac0209",
+            ),
         ]);
+        let install = PeerMessage { entries: vec![vec![0xee; 3].into()], ..install(300, 0) };
+        let hash = "cc".repeat(32);
+        let expected = format!("31000000010307031102ac03{hash}ac0200010300eeeeee");
+        assert_eq!(hex(&install.to_frame()), expected);
+        assert_eq!(PeerMessage::from_frame(&received(&install.to_frame())), Ok(install));
+    }
+
+    /// A piece of a head, without its bytes.
+    fn install(offset: u64, received: u64) -> PeerMessage {
+        let id = LogId::new(Index::new(17), Term::new(2));
+        let head = HeadInfo { id, bytes: 428, hash: [0xcc; 32] };
+        let term = Term::new(3);
+        PeerMessage::bare(Message::InstallSnapshot(InstallSnapshot {
+            term,
+            head,
+            offset,
+            received,
+        }))
+    }
+
+    #[test]
+    fn a_piece_of_a_head_is_one_and_not_too_large() {
+        let message = Err(FrameError::Message { kind: kind::PEER_MESSAGE });
+        let of = |chain, lengths: Vec<u32>| {
+            let payload = lengths.iter().sum::<u32>() as usize;
+            hostile(install(0, 0).message, chain, lengths, payload)
+        };
+        let most = u32::try_from(HEAD_PIECE_BYTES_MAX).unwrap();
+        assert!(of(None, vec![most]).is_ok());
+        for lengths in [vec![], vec![0], vec![1, 1], vec![most + 1]] {
+            assert_eq!(of(None, lengths), message);
+        }
+        assert_eq!(of(Some(Chain::START), vec![1]), message);
+        // How much has come is nobody's to say but the receiver's.
+        let said = hostile(install(0, 7).message, None, vec![1], 1).unwrap();
+        assert_eq!(said.message, install(0, 0).message);
     }
 
     #[test]

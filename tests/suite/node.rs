@@ -18,7 +18,7 @@ use annal::net::{
     CertificateRole, Connection, Credentials, Endpoint, Expect, Holder, Protocol, Stream,
     StreamError,
 };
-use annal::node::{self, RunError};
+use annal::node::{self, Ended, RunError};
 use annal::retention::Retention;
 use annal::types::{ClientId, ClusterId, Index, LogNumber, NodeId, Offset, Seq, SeqRange};
 use annal::wire::api::{
@@ -46,7 +46,7 @@ struct Nodes {
     addresses: BTreeMap<NodeId, SocketAddr>,
     /// What lies before each node, if anything does.
     relays: BTreeMap<NodeId, Relay>,
-    running: BTreeMap<NodeId, (CancellationToken, JoinHandle<Result<(), RunError>>)>,
+    running: BTreeMap<NodeId, (CancellationToken, JoinHandle<Result<Ended, RunError>>)>,
 }
 
 impl Nodes {
@@ -130,7 +130,7 @@ impl Nodes {
         let (stop, task) = self.running.remove(&node).unwrap();
         stop.cancel();
         let ended = async {
-            task.await.unwrap().unwrap();
+            assert_eq!(task.await.unwrap().unwrap(), Ended::Stopped);
             // Its last tasks hold the socket a moment longer than the node runs.
             while UdpSocket::bind(self.addresses[&node]).is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;

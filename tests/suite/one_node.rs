@@ -8,7 +8,7 @@ use std::path::Path;
 use annal::config::{CERTS_FOLDER, DATA_FOLDER, NodeConfig};
 use annal::net::Credentials;
 use annal::node::init::{InitOptions, init};
-use annal::node::{RunError, Settings, run};
+use annal::node::{Ended, RunError, Settings, run};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct OneNode {
     directory: TempDir,
     stop: CancellationToken,
-    node: JoinHandle<Result<(), RunError>>,
+    node: JoinHandle<Result<Ended, RunError>>,
 }
 
 impl OneNode {
@@ -51,6 +51,6 @@ impl OneNode {
     /// Stops the node in good order.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        self.node.await.unwrap().unwrap();
+        assert_eq!(self.node.await.unwrap().unwrap(), Ended::Stopped);
     }
 }

@@ -344,6 +344,7 @@ impl Cluster {
                 let node = self.nodes.get_mut(&id).expect("a node of the cluster");
                 node.fetches.push_back(Fetch { to, prev_log_id, last });
             }
+            Effect::Install { head } => panic!("nobody gives up what is before {}", head.id),
             Effect::Commit { through } => self.on_commit(id, through),
             Effect::Reply { token, read_index } => {
                 self.laws.on_reply(token, read_index);
@@ -482,7 +483,10 @@ impl Cluster {
                 let lost = if self.cut.contains(&(id, *to)) { " lost: no way" } else { "" };
                 self.say(format_args!("{id} -> {to} {message}{lost}"));
             }
-            Effect::Fetch { .. } | Effect::Commit { .. } | Effect::Reply { .. } => {
+            Effect::Fetch { .. }
+            | Effect::Install { .. }
+            | Effect::Commit { .. }
+            | Effect::Reply { .. } => {
                 self.say(format_args!("{id} {effect}"));
             }
             Effect::Notice(notice) => self.say(format_args!("{id} {notice}")),

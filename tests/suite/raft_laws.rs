@@ -347,7 +347,9 @@ impl Laws {
             Message::PreVote(_)
             | Message::PreVoteResponse(_)
             | Message::RequestVoteResponse(_)
-            | Message::TimeoutNow(_) => {}
+            | Message::TimeoutNow(_)
+            | Message::InstallSnapshot(_)
+            | Message::InstallSnapshotResponse(_) => {}
         }
     }
 

@@ -546,6 +546,7 @@ fn describe(progress: &Progress) -> String {
         State::Probe { outstanding: Some(_) } => "probed, asked".into(),
         State::Probe { outstanding: None } => "probed".into(),
         State::Replicate { in_flight } => format!("replicated, {} in flight", in_flight.len()),
+        State::Snapshot { received, .. } => format!("sent a head, {received} bytes received"),
     };
     let fetching = if progress.fetching.is_some() { ", fetching" } else { "" };
     let full = if progress.disk_full.is_some() { ", full" } else { "" };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use annal::entry::{SealedEntry, Tip};
 use annal::raft::{self, Configuration, HardState};
 use annal::replica::{Action, AppendToken, Event, Options, Replica};
-use annal::store::{Head, Recovered, RecoveryReport, Write};
+use annal::store::{Head, Lacking, Recovered, RecoveryReport, Write};
 use annal::types::{ClientId, Index, LogId, LogNumber, NodeId, Seq, SeqRange, Timestamp};
 use annal::wire::api::{AppendRefusal, AppendRun, Appended};
 use annal::wire::conditions::Conditions;
@@ -234,6 +234,7 @@ impl World {
             }
             Action::Fetch { to, prev_log_id, last } => self.fetch(at, to, prev_log_id, last),
             Action::Append { token, result, .. } => self.on_answer(at, token, &result),
+            Action::Install(_) => panic!("nobody gives up anything"),
             Action::Contradiction(found) => panic!("two logs that agree differ: {found}"),
             Action::BadEntries { error, .. } => panic!("intact entries were refused: {error}"),
             Action::Read { .. } | Action::Committed(_) | Action::Release(_) | Action::Notice(_) => {
@@ -242,14 +243,13 @@ impl World {
     }
 
     fn fetch(&mut self, at: usize, to: NodeId, prev_log_id: LogId, last: Index) {
-        let wanted = prev_log_id.index.get().max(1)..=last.get();
-        let entries: Vec<_> = self.disks[at]
-            .entries()
-            .into_iter()
-            .filter(|entry| wanted.contains(&entry.id().index.get()))
-            .take(4)
-            .collect();
-        self.handle(at, Event::Fetched { to, prev_log_id, entries });
+        let all = self.disks[at].entries();
+        let previous = all.iter().find(|entry| entry.id() == prev_log_id).map(SealedEntry::tip);
+        let wanted = prev_log_id.index.next()..=last;
+        let found = all.iter().filter(|entry| wanted.contains(&entry.id().index)).take(3);
+        let entries = found.cloned().collect();
+        let found = Lacking::Entries { previous: previous.unwrap_or_default(), entries };
+        self.handle(at, Event::Fetched { to, prev_log_id, found });
     }
 
     fn deliver(&mut self) {

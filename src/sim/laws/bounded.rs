@@ -116,6 +116,7 @@ fn most_in_flight(leader: &Leader) -> usize {
     let in_flight = leader.progress.values().map(|progress| match &progress.state {
         State::Probe { outstanding } => usize::from(outstanding.is_some()),
         State::Replicate { in_flight } => in_flight.len(),
+        State::Snapshot { outstanding, .. } => usize::from(*outstanding),
     });
     in_flight.max().unwrap_or(0)
 }

@@ -45,6 +45,7 @@ impl Law for ElectionSafety {
         let led = sent.iter().filter_map(|(_, sent)| match &sent.message {
             Message::AppendEntries(message) => Some(message.term),
             Message::TimeoutNow(message) => Some(message.term),
+            Message::InstallSnapshot(message) => Some(message.term),
             _ => None,
         });
         led.into_iter().try_for_each(|term| self.note(term, node))

@@ -1,12 +1,12 @@
 //! Invariant: nothing is given up that is live: a record at or behind its log's start, of a log that is
-//! not deleted. And nothing that another node lacks, to which nobody could give it any more.
+//! not deleted.
 //!
 //! Space comes back by deleting what was acknowledged. One segment too many, and a promise is broken
 //! that no crash and no fault has touched.
 //!
 //! Judged by what disks list, as soon as a list gets shorter from the front; by the entries that the node held for
-//! committed then, of which this law has a list of its own, in the plainest way; and by what the other
-//! disks have had, those aside that were destroyed.
+//! committed then, of which this law has a list of its own, in the plainest way. A node that begins at a head gives
+//! up what others did before it, and was judged of.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +55,10 @@ pub struct LiveKept {
     logs: BTreeMap<LogNumber, Log>,
     /// Up to where each node has held entries for committed.
     committed: BTreeMap<NodeId, Index>,
-    /// The first and the last entry that were on each disk.
-    disks: BTreeMap<NodeId, (Index, Index)>,
+    /// The first entry that was on each disk.
+    disks: BTreeMap<NodeId, Index>,
+    /// Behind which entry a node was about to begin.
+    installed: BTreeMap<NodeId, Index>,
     /// What was given up and not judged yet.
     given_up: Vec<GivenUp>,
 }
@@ -107,34 +109,16 @@ impl LiveKept {
         log.starts.push((at, start));
     }
 
-    fn on_disk(&mut self, moment: &Moment<'_>, view: &NodeView<'_>) -> Result<(), String> {
-        let (first, last) = (view.platter.first(), view.platter.last());
-        let (before, most) = self.disks.get(&view.id).copied().unwrap_or_default();
-        // A folder may be put back; what its disk has had, others may rely on.
-        self.disks.insert(view.id, (first, last.max(most)));
-        if first <= before.max(Index::new(1)) {
+    fn on_disk(&mut self, view: &NodeView<'_>) -> Result<(), String> {
+        let first = view.platter.first();
+        let before = self.disks.insert(view.id, first).unwrap_or_default();
+        let has_begun = self.installed.get(&view.id).is_some_and(|tip| tip.next() == first);
+        if first <= before.max(Index::new(1)) || has_begun {
             return Ok(());
         }
-        self.check_others(moment, view.id, first)?;
         let as_of = self.committed.get(&view.id).copied().unwrap_or_default();
         self.given_up.push(GivenUp { node: view.id, before: first, as_of });
         self.judge()
-    }
-
-    fn check_others(&self, moment: &Moment<'_>, node: NodeId, before: Index) -> Result<(), String> {
-        let has = |other: &NodeView<'_>| {
-            let had = self.disks.get(&other.id).map(|(_, last)| *last).unwrap_or_default();
-            other.lost || had.max(other.platter.last()).next() >= before
-        };
-        match moment.nodes.iter().find(|other| !has(other)) {
-            Some(other) => {
-                let (other, last) = (other.id, other.platter.last());
-                Err(format!(
-                    "{node} gave up what is before entry {before}, and {other} has entries up to {last}"
-                ))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Judges what was given up, as far as the entries are known that it rests on.
@@ -169,7 +153,11 @@ impl Law for LiveKept {
             What::Turn { node, committed, .. } => self.on_turn(moment.node(node), committed),
             // What its disk lists may have rotted.
             What::Disk { node } if moment.node(node).lost => Ok(()),
-            What::Disk { node } => self.on_disk(moment, moment.node(node)),
+            What::Disk { node } => self.on_disk(moment.node(node)),
+            What::Installs { node, tip } => {
+                self.installed.insert(node, tip.id.index);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -180,8 +168,10 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::command::{NewLog, Origin};
+    use crate::entry::Tip;
     use crate::log_name::LogName;
     use crate::sim::laws::testing::Log as EntryLog;
+    use crate::types::{LogId, Term};
 
     fn command(seq: u64, offset: u64, command: Command) -> Request {
         Request { records: vec![], command: Some(command), ..request(1, seq, offset, 0, "") }
@@ -256,14 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn what_another_node_lacks_is_kept_unless_that_was_destroyed() {
-        let (mut stage, mut law) = stage_of(&[command(3, 2, Command::Delete)]);
-        law.disks.remove(&node(3));
-        stage.platter(3).entries.truncate(1);
-        let found = gives_up(&mut stage, &mut law.clone(), 2);
-        assert_broken(found, "n1 gave up what is before entry 3, and n3 has entries up to 1");
-        gives_up(&mut stage, &mut law.clone(), 1).unwrap();
-        stage.lost.push(node(3));
-        gives_up(&mut stage, &mut law.clone(), 2).unwrap();
+    fn a_node_that_begins_at_a_head_gives_up_what_others_did() {
+        let (mut stage, mut law) = stage_of(&[]);
+        let tip = Tip { id: LogId::new(Index::new(2), Term::new(1)), ..Tip::default() };
+        stage.show(&mut law, What::Installs { node: node(1), tip: &tip }).unwrap();
+        gives_up(&mut stage, &mut law, 2).unwrap();
+        let found = gives_up(&mut stage, &mut law, 3);
+        assert_broken(found, "n1 gave up what is before entry 4");
     }
 }

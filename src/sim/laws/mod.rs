@@ -35,7 +35,7 @@ pub(super) mod testing;
 mod traffic;
 mod vote_once;
 
-use crate::entry::{Chain, SealedEntry};
+use crate::entry::{Chain, SealedEntry, Tip};
 use crate::raft::HardState;
 use crate::replica::Replica;
 use crate::sim::history::History;
@@ -119,6 +119,13 @@ pub enum What<'a> {
     BegunAnew {
         /// Which node.
         node: NodeId,
+    },
+    /// A node is about to begin its log behind this entry: its process is no more, its disk is as it was.
+    Installs {
+        /// Which node.
+        node: NodeId,
+        /// The entry.
+        tip: &'a Tip,
     },
     /// A node's process handled what waited: one turn of its loop.
     Turn {

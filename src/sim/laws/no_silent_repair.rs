@@ -8,11 +8,14 @@
 //! which covers all before it, and by the last term and vote that it spoke of. A truncation in
 //! memory takes a promise back: then entries that were on disk are none any more. What is already
 //! part of a closed segment is not read at a start, and so not judged at one.
+//!
+//! A node that begins at a head has that in the place of all that it promised before, if it lacked the entry
+//! there: if it has it, or holds anything behind it for committed, it keeps what it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Law, LawName, Moment, NodeView, What, speech};
-use crate::entry::{Chain, SealedEntry};
+use crate::entry::{Chain, SealedEntry, Tip};
 use crate::raft::{HardState, Message};
 use crate::replica::Replica;
 use crate::store::Recovered;
@@ -58,6 +61,21 @@ impl NoSilentRepair {
             // It died within the turn: nobody knows what it may have truncated before.
             None => promise.accepted = promise.settled,
         }
+        Ok(())
+    }
+
+    fn on_installs(&mut self, view: &NodeView<'_>, tip: &Tip) -> Result<(), String> {
+        let (node, id) = (view.id, tip.id);
+        if view.platter.entry(id.index) == Some((id, tip.chain)) {
+            return Err(format!("{node} has {id}, and begins behind it with nothing"));
+        }
+        let Some(promise) = self.promises.get_mut(&node) else { return Ok(()) };
+        let is_further = |entry: &Entry| entry.0.index >= id.index;
+        if let Some((settled, _)) = promise.settled.filter(is_further) {
+            return Err(format!("{node} holds {settled} for committed, and begins behind {id}"));
+        }
+        // What it had accepted beyond is of another history than that of its leader.
+        promise.accepted = promise.accepted.filter(|entry| !is_further(entry));
         Ok(())
     }
 
@@ -159,6 +177,8 @@ impl Law for NoSilentRepair {
                 self.refused.insert(node);
                 Ok(())
             }
+            What::Installs { node, .. } if moment.node(node).lost => Ok(()),
+            What::Installs { node, tip } => self.on_installs(moment.node(node), tip),
             What::BegunAnew { node } => {
                 self.refused.remove(&node);
                 self.promises.remove(&node);
@@ -257,6 +277,32 @@ mod tests {
         assert_broken(starts(&stage, &law, &with_vote(4, 2)), "n1 voted for n1 in term 4");
         let (stage, law) = after(&log, 0, &vote(Term::new(4), false));
         starts(&stage, &law, &with_vote(4, 2)).unwrap();
+    }
+
+    #[test]
+    fn a_node_begins_at_a_head_only_if_it_lacks_the_entry_before_it() {
+        let log = Log::of(&[1, 1, 1, 1]);
+        let (mut stage, law) = after(&log, 2, &accepted(4, 3));
+        let installs = |stage: &Stage, law: &mut NoSilentRepair, tip: &Tip| {
+            stage.show(law, What::Installs { node: node(1), tip })
+        };
+        let found = installs(&stage, &mut law.clone(), &log.tip());
+        assert_broken(found, "n1 has 4@1, and begins behind it with nothing");
+        // What was committed stays, whatever is said of what is on the disk.
+        let other =
+            |index, term| Tip { id: LogId::new(Index::new(index), Term::new(term)), ..log.tip() };
+        let found = installs(&stage, &mut law.clone(), &other(2, 2));
+        assert_broken(found, "n1 holds 2@1 for committed, and begins behind 2@2");
+        // What it had accepted beyond is taken back by a head of another history.
+        let mut taken_back = law.clone();
+        installs(&stage, &mut taken_back, &other(3, 2)).unwrap();
+        let mut begun = recovered(&[], 4, 0);
+        begun.head.tip = other(3, 2);
+        starts(&stage, &taken_back, &begun).unwrap();
+        assert_broken(starts(&stage, &law, &begun), "n1 had promised 3@1");
+        installs(&stage, &mut law.clone(), &other(9, 2)).unwrap();
+        stage.lost.push(node(1));
+        installs(&stage, &mut law.clone(), &log.tip()).unwrap();
     }
 
     #[test]

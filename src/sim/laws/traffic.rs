@@ -106,9 +106,12 @@ fn is_unasked(message: &Message) -> bool {
         | Message::RequestVote(_)
         | Message::AppendEntries(_)
         | Message::TimeoutNow(_) => true,
+        // Each piece but the first follows on an answer.
+        Message::InstallSnapshot(m) => m.offset == 0,
         Message::PreVoteResponse(_)
         | Message::RequestVoteResponse(_)
-        | Message::AppendEntriesResponse(_) => false,
+        | Message::AppendEntriesResponse(_)
+        | Message::InstallSnapshotResponse(_) => false,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::sim::scenarios::Rest;
 use crate::sim::sim_client::SimClient;
 use crate::sim::template::Template;
 use crate::sim::time::Time;
-use crate::types::{NodeId, Term};
+use crate::types::{Index, NodeId, Term};
 
 /// Election timeouts within which a healthy majority must serve.
 const TIMEOUTS_TO_SERVE: u64 = 20;
@@ -58,6 +58,9 @@ impl World {
             .collect();
         self.calm = true;
         self.network.calm();
+        if self.options.faults.template == Some(Template::Trimmed) {
+            self.must_arrive(&able);
+        }
         self.clients.iter_mut().for_each(SimClient::finish);
         if able.len() < self.options.cluster.quorum() {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
@@ -83,6 +86,46 @@ impl World {
         self.must_come_back();
         self.is_whole = true;
         self.counts.healed += 1;
+    }
+
+    /// Everybody hears everybody, and clients go on: one is away until what it lacks is given up, and is filled
+    /// all the same, while more and more is given up.
+    fn must_arrive(&mut self, able: &BTreeSet<NodeId>) {
+        for node in able {
+            self.revive(*node);
+        }
+        let end = self.now + self.bound();
+        if !self.wait_until(end, |world| world.leader().is_some()) || !self.violations.is_empty() {
+            return;
+        }
+        let leader = self.leader();
+        let spare = able.len() > self.options.cluster.quorum();
+        let Some(away) = able.iter().copied().find(|node| spare && Some(*node) != leader) else {
+            return;
+        };
+        self.kill(away, false, None);
+        let given_up = |world: &Self| {
+            let last = world.machine(away).disk.last();
+            world.first_of_leader().is_some_and(|first| first > last.next())
+        };
+        // Clients may have nothing to trim just now.
+        let end = self.now + self.bound();
+        self.wait_until(end, given_up);
+        self.revive(away);
+        let end = self.now + self.bound();
+        let has_arrived = |world: &Self| {
+            let last = world.process(away).map(|process| process.replica.tip().id.index);
+            last.zip(world.first_of_leader()).is_some_and(|(last, first)| last.next() >= first)
+        };
+        if !self.wait_until(end, has_arrived) {
+            let what = format!("{away} is never given what it lacks: {}", self.describe(able));
+            self.violate(LawName::Liveness, what);
+        }
+    }
+
+    /// The first entry that the leader has.
+    fn first_of_leader(&self) -> Option<Index> {
+        Some(self.process(self.leader()?)?.reader.first())
     }
 
     /// Everybody runs, and hears everybody: who lost its store, and knows it, votes again in the end, and

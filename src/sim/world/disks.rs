@@ -16,11 +16,14 @@ use crate::sim::laws::{LawName, What};
 use crate::sim::machine::{Process, UpkeepState};
 use crate::sim::queue::Event;
 use crate::sim::time::Time;
-use crate::store::{self, Done, Identity, StoreError};
+use crate::store::{self, Done, Identity, Installation, StoreError};
 use crate::types::{Incarnation, NodeId};
 
 /// Longer than any run.
 const FOR_EVER: Time = Time::from_secs(1_000_000);
+
+/// A process that is to begin at a head starts again after so long: sooner than what was repeated of that arrives.
+const STARTS_AGAIN_AFTER: Time = Time::from_millis(2);
 
 /// A process that its disk ended is started again after so long.
 const RESTART: Time = Time::from_millis(700);
@@ -165,19 +168,55 @@ impl World {
 
     /// Stops a process in order.
     pub(super) fn stop(&mut self, node: NodeId, down: Time) {
-        let Some(mut process) = self.machine_mut(node).process.take() else { return };
+        if self.close(node).is_some() {
+            self.counts.stops += 1;
+            self.after_end(node, Some(down));
+        }
+    }
+
+    /// Ends a process in order, if there is one. Says whether that came off.
+    fn close(&mut self, node: NodeId) -> Option<bool> {
+        let mut process = self.machine_mut(node).process.take()?;
         let mut closed = Ok(());
         while closed.is_ok() && (process.disk_is_busy || process.writer.begin()) {
             process.disk_is_busy = false;
             closed = process.writer.finish().map(drop);
         }
         process.writer.remember(process.memory.take_changes());
+        let closed = closed.and_then(|()| process.writer.close());
         // A stop that fails is a crash: the next start finds out what is there.
-        if let Err(error) = closed.and_then(|()| process.writer.close()) {
+        if let Err(error) = &closed {
             self.trace.text(self.now, node, || format!("cannot stop in order: {error}"));
         }
-        self.counts.stops += 1;
-        self.after_end(node, Some(down));
+        Some(closed.is_ok())
+    }
+
+    /// A node's process ends, and its store begins at a head from then on, unless that is cut off.
+    pub(super) fn install(&mut self, node: NodeId, installation: &Installation) {
+        let place = Self::place(node);
+        let options = self.store_options(place);
+        let tip = installation.head.tip;
+        self.trace.text(self.now, node, || format!("begins behind {}", tip.id));
+        if self.close(node) != Some(true) {
+            return self.after_end(node, Some(RESTART));
+        }
+        self.look(What::Installs { node, tip: &tip });
+        if self.chance.below(3) == 0 {
+            let operations = self.chance.below(60);
+            self.machines[place].disk.memory.fail_after(operations);
+        }
+        let disk = &self.machines[place].disk.memory;
+        let identity = Identity { cluster: CLUSTER, node };
+        match store::install_in(disk, identity, options, installation) {
+            Ok(()) => self.counts.installed += 1,
+            Err(error) => {
+                self.trace.text(self.now, node, || format!("could not begin there: {error}"));
+            }
+        }
+        if self.chance.below(4) == 0 {
+            self.cut_power(node);
+        }
+        self.after_end(node, Some(STARTS_AGAIN_AFTER));
     }
 
     fn cut_power(&mut self, node: NodeId) {

@@ -161,6 +161,7 @@ impl World {
                 process.writer.release_before(before);
                 self.begin_chore(node);
             }
+            Action::Install(installation) => self.install(node, &installation),
             Action::Contradiction(found) => self.on_contradiction(node, &found),
             Action::BadEntries { .. } => self.counts.bad_entries += 1,
             Action::Notice(notice) => self.on_notice(node, &notice),
@@ -227,9 +228,9 @@ impl World {
         let machine = self.machine_mut(node);
         let Some(process) = machine.process_of(incarnation) else { return };
         match process.reader.for_follower(prev_log_id, last) {
-            Ok(entries) => {
+            Ok(found) => {
                 self.counts.fetched += 1;
-                self.input(node, replica::Event::Fetched { to, prev_log_id, entries });
+                self.input(node, replica::Event::Fetched { to, prev_log_id, found });
             }
             Err(ReadError::Store(error)) if error.is_damage() => self.on_store_error(node, &error),
             Err(_) => {}

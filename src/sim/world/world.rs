@@ -70,7 +70,8 @@ impl World {
                 let random = Random::new(draw, Purpose::Workload);
                 let client = SimClient::new(number, &options, random);
                 if number + options.workload.keepers >= options.workload.clients {
-                    return client.keeping(Keeper::new(Random::new(draw, Purpose::Logs)));
+                    let random = Random::new(draw, Purpose::Logs);
+                    return client.keeping(Keeper::new(random, options.workload.is_tidy));
                 }
                 if number >= options.workload.guarded {
                     return client;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::entries::Found;
 use super::journal::{Group, Mark, Scan};
-use super::tree::{NodeNumber, ROOT_NUMBER, Tree, View};
+use super::tree::{self, NodeNumber, Tree, View};
 use crate::raft::HardState;
 use crate::types::Index;
 
@@ -26,8 +26,7 @@ fn number_in(name: &str) -> Option<u64> {
 
 /// The files of the journal on the platter, from a number on.
 pub(super) fn files(tree: &Tree, from: u64) -> impl Iterator<Item = (u64, NodeNumber)> {
-    let folder = tree.names(View::Platter, ROOT_NUMBER).and_then(|names| names.get(FOLDER));
-    let names = folder.and_then(|folder| tree.names(View::Platter, *folder));
+    let names = tree::part(tree, FOLDER).and_then(|folder| tree.names(View::Platter, folder));
     let behind = names.into_iter().flat_map(move |names| names.range(file_name(from)..));
     behind.filter_map(|(name, node)| Some((number_in(name)?, *node)))
 }

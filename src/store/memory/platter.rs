@@ -9,16 +9,17 @@ use std::collections::btree_map::Range;
 
 use sled::IVec;
 
-use super::super::meta::{Record, SealedRow, decode};
+use super::super::meta::{LastEntry, Record, SealedRow, decode};
 use super::data::{Data, Map};
 use super::disk::MemoryDisk;
 use super::entries::{self, Found};
-use super::tree::{ROOT_NUMBER, Tree, View};
+use super::tree::{self, Tree, View};
 use crate::entry::Chain;
 use crate::raft::HardState;
 use crate::types::{Index, LogId};
 
 const RECORD_KEY: &[u8] = &[3];
+const BASE_KEY: &[u8] = &[8];
 const SEALED_KIND: u8 = 4;
 const ENTRY_KIND: u8 = 3;
 const LAST_INDEX: Index = Index::new(u64::MAX);
@@ -48,6 +49,9 @@ impl MemoryDisk {
     pub fn durable_entry(&self, index: Index) -> Option<(LogId, Chain)> {
         let state = &mut *self.state();
         let record = record(&state.tree)?;
+        if let Some(base) = base(&state.tree).filter(|base| base.id.index == index) {
+            return Some((base.id, base.chain));
+        }
         if index <= last_sealed(&state.tree) {
             let first = segment_of(&state.tree, index)?;
             return sealed_entry(segment(&state.tree, first)?, index);
@@ -57,7 +61,9 @@ impl MemoryDisk {
 
     /// The index of the first entry that would survive: those before it were given up.
     pub fn durable_first(&self) -> Index {
-        sealed_firsts(&self.state().tree).first().copied().unwrap_or(Index::new(1))
+        let tree = &self.state().tree;
+        let begun = || base(tree).map_or(Index::new(1), |base| base.id.index.next());
+        sealed_firsts(tree).first().copied().unwrap_or_else(begun)
     }
 
     /// The index of the last entry that would survive.
@@ -85,8 +91,8 @@ impl From<&SealedRow> for SealedSegment {
 }
 
 /// The file of a database, by the names on the platter.
-fn file<'a>(tree: &'a Tree, path: &[&str]) -> Option<&'a Data> {
-    let mut number = ROOT_NUMBER;
+fn file<'a>(tree: &'a Tree, name: &str, path: &[&str]) -> Option<&'a Data> {
+    let mut number = tree::part(tree, name)?;
     for name in path.iter().chain(&["db"]) {
         number = *tree.names(View::Platter, number)?.get(*name)?;
     }
@@ -94,11 +100,11 @@ fn file<'a>(tree: &'a Tree, path: &[&str]) -> Option<&'a Data> {
 }
 
 fn meta(tree: &Tree) -> Option<&Map> {
-    file(tree, &["meta"]).map(Data::platter)
+    file(tree, "meta", &[]).map(Data::platter)
 }
 
 fn segment(tree: &Tree, first: Index) -> Option<&Map> {
-    file(tree, &["log", &segment_name(first)]).map(Data::platter)
+    file(tree, "log", &[&segment_name(first)]).map(Data::platter)
 }
 
 /// The name of a segment's folder, and the beginning of its head's.
@@ -110,11 +116,16 @@ pub(super) fn record(tree: &Tree) -> Option<Record> {
     decode(meta(tree)?.get(RECORD_KEY)?)
 }
 
-/// The last entry that is in a sealed segment; zero if none is.
+/// What the store was begun behind, if that is not entry 0.
+fn base(tree: &Tree) -> Option<LastEntry> {
+    decode(meta(tree)?.get(BASE_KEY)?)
+}
+
+/// The last entry that is in a sealed segment; if none is, the one that the store was begun behind.
 pub(super) fn last_sealed(tree: &Tree) -> Index {
     let last = meta(tree).and_then(|meta| of_kind(meta, SEALED_KIND).next_back());
     let row = last.and_then(|(_, value)| decode::<SealedRow>(value));
-    row.map_or(Index::ZERO, |row| row.last.id.index)
+    row.map_or_else(|| base(tree).unwrap_or_default(), |row| row.last).id.index
 }
 
 /// The first index of each sealed segment.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::super::installed::{INSTALLED, INSTALLING};
 use super::blocks::BlockFile;
 use super::data::{Cut, Data};
 
@@ -183,6 +184,14 @@ pub(super) enum View {
 pub(super) struct Tree {
     nodes: BTreeMap<NodeNumber, Node>,
     next: u64,
+}
+
+/// A part of the store, by the names on the platter: that of one that is to take its place, if there is one.
+pub(super) fn part(tree: &Tree, name: &str) -> Option<NodeNumber> {
+    let names = tree.names(View::Platter, ROOT_NUMBER)?;
+    let new = || names.get(&format!("{INSTALLING}{name}"));
+    let installed = names.get(INSTALLED).and_then(|_| new());
+    installed.or_else(|| names.get(name)).copied()
 }
 
 impl Tree {

@@ -5,6 +5,7 @@ mod crash_points;
 mod damage;
 mod faults;
 mod histories;
+mod installing;
 mod matrix;
 mod memory;
 mod mending;

@@ -11,6 +11,7 @@ mod crowd;
 mod follow;
 mod full_disk;
 pub(crate) mod harness;
+mod heads;
 mod histories;
 mod http;
 mod identity;

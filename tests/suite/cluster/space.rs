@@ -45,7 +45,7 @@ async fn follow(log: Client, given: Arc<AtomicU64>, is_over: Arc<AtomicBool>) {
 }
 
 /// Appends so many MiB to the log `clicks` with a reader behind, and calls `look` after each.
-fn append_under(cluster: &Cluster, mib: u64, mut look: impl FnMut(u64)) -> u64 {
+pub(super) fn append_under(cluster: &Cluster, mib: u64, mut look: impl FnMut(u64)) -> u64 {
     let settings = Settings::from_dir(cluster.folder()).unwrap();
     let name: LogName = "clicks".parse().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -68,7 +68,7 @@ fn append_under(cluster: &Cluster, mib: u64, mut look: impl FnMut(u64)) -> u64 {
 }
 
 /// What `annal log describe` says of it.
-fn described(cluster: &Cluster) -> serde_json::Value {
+pub(super) fn described(cluster: &Cluster) -> serde_json::Value {
     cluster.client(["log", "describe", "clicks", "--json"]).expect_code(0).json().remove(0)
 }
 
@@ -82,9 +82,13 @@ fn of_small_segments() -> Cluster {
 }
 
 /// The MiB that the log of any node takes at most.
-fn most_mib(cluster: &Cluster) -> u64 {
-    let of_node = |node: &String| bytes_in(&cluster.path(&format!("data/{node}/log")));
-    cluster.nodes().iter().map(of_node).max().unwrap() >> 20
+pub(super) fn most_mib(cluster: &Cluster) -> u64 {
+    cluster.nodes().iter().map(|node| mib_of(cluster, node)).max().unwrap()
+}
+
+/// The MiB that the log of a node takes.
+pub(super) fn mib_of(cluster: &Cluster, node: &str) -> u64 {
+    bytes_in(&cluster.path(&format!("data/{node}/log"))) >> 20
 }
 
 #[test]

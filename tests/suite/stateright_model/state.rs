@@ -339,7 +339,9 @@ impl State {
                     read.answer = read_index;
                 }
                 Effect::Notice(Notice::Truncated { .. }) => self.history.truncated = true,
-                Effect::Fetch { .. } => unreachable!("all is in the window"),
+                Effect::Fetch { .. } | Effect::Install { .. } => {
+                    unreachable!("all is in the window")
+                }
                 Effect::Seal { .. } | Effect::Notice(_) => {}
             }
         }
@@ -383,6 +385,9 @@ impl State {
             Message::PreVote(_) => there >= term,
             Message::RequestVote(_) | Message::AppendEntries(_) => here > term && there > term,
             Message::TimeoutNow(_) => here > term,
+            Message::InstallSnapshot(_) | Message::InstallSnapshotResponse(_) => {
+                unreachable!("all is in the window")
+            }
             // Answers: the receiver's role that waits for them is over.
             Message::PreVoteResponse(_) => here >= term,
             Message::RequestVoteResponse(_) => {
@@ -478,7 +483,9 @@ impl Node {
             },
             Message::RequestVoteResponse(_)
             | Message::AppendEntries(_)
-            | Message::TimeoutNow(_) => message.term() <= current_term,
+            | Message::TimeoutNow(_)
+            | Message::InstallSnapshot(_)
+            | Message::InstallSnapshotResponse(_) => message.term() <= current_term,
         }
     }
 }
