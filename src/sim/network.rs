@@ -280,14 +280,16 @@ impl Network {
         times
     }
 
-    /// A frame between nodes, as its bytes arrive.
-    pub(super) fn transmit(&mut self, frame: &Frame, has_entries: bool) -> Bytes {
+    /// A frame between nodes, as its bytes arrive. It ends with an entry, or a piece of a head, of so many
+    /// bytes.
+    pub(super) fn transmit(&mut self, frame: &Frame, last_bytes: usize) -> Bytes {
         let mut bytes = BytesMut::from(&bytes_of(frame)[..]);
         self.traffic.bytes += bytes.len() as u64;
-        if self.random.happens(self.options.corrupt) && has_entries {
+        if self.random.happens(self.options.corrupt) && last_bytes > 0 {
             self.traffic.corrupted += 1;
-            // The end of the frame is the end of its last entry.
-            let back = self.random.between(1, (bytes.len() as u64 / 4).clamp(1, 60));
+            // Only that: the rest of a frame is QUIC's to look after.
+            let most = (bytes.len() / 4).clamp(1, 60).min(last_bytes);
+            let back = self.random.between(1, most as u64);
             let place = bytes.len() - usize::try_from(back).expect("a place in memory");
             bytes[place] ^= 1 << self.random.below(8);
         }

@@ -198,7 +198,8 @@ impl World {
         let incarnation = process.incarnation;
         let frame = message.to_frame();
         for at in self.network.arrivals(self.now, (from, to), message) {
-            let bytes = self.network.transmit(&frame, !message.entries.is_empty());
+            let last_bytes = message.entries.last().map_or(0, Bytes::len);
+            let bytes = self.network.transmit(&frame, last_bytes);
             self.trace.sent(self.now, (from, to), at, message);
             self.queue.push(at, Event::Peer { from: (from, incarnation), to, bytes });
         }
