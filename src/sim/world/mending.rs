@@ -38,6 +38,10 @@ impl World {
 
     fn mend_one(&mut self, node: NodeId, (first, last): (Index, Index)) -> Result<(), StoreError> {
         let others: Vec<NodeId> = self.options.cluster.all_but(node).into_iter().collect();
+        if others.is_empty() {
+            // Nobody else has it.
+            return Ok(());
+        }
         let other = self.chance.one_of(&others);
         let has_it = |process: &&Process| process.replica.readable() >= last;
         let Some(source) = self.process(other).filter(has_it) else { return Ok(()) };
