@@ -195,6 +195,13 @@ impl Machine {
         }
     }
 
+    /// Whether it runs, and knows that a segment of its has rotted.
+    pub(super) fn knows_of_rot(&self) -> bool {
+        let process = self.process.as_ref();
+        let knows = process.is_some_and(|process| !process.reader.damaged().is_empty());
+        knows && !self.rotten.is_empty()
+    }
+
     /// Its wall clock.
     pub(super) fn wall_clock(&self, now: Time) -> Timestamp {
         Timestamp::new(EPOCH_MS + now.millis() + self.clock_ahead_ms)

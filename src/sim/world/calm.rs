@@ -129,11 +129,11 @@ impl World {
     }
 
     /// Everybody runs, and hears everybody: who lost its store, and knows it, votes again in the end, and
-    /// sealed segments that have rotted are mended.
+    /// sealed segments that are known to have rotted are mended. (The scrub may take longer to come round.)
     fn must_come_back(&mut self) {
         let end = self.now + self.bound().times(3);
         let is_awaited = |machine: &&Machine| {
-            machine.begins_anew || machine.is_refilling || !machine.rotten.is_empty()
+            machine.begins_anew || machine.is_refilling || machine.knows_of_rot()
         };
         while let Some(node) = self.machines.iter().find(is_awaited).map(|machine| machine.id) {
             if self.now >= end {
