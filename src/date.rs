@@ -1,4 +1,6 @@
-//! Points in time as they are shown and read: RFC 3339.
+//! Points in time as they are shown and read: RFC 3339. And what this machine's clock says.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -10,6 +12,12 @@ use crate::types::Timestamp;
 /// The form: in UTC, to the millisecond.
 pub(crate) const FORM: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// What this machine's clock says.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
 
 /// In UTC, to the millisecond; `None` behind the year 9999.
 pub(crate) fn rfc3339(time: Timestamp) -> Option<String> {

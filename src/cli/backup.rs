@@ -1,7 +1,7 @@
 //! `annal client backup`: the log of a running cluster, in one file.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use indicatif::ProgressBar;
@@ -12,11 +12,12 @@ use super::output::{Printer, talk};
 use super::progress;
 use super::rows::BackupRow;
 use crate::client::{BackupError as SourceError, BackupPiece, BackupSource, Client};
+use crate::date::wall_clock;
 use crate::entry::{SealedEntry, Tip, split_first};
 use crate::limits::HEAD_BYTES_MAX;
 use crate::outcome::Outcome;
 use crate::store::{self, BackupEnd, BackupWriter, Beginning, decode_head};
-use crate::types::{ClusterId, Index, NodeId, Timestamp};
+use crate::types::{ClusterId, Index, NodeId};
 
 /// What is to be written.
 pub(super) struct Backing {
@@ -158,7 +159,7 @@ impl Taking<'_> {
         if self.is_described {
             return Ok(());
         }
-        let origin = (self.client.cluster(), now());
+        let origin = (self.client.cluster(), wall_clock());
         if let Some(after) = self.after {
             self.writer.describe(origin, after, None)?;
         } else {
@@ -169,11 +170,6 @@ impl Taking<'_> {
         self.is_described = true;
         Ok(())
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn failure_of(error: &SourceError) -> Failure {

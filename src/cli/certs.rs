@@ -13,12 +13,13 @@ use super::connection::{Target, target};
 use super::escape::escaped;
 use super::failure::{End, Failure};
 use super::grants::{self, GrantRow};
-use super::moment::{now, shown};
+use super::moment::shown;
 use super::output::{Printer, Row, talk};
 use super::reach::Reach;
 use super::{revoking, runtime};
 use crate::access::TokenId;
 use crate::config::ClusterConfig;
+use crate::date::wall_clock;
 use crate::limits;
 use crate::net::tls::TlsError;
 use crate::net::{Certificate, CertificateRole, Holder};
@@ -99,7 +100,7 @@ fn renew(target: &Target, names: &[String], all: bool, printer: &mut Printer) ->
             return Err(Failure::new(Outcome::Failed, sentence, hint).into());
         }
     }
-    let now = now();
+    let now = wall_clock();
     known.retain(|certificate| {
         let is_named = names.contains(&certificate.identity.name);
         is_named || names.is_empty() && (all || is_expiring(certificate.expires, now))
@@ -143,7 +144,7 @@ fn show(target: &Target, printer: &mut Printer) -> Result<(), End> {
     let issued = Here::of(target)?.place().issued()?;
     let last = newest(issued.clone());
     for certificate in issued {
-        if certificate.expires > now() || last.contains(&certificate) {
+        if certificate.expires > wall_clock() || last.contains(&certificate) {
             printer.print(&CertificateRow::of(&certificate))?;
         }
     }
@@ -190,7 +191,7 @@ impl CertificateRow {
 
 fn days_left(expires: Timestamp) -> i64 {
     let seconds = |time: Timestamp| i64::try_from(time.get() / 1000).unwrap_or(i64::MAX);
-    (seconds(expires) - seconds(now())).div_euclid(SECONDS_OF_DAY.cast_signed())
+    (seconds(expires) - seconds(wall_clock())).div_euclid(SECONDS_OF_DAY.cast_signed())
 }
 
 impl Row for CertificateRow {

@@ -33,11 +33,6 @@ pub(super) fn shown(time: Timestamp) -> String {
     rfc3339(time).unwrap_or_else(|| "never".to_owned())
 }
 
-/// What this machine's clock says.
-pub(super) fn now() -> Timestamp {
-    timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
 fn timestamp(since_epoch: Duration) -> Timestamp {
     Timestamp::new(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

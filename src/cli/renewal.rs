@@ -8,8 +8,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::failure::Failure;
-use super::moment::{now, shown};
+use super::moment::shown;
 use super::runtime::listen;
+use crate::date::wall_clock;
 use crate::limits::{CERTIFICATE_LOOK, CERTIFICATE_WARNED_EVERY};
 use crate::net::Credentials;
 use crate::net::tls::TlsError;
@@ -86,11 +87,11 @@ impl Renewal {
     fn warn_of_end(&mut self, credentials: &Credentials) {
         let expires = credentials.expires();
         let is_said = self.warned.is_some_and(|at| at.elapsed() < CERTIFICATE_WARNED_EVERY);
-        if is_said || !is_expiring(expires, now()) {
+        if is_said || !is_expiring(expires, wall_clock()) {
             return;
         }
         self.warned = Some(Instant::now());
-        let left = Duration::from_millis(expires.get().saturating_sub(now().get()));
+        let left = Duration::from_millis(expires.get().saturating_sub(wall_clock().get()));
         let (days, until) = (left.as_secs() / (24 * 60 * 60), shown(expires));
         tracing::warn!(
             "its certificate expires in {days} days, at {until}: `annal cert renew` where ca.key is"

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::failure::{End, Failure};
-use super::moment::now;
 use super::output::talk;
 use super::reach::Reach;
 use crate::access::TokenId;
 use crate::client::AppendError;
+use crate::date::wall_clock;
 use crate::limits;
 use crate::outcome::Outcome;
 
 /// Revokes a token or a certificate, as `what` says, unless its time is over. Whether it is revoked now.
 pub(super) async fn revoke(reach: Reach, what: &str, id: TokenId) -> Result<bool, End> {
-    let left = id.expires().get().saturating_sub(now().get());
+    let left = id.expires().get().saturating_sub(wall_clock().get());
     if left == 0 {
         talk(format_args!("{what} {id} has expired already, and is not revoked"));
         return Ok(false);

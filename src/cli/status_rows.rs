@@ -4,9 +4,10 @@ use std::array;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::moment::{self, now};
+use super::moment;
 use super::output::{Row, colour};
 use crate::client::report::{NodeRow, StatusRow};
+use crate::date::wall_clock;
 use crate::limits;
 use crate::node::certificates::is_expiring;
 use crate::types::{ByteCount, Offset, Timestamp};
@@ -135,7 +136,7 @@ impl NodeRow {
             writeln!(out, "      entries {first} to {last} are damaged on {}'s disk", self.node)?;
         }
         let expires = self.certificate_expires_ms.map(Timestamp::new);
-        if let Some(expires) = expires.filter(|expires| is_expiring(*expires, now())) {
+        if let Some(expires) = expires.filter(|expires| is_expiring(*expires, wall_clock())) {
             let (node, until) = (self.node, moment::shown(expires));
             writeln!(out, "      {node}'s certificate expires {until}: `annal cert renew`")?;
         }

@@ -11,12 +11,13 @@ use super::args::{NewToken, TokenVerb, Tokens};
 use super::connection::{Target, target};
 use super::failure::{End, Failure};
 use super::grants::{self, GrantRow};
-use super::moment::{now, shown};
+use super::moment::shown;
 use super::output::{Printer, Row, talk};
 use super::reach::Reach;
 use super::revoking::revoke;
 use super::runtime;
 use crate::access::{self, AccessToken, KeyError, PublicKeys, SigningKey, TokenId};
+use crate::date::wall_clock;
 use crate::label::Label;
 use crate::limits;
 use crate::outcome::Outcome;
@@ -40,7 +41,7 @@ pub(super) fn run(args: Tokens, printer: &mut Printer) -> Result<(), End> {
 /// Makes a token and prints it.
 fn create(target: &Target, new: NewToken, printer: &mut Printer) -> Result<(), End> {
     let key = SigningKey::load(&target.certs)?;
-    let made = now().get() / 1000;
+    let made = wall_clock().get() / 1000;
     let number = u64::from_le_bytes(super::local::random()?);
     let id = TokenId::new(made + new.expires.as_secs(), number);
     let (cluster, name) = (target.cluster, new.name);
@@ -84,7 +85,7 @@ fn meant(target: &Target, token: Option<String>) -> Result<TokenId, Failure> {
 /// Lists those that are revoked and whose time is not over.
 async fn list_revoked(reach: Reach, printer: &mut Printer) -> Result<(), End> {
     let revoked = reach.client()?.revoked_tokens().await?;
-    for token in revoked.into_iter().filter(|token| token.expires() > now()) {
+    for token in revoked.into_iter().filter(|token| token.expires() > wall_clock()) {
         printer.print_now(&RevokedRow { id: token, expires_at: shown(token.expires()) })?;
     }
     Ok(())
@@ -167,7 +168,7 @@ impl TokenRow {
             observe: grants.observe,
             made_at: shown(Timestamp::new(made.saturating_mul(1000))),
             expires_at: shown(id.expires()),
-            stale: token.stale_at(now()).map(|stale| stale.to_string()),
+            stale: token.stale_at(wall_clock()).map(|stale| stale.to_string()),
         }
     }
 }

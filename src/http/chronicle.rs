@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::inside::Inside;
+use crate::date::wall_clock;
 use crate::limits::{HTTP_LOOK_EVERY, HTTP_TURNS_MAX};
 use crate::types::{NodeId, Term};
 
@@ -63,8 +63,7 @@ impl Chronicle {
 
 /// What this machine's clock says, in ms since 1970.
 pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    wall_clock().get()
 }
 
 #[cfg(test)]

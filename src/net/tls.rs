@@ -136,6 +136,9 @@ pub enum TlsError {
     },
 }
 
+/// The authority's own certificate, in each folder of certificates.
+pub const AUTHORITY_FILE: &str = "ca.crt";
+
 /// What each part of a cluster has, and no more: whoever has `ca.key` can be any of them.
 const OWN_FILES: &str = "copy ca.crt and the two files of this name from where `annal init` made \
                          them, or `annal cert issue` makes new ones; ca.key stays there";
@@ -147,7 +150,8 @@ impl TlsError {
             Self::File { file, source } if source.kind() == std::io::ErrorKind::NotFound => {
                 let folder = file.parent().unwrap_or(file);
                 // Where there is a part of a cluster, `annal init` would write nothing.
-                if folder.join("ca.crt").exists() || file.ends_with("ca.crt") && folder.exists() {
+                let is_authority = file.ends_with(AUTHORITY_FILE);
+                if folder.join(AUTHORITY_FILE).exists() || is_authority && folder.exists() {
                     return OWN_FILES.to_owned();
                 }
                 format!(
@@ -204,7 +208,7 @@ impl Credentials {
     pub fn load(certs: &Path, name: &str) -> Result<Self, TlsError> {
         let (credentials, certificate) = Self::read(certs, name)?;
         warn_if_open(&certs.join(format!("{name}.key")));
-        credentials.check(&certs.join("ca.crt"), certificate)?;
+        credentials.check(&certs.join(AUTHORITY_FILE), certificate)?;
         Ok(credentials)
     }
 
@@ -225,7 +229,8 @@ impl Credentials {
             let (found, expected) = (Box::new(found_identity), Box::new(expected));
             return Err(TlsError::OtherHolder { file, found, expected });
         }
-        Self { roots: self.roots.clone(), ..found.clone() }.check(&certs.join("ca.crt"), file)?;
+        Self { roots: self.roots.clone(), ..found.clone() }
+            .check(&certs.join(AUTHORITY_FILE), file)?;
         let found = found.shown.read().unwrap_or_else(PoisonError::into_inner);
         let shown = Shown { expires: found.expires, key: found.key.clone() };
         *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
@@ -268,7 +273,7 @@ impl Credentials {
 
     /// Reads the files, and checks that key and certificate fit.
     fn read(certs: &Path, name: &str) -> Result<(Self, PathBuf), TlsError> {
-        let authority_file = certs.join("ca.crt");
+        let authority_file = certs.join(AUTHORITY_FILE);
         let file = certs.join(format!("{name}.crt"));
         let key_file = certs.join(format!("{name}.key"));
 

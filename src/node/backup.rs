@@ -41,14 +41,9 @@ impl From<BackupRefusal> for Halt {
 
 /// Serves a backup on its stream.
 pub(super) async fn serve(service: &Service, caller: &Caller, mut stream: Stream, wanted: Backup) {
-    stream.receiver.stop();
-    stream.sender.set_priority(PRIORITY);
-    if let Err(Halt::Refused(refusal)) = run(service, caller, &mut stream, wanted).await {
-        // A client that is gone misses nothing.
-        let frame = BackupPart::Refused(refusal).to_frame(&[]);
-        let _ = caller.send(&mut stream.sender, &frame, || {}).await;
-        stream.sender.finish();
-    }
+    begin(&mut stream);
+    let outcome = run(service, caller, &mut stream, wanted).await;
+    end(caller, stream, outcome).await;
 }
 
 /// Sends another node a segment that it mends.
@@ -58,13 +53,26 @@ pub(super) async fn serve_segment(
     mut stream: Stream,
     wanted: SegmentWanted,
 ) {
+    begin(&mut stream);
+    let outcome = run_segment(service, caller, &mut stream, wanted).await;
+    end(caller, stream, outcome).await;
+}
+
+fn begin(stream: &mut Stream) {
     stream.receiver.stop();
     stream.sender.set_priority(PRIORITY);
-    if let Err(Halt::Refused(refusal)) = run_segment(service, caller, &mut stream, wanted).await {
-        let frame = BackupPart::Refused(refusal).to_frame(&[]);
-        let _ = caller.send(&mut stream.sender, &frame, || {}).await;
-        stream.sender.finish();
-    }
+}
+
+/// Ends the stream, or says why nothing more comes.
+async fn end(caller: &Caller, mut stream: Stream, outcome: Result<(), Halt>) {
+    let last = match outcome {
+        Ok(()) => BackupPart::End,
+        Err(Halt::Refused(refusal)) => BackupPart::Refused(refusal),
+        Err(Halt::Unheard) => return,
+    };
+    // A client that is gone misses nothing.
+    let _ = send(caller, &mut stream, &last.to_frame(&[])).await;
+    stream.sender.finish();
 }
 
 async fn run_segment(
@@ -86,13 +94,7 @@ async fn run_segment(
     let head = head.filter(|_| first >= kept.first()).ok_or(gone)?;
     send(caller, stream, &BackupPart::Begin { through: last }.to_frame(&[])).await?;
     send_pieces(caller, stream, head).await?;
-    let mut next = first;
-    while next <= last {
-        next = send_entries(service, caller, stream, (next, last), &kept).await?;
-    }
-    send(caller, stream, &BackupPart::End.to_frame(&[])).await?;
-    stream.sender.finish();
-    Ok(())
+    send_all(service, caller, stream, (first, last), &kept).await
 }
 
 async fn run(
@@ -109,7 +111,7 @@ async fn run(
     let through = reading::end_of_log(service, caller).await;
     let through = through.map_err(|found| refusal(&found))?;
     let kept = service.reader.keep();
-    let mut next = match wanted.after {
+    let next = match wanted.after {
         None => kept.first(),
         Some(after) if after > through => {
             return Err(BackupRefusal::Beyond { last: through }.into());
@@ -124,12 +126,7 @@ async fn run(
     if wanted.after.is_none() {
         send_head(service, caller, stream).await?;
     }
-    while next <= through {
-        next = send_entries(service, caller, stream, (next, through), &kept).await?;
-    }
-    send(caller, stream, &BackupPart::End.to_frame(&[])).await?;
-    stream.sender.finish();
-    Ok(())
+    send_all(service, caller, stream, (next, through), &kept).await
 }
 
 fn refusal(refusal: &ReadRefusal) -> BackupRefusal {
@@ -151,6 +148,20 @@ async fn send_pieces(caller: &Caller, stream: &mut Stream, mut head: Bytes) -> R
     while !head.is_empty() {
         let piece = head.split_to(head.len().min(BACKUP_FRAME_BYTES));
         send(caller, stream, &BackupPart::Head.to_frame(&[piece])).await?;
+    }
+    Ok(())
+}
+
+/// Sends entries up to the last of these.
+async fn send_all(
+    service: &Service,
+    caller: &Caller,
+    stream: &mut Stream,
+    (mut next, through): (Index, Index),
+    kept: &Kept,
+) -> Result<(), Halt> {
+    while next <= through {
+        next = send_entries(service, caller, stream, (next, through), kept).await?;
     }
     Ok(())
 }

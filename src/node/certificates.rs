@@ -16,15 +16,13 @@ use super::folders::{self, FolderError, at};
 use crate::access::{PUBLIC_FILE, TokenId};
 use crate::config::{CERTS_FOLDER, CLIENTS_FOLDER, CLUSTER_FILE, ClusterConfig, HOSTS_FOLDER};
 use crate::limits::CERTIFICATE_WARNING;
-use crate::net::tls::TlsError;
+use crate::net::tls::{AUTHORITY_FILE, TlsError};
 use crate::net::{Authority, Certificate, CertificateFile, CertificateRole, Holder, IssueError};
 use crate::remedy;
 use crate::types::Timestamp;
 
 /// The folder in `certs` with what was issued.
 pub const ISSUED_FOLDER: &str = "issued";
-/// The authority's own certificate.
-const AUTHORITY_FILE: &str = "ca.crt";
 /// Who uses the cluster in the directory where it was made.
 const OWN_CLIENT: &str = "client";
 const OWN_ADMIN: &str = "admin";

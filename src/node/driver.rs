@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::published;
 use super::pulse::Pulse;
 use super::tally::Tally;
 use super::watches::Watches;
+use crate::date::wall_clock;
 use crate::limits;
 use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
@@ -27,7 +28,7 @@ use crate::replica::{
     Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica, Revocations,
 };
 use crate::store::{self, Installation, ReadError, Reader, Writer};
-use crate::types::{ClientId, Index, LogId, NodeId, SeqRange, Timestamp};
+use crate::types::{ClientId, Index, LogId, NodeId, SeqRange};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended};
 use crate::wire::peer::PeerMessage;
 
@@ -239,6 +240,7 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
+        // It goes into entries for people to read; nothing is decided by it.
         self.replica.handle(wall_clock(), event);
     }
 
@@ -342,12 +344,6 @@ impl Driver {
         let is_alone = !voters.any(|node| self.outputs.peers.connection(*node).is_some());
         has_successor || is_alone || Instant::now() >= until
     }
-}
-
-/// The wall clock. It goes into entries for people to read; nothing is decided by it.
-pub(super) fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Entropy for the core.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::config::ClusterConfig;
+use crate::date::wall_clock;
 use crate::entry::{EntryKind, SealedEntry, Tip};
 use crate::limits::SEGMENT_BYTES_DEFAULT;
 use crate::outcome::Outcome;
@@ -129,7 +130,7 @@ fn first_of(paths: &[PathBuf]) -> &PathBuf {
 fn configuration_entry(cluster: &ClusterConfig, tip: &Tip) -> SealedEntry {
     let configuration = Configuration::of(cluster.nodes.keys().copied());
     let payload = postcard::to_stdvec(&configuration).expect("a configuration is plain data");
-    let now: Timestamp = driver::wall_clock();
+    let now: Timestamp = wall_clock();
     SealedEntry::seal(tip, EntryKind::Configuration, tip.id.term, now, &payload)
 }
 

@@ -11,13 +11,13 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::backup;
 use super::caller::{self, Caller};
-use super::driver;
 use super::inputs::{AppendAnswer, Command};
 use super::onward;
 use super::reading;
 use super::shared::Service;
 use crate::address::Address;
 use crate::command::Command::Revoke;
+use crate::date::wall_clock;
 use crate::limits;
 use crate::net::{CertificateRole, Close, Connection, FrameReceiver, FrameSender, Held, Stream};
 use crate::replica::{Account, Name};
@@ -96,7 +96,7 @@ impl Service {
         let damaged = damaged.map(|it| (it.first, it.last)).collect();
         let scrubbed = self.reader.scrubbed();
         let certificate_expires = Some(self.credentials.expires());
-        let (now, vitals) = (driver::wall_clock(), self.pulse.vitals());
+        let (now, vitals) = (wall_clock(), self.pulse.vitals());
         let vitals = Vitals { scrubbed, damaged, certificate_expires, ..vitals };
         self.published.borrow().welcome(name, now, self.addresses(), vitals)
     }

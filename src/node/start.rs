@@ -19,13 +19,11 @@ use crate::config::{
     REGISTRY_FILE, REGISTRY_FOLDER, RegistryConfig,
 };
 use crate::limits;
+use crate::net::tls::AUTHORITY_FILE;
 use crate::outcome::Outcome;
 use crate::remedy;
 use crate::store::{self, StoreError};
 use crate::types::{ClusterId, NodeId};
-
-/// The certificate without which no folder is a folder of certificates.
-const CA_FILE: &str = "ca.crt";
 
 /// A node that may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -318,7 +316,7 @@ impl<'a> Place<'a> {
         let usual = self.roots.iter().map(|root| root.join(CERTS_FOLDER));
         let mut looked: Vec<PathBuf> = configured.map(Path::to_owned).into_iter().collect();
         looked.extend(usual);
-        let found = first_with(looked.iter().cloned(), CA_FILE)?;
+        let found = first_with(looked.iter().cloned(), AUTHORITY_FILE)?;
         found.ok_or(StartError::NoCertificates { looked })
     }
 }

@@ -153,21 +153,21 @@ impl Layout {
     }
 
     /// Refuses a folder in which an earlier start failed, or something else was found to be damaged; not
-    /// because of one of the sealed segments in `mendable`.
-    pub(super) fn check_marks(&self, mendable: &[Index]) -> Result<(), StoreError> {
+    /// because of one of the sealed segments in `mendable`: it returns those of them that are marked.
+    pub(super) fn check_marks(&self, mendable: &[Index]) -> Result<Vec<Index>, StoreError> {
         self.check_mark(&self.meta())?;
+        let mut found = vec![];
         for folder in [self.log(), self.journal()] {
             let names = self.disk.names_in(&folder)?;
-            let mut marked = names.iter().filter_map(|name| name.strip_suffix(MARK));
-            let is_mendable = |name: &&str| {
-                first_in_name(name).is_some_and(|first| mendable.contains(&first))
-                    || name.ends_with(MENDING)
-            };
-            if let Some(place) = marked.find(|name| !is_mendable(name)) {
-                return Err(StoreError::damage(&folder.join(place), Fault::Marked));
+            for name in names.iter().filter_map(|name| name.strip_suffix(MARK)) {
+                match first_in_name(name).filter(|first| mendable.contains(first)) {
+                    Some(first) => found.push(first),
+                    None if name.ends_with(MENDING) => (),
+                    None => return Err(StoreError::damage(&folder.join(name), Fault::Marked)),
+                }
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Removes segments that were being made to take the place of damaged ones.

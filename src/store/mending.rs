@@ -24,7 +24,7 @@ use super::database::{FilesHash, wait_until_released};
 use super::error::StoreError;
 use super::fatal::mark_of;
 use super::meta::SealedRow;
-use super::segment::{Filling, close_for_good, decode_head};
+use super::segment::{Filling, decode_head};
 use super::upkeep::{Shared, UNPOISONED};
 use crate::entry::{EntryError, SealedEntry, split_first};
 use crate::limits::{HEAD_BYTES_MAX, MEND_ROOM_BYTES};
@@ -178,17 +178,11 @@ impl Mending {
         let first = row.first;
         let filling = filling.ok_or(MendError::Content { first })?;
         let (disk, folder) = (&shared.layout.disk, shared.layout.mending(first));
-        let written = filling.finish()?;
-        wait_until_released(disk, &folder)?;
-        if written.content != row.content {
+        let done = filling.finish_for_good(disk, shared.segments.shape())?;
+        let Some((_, files)) = done.filter(|(made, _)| made.content == row.content) else {
             disk.remove_folder(&folder)?;
             return Err(MendError::Content { first });
-        }
-        let (read_back, files) = close_for_good(disk, &folder, first, shared.segments.shape())?;
-        if read_back != written {
-            disk.remove_folder(&folder)?;
-            return Err(MendError::Content { first });
-        }
+        };
         disk.sync_folder(&shared.layout.log())?;
         let put_in_place = || shared.put_in_place(first, files);
         if !shared.segments.replace(first, files, put_in_place)? {

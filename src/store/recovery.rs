@@ -425,13 +425,13 @@ pub(super) fn examine_meta(layout: &Layout, identity: Identity) -> Result<Conten
 fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, StoreError> {
     check_first(layout, contents)?;
     let sealed: Vec<_> = contents.sealed.keys().copied().collect();
-    layout.check_marks(&sealed)?;
+    let marked = layout.check_marks(&sealed)?;
     let there = layout.segments()?;
     let mut damaged = vec![];
     let mut next = contents.record.first;
     for row in contents.sealed.values() {
         let first = row.first;
-        if !there.contains(&first) || layout.check_mark(&layout.segment(first)).is_err() {
+        if there.binary_search(&first).is_err() || marked.contains(&first) {
             damaged.push(first);
         }
         if first != next {

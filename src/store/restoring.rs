@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::database::wait_until_released;
 use super::error::{Fault, StoreError};
 use super::head;
 use super::journal::{GroupMark, Spares};
@@ -15,7 +14,7 @@ use super::layout::Layout;
 use super::meta::{LastEntry, Meta, Record, SealedRow};
 use super::offset_index::Ends;
 use super::recovery::{Options, create_meta};
-use super::segment::{Filling, close_for_good, segment_shape};
+use super::segment::{Filling, segment_shape};
 use super::segments::ends_between;
 use super::{Head, Identity};
 use crate::entry::SealedEntry;
@@ -90,13 +89,9 @@ impl Restoring {
         let lengths: Vec<_> = entries.iter().map(|entry| entry.bytes().len()).collect();
         filling.put_keys(&lengths)?;
         entries.iter().try_for_each(|entry| filling.push(entry))?;
-        let written = filling.finish()?;
-        assert_eq!(written.tip, next.tip, "a segment ends where the next begins");
-        wait_until_released(disk, &folder)?;
-        let (read_back, files) = close_for_good(disk, &folder, first, shape)?;
-        if read_back != written {
-            return Err(StoreError::damage(&folder, Fault::ReadBack));
-        }
+        assert_eq!(filling.tip(), next.tip, "a segment ends where the next begins");
+        let done = filling.finish_for_good(disk, shape)?;
+        let (written, files) = done.ok_or_else(|| StoreError::damage(&folder, Fault::ReadBack))?;
         let last = LastEntry::from(&written.tip);
         let row = SealedRow { first, last, content: written.content, files, ends_parts: 0 };
         self.sealed.push((row, ends_between(head, next)));

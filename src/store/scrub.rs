@@ -10,13 +10,14 @@
 //! (`mending`). Meanwhile nobody reads it.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::database::{FilesHash, forget_cached, hash_of_resting};
 use super::error::{Fault, StoreError};
 use super::meta::{SealedRow, decode, encode};
 use super::segments::is_of_disk;
 use super::upkeep::{Progress, Scrub, Shared, UNPOISONED};
+use crate::date::wall_clock;
 use crate::limits::SCRUB_REST;
 use crate::types::{Index, Timestamp};
 
@@ -101,9 +102,4 @@ enum Judged {
     Done,
     /// Nothing: it has to be read again.
     Later,
-}
-
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -111,7 +111,7 @@ pub fn decode_head(form: &[u8]) -> Option<Head> {
 
 /// Opens a segment that was made, reads it back, closes it, opens and closes it once more, and hashes its
 /// files: sled writes a snapshot when it opens what it has not opened before, and nothing the next time.
-pub(super) fn close_for_good(
+fn close_for_good(
     disk: &Disk,
     folder: &Path,
     first: Index,
@@ -138,6 +138,8 @@ pub(super) fn content_of(head: &Head, tip: &Tip) -> ContentHash {
 /// A segment that is being made.
 pub(super) struct Filling {
     database: Database,
+    /// Its first entry.
+    first: Index,
     /// The form of the head.
     head: Vec<u8>,
     tip: Tip,
@@ -173,7 +175,9 @@ impl Filling {
         let database = Database::create(disk, folder, shape)?;
         let bytes = encode_head(head);
         let (run, stretch) = (Run::default(), Stretch::default());
-        let mut filling = Self { database, head: vec![], tip: head.tip, crc: 0, run, stretch };
+        let first = head.tip.id.index.next();
+        let mut filling =
+            Self { database, first, head: vec![], tip: head.tip, crc: 0, run, stretch };
         for (number, part) in (0_u32..).zip(bytes.chunks(STORE_VALUE_BYTES_MAX)) {
             filling.database.insert(head_key(number), part)?;
         }
@@ -182,6 +186,19 @@ impl Filling {
         filling.database.insert(HEAD_SEAL_KEY.to_vec(), &seal)?;
         filling.head = bytes;
         Ok(filling)
+    }
+
+    /// Ends it, and closes it for good. `None`: what is read back is not what was written.
+    pub(super) fn finish_for_good(
+        self,
+        disk: &Disk,
+        shape: Shape,
+    ) -> Result<Option<(Contents, FilesHash)>, StoreError> {
+        let (first, folder) = (self.first, self.database.folder().to_owned());
+        let written = self.finish()?;
+        wait_until_released(disk, &folder)?;
+        let (read_back, files) = close_for_good(disk, &folder, first, shape)?;
+        Ok((read_back == written).then_some((written, files)))
     }
 
     /// Puts in the keys that entries of these lengths will need, the next first.

@@ -23,7 +23,7 @@ use super::error::{Fault, StoreError};
 use super::head;
 use super::journal::JournalFile;
 use super::meta::{LastEntry, SealedRow};
-use super::segment::{Contents, Filling, close_for_good};
+use super::segment::{Contents, Filling};
 use super::segments::{Found, Full};
 use super::upkeep::{Shared, UNPOISONED};
 use crate::entry::SealedEntry;
@@ -117,19 +117,18 @@ impl Shared {
     fn make(&self, full: &Full) -> Result<(Contents, FilesHash), StoreError> {
         let folder = self.layout.segment(full.first());
         for _ in 0..SETTLE_ATTEMPTS_MAX {
-            let written = self.fill(&folder, &full.head, full.last())?;
-            let (disk, shape) = (&self.layout.disk, self.segments.shape());
-            let (read_back, files) = close_for_good(disk, &folder, full.first(), shape)?;
-            if read_back == written {
-                return Ok((written, files));
+            let filling = self.fill(&folder, &full.head, full.last())?;
+            let done = filling.finish_for_good(&self.layout.disk, self.segments.shape())?;
+            if let Some(done) = done {
+                return Ok(done);
             }
             tracing::warn!(folder = %folder.display(), "a segment is not what was written: again");
         }
         Err(StoreError::damage(&folder, Fault::ReadBack))
     }
 
-    /// Copies entries from the journal into a new database, up to `last`, and closes it.
-    fn fill(&self, folder: &Path, head: &Head, last: Index) -> Result<Contents, StoreError> {
+    /// Copies entries from the journal into a new database, up to `last`.
+    fn fill(&self, folder: &Path, head: &Head, last: Index) -> Result<Filling, StoreError> {
         self.layout.disk.remove_folder(folder)?;
         let mut filling = Filling::begin(&self.layout.disk, folder, head, self.segments.shape())?;
         let mut next = head.tip.id.index.next();
@@ -149,9 +148,7 @@ impl Shared {
                 (started, bytes) = (Instant::now(), 0);
             }
         }
-        let contents = filling.finish()?;
-        wait_until_released(&self.layout.disk, folder)?;
-        Ok(contents)
+        Ok(filling)
     }
 
     fn read_journal(&self, first: Index, last: Index) -> Result<Vec<SealedEntry>, StoreError> {
@@ -177,7 +174,9 @@ impl Shared {
         let (first, last) = (head.tip.id.index.next(), end.min(self.commit_index()));
         // It is a copy of what the journal has: where there is no room for it, the journal alone has it.
         if last >= first && self.has_room(first, last) {
-            self.fill(&self.layout.segment(first), &head, last)?;
+            let folder = self.layout.segment(first);
+            self.fill(&folder, &head, last)?.finish()?;
+            wait_until_released(&self.layout.disk, &folder)?;
         }
         Ok(())
     }

@@ -336,7 +336,7 @@ impl Running {
     }
 
     pub(super) fn all(&self) -> Vec<SealedEntry> {
-        self.reader.entries(Index::new(1), Index::new(u64::MAX), usize::MAX).unwrap()
+        read_all(&self.reader).unwrap()
     }
 
     pub(super) fn close(self) -> Log {
@@ -349,6 +349,24 @@ impl Running {
         drop(self.writer);
         self.log
     }
+}
+
+/// How much of a file is written: sled makes it larger ahead of its use.
+pub(super) fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// Flips a bit in the middle of what is written in a file.
+pub(super) fn flip(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = used(&bytes) / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+/// All that a reader finds.
+pub(super) fn read_all(reader: &Reader) -> Result<Vec<SealedEntry>, ReadError> {
+    reader.entries(Index::new(1), Index::new(u64::MAX), usize::MAX)
 }
 
 /// What is known to be damaged.

@@ -120,11 +120,6 @@ fn half_settled() -> (Folder, Log) {
     (folder, log)
 }
 
-/// The bytes that a file really holds, before the zeroes at its end.
-fn used(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
-}
-
 /// Opens a store one of whose files was changed. Whatever comes of it must be honest.
 fn check_outcome(folder: &Folder, log: &Log, what: &str) -> bool {
     let before = folder.contents();
@@ -197,10 +192,7 @@ fn a_changed_sealed_segment_is_never_opened() {
     eventually("sealing", || running.writer.is_sealed());
     running.close();
     let file = folder.segment(1).join("db");
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = used(&bytes) / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    flip(&file);
 
     let (running, recovered) = folder.open();
     assert_eq!(recovered.entries.len(), 1, "the start does not need it");
@@ -222,10 +214,7 @@ fn a_changed_copy_is_harmless() {
     running.writer.committed(index(3));
     let log = running.close();
     let file = folder.segment(3).join("db");
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = used(&bytes) / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    flip(&file);
     let (running, _) = folder.open_with(log);
     assert!(!folder.segment(3).exists());
     assert_eq!(running.all(), running.log.entries);

@@ -101,7 +101,7 @@ fn hurt(stores: &Stores, folder: &Folder, name: &str, damage: Damage) -> bool {
     let path = folder.path().join(name);
     let before = fs::read(&path).unwrap();
     let mut bytes = before.clone();
-    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let written = used(&bytes);
     let at = |thousandths: u64| written * usize::try_from(thousandths).unwrap() / 1000;
     match damage {
         Damage::Flip(part) => {
@@ -123,10 +123,6 @@ fn hurt(stores: &Stores, folder: &Folder, name: &str, damage: Damage) -> bool {
     }
     fs::write(path, &bytes).unwrap();
     bytes != before
-}
-
-fn read_all(reader: &Reader) -> Result<Vec<SealedEntry>, ReadError> {
-    reader.entries(index(1), index(u64::MAX), usize::MAX)
 }
 
 /// Starts on a folder, reads all of it, and mends what is damaged.

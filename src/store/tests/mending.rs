@@ -40,10 +40,6 @@ fn on_a_simulated_disk() -> (MemoryDisk, Log) {
     (disk, log)
 }
 
-fn all(reader: &Reader) -> Result<Vec<SealedEntry>, ReadError> {
-    reader.entries(index(1), index(u64::MAX), usize::MAX)
-}
-
 fn bytes_of(entries: &[SealedEntry]) -> Bytes {
     entries.iter().flat_map(|entry| entry.bytes().to_vec()).collect()
 }
@@ -61,13 +57,6 @@ fn mend(mender: &Mender, source: &Reader) -> Result<(), MendError> {
         mending.take_entries(entry.bytes().clone())?;
     }
     mending.finish()
-}
-
-fn flip(file: &Path) {
-    let mut bytes = fs::read(file).unwrap();
-    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
-    bytes[middle] ^= 1;
-    fs::write(file, bytes).unwrap();
 }
 
 #[test]
@@ -98,19 +87,19 @@ fn whatever_became_of_a_sealed_segment_it_is_mended_and_the_same_again() {
         damage(&folder.segment(FIRST));
         let (running, _) = folder.open_with(log.clone());
         // Some damage is seen by whoever reads, and some at the start.
-        let error = all(&running.reader).unwrap_err();
+        let error = read_all(&running.reader).unwrap_err();
         assert!(matches!(error, ReadError::Damaged { .. }), "{what}: {error}");
         assert_eq!(damaged(&running.reader), [(index(FIRST), index(LAST))], "{what}");
         assert_eq!(running.reader.entries(index(5), index(5), 10).unwrap().len(), 1, "{what}");
         mend(&running.writer.mender(), &source.reader).unwrap();
         assert_eq!(damaged(&running.reader), [], "{what}");
-        assert_eq!(all(&running.reader).unwrap(), log.entries, "{what}");
+        assert_eq!(read_all(&running.reader).unwrap(), log.entries, "{what}");
         assert!(running.writer.mender().begin(index(FIRST)).is_none(), "{what}: there is no need");
         running.close();
         let found = inspect(folder.path(), None).unwrap();
         assert_eq!(found.damage, [""; 0], "{what}");
         let (running, _) = folder.open_with(log.clone());
-        assert_eq!(all(&running.reader).unwrap(), log.entries, "{what}");
+        assert_eq!(read_all(&running.reader).unwrap(), log.entries, "{what}");
         running.close();
     }
     source.close();
@@ -122,7 +111,7 @@ fn nobody_is_trusted_and_what_is_not_the_same_is_thrown_away() {
     flip(&folder.segment(FIRST).join("db"));
     let before = contents_of(&folder.segment(FIRST));
     let (running, _) = folder.open_with(log.clone());
-    all(&running.reader).unwrap_err();
+    read_all(&running.reader).unwrap_err();
     let mender = running.writer.mender();
 
     let head = |log: &Log| postcard::to_stdvec(&log.heads[0]).unwrap();
@@ -152,13 +141,13 @@ fn nobody_is_trusted_and_what_is_not_the_same_is_thrown_away() {
         let error = outcome.map_or_else(|error| error, |()| panic!("{what} was taken"));
         assert!(!matches!(error, MendError::Store(_)), "{what}: {error}");
         assert!(contents_of(&folder.segment(FIRST)) == before, "{what}");
-        all(&running.reader).unwrap_err();
+        read_all(&running.reader).unwrap_err();
     }
     // And what is right is still taken.
     let (source, _) = in_a_folder();
     let (source, _) = source.open_with(log.clone());
     mend(&mender, &source.reader).unwrap();
-    assert_eq!(all(&running.reader).unwrap(), log.entries);
+    assert_eq!(read_all(&running.reader).unwrap(), log.entries);
     running.close();
     source.close();
 }
@@ -231,7 +220,7 @@ fn crash_at_each(hurt: &MemoryDisk, source: &Reader, log: &Log) {
             let (store, _) = open_in(&disk, IDENTITY, small()).unwrap();
             let reader = store.reader();
             let writer = store.into_stepped_writer();
-            all(&reader).unwrap_err();
+            read_all(&reader).unwrap_err();
             disk.fail_after(operations);
             is_done = mend(&writer.mender(), source).is_ok();
             drop((reader, writer));
@@ -242,7 +231,7 @@ fn crash_at_each(hurt: &MemoryDisk, source: &Reader, log: &Log) {
             let (store, _) = open_in(&disk, IDENTITY, small()).unwrap();
             let reader = store.reader();
             let writer = store.into_stepped_writer();
-            match all(&reader) {
+            match read_all(&reader) {
                 Ok(entries) => assert_eq!(entries, log.entries, "after {operations}"),
                 Err(ReadError::Damaged { .. }) => {
                     assert!(!is_done, "it was mended");
@@ -250,7 +239,7 @@ fn crash_at_each(hurt: &MemoryDisk, source: &Reader, log: &Log) {
                 }
                 Err(error) => panic!("after {operations}: {error}"),
             }
-            assert_eq!(all(&reader).unwrap(), log.entries, "after {operations}");
+            assert_eq!(read_all(&reader).unwrap(), log.entries, "after {operations}");
             writer.close().unwrap();
         }
         operations += 1;
