@@ -320,6 +320,12 @@ pub const NODES_TO_REFILL_MIN: usize = 3;
 /// that it took, and a disk that loses three wants to be looked at.
 pub const SET_ASIDE_MAX: usize = 3;
 
+/// So long a node that lost its store waits for what another says of itself.
+pub const SOUNDNESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// While the others cannot do without it, it asks them again after so long.
+pub const SOUNDNESS_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Stores that a node had before and that its peers know again. A folder from before the last four times
 /// that a node was filled anew is judged by the configuration alone.
 pub const FORMER_STORES_MAX: usize = 4;

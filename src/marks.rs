@@ -32,6 +32,8 @@ marks! {
     Rejected,
     /// a leader went back past more than one entry at once
     SkippedBack,
+    /// a node that lost its store waited, as the others could not do without it
+    WaitedToBeginAnew,
     /// entries that were there already came again
     RepeatedEntries,
     /// a message of an older term was answered

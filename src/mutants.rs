@@ -92,6 +92,7 @@ mutants! {
     80 VoteOfAnyStore "a candidate counts the vote of another store under a voter's name";
     90 InstallOverLog "a node begins at a head although it has the entry before it";
     91 HeadLacksMembers "a node that begins at a head keeps the configuration that it had";
+    97 BeginUnasked "a node that lost its store begins anew whatever the others are";
 }
 
 impl Mutant {

@@ -133,6 +133,7 @@ const HUNTS: &[Hunt] = &[
     hunt_in(Mutant::InstallOverLog, &[LawName::NoSilentRepair], 50, Template::Trimmed),
     // What it seals has another head than what the others seal.
     hunt_in(Mutant::HeadLacksMembers, &[LawName::SegmentsEqual], 100, Template::Trimmed),
+    hunt_in(Mutant::BeginUnasked, &[LawName::MajorityKept], 20, Template::MajorityRot),
 ];
 
 /// Both processors.

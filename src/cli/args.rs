@@ -531,6 +531,9 @@ pub(super) enum Node {
     /// with `suspect-`. When the node is started, the others take it as a learner, fill it, and make it a
     /// voter again; until then it counts for nothing, so a majority of the others has to run. If the newest
     /// state of the folder is somewhere, put that in its place instead.
+    ///
+    /// By itself a node does this only while a majority of the others is sound. This command asks nobody: where a
+    /// majority has begun anew, nobody is ever elected again, and no folder that is put back changes that.
     Recover(NodeRecover),
 }
 

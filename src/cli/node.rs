@@ -17,6 +17,7 @@ use crate::node::anew::{self, AnewError};
 use crate::node::folders::NEW_FILE;
 use crate::node::privacy::warn_of_others;
 use crate::node::start::{PreparedNode, prepare_node};
+use crate::node::waiting::{self, Waited};
 use crate::node::{self, Ended, RunError, Settings};
 use crate::outcome::Outcome;
 use crate::store::{self, Inspection, Seen, SetTermError, StoreError};
@@ -56,7 +57,8 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
     let on_recovered = |report: &str| parent::tell(&ChildWord::Recovered(report.to_owned()));
     let (folder, found) = (data.clone(), config.clone());
     let kept = credentials.clone();
-    let settings = Settings { data: folder, config: found, credentials, certs, on_recovered };
+    let settings =
+        Settings { data: folder, config: found, credentials: kept.clone(), certs, on_recovered };
     let lost = Arc::new(Mutex::new(false));
     let (noted, judge) = (lost.clone(), config.clone());
     let ended = runtime::serve(runtime::until_signal(|stop| async move {
@@ -70,15 +72,37 @@ fn run(prepared: PreparedNode) -> Result<(), End> {
         Ok(Ended::StartsAgain) => Err(allocator::begin_again().into()),
         Err(End::Failed(failure)) if *lost.lock().expect("nobody panics with it") => {
             tracing::error!("{}", failure.sentence);
-            if let Err(why_not) = begin_anew(&data, &config) {
-                tracing::error!("it does not begin anew: {}", why_not.sentence);
-                return Err(End::Failed(failure));
+            let why_not = match wait_for_others(&data, &config, credentials) {
+                Ok(Waited::Stopped) => return Ok(()),
+                Ok(Waited::MayBegin) => begin_anew(&data, &config).err().map(End::from),
+                Err(why_not) => Some(why_not),
+            };
+            match why_not {
+                // With the same process id: whoever started this one need not know.
+                None => Err(allocator::begin_again().into()),
+                Some(End::Failed(why_not)) => {
+                    tracing::error!("it does not begin anew: {}", why_not.sentence);
+                    Err(End::Failed(failure))
+                }
+                Some(end) => Err(end),
             }
-            // With the same process id: whoever started this one need not know.
-            Err(allocator::begin_again().into())
         }
         ended => ended.map(|_| ()),
     }
+}
+
+/// Waits until the others can do without what the node had, if it may begin anew at all.
+fn wait_for_others(
+    data: &Path,
+    config: &NodeConfig,
+    credentials: Credentials,
+) -> Result<Waited, End> {
+    anew::check(data, config).map_err(|error| anew_failure(&error))?;
+    runtime::serve(runtime::until_signal(|stop| async move {
+        renewal::keep_current(credentials.clone(), !runtime::hang_up_stops())?;
+        let waiting = waiting::until_others_are_sound(data, config, &credentials, stop);
+        waiting.await.map_err(|error| failure_of(&error).into())
+    }))
 }
 
 fn failure_of(error: &RunError) -> Failure {

@@ -264,13 +264,14 @@ impl std::fmt::Display for Summary<'_> {
         writeln!(
             f,
             "processes: {} killed, {} stopped in order, {} power cuts, {} disks rotten, {} segments mended, {} put back, \
-             {} refused, {} begun anew, {} voters again",
+             {} put right, {} refused, {} begun anew, {} voters again",
             counts.crashes,
             counts.stops,
             counts.power_cuts,
             counts.rotten,
             counts.mended,
             counts.put_back,
+            counts.put_right,
             counts.refusals,
             counts.began_anew,
             counts.reinstated

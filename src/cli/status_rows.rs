@@ -37,7 +37,7 @@ impl Row for StatusRow {
             Some(Some(Role::Candidate | Role::PreCandidate | Role::Recovering)) => {
                 colour(AnsiColor::Yellow)
             }
-            Some(None) => colour(AnsiColor::Red),
+            Some(Some(Role::Damaged) | None) => colour(AnsiColor::Red),
             Some(Some(Role::Follower)) | None => Style::new(),
         }
     }
@@ -132,6 +132,13 @@ impl NodeRow {
                 "      {node} lost its store and is being filled: it has entry {has}, and does not vote"
             )?;
         }
+        if self.role == Some(Role::Damaged) {
+            let node = self.node;
+            writeln!(
+                out,
+                "      {node} lost what it promised, and waits with what is left until enough others are sound"
+            )?;
+        }
         for (first, last) in &self.damaged {
             writeln!(out, "      entries {first} to {last} are damaged on {}'s disk", self.node)?;
         }
@@ -198,6 +205,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
         Role::Candidate => "candidate",
         Role::Leader => "leader",
         Role::Recovering => "recovering",
+        Role::Damaged => "damaged",
     }
 }
 

@@ -303,9 +303,10 @@ impl Served {
                 }
             }
             Request::CrashLeader { term } => self.crash(term).await,
-            Request::OnBehalf(_) | Request::Backup(_) | Request::Segment(_) => {
-                Err(StreamError::Abandoned)
-            }
+            Request::OnBehalf(_)
+            | Request::Backup(_)
+            | Request::Segment(_)
+            | Request::Soundness => Err(StreamError::Abandoned),
         }
     }
 

@@ -139,16 +139,18 @@ fn status_row(status: &Status) -> StatusRow {
 fn node_row(status: &Status, node: &NodeStatus) -> NodeRow {
     let said = node.said.as_ref().ok();
     let vitals = said.map(|welcome| &welcome.vitals);
+    // One that does not know what it has says nothing of that.
+    let has = said.filter(|welcome| welcome.role != Role::Damaged);
     let disk = vitals.and_then(|vitals| vitals.disk);
     NodeRow {
         node: node.node,
         address: node.address.to_string(),
         role: said.map(|welcome| welcome.role),
-        term: said.map(|welcome| welcome.term),
-        last_index: said.map(|welcome| welcome.last_index),
-        commit_index: said.map(|welcome| welcome.commit_index),
-        next_offset: said.map(|welcome| welcome.next_offset),
-        lag: status.lag(node),
+        term: has.map(|welcome| welcome.term),
+        last_index: has.map(|welcome| welcome.last_index),
+        commit_index: has.map(|welcome| welcome.commit_index),
+        next_offset: has.map(|welcome| welcome.next_offset),
+        lag: has.and_then(|_| status.lag(node)),
         reachable: said.is_some(),
         disk_full: said.and_then(|welcome| welcome.disk_full),
         log_ahead_ms: said.map(|welcome| welcome.log_ahead_ms),

@@ -38,6 +38,7 @@ fn reason(welcome: &Welcome) -> Option<&'static str> {
         (Role::Leader, _) => Some("not ready: it leads, and nothing of its term is committed yet"),
         (Role::Follower, Some(_)) => None,
         (Role::Recovering, _) => Some("not ready: its store was lost, and is being filled"),
+        (Role::Damaged, _) => Some("not ready: its store is damaged"),
         (Role::Follower | Role::PreCandidate | Role::Candidate, _) => {
             Some("not ready: nobody leads that it knows of")
         }

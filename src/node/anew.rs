@@ -2,7 +2,8 @@
 //! a new store.
 //!
 //! By itself it does so only where that can come to something, and cannot be the beginning of a
-//! series: with two others at least, and not again and again.
+//! series: with two others at least, not again and again, and not before the others can do without it
+//! ([`super::waiting`]).
 
 use std::fs;
 use std::path::Path;
@@ -75,23 +76,32 @@ pub fn is_wanted(config: &NodeConfig, error: &RunError) -> bool {
     is_lost && config.recover == Recover::Auto
 }
 
-/// Sets aside what is in the folder and makes a new store. Returns how the names of what was set aside
-/// begin. Nobody else may have the folder.
+/// Finds out whether it can come to something, whatever the others are.
 ///
 /// # Errors
-/// [`AnewError`]. What was begun is gone on with by the next start.
-pub fn begin(data: &Path, config: &NodeConfig) -> Result<String, AnewError> {
+/// [`AnewError`].
+pub fn check(data: &Path, config: &NodeConfig) -> Result<(), AnewError> {
     let nodes = config.members().len();
     if nodes < NODES_TO_REFILL_MIN {
         return Err(AnewError::TooFew { nodes });
     }
-    let lock = store::lock(data)?;
     if !store::began_anew(data)? {
         let count = store::set_aside(data)?.len();
         if count >= SET_ASIDE_MAX {
             return Err(AnewError::TooOften { count });
         }
     }
+    Ok(())
+}
+
+/// Sets aside what is in the folder and makes a new store. Returns how the names of what was set aside
+/// begin. Nobody else may have the folder, and the others are asked nothing: that is for whoever calls this.
+///
+/// # Errors
+/// [`AnewError`]. What was begun is gone on with by the next start.
+pub fn begin(data: &Path, config: &NodeConfig) -> Result<String, AnewError> {
+    let lock = store::lock(data)?;
+    check(data, config)?;
     let identity = Identity { cluster: config.cluster, node: config.node };
     let configuration = Configuration::of(config.members().into_keys());
     let start = Incarnation::new(driver::random());

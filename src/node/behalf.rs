@@ -3,7 +3,8 @@
 //! It comes on one connection for all of them, and is counted as theirs: each has the shares that its
 //! identity has here, so that no client takes another's by going round by a node, nor gets a second
 //! share so. Whose it is the other node says: it has seen the client's certificate, as this one has
-//! seen that node's. Only nodes get this far. For itself a node asks here for a segment that it mends.
+//! seen that node's. Only nodes get this far. For itself a node asks here for a segment that it mends, and
+//! how this one is.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::backup;
 use super::caller::Caller;
 use super::shared::Service;
+use super::soundness;
 use crate::limits;
 use crate::net::{CertificateIdentity, CertificateRole, Close, Connection, Stream};
 use crate::wire::api::{OnBehalf, Request};
@@ -49,6 +51,7 @@ async fn serve_stream(service: Arc<Service>, behind: Arc<Behind>, mut stream: St
             let caller = service.shares.open_behind(&behind.node, behind.address, None);
             backup::serve_segment(&service, &caller, stream, wanted).await;
         }
+        Ok(Request::Soundness) => soundness::tell(&service, stream).await,
         _ => stream.sender.abandon(),
     }
 }

@@ -31,6 +31,7 @@ use crate::store::{self, Installation, ReadError, Reader, Writer};
 use crate::types::{ClientId, Index, LogId, NodeId, SeqRange};
 use crate::wire::api::{AppendRefusal, AppendReply, Appended};
 use crate::wire::peer::PeerMessage;
+use crate::wire::soundness::Soundness;
 
 /// What the driver acts on.
 pub(super) struct Outputs {
@@ -232,6 +233,9 @@ impl Driver {
             }
             Command::Name(log, reply) => {
                 let _ = reply.send(self.replica.name(log).cloned());
+            }
+            Command::Soundness(is_whole, reply) => {
+                let _ = reply.send(Soundness::of(&self.replica, is_whole));
             }
             Command::Watch(log, reply) => {
                 let _ = reply.send(self.watches.watch(&self.replica, log));

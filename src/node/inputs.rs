@@ -17,6 +17,7 @@ use crate::store::Lacking;
 use crate::types::{LogId, LogNumber, NodeId, Ticket};
 use crate::wire::api::{AppendReply, AppendRun, ReadRefusal};
 use crate::wire::peer::PeerMessage;
+use crate::wire::soundness::Soundness;
 use crate::wire::standing::{Inquiry, Standing};
 
 /// What the node's other tasks ask of the driver.
@@ -39,6 +40,9 @@ pub(super) enum Command {
     Ask(LogNumber, Inquiry, oneshot::Sender<Standing>),
     /// What is a log called?
     Name(LogNumber, oneshot::Sender<Result<LogName, ReadRefusal>>),
+    /// How is this node, for one that may have to do without its store? To be told whether all is whole that is on
+    /// its disk.
+    Soundness(bool, oneshot::Sender<Soundness>),
     /// How far does a log reach, from now on?
     Watch(LogNumber, oneshot::Sender<Result<Watched, ReadRefusal>>),
 }

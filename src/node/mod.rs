@@ -6,7 +6,7 @@
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
 //! - `refused`: the mark of a folder whose node was refused by its peers; [`anew`]: how such a node comes
-//!   back;
+//!   back; [`waiting`]: not before the others can do without it, which say by `soundness` how they are;
 //! - `driver`: the loop: gather `inputs`, let the replica handle them, do what it says; `watches`: who is
 //!   told how far a log reaches;
 //! - `accepting`: who comes in, and who attends to them;
@@ -55,8 +55,10 @@ mod refused;
 pub mod restore;
 mod service;
 mod shared;
+mod soundness;
 pub mod start;
 mod tally;
+pub mod waiting;
 mod watches;
 
 pub use narrator::ELECTIONS;

@@ -62,7 +62,9 @@ impl Service {
                 }
             }
             // A client speaks for itself, and mends nothing.
-            Request::OnBehalf(_) | Request::Segment(_) => stream.sender.abandon(),
+            Request::OnBehalf(_) | Request::Segment(_) | Request::Soundness => {
+                stream.sender.abandon();
+            }
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
             Request::Backup(wanted) => backup::serve(&self, &caller, stream, wanted).await,
         }

@@ -63,6 +63,15 @@ impl Raft {
         self.log.configuration().has_voter(self.id(), self.options.store)
     }
 
+    /// Whether this node, with its store, votes whatever becomes of what is not committed, and has that on its
+    /// disk.
+    pub fn is_settled_voter(&self) -> bool {
+        let configurations = self.log.configurations();
+        let votes = |of: &Configuration| of.has_voter(self.id(), self.options.store);
+        configurations[0].0 <= self.log.persisted()
+            && configurations.iter().all(|(_, it)| votes(it))
+    }
+
     /// Whether this node came back with a new store, and does not vote yet.
     pub fn is_refilling(&self) -> bool {
         self.options.store.is_some() && !self.is_voter()

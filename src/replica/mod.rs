@@ -6,6 +6,7 @@
 //! what has to be done. The driver and the simulator run the same lines.
 //!
 //! - `account`: what a node tells of itself;
+//! - `anew`: whether a node that lost what it promised may begin anew;
 //! - `border`: what can happen to a replica, and what it wants done;
 //! - `derived`: what the entries of a log come to, for whoever reads one that no node runs on;
 //! - `cursor`: a read on its way over the log;
@@ -31,6 +32,7 @@
 //! says up to where a read must see and up to where entries can be read.
 
 mod account;
+mod anew;
 mod arriving;
 mod border;
 #[cfg(test)]
@@ -69,6 +71,7 @@ mod volumes;
 mod window;
 
 pub use account::{Account, Name};
+pub use anew::Poll;
 pub use border::{Action, AppendToken, Event, Options, ReadAnswer, ReadNext, RecoverError};
 pub use cursor::{Cursor, CursorError, Horizon, RecordBatch, end_of_read};
 pub use derived::Derived;

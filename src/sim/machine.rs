@@ -38,6 +38,8 @@ pub(super) struct Machine {
     pub(super) is_put_back: bool,
     /// Sealed segments that have rotted, by their first entry, if nothing else has.
     pub(super) rotten: BTreeSet<Index>,
+    /// What was on its disk before it rotted, as long as no process has run on it since.
+    pub(super) before_rot: Option<MemoryDisk>,
     /// Its store was found to be lost, and is to be replaced by one that the others fill.
     pub(super) begins_anew: bool,
     /// It has such a store, and is no voter yet.
@@ -179,6 +181,7 @@ impl Machine {
             kept: None,
             is_put_back: false,
             rotten: BTreeSet::new(),
+            before_rot: None,
             begins_anew: false,
             is_refilling: false,
             start_at: None,

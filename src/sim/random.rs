@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     Logs,
     /// How heads are sent to those who lack what was given up.
     Heads,
+    /// Whether the disks of a majority rot at once.
+    Majority,
     /// The entropy of a node.
     Node(u16),
 }
@@ -51,6 +53,7 @@ impl Purpose {
             Self::Guard => 22,
             Self::Logs => 23,
             Self::Heads => 24,
+            Self::Majority => 26,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

@@ -41,6 +41,8 @@ pub struct Counts {
     pub mended: u64,
     /// Folders that were put back to an earlier state.
     pub put_back: u64,
+    /// Folders that were put back as they were before they rotted.
+    pub put_right: u64,
     /// Stores that were set aside, to begin anew.
     pub began_anew: u64,
     /// Nodes that were voters again after that.
@@ -88,6 +90,7 @@ impl Counts {
             (&mut self.rotten, other.rotten),
             (&mut self.mended, other.mended),
             (&mut self.put_back, other.put_back),
+            (&mut self.put_right, other.put_right),
             (&mut self.began_anew, other.began_anew),
             (&mut self.installed, other.installed),
             (&mut self.reinstated, other.reinstated),

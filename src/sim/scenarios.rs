@@ -35,13 +35,14 @@ impl Template {
             | Self::PauseAndKill
             | Self::StaleLeader
             | Self::SlowDisks
-            | Self::Trimmed => 3,
+            | Self::Trimmed
+            | Self::MajorityRot => 3,
         }
     }
 
     /// Makes the run such that its faults have an effect.
     pub(super) fn prepare(self, options: &mut Options) {
-        let Options { cluster, disks, network, workload, .. } = options;
+        let Options { cluster, disks, network, workload, faults } = options;
         cluster.nodes = self.nodes();
         match self {
             Self::Figure8 => {
@@ -85,6 +86,7 @@ impl Template {
                 (workload.clients, workload.guarded) = (workload.keepers, 0);
                 workload.think = Time::from_millis(5);
             }
+            Self::MajorityRot => faults.beyond_the_promise = true,
             Self::Bridge
             | Self::DeafLeader
             | Self::Isolated
@@ -107,7 +109,8 @@ impl Template {
             | Self::PowerCutOfAll
             | Self::MinorityRot
             | Self::StaleLeader
-            | Self::Trimmed => None,
+            | Self::Trimmed
+            | Self::MajorityRot => None,
         }
     }
 
@@ -195,6 +198,14 @@ impl Template {
                     (Time::ZERO, FaultKind::Rot { node: node(1) }),
                     (half, FaultKind::Crash { node: one, down }),
                 ]
+            }
+            Self::MajorityRot => {
+                // Before the first finds its damage, or while it waits.
+                let after = Time::from_millis(random.spread(1, 600));
+                let rot = |node| FaultKind::Rot { node };
+                let mut times = [Time::ZERO, after].into_iter();
+                let others = others.into_iter().take(1).chain([one]);
+                others.filter_map(|node| Some((times.next()?, rot(node)))).collect()
             }
             Self::PauseAndKill => {
                 let other = others.iter().next().copied().unwrap_or(one);

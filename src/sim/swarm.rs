@@ -56,6 +56,9 @@ const TIDY_ONE_IN: u64 = 2;
 /// In one of so many runs without another scenario nothing is kept, and nodes lack what was given up.
 const TRIMMED_ONE_IN: u64 = 12;
 
+/// In one of so many runs without another scenario the disks of a majority rot at once.
+const MAJORITY_ROT_ONE_IN: u64 = 24;
+
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
 
@@ -77,7 +80,17 @@ impl Options {
             options.faults.classes.insert(Class::PutBack);
         }
         options.send_heads(seed);
+        options.rot_majorities(seed);
         options
+    }
+
+    /// Lets the disks of a majority rot at once, in some runs.
+    fn rot_majorities(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Majority);
+        if random.below(MAJORITY_ROT_ONE_IN) == 0 && self.faults.template.is_none() {
+            self.faults.template = Some(Template::MajorityRot);
+            Template::MajorityRot.prepare(self);
+        }
     }
 
     /// Lets nodes be behind for long, and heads be sent in small pieces.

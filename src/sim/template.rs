@@ -30,6 +30,8 @@ pub enum Template {
     /// Space is given back all the time, and one is away while that is done, or has lost its store. Drawn by
     /// itself (`swarm`), so that what a seed meant before it means still.
     Trimmed,
+    /// What stands on the disks of two of three rots at once. Drawn by itself likewise.
+    MajorityRot,
 }
 
 /// Those that a seed draws.
@@ -45,7 +47,7 @@ const TEMPLATES: [Template; 8] = [
 ];
 
 /// Their names.
-const NAMES: [(Template, &str); 10] = [
+const NAMES: [(Template, &str); 11] = [
     (Template::Figure8, "figure-8"),
     (Template::Bridge, "bridge"),
     (Template::DeafLeader, "deaf-leader"),
@@ -56,6 +58,7 @@ const NAMES: [(Template, &str); 10] = [
     (Template::StaleLeader, "stale-leader"),
     (Template::SlowDisks, "slow-disks"),
     (Template::Trimmed, "trimmed"),
+    (Template::MajorityRot, "majority-rot"),
 ];
 
 impl fmt::Display for Template {

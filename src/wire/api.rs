@@ -49,6 +49,8 @@ pub enum Request {
     Backup(Backup),
     /// A sealed segment (nodes only, to each other). Answered likewise.
     Segment(SegmentWanted),
+    /// How are you? (nodes only, to each other). Answered by one [`Soundness`](super::soundness::Soundness).
+    Soundness,
 }
 
 /// What may be handed on to the leader.
@@ -163,6 +165,8 @@ pub enum Role {
     Leader,
     /// Has a new store in place of one that was lost, and is being filled: it does not vote yet.
     Recovering,
+    /// Has lost what it promised, and keeps what is left: the others cannot do without it for now.
+    Damaged,
 }
 
 /// Header of a frame with append requests of one client that follow one another, each with as many
@@ -591,6 +595,7 @@ mod tests {
                 Request::Segment(SegmentWanted { first: Index::new(7), last: Index::new(9) }),
                 "050000000110070709",
             ),
+            (Request::Soundness, "03000000011008"),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
@@ -623,6 +628,8 @@ mod tests {
             (Role::PreCandidate, "01"),
             (Role::Candidate, "02"),
             (Role::Leader, "03"),
+            (Role::Recovering, "04"),
+            (Role::Damaged, "05"),
         ]);
         let full = DiskFull { free_bytes: 7, needed_bytes: 8 };
         let as_of = LogId::new(Index::new(3), Term::new(2));

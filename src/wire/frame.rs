@@ -38,6 +38,8 @@ pub mod kind {
     pub const CRASH_REPLY: u8 = 21;
     /// [`crate::wire::backup::BackupPart`].
     pub const BACKUP: u8 = 22;
+    /// [`crate::wire::soundness::Soundness`].
+    pub const SOUNDNESS: u8 = 25;
     /// [`crate::wire::registry::Question`].
     pub const QUESTION: u8 = 32;
     /// [`crate::wire::registry::Answer`].

@@ -36,6 +36,7 @@ pub mod frame;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod registry;
+pub mod soundness;
 pub mod standing;
 
 pub use frame::{Frame, FrameError};

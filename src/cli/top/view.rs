@@ -99,7 +99,7 @@ impl Look {
     fn of_role(self, role: Option<Role>) -> Style {
         match role {
             Some(Role::Leader) => self.colour(Color::Green).add_modifier(Modifier::BOLD),
-            Some(Role::Candidate | Role::PreCandidate | Role::Recovering) => {
+            Some(Role::Candidate | Role::PreCandidate | Role::Recovering | Role::Damaged) => {
                 self.colour(Color::Yellow)
             }
             Some(Role::Follower) => Style::new(),

@@ -59,6 +59,8 @@ pub enum LawName {
     Liveness,
     /// A folder that was put back is told so, and no other is.
     Identity,
+    /// Nodes that have set aside what they promised are a minority.
+    MajorityKept,
     /// A client neither waits for whoever will not answer nor sleeps with something to do.
     Patience,
     /// A pair of nodes says no more than it has reason to.
@@ -104,6 +106,7 @@ impl LawName {
             Self::Determinism => "determinism",
             Self::Liveness => "liveness",
             Self::Identity => "identity",
+            Self::MajorityKept => "a majority keeps what it promised",
             Self::Patience => "patience",
             Self::Traffic => "traffic",
             Self::Assertion => "assertion",

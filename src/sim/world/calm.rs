@@ -50,12 +50,7 @@ const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest:
 impl World {
     /// See the module.
     pub(super) fn recover(&mut self) {
-        let able: BTreeSet<NodeId> = self
-            .machines
-            .iter()
-            .filter(|machine| !machine.lost)
-            .map(|machine| machine.id)
-            .collect();
+        let mut able = self.able();
         self.calm = true;
         self.network.calm();
         if self.options.faults.template == Some(Template::Trimmed) {
@@ -66,7 +61,12 @@ impl World {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
             self.trace.note(self.now, || "too much is lost to go on".to_owned());
-            return self.run_until(self.now + self.bound());
+            self.run_until(self.now + self.bound());
+            if !self.put_right() {
+                return;
+            }
+            // With what was put right nothing is lost, and those that waited heal by themselves.
+            able = self.able();
         }
         let core = self.choose_core(&able);
         self.abandon_rest(&core);
@@ -86,6 +86,12 @@ impl World {
         self.must_come_back();
         self.is_whole = true;
         self.counts.healed += 1;
+    }
+
+    /// Those that have all that they promised.
+    fn able(&self) -> BTreeSet<NodeId> {
+        let able = self.machines.iter().filter(|machine| !machine.lost);
+        able.map(|machine| machine.id).collect()
     }
 
     /// Everybody hears everybody, and clients go on: one is away until what it lacks is given up, and is filled

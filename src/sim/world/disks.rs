@@ -268,6 +268,11 @@ impl World {
         let machine = &mut self.machines[place];
         machine.disk.memory.restart();
         machine.disk_fails = false;
+        if let Some(at) = self.must_wait(node) {
+            self.machine_mut(node).start_at = Some(at);
+            return self.queue.push(at, Event::Start { node });
+        }
+        let machine = &mut self.machines[place];
         if let Some(operations) = machine.dies_at_start.take() {
             machine.disk.memory.fail_after(operations);
         }
@@ -305,6 +310,7 @@ impl World {
             let machine = &mut self.machines[place];
             machine.begins_anew = false;
             machine.is_refilling = true;
+            self.judge_who_begins_anew(node);
             self.look(What::BegunAnew { node });
             self.look(What::Disk { node });
         }
@@ -317,12 +323,7 @@ impl World {
         let Some(process) = machine.process.as_ref().filter(|_| machine.is_refilling) else {
             return;
         };
-        let (raft, log) = (process.replica.raft(), process.replica.raft().log());
-        let known = log.commit_index().min(log.persisted());
-        if process.standing.lineage.in_place
-            && raft.is_voter()
-            && log.configuration_index() <= known
-        {
+        if process.standing.lineage.in_place && process.replica.raft().is_settled_voter() {
             machine.is_refilling = false;
             machine.lost = false;
             machine.rotten.clear();
@@ -335,6 +336,7 @@ impl World {
         let now = self.now;
         let options = self.options.cluster.clone();
         let machine = self.machine_mut(node);
+        machine.before_rot = None;
         machine.starts += 1;
         let incarnation = Incarnation::new(machine.starts);
         let random = machine.random.number();

@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    fn is_parted(&self, one: NodeId, other: NodeId) -> bool {
+    pub(super) fn is_parted(&self, one: NodeId, other: NodeId) -> bool {
         self.network.is_cut(one, other) || self.network.is_cut(other, one)
     }
 

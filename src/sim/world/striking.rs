@@ -161,11 +161,13 @@ impl World {
         }
         self.kill(node, false, Some(Time::from_millis(200)));
         let place = Self::place(node);
+        let before = self.machines[place].disk.memory.duplicate();
         let chance = &mut self.chance;
         let rot = self.machines[place].disk.memory.rot(&mut |bound| chance.below(bound));
         if let Some(rot) = rot {
             self.trace.text(self.now, node, || rot.to_string());
             self.machines[place].lost = true;
+            self.machines[place].before_rot = Some(before);
             self.machines[place].rotten = rot.segment.into_iter().collect();
             self.counts.rotten += 1;
         }

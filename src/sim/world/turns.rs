@@ -367,7 +367,8 @@ impl World {
                 | Request::Onward(Onward::Appends)
                 | Request::OnBehalf(_)
                 | Request::Backup(_)
-                | Request::Segment(_),
+                | Request::Segment(_)
+                | Request::Soundness,
             )
             | None => {
                 self.violate(

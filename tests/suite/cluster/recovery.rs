@@ -205,3 +205,68 @@ fn where_the_others_cannot_vote_it_back_a_node_keeps_what_it_has() {
     assert!(output.stderr.contains("it does not begin anew: of 2 nodes"), "{}", output.stderr);
     assert!(cluster.path("data/n2/meta").exists());
 }
+
+/// What is set aside in a node's folder.
+fn set_aside(cluster: &Cluster, node: &str) -> Vec<PathBuf> {
+    let is_suspect = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("suspect-")
+    };
+    let names = fs::read_dir(cluster.path(&format!("data/{node}"))).unwrap();
+    names.map(|entry| entry.unwrap().path()).filter(is_suspect).collect()
+}
+
+#[test]
+fn of_a_majority_damaged_at_once_nobody_begins_anew_and_one_put_right_heals_the_others() {
+    let mut cluster = started();
+    let sound = cluster.leader();
+    let damaged: Vec<_> = cluster.nodes().into_iter().filter(|node| *node != sound).collect();
+    for node in cluster.nodes() {
+        cluster.kill(&node);
+    }
+    for node in &damaged {
+        let (data, before) = (format!("data/{node}"), format!("before-{node}"));
+        copy_folder(&cluster.path(&data), &cluster.path(&before));
+        fs::remove_dir_all(cluster.path(&data).join("journal")).unwrap();
+    }
+    for node in cluster.nodes() {
+        cluster.start(&node);
+    }
+    for (node, other) in [(&damaged[0], &damaged[1]), (&damaged[1], &damaged[0])] {
+        cluster.wait_for_line(node, &format!("and 1 is: {other} is damaged"));
+    }
+    let status = cluster.status();
+    assert_eq!(status["leader"], Value::Null);
+    for row in status["nodes"].as_array().unwrap() {
+        let is_damaged = damaged.iter().any(|node| row["node"] == *node.as_str());
+        assert_eq!(row["role"] == "damaged", is_damaged, "{row}");
+        assert_eq!(row["last_index"].is_null(), is_damaged, "{row}");
+    }
+    let shown = String::from_utf8(cluster.client(["status"]).stdout).unwrap();
+    let waits = |node| format!("{node} lost what it promised, and waits");
+    assert!(damaged.iter().all(|node| shown.contains(&waits(node))), "{shown}");
+    // Nobody acknowledges anything, and nothing is set aside.
+    cluster.client(["append", "--timeout", "1s", "two"]).expect_code(3);
+    for node in &damaged {
+        assert_eq!(set_aside(&cluster, node), Vec::<PathBuf>::new());
+        assert!(!cluster.log(node).contains("begins anew"));
+    }
+
+    let (righted, other) = (&damaged[0], &damaged[1]);
+    cluster.stop(righted);
+    put_back(
+        &cluster.path(&format!("before-{righted}")),
+        &cluster.path(&format!("data/{righted}")),
+    );
+    cluster.start(righted);
+    cluster.wait_for_line(other, "begins anew");
+    cluster.wait_for_line(other, "a voter again");
+    cluster.wait_until_caught_up();
+    cluster.append(&["two"]);
+    assert_eq!(cluster.records(), ["one", "two"]);
+    assert_eq!(set_aside(&cluster, righted), Vec::<PathBuf>::new());
+    assert_eq!(set_aside(&cluster, other).len(), 2);
+    cluster.wait_until_caught_up();
+    cluster.stop_all();
+    cluster.expect_equal_logs();
+}
