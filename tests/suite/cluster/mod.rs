@@ -21,6 +21,7 @@ mod memory;
 mod mending;
 mod names;
 mod npm;
+mod packages;
 mod page;
 mod pty;
 mod python;
