@@ -1,12 +1,14 @@
-//! What is made for whole machines: the units, under a systemd of their own.
+//! What is made for whole machines: the units, under a systemd of their own, and the Debian package.
+//! Nobody has to have `cargo deb` for these; `docs/packages.md` says how the package itself is made.
 //!
 //! ```sh
 //! cargo test --test suite packages -- --ignored
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -163,6 +165,10 @@ fn source(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+fn manifest() -> toml::Table {
+    source("Cargo.toml").parse().unwrap()
+}
+
 /// The program takes these words.
 fn accept(words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
@@ -189,5 +195,59 @@ fn units_forbid_the_same_and_say_what_is_not_tried_again() {
         assert_eq!(codes.split(' ').collect::<Vec<_>>(), expected);
         let line = values(unit, "ExecStart=annal ").next().unwrap();
         accept(&line.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_the_debian_package_is_made_of_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The script as it is, with this program, and a cargo that writes down what it is asked for.
+    let folder = tempfile::tempdir().unwrap();
+    let path = |below: &str| folder.path().join(below);
+    for made in ["packaging", "bin", "target/release"] {
+        fs::create_dir_all(path(made)).unwrap();
+    }
+    let script = path("packaging/make-deb");
+    fs::copy(root.join("packaging/make-deb"), &script).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_annal"), path("target/release/annal")).unwrap();
+    fs::write(path("bin/cargo"), "#!/bin/sh\necho \"$@\"\n").unwrap();
+    fs::set_permissions(path("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(script);
+    let programs = format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", programs).env_remove("CARGO_TARGET_DIR").arg("--fast");
+    let said = finish(command, b"").expect_code(0).text();
+    assert!(said.starts_with("build --release --locked\n"), "{said}");
+    assert!(said.ends_with("deb --no-build --locked --fast\n"), "{said}");
+
+    let manifest = manifest();
+    let packed = &manifest["package"]["metadata"]["deb"];
+    let mut targets = BTreeSet::new();
+    for asset in packed["assets"].as_array().unwrap() {
+        let [source, target, mode] = [0, 1, 2].map(|at| asset[at].as_str().unwrap());
+        let base = if source.starts_with("target/") { folder.path() } else { root };
+        let (above, pattern) = source.rsplit_once('/').unwrap_or((".", source));
+        let is_there = if pattern == "*" {
+            fs::read_dir(base.join(above)).unwrap().all(|entry| entry.unwrap().path().is_file())
+        } else {
+            base.join(source).metadata().unwrap().len() > 0
+        };
+        assert!(is_there, "{source}");
+        assert_eq!(mode == "755", target.contains("bin/"), "{source}");
+        assert!(targets.insert((target, pattern)), "{source} is packed twice");
+    }
+    let scripts = root.join(packed["maintainer-scripts"].as_str().unwrap());
+    for script in ["postinst", "prerm", "postrm"] {
+        let path = scripts.join(script);
+        let mut command = Command::new("sh");
+        command.arg("-n").arg(&path);
+        finish(command, b"").expect_code(0);
+        assert!(path.metadata().unwrap().mode() & 0o111 != 0, "{script} cannot be run");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\nset -e\n"), "{script} goes on after an error");
+        // It starts, enables and restarts nothing.
+        for words in text.split("systemctl ").skip(1) {
+            let verb = words.split_whitespace().next().unwrap();
+            assert!(["daemon-reload", "list-units", "stop"].contains(&verb), "{script}: {verb}");
+        }
     }
 }
