@@ -1,5 +1,6 @@
-//! What is made for whole machines: the units, under a systemd of their own, and the Debian package.
-//! Nobody has to have `cargo deb` for these; `docs/packages.md` says how the package itself is made.
+//! What is made for whole machines: the units, under a systemd of their own, the Debian package, and the
+//! composition of containers. Nobody has to have `cargo deb` or a Docker for these; `docs/packages.md` says how the
+//! packages themselves are made.
 //!
 //! ```sh
 //! cargo test --test suite packages -- --ignored
@@ -180,6 +181,11 @@ fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| line.trim_start().strip_prefix(key))
 }
 
+/// The lists of words that stand behind a key.
+fn lists(text: &str, key: &str) -> Vec<Vec<String>> {
+    values(text, key).map(|list| serde_json::from_str(list).unwrap()).collect()
+}
+
 #[test]
 fn units_forbid_the_same_and_say_what_is_not_tried_again() {
     let [node, registry] =
@@ -249,5 +255,47 @@ fn what_the_debian_package_is_made_of_is_there() {
             let verb = words.split_whitespace().next().unwrap();
             assert!(["daemon-reload", "list-units", "stop"].contains(&verb), "{script}: {verb}");
         }
+    }
+}
+
+#[test]
+fn containers_are_given_what_the_program_takes_and_init_has_written() {
+    let dockerfile = source("Dockerfile");
+    let version = manifest()["package"]["rust-version"].as_str().unwrap().to_owned();
+    assert!(dockerfile.contains(&format!("\nFROM rust:{version}-")), "built with another Rust");
+    assert_eq!(lists(&dockerfile, "ENTRYPOINT "), [["annal"]]);
+    for words in lists(&dockerfile, "CMD ") {
+        accept(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    for name in values(&source(".dockerignore"), "!") {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists(), "{name}");
+    }
+
+    // What docs/packages.md says to do before.
+    let page = source("docs/packages.md");
+    let line = page.lines().find_map(|line| line.split_once(" annal init ")).unwrap().1;
+    let folder = tempfile::tempdir().unwrap();
+    program::run(folder.path(), ["init"].into_iter().chain(line.split(' '))).expect_code(0);
+    let known = folder.path().join("clients/app/certs/cluster.toml");
+    let known = fs::read_to_string(known).unwrap();
+
+    let compose = source("compose.yaml");
+    let mut starts = 0;
+    for words in lists(&compose, "command: ").into_iter().chain(lists(&compose, "test: ")) {
+        let mut words: Vec<_> = words.iter().map(String::as_str).collect();
+        if words.starts_with(&["CMD", "annal"]) {
+            words.drain(..2);
+            let node = words.last().unwrap();
+            assert!(known.contains(&format!("\"{node}\"")), "{node} is nowhere in {known}");
+        }
+        accept(&words);
+        starts += usize::from(words.contains(&"start"));
+    }
+    assert_eq!(starts, 4, "looked in the wrong way?");
+    for volume in lists(&compose, "volumes: ").concat() {
+        let (written, place) = volume.split_once(':').unwrap();
+        assert!(folder.path().join(written).is_dir(), "{written}");
+        let data = compose.contains(&format!("\"--data\", \"{place}\"]"));
+        assert!(data || place == "/app:ro", "{place} is nobody's --data");
     }
 }
