@@ -285,8 +285,10 @@ fn containers_are_given_what_the_program_takes_and_init_has_written() {
         let mut words: Vec<_> = words.iter().map(String::as_str).collect();
         if words.starts_with(&["CMD", "annal"]) {
             words.drain(..2);
-            let node = words.last().unwrap();
-            assert!(known.contains(&format!("\"{node}\"")), "{node} is nowhere in {known}");
+            let (_, behind) =
+                words.split_at(words.iter().position(|word| *word == "--node").unwrap());
+            let address = format!("{0} = \"{0}:", behind[1]);
+            assert!(known.contains(&address), "{address} is nowhere in {known}");
         }
         accept(&words);
         starts += usize::from(words.contains(&"start"));
