@@ -93,6 +93,8 @@ mutants! {
     90 InstallOverLog "a node begins at a head although it has the entry before it";
     91 HeadLacksMembers "a node that begins at a head keeps the configuration that it had";
     97 BeginUnasked "a node that lost its store begins anew whatever the others are";
+    98 MendUnproved "a segment that another node sends is not compared with what was sealed";
+    99 ForgetDamage "a start forgets which sealed segments are damaged";
 }
 
 impl Mutant {

@@ -134,6 +134,8 @@ const HUNTS: &[Hunt] = &[
     // What it seals has another head than what the others seal.
     hunt_in(Mutant::HeadLacksMembers, &[LawName::SegmentsEqual], 100, Template::Trimmed),
     hunt_in(Mutant::BeginUnasked, &[LawName::MajorityKept], 20, Template::MajorityRot),
+    hunt(Mutant::MendUnproved, &[LawName::SegmentsEqual], 300),
+    hunt(Mutant::ForgetDamage, &[LawName::NoSilentRepair], 300),
 ];
 
 /// Both processors.

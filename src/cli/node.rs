@@ -169,7 +169,7 @@ fn credentials(prepared: &PreparedNode) -> Result<Credentials, Failure> {
 
 /// Looks into a stopped node's folder.
 pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), End> {
-    let row = inspection(args, printer)?;
+    let (row, is_lost) = inspection(args, printer)?;
     let is_damaged = !row.damage.is_empty();
     if is_damaged || args.from.is_none() {
         printer.print(&row)?;
@@ -177,14 +177,19 @@ pub(super) fn inspect(args: &NodeInspect, printer: &mut Printer) -> Result<(), E
     printer.flush()?;
     if is_damaged {
         let sentence = "the folder is damaged, and was left as it is";
-        let hint = "keep it; the other nodes carry on without this one";
+        let hint = if is_lost {
+            "start it: with `recover = \"auto\"` it keeps what is there, begins anew as soon as enough of the others \
+             are sound, and they fill it"
+        } else {
+            "start it: it has these segments mended of what another node has, and counts all the while"
+        };
         return Err(Failure::new(Outcome::Damage, sentence, hint).into());
     }
     Ok(())
 }
 
 /// Asks the store what is in the folder, and prints the entries that are asked for.
-fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<InspectRow, End> {
+fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<(InspectRow, bool), End> {
     let mut told = Ok(());
     let mut left = args.limit.unwrap_or(u64::MAX);
     let list = |seen: Seen<'_>| {
@@ -198,7 +203,8 @@ fn inspection(args: &NodeInspect, printer: &mut Printer) -> Result<InspectRow, E
     let found = store::inspect_each(&args.data, args.at, list);
     let found = found.map_err(|error| no_inspection(&args.data, &error))?;
     told?;
-    Ok(row_of(args, found)?)
+    let is_lost = found.is_lost;
+    Ok((row_of(args, found)?, is_lost))
 }
 
 fn row_of(args: &NodeInspect, found: Inspection) -> Result<InspectRow, Failure> {

@@ -42,8 +42,11 @@ pub struct Inspection {
     /// The chain up to the index asked for, or to the last: equal on two nodes if everything up to
     /// there is. `None` if the log does not reach so far, or not intact.
     pub chain: Option<Chain>,
-    /// What is wrong, a sentence each. A node does not start with any of it.
+    /// What is wrong, a sentence each.
     pub damage: Vec<String>,
+    /// Whether something of that may be a promise, so that the node cannot go on with what is left. What is
+    /// damaged besides are sealed segments, which a running node has mended.
+    pub is_lost: bool,
 }
 
 /// What an inspection comes across, in the order of the log.
@@ -87,13 +90,18 @@ pub fn inspect_each(
     let copy = scratch.0.join("copy");
     let contents = on_copy(&Disk::real(), &layout.meta(), &copy, META_SHAPE, Contents::read)?;
     let mut inspector = Inspector::new(&layout, &contents, (at, &mut visit));
-    inspector.note(layout.check_marks(&[]).map(|_| ()));
+    let sealed: Vec<Index> = contents.sealed.keys().copied().collect();
+    inspector.note(layout.check_marks(&sealed, contents.record.first).map(|_| ()));
     inspector.note(check_first(&layout, &contents));
+    let elsewhere = inspector.found.damage.len();
     for row in contents.sealed.values() {
         inspector.look_at_sealed(row, &copy);
     }
+    let mendable = inspector.found.damage.len() - elsewhere;
     inspector.look_at_journal();
-    Ok(inspector.finish())
+    let mut found = inspector.finish();
+    found.is_lost = found.damage.len() > mendable;
+    Ok(found)
 }
 
 /// Checks that a segment holds what the list says: its last entry, and the hash that it has on every node.
@@ -163,6 +171,7 @@ impl<'a> Inspector<'a> {
             next_offset: Offset::ZERO,
             chain: None,
             damage: vec![],
+            is_lost: false,
         };
         Self { layout, contents, at, visit, intact: Some(Tip::default()), found }
     }
@@ -191,6 +200,7 @@ impl<'a> Inspector<'a> {
             }
             Err(error) => return self.note_break(error),
         }
+        self.note(self.layout.check_mark(&folder));
         let is_as_closed = hash_of(&Disk::real(), &folder).and_then(|files| {
             let differs = || StoreError::damage(&folder, Fault::Hash);
             (files == row.files).then_some(()).ok_or_else(differs)

@@ -153,8 +153,13 @@ impl Layout {
     }
 
     /// Refuses a folder in which an earlier start failed, or something else was found to be damaged; not
-    /// because of one of the sealed segments in `mendable`: it returns those of them that are marked.
-    pub(super) fn check_marks(&self, mendable: &[Index]) -> Result<Vec<Index>, StoreError> {
+    /// because of one of the sealed segments in `mendable`: it returns those of them that are marked. What begins
+    /// before `kept` was given up.
+    pub(super) fn check_marks(
+        &self,
+        mendable: &[Index],
+        kept: Index,
+    ) -> Result<Vec<Index>, StoreError> {
         self.check_mark(&self.meta())?;
         let mut found = vec![];
         for folder in [self.log(), self.journal()] {
@@ -162,7 +167,7 @@ impl Layout {
             for name in names.iter().filter_map(|name| name.strip_suffix(MARK)) {
                 match first_in_name(name).filter(|first| mendable.contains(first)) {
                     Some(first) => found.push(first),
-                    None if name.ends_with(MENDING) => (),
+                    None if is_left_over(name, kept) => (),
                     None => return Err(StoreError::damage(&folder.join(name), Fault::Marked)),
                 }
             }
@@ -170,13 +175,14 @@ impl Layout {
         Ok(found)
     }
 
-    /// Removes segments that were being made to take the place of damaged ones.
-    pub(super) fn remove_mending(&self) -> Result<(), StoreError> {
+    /// Removes segments that were being made to take the place of damaged ones, and marks of what begins before
+    /// `kept`.
+    pub(super) fn remove_mending(&self, kept: Index) -> Result<(), StoreError> {
         for name in self.disk.names_in(&self.log())? {
             let place = self.log().join(&name);
             if name.ends_with(MENDING) {
                 self.disk.remove_folder(&place)?;
-            } else if name.strip_suffix(MARK).is_some_and(|name| name.ends_with(MENDING)) {
+            } else if name.strip_suffix(MARK).is_some_and(|name| is_left_over(name, kept)) {
                 self.disk.remove_file(&place)?;
             }
         }
@@ -196,4 +202,9 @@ impl Layout {
         let trials = paths_with_prefix(&self.data, self.disk.names_in(&self.data)?, TRIAL);
         trials.iter().try_for_each(|folder| self.disk.remove_folder(folder))
     }
+}
+
+/// Whether a mark is of something that nobody needs: what was being made, or begins before `kept`.
+fn is_left_over(name: &str, kept: Index) -> bool {
+    name.ends_with(MENDING) || first_in_name(name).is_some_and(|first| first < kept)
 }

@@ -29,6 +29,7 @@ use super::upkeep::{Shared, UNPOISONED};
 use crate::entry::{EntryError, SealedEntry, split_first};
 use crate::limits::{HEAD_BYTES_MAX, MEND_ROOM_BYTES};
 use crate::marks::{Mark, hit};
+use crate::mutants::{self, Mutant};
 use crate::types::{ByteCount, Index};
 
 /// Why a segment is not mended.
@@ -179,7 +180,9 @@ impl Mending {
         let filling = filling.ok_or(MendError::Content { first })?;
         let (disk, folder) = (&shared.layout.disk, shared.layout.mending(first));
         let done = filling.finish_for_good(disk, shared.segments.shape())?;
-        let Some((_, files)) = done.filter(|(made, _)| made.content == row.content) else {
+        let believes = mutants::is_on(Mutant::MendUnproved);
+        let is_same = |content| content == row.content || believes;
+        let Some((_, files)) = done.filter(|(made, _)| is_same(made.content)) else {
             disk.remove_folder(&folder)?;
             return Err(MendError::Content { first });
         };

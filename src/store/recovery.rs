@@ -24,6 +24,7 @@ use super::{Head, Identity};
 use crate::entry::{SealedEntry, Tip};
 use crate::limits::JOURNAL_FILE_BYTES_DEFAULT;
 use crate::marks::{Mark, hit};
+use crate::mutants::{self, Mutant};
 use crate::raft::{Configuration, HardState, Lineage};
 use crate::types::{Incarnation, Index, LogId};
 
@@ -275,13 +276,14 @@ fn try_to_open(
         record.hard_state = found.hard_state;
     })?;
     remove_copies(layout, &found)?;
-    layout.remove_mending()?;
+    layout.remove_mending(record.first)?;
     let (journal, unsealed) = found.go_on(layout, identity, options)?;
     reserve.keep()?;
     let shape = segment_shape();
     let rows = (sealed, found.contents.offsets.clone());
     let segments = Arc::new(Segments::new(layout.clone(), shape, rows, unsealed));
-    for first in &found.damaged {
+    let forgets = mutants::is_on(Mutant::ForgetDamage);
+    for first in found.damaged.iter().filter(|_| !forgets) {
         segments.note_damaged(*first, &"it is gone or marked");
     }
     let report = RecoveryReport {
@@ -425,7 +427,7 @@ pub(super) fn examine_meta(layout: &Layout, identity: Identity) -> Result<Conten
 fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, StoreError> {
     check_first(layout, contents)?;
     let sealed: Vec<_> = contents.sealed.keys().copied().collect();
-    let marked = layout.check_marks(&sealed)?;
+    let marked = layout.check_marks(&sealed, contents.record.first)?;
     let there = layout.segments()?;
     let mut damaged = vec![];
     let mut next = contents.record.first;

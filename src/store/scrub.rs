@@ -6,8 +6,8 @@
 //! took. One segment follows on the other in even distances; how far it is stands in a file that nothing
 //! depends on, so that a node which is restarted often comes round all the same.
 //!
-//! A segment that is not what was closed is noted and told, and mended of what another node has
-//! (`mending`). Meanwhile nobody reads it.
+//! A segment that is not what was closed is noted, marked and told, and mended of what another node has
+//! (`mending`). Meanwhile nobody reads it; a restart knows it by its mark.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,10 +61,10 @@ impl Shared {
             _ if self.segments.files_of(first) != Some(files) => return Judged::Later,
             Ok(_) => {
                 let error = StoreError::damage(&self.layout.segment(first), Fault::Hash);
-                self.segments.note_damaged(first, &error);
+                self.segments.mark_damaged(first, &error);
             }
             Err(error) if is_of_disk(&error) => {
-                self.segments.note_damaged(first, &error);
+                self.segments.mark_damaged(first, &error);
             }
             Err(error) => {
                 tracing::warn!(%first, %last, %error, "entries {first} to {last} cannot be checked now");

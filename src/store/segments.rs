@@ -23,6 +23,7 @@ use super::Head;
 use super::database::{FilesHash, hash_of, wait_until_released};
 use super::engine::Shape;
 use super::error::{Fault, ReadError, StoreError};
+use super::fatal::mark_of;
 use super::journal::{JournalFile, Piece, Place, Places, Written};
 use super::layout::Layout;
 use super::meta::SealedRow;
@@ -310,7 +311,7 @@ impl Segments {
         outcome: Result<T, StoreError>,
     ) -> Result<T, ReadError> {
         match outcome {
-            Err(error) if is_of_disk(&error) => match self.note_damaged(first, &error) {
+            Err(error) if is_of_disk(&error) => match self.mark_damaged(first, &error) {
                 Some(last) => Err(ReadError::Damaged { first, last }),
                 // It was given up meanwhile.
                 None => Err(error.into()),
@@ -580,6 +581,24 @@ impl Segments {
             hit(Mark::SegmentDamaged);
             Damaged { first, last, why: why.to_string() }
         });
+        Some(last)
+    }
+
+    /// As [`Self::note_damaged`], by who has found it out: the segment gets a mark, so that the next start knows it
+    /// as well. Not where the disk did not let it be read: the next start may find it whole.
+    pub(super) fn mark_damaged(&self, first: Index, why: &StoreError) -> Option<Index> {
+        let is_known = self.table().damaged.contains_key(&first);
+        let last = self.note_damaged(first, why)?;
+        if !is_known && why.is_damage() {
+            let disk = &self.layout.disk;
+            let mark = mark_of(&self.layout.segment(first));
+            let marked =
+                disk.create_mark(&mark).and_then(|()| disk.sync_folder(&self.layout.log()));
+            if let Err(error) = marked {
+                // A reader or the scrub will find it once more.
+                tracing::warn!(%first, %error, "a damaged segment cannot be marked");
+            }
+        }
         Some(last)
     }
 

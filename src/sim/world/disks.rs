@@ -389,6 +389,7 @@ impl World {
         self.queue.push(first_tick, Event::Tick { node, incarnation });
         let keep_up_at = now + Time::of(limits::UPKEEP_INTERVAL);
         self.queue.push(keep_up_at, Event::KeepUp { node, incarnation });
+        self.judge_what_is_known(node);
         self.look(What::Started { node, recovered });
         self.look(What::Disk { node });
     }

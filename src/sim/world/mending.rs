@@ -1,7 +1,11 @@
 //! Sealed segments that have rotted: found by the scrub or by whoever reads them, and mended of what another
 //! node has, as running nodes do it (`node::mending`).
 
+use bytes::Bytes;
+
 use super::World;
+use crate::sim::class::Class;
+use crate::sim::laws::LawName;
 use crate::sim::machine::Process;
 use crate::store::{Damaged, MendError, Mending, ReadError, Reader, StoreError};
 use crate::types::{Index, NodeId};
@@ -36,6 +40,40 @@ impl World {
         }
     }
 
+    /// What a process knew to be damaged, the next one knows.
+    pub(super) fn judge_what_is_known(&mut self, node: NodeId) {
+        let machine = self.machine(node);
+        let Some(process) = &machine.process else { return };
+        let damaged = process.reader.damaged();
+        let listed = machine.disk.memory.sealed_after(Index::ZERO);
+        let is_listed = |first: &Index| listed.iter().any(|segment| segment.first == *first);
+        let is_known = |first: &Index| damaged.iter().any(|it| it.first == *first);
+        let mut marked = machine.disk.memory.marked().into_iter();
+        if let Some(first) = marked.find(|first| is_listed(first) && !is_known(first)) {
+            let what = format!(
+                "{node} starts, and does not know any more that the segment from {first} on is damaged"
+            );
+            self.violate(LawName::NoSilentRepair, what);
+        }
+    }
+
+    /// What takes the place of a damaged segment is what the other node has.
+    fn judge_mended(&mut self, node: NodeId, source: &Reader, (first, last): (Index, Index)) {
+        let Some(process) = self.process(node) else { return };
+        let shows = |reader: &Reader| {
+            let head = reader.head_before(first).ok()??;
+            let entries = reader.entries(first, last, usize::MAX).ok()?;
+            let entries: Vec<Bytes> = entries.iter().map(|entry| entry.bytes().clone()).collect();
+            Some((head, entries))
+        };
+        // What cannot be read now is no other.
+        let found = shows(&process.reader).zip(shows(source));
+        if found.is_some_and(|(mended, other)| mended != other) {
+            let what = format!("the segment from {first} on is mended on {node}, and another");
+            self.violate(LawName::SegmentsEqual, what);
+        }
+    }
+
     fn mend_one(&mut self, node: NodeId, (first, last): (Index, Index)) -> Result<(), StoreError> {
         let others: Vec<NodeId> = self.options.cluster.all_but(node).into_iter().collect();
         if others.is_empty() {
@@ -46,10 +84,14 @@ impl World {
         let has_it = |process: &&Process| process.replica.readable() >= last;
         let Some(source) = self.process(other).filter(has_it) else { return Ok(()) };
         let source = source.reader.clone();
+        // A node may send what it should not.
+        let is_corrupt = self.options.faults.has(Class::Corrupt) && self.chance.below(2) == 0;
+        let spoils = is_corrupt.then(|| self.chance.number());
         let Some(process) = self.process(node) else { return Ok(()) };
         let Some(mut mending) = process.writer.mender().begin(first) else { return Ok(()) };
-        match copy(&source, &mut mending).and_then(|()| Ok(mending.finish()?)) {
+        match copy(&source, &mut mending, spoils).and_then(|()| Ok(mending.finish()?)) {
             Ok(()) => {
+                self.judge_mended(node, &source, (first, last));
                 self.counts.mended += 1;
                 self.trace.text(self.now, node, || format!("mended from {first} on of {other}"));
                 if self.machine_mut(node).rotten.remove(&first) {
@@ -87,9 +129,16 @@ impl From<ReadError> for Trouble {
     }
 }
 
-fn copy(source: &Reader, mending: &mut Mending) -> Result<(), Trouble> {
+/// Passes on what a node has. With `spoils` a byte of the head is another.
+fn copy(source: &Reader, mending: &mut Mending, spoils: Option<u64>) -> Result<(), Trouble> {
     let (mut next, last) = mending.range();
-    let head = source.head_before(next)?.ok_or(Trouble::Source)?;
+    let mut head = source.head_before(next)?.ok_or(Trouble::Source)?.to_vec();
+    let length = head.len() as u64;
+    if let Some(byte) =
+        spoils.and_then(|spoils| head.get_mut(usize::try_from(spoils % length).ok()?))
+    {
+        *byte ^= 1;
+    }
     head.chunks(PIECE_BYTES).try_for_each(|piece| mending.take_head(piece))?;
     while next <= last {
         let entries = source.entries(next, last, PIECE_BYTES)?;

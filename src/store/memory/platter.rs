@@ -9,6 +9,7 @@ use std::collections::btree_map::Range;
 
 use sled::IVec;
 
+use super::super::fatal::MARK;
 use super::super::meta::{LastEntry, Record, SealedRow, decode};
 use super::data::{Data, Map};
 use super::disk::MemoryDisk;
@@ -81,6 +82,18 @@ impl MemoryDisk {
         let (lowest, highest) = (key(SEALED_KIND, index.next()), key(SEALED_KIND, LAST_INDEX));
         let rows = between(meta, &lowest, &highest);
         rows.filter_map(|(_, value)| decode::<SealedRow>(value).as_ref().map(Into::into)).collect()
+    }
+}
+
+impl MemoryDisk {
+    /// The segments that have a mark that says that they are damaged, by their first entries.
+    pub fn marked(&self) -> Vec<Index> {
+        let state = self.state();
+        let log = tree::part(&state.tree, "log");
+        let names = log.and_then(|log| state.tree.names(View::Platter, log));
+        let names = names.into_iter().flat_map(|names| names.keys());
+        let marked = names.filter_map(|name| name.strip_suffix(MARK)?.parse().ok());
+        marked.map(Index::new).collect()
     }
 }
 

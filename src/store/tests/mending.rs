@@ -85,6 +85,8 @@ fn whatever_became_of_a_sealed_segment_it_is_mended_and_the_same_again() {
     for (what, damage) in damages {
         let (folder, _) = in_a_folder();
         damage(&folder.segment(FIRST));
+        let found = inspect(folder.path(), None).unwrap();
+        assert!(!found.damage.is_empty() && !found.is_lost, "{what}: {:?}", found.damage);
         let (running, _) = folder.open_with(log.clone());
         // Some damage is seen by whoever reads, and some at the start.
         let error = read_all(&running.reader).unwrap_err();
@@ -103,6 +105,17 @@ fn whatever_became_of_a_sealed_segment_it_is_mended_and_the_same_again() {
         running.close();
     }
     source.close();
+}
+
+#[test]
+fn what_is_not_in_a_sealed_segment_is_not_mended() {
+    let (folder, _) = in_a_folder();
+    flip(&folder.segment(FIRST).join("db"));
+    let mendable = inspect(folder.path(), None).unwrap();
+    assert!(!mendable.is_lost);
+    fs::remove_dir_all(folder.path().join("journal")).unwrap();
+    let lost = inspect(folder.path(), None).unwrap();
+    assert!(lost.is_lost && lost.damage.len() > mendable.damage.len(), "{:?}", lost.damage);
 }
 
 #[test]

@@ -85,3 +85,24 @@ fn a_damaged_segment_that_is_given_up_is_nobodys() {
     run_chores(&mut writer).unwrap();
     assert_eq!(damaged(&reader), []);
 }
+
+#[test]
+fn a_start_knows_what_was_found_damaged_before() {
+    let folder = three_sealed();
+    flip(&folder.segment(3).join("db"));
+    let (mut writer, reader) = scrubbed(&folder, Duration::ZERO);
+    (0..3).for_each(|_| writer.keep_up().unwrap());
+    assert_eq!(damaged(&reader), [(index(3), index(4))]);
+    drop((writer, reader));
+    // Nothing is due for a week, and nobody reads it.
+    let (writer, reader) = scrubbed(&folder, SCRUB_DEFAULT);
+    assert_eq!(damaged(&reader), [(index(3), index(4))]);
+    drop((writer, reader));
+    // A mark of what was given up is no damage, and goes.
+    let mark = folder.path().join("log/00000000000000000000.damaged");
+    fs::write(&mark, "").unwrap();
+    let (writer, reader) = scrubbed(&folder, SCRUB_DEFAULT);
+    assert_eq!(damaged(&reader), [(index(3), index(4))]);
+    assert!(!mark.exists());
+    drop((writer, reader));
+}
