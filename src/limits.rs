@@ -183,8 +183,12 @@ pub const SCRUB_DEFAULT: Duration = Duration::from_hours(7 * 24);
 /// The longest time that can be configured for that.
 pub const SCRUB_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// The scrub rests so many times as long as it reads: it takes a quarter of the disk's time at most.
-pub const SCRUB_REST: u32 = 3;
+/// The scrub rests so many times as long as it reads, after each MiB: some MiB a second, and a segment of the usual
+/// size in some ten seconds. So a week is enough for terabytes; more than that takes longer.
+pub const SCRUB_REST: u32 = 63;
+
+/// It rests no longer than this at once: a disk that is slow for a moment must not stop it, and a stop waits for it.
+pub const SCRUB_REST_MAX: Duration = Duration::from_millis(250);
 
 /// Damaged stretches of its log that a node tells.
 pub const DAMAGED_TOLD_MAX: usize = 64;
@@ -515,8 +519,8 @@ pub const CLIENT_IN_FLIGHT_MAX: usize = SESSION_RUNS_MAX;
 pub const CLIENT_IN_FLIGHT_BYTES_MAX: usize = PROPOSALS_BYTES_MAX / 2;
 
 /// Threads that a node or a registry cannot do without: seven of sled's, which else hangs; the store's
-/// writer and upkeep; two for what blocks; one that watches the parent; one for HTTP.
-pub const SERVER_THREADS: usize = 13;
+/// writer, upkeep and scrub; two for what blocks; one that watches the parent; one for HTTP.
+pub const SERVER_THREADS: usize = 14;
 
 /// Files and sockets that a node or a registry has open while it starts and serves its first clients.
 pub const SERVER_FILES: usize = 40;

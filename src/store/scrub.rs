@@ -10,6 +10,8 @@
 //! (`mending`). Meanwhile nobody reads it; a restart knows it by its mark.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use super::database::{FilesHash, forget_cached, hash_of_resting};
@@ -18,7 +20,7 @@ use super::meta::{SealedRow, decode, encode};
 use super::segments::is_of_disk;
 use super::upkeep::{Progress, Scrub, Shared, UNPOISONED};
 use crate::date::wall_clock;
-use crate::limits::SCRUB_REST;
+use crate::limits::{SCRUB_REST, SCRUB_REST_MAX};
 use crate::types::{Index, Timestamp};
 
 impl Shared {
@@ -78,10 +80,17 @@ impl Shared {
     fn files_on_disk(&self, first: Index) -> Result<FilesHash, StoreError> {
         let (disk, folder) = (&self.layout.disk, self.layout.segment(first));
         forget_cached(disk, &folder)?;
-        let files = hash_of_resting(disk, &folder, &|worked| self.rest(worked * SCRUB_REST));
+        let files = hash_of_resting(disk, &folder, &|worked| self.rest_from_scrub(worked));
         // It was read for nobody: its pages would only take the place of others.
         forget_cached(disk, &folder)?;
         files
+    }
+
+    /// However far settling is behind: that has a thread of its own.
+    fn rest_from_scrub(&self, worked: Duration) {
+        if self.rests.load(Ordering::Acquire) && !self.is_abandoned() {
+            thread::sleep(SCRUB_REST_MAX.min(worked * SCRUB_REST));
+        }
     }
 
     fn progress_file(&self) -> PathBuf {

@@ -139,7 +139,9 @@ impl SteppedWriter {
         if self.is_idle() {
             self.group_writer.confirm()?;
         }
-        self.group_writer.shared().keep_up()
+        self.group_writer.shared().keep_up()?;
+        self.group_writer.shared().scrub();
+        Ok(())
     }
 
     /// The highest commit index that it was told and that counts.

@@ -264,9 +264,7 @@ impl Shared {
             self.seal_all()?;
         }
         self.release()?;
-        self.write_remembered()?;
-        self.scrub();
-        Ok(())
+        self.write_remembered()
     }
 
     /// Writes down what is to be remembered, if there is anything. It waits where there may be no room:

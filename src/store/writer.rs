@@ -37,14 +37,18 @@ impl Store {
         let group_writer = GroupWriter::new(self, Upkeep::Thread(chores.clone()));
         let shared = group_writer.shared().clone();
         let queue = Queue { inbox, waiting: VecDeque::new(), is_closed: false };
-        let spawned = "a process may have another two threads";
+        let spawned = "a process may have another three threads";
         let writer = thread::Builder::new().name("store-writer".into());
         let writer =
             writer.spawn(move || write_groups(group_writer, queue, on_done)).expect(spawned);
         let upkeep = thread::Builder::new().name("store-upkeep".into());
         let for_upkeep = shared.clone();
         let upkeep = upkeep.spawn(move || keep_up(&for_upkeep, &upkeep_inbox)).expect(spawned);
-        let threads = Some(Threads { writer, upkeep });
+        let (scrub_ends, ended) = mpsc::channel();
+        let scrub = thread::Builder::new().name("store-scrub".into());
+        let for_scrub = shared.clone();
+        let scrub = scrub.spawn(move || scrub_in_turn(&for_scrub, &ended)).expect(spawned);
+        let threads = Some(Threads { writer, upkeep, scrub, scrub_ends });
         Writer { shared, commands, chores, threads, _lock: lock }
     }
 }
@@ -52,6 +56,9 @@ impl Store {
 struct Threads {
     writer: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    scrub: JoinHandle<()>,
+    /// Dropped, it ends the scrub.
+    scrub_ends: Sender<()>,
 }
 
 enum Command {
@@ -158,10 +165,12 @@ impl Writer {
     }
 
     fn stop_threads(&mut self) {
-        if let Some(Threads { writer, upkeep }) = self.threads.take() {
+        if let Some(Threads { writer, upkeep, scrub, scrub_ends }) = self.threads.take() {
+            drop(scrub_ends);
             writer.join().expect(UNPOISONED);
             let _ = self.chores.send(None);
             upkeep.join().expect(UNPOISONED);
+            scrub.join().expect(UNPOISONED);
         }
     }
 }
@@ -263,6 +272,14 @@ fn keep_up(shared: &Shared, inbox: &Receiver<Option<Chore>>) {
         if let Err(error) = outcome {
             end(shared, &error);
         }
+    }
+}
+
+/// The thread of the scrub: it rests for so long that nothing may wait for it.
+fn scrub_in_turn(shared: &Shared, ended: &Receiver<()>) {
+    yield_to_others();
+    while ended.recv_timeout(UPKEEP_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        shared.scrub();
     }
 }
 

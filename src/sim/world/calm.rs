@@ -55,6 +55,8 @@ impl World {
         self.network.calm();
         if self.options.faults.template == Some(Template::Trimmed) {
             self.must_arrive(&able);
+            // Some have come back meanwhile.
+            able = self.able();
         }
         self.clients.iter_mut().for_each(SimClient::finish);
         if able.len() < self.options.cluster.quorum() {
