@@ -7,15 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::database::{on_copy, wait_until_released};
+use super::database::{hash_of, on_copy, wait_until_released};
 use super::error::{Fault, StoreError};
+use super::fatal::mark_of;
 use super::head;
 use super::installed;
 use super::journal::{GroupMark, Journal, JournalFile, Places, Scan, Spares};
 use super::layout::Layout;
 use super::lock::FolderLock;
 use super::memory::MemoryDisk;
-use super::meta::{Contents, LastEntry, META_SHAPE, Meta, Record};
+use super::meta::{Contents, LastEntry, META_SHAPE, Meta, Record, SealedRow};
 use super::opened::Store;
 use super::reserve::{self, Reserve};
 use super::segment::segment_shape;
@@ -277,6 +278,12 @@ fn try_to_open(
     })?;
     remove_copies(layout, &found)?;
     layout.remove_mending(record.first)?;
+    let listed: Vec<_> = sealed.keys().copied().collect();
+    for first in layout.check_marks(&listed, record.first)? {
+        if !found.damaged.contains(&first) {
+            layout.disk.remove_file(&mark_of(&layout.segment(first)))?;
+        }
+    }
     let (journal, unsealed) = found.go_on(layout, identity, options)?;
     reserve.keep()?;
     let shape = segment_shape();
@@ -433,7 +440,8 @@ fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, St
     let mut next = contents.record.first;
     for row in contents.sealed.values() {
         let first = row.first;
-        if there.binary_search(&first).is_err() || marked.contains(&first) {
+        let is_gone = there.binary_search(&first).is_err();
+        if is_gone || marked.contains(&first) && !is_put_right(layout, row)? {
             damaged.push(first);
         }
         if first != next {
@@ -442,6 +450,14 @@ fn check_segments(layout: &Layout, contents: &Contents) -> Result<Vec<Index>, St
         next = row.last.id.index.next();
     }
     Ok(damaged)
+}
+
+/// Whether a segment that was found not to be what was closed is that again: somebody has put it back. What sled
+/// could not open has a mark with words, and stays what it is.
+fn is_put_right(layout: &Layout, row: &SealedRow) -> Result<bool, StoreError> {
+    let (disk, folder) = (&layout.disk, layout.segment(row.first));
+    let is_found = disk.length(&mark_of(&folder))? == 0;
+    Ok(is_found && hash_of(disk, &folder).is_ok_and(|files| files == row.files))
 }
 
 /// Checks that the list of segments begins with the first entry that was not given up. The newest never

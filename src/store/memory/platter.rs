@@ -6,6 +6,7 @@
 //! itself. Up to the last sealed entry the log is in the sealed segments, behind it in the journal.
 
 use std::collections::btree_map::Range;
+use std::path::Path;
 
 use sled::IVec;
 
@@ -14,7 +15,7 @@ use super::super::meta::{LastEntry, Record, SealedRow, decode};
 use super::data::{Data, Map};
 use super::disk::MemoryDisk;
 use super::entries::{self, Found};
-use super::tree::{self, Tree, View};
+use super::tree::{self, ROOT, Tree, View};
 use crate::entry::Chain;
 use crate::raft::HardState;
 use crate::types::{Index, LogId};
@@ -86,11 +87,11 @@ impl MemoryDisk {
 }
 
 impl MemoryDisk {
-    /// The segments that have a mark that says that they are damaged, by their first entries.
+    /// The segments that have a mark that says that they are damaged, by their first entries, as a process sees it.
     pub fn marked(&self) -> Vec<Index> {
         let state = self.state();
-        let log = tree::part(&state.tree, "log");
-        let names = log.and_then(|log| state.tree.names(View::Platter, log));
+        let log = state.tree.find(View::Now, &Path::new(ROOT).join("log"));
+        let names = log.and_then(|log| state.tree.names(View::Now, log));
         let names = names.into_iter().flat_map(|names| names.keys());
         let marked = names.filter_map(|name| name.strip_suffix(MARK)?.parse().ok());
         marked.map(Index::new).collect()

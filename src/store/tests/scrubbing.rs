@@ -105,4 +105,10 @@ fn a_start_knows_what_was_found_damaged_before() {
     assert_eq!(damaged(&reader), [(index(3), index(4))]);
     assert!(!mark.exists());
     drop((writer, reader));
+    // What somebody has put back is whole again.
+    flip(&folder.segment(3).join("db"));
+    let (writer, reader) = scrubbed(&folder, SCRUB_DEFAULT);
+    assert_eq!(damaged(&reader), []);
+    assert!(!folder.path().join("log/00000000000000000003.damaged").exists());
+    drop((writer, reader));
 }
