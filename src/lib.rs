@@ -88,7 +88,7 @@
 //! 2  store      the log on disk, in sled            wire  frames and messages
 //! 1  raft       the pure core of consensus
 //! 0  types, access, address, base64, date, label, log_name, log_settings, config, limits, bounded, command,
-//!    housekeeping, entry, remedy, retention, marks, mutants
+//!    housekeeping, entry, remedy, retention, marks, members, mutants
 //! ```
 //!
 //! An append flows through them so:
@@ -147,6 +147,8 @@ pub mod log_name;
 pub mod log_settings;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod marks;
+#[cfg_attr(not(annal_floors), doc(hidden))]
+pub mod members;
 #[cfg_attr(not(annal_floors), doc(hidden))]
 pub mod mutants;
 #[cfg_attr(not(annal_floors), doc(hidden))]

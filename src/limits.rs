@@ -1059,6 +1059,12 @@ pub const READ_STALL: Duration = Duration::from_secs(30);
 /// How long a client command tries, unless asked otherwise: many times a failover.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
+/// How long a change of members is waited for, unless asked otherwise: a new node has to be started and filled.
+pub const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How often it is looked meanwhile how far that is.
+pub const MEMBERS_ASKED_EVERY: Duration = Duration::from_millis(100);
+
 /// The longest that a client command can be asked to try.
 pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
@@ -1074,6 +1080,10 @@ pub const BASE_PORT_DEFAULT: u16 = 7100;
 
 /// Nodes of one cluster.
 pub const NODES_MAX: usize = 15;
+
+/// Other nodes that a node keeps connections with: the members that it knows of, and as many that it may
+/// not have been told of yet.
+pub const PEERS_MAX: usize = 2 * NODES_MAX;
 
 /// Addresses that a node names: where each member is by its file, and where it is in fact.
 pub const ADDRESSES_MAX: usize = 2 * NODES_MAX;

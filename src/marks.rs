@@ -108,6 +108,14 @@ marks! {
     VoteOfAnotherStore,
     /// a node that was filled was made a voter again
     Reinstated,
+    /// a joint configuration was committed and left
+    JointLeft,
+    /// a leader was no voter any more, and stepped down
+    LeaderRemoved,
+    /// a change of members was refused because too few of the voters that there would be are heard
+    ChangeWithoutMajority,
+    /// a change of members was refused because another was under way
+    ChangeUnderWay,
     /// an index that is overwritten had a write under way
     OverwrittenUnderWay,
     /// entries were not taken because there is no room for them

@@ -92,6 +92,11 @@ mutants! {
     80 VoteOfAnyStore "a candidate counts the vote of another store under a voter's name";
     90 InstallOverLog "a node begins at a head although it has the entry before it";
     91 HeadLacksMembers "a node that begins at a head keeps the configuration that it had";
+    92 ChangeBeforeFirstCommit "members are changed before the first commit of the term";
+    93 TwoChangesAtOnce "members are changed while another change is not committed";
+    94 RemovedLeaderCounts "a leader that is no voter any more counts itself";
+    95 LearnerCounts "what learners have counts like what voters have";
+    96 PromoteUnfilled "a learner is made a voter before it is filled";
     97 BeginUnasked "a node that lost its store begins anew whatever the others are";
     98 MendUnproved "a segment that another node sends is not compared with what was sealed";
     99 ForgetDamage "a start forgets which sealed segments are damaged";

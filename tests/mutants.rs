@@ -136,6 +136,22 @@ const HUNTS: &[Hunt] = &[
     hunt_in(Mutant::BeginUnasked, &[LawName::MajorityKept], 20, Template::MajorityRot),
     hunt(Mutant::MendUnproved, &[LawName::SegmentsEqual], 300),
     hunt(Mutant::ForgetDamage, &[LawName::NoSilentRepair], 300),
+    hunt_in(
+        Mutant::ChangeBeforeFirstCommit,
+        &[LawName::ConfigurationSafety],
+        100,
+        Template::Changes,
+    ),
+    hunt_in(Mutant::TwoChangesAtOnce, &[LawName::ConfigurationSafety], 50, Template::Changes),
+    // Or those that stay never hear of the change, and wait for who is gone.
+    hunt_in(
+        Mutant::RemovedLeaderCounts,
+        &[LawName::Durability, LawName::Liveness],
+        100,
+        Template::Changes,
+    ),
+    hunt(Mutant::LearnerCounts, &[LawName::Durability], 100),
+    hunt(Mutant::PromoteUnfilled, &[LawName::FilledFirst], 100),
 ];
 
 /// Both processors.

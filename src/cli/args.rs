@@ -196,6 +196,8 @@ pub(super) enum Command {
     Cert(Certs),
     /// Make, show and revoke access tokens, for HTTP
     Token(Tokens),
+    /// Show who the members are, and add, remove, replace and move them, while the cluster is in use
+    Cluster(Cluster),
     /// Open a prompt for these verbs, which shows who leads
     Shell(Connection),
     /// Run one of these verbs, or without any open the prompt
@@ -1083,6 +1085,81 @@ pub(super) enum ProducersVerb {
         /// Its name
         #[arg(value_name = "NAME", value_parser = label::<64>)]
         name: ProducerName,
+    },
+}
+
+/// What is to be done with the members.
+#[derive(Debug, Args)]
+pub(super) struct Cluster {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+
+    #[command(subcommand)]
+    pub(super) verb: ClusterVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterVerb {
+    /// Show who votes, who learns, where they are, and how far behind
+    Members,
+    /// Add a node: write its folder, and take it as a learner, which votes once it has what the others have
+    ///
+    /// To be run where `annal init` was run: ca.key is there. It says how the new node is started, and waits
+    /// until it votes, ten minutes at most or as --timeout says. Interrupted, or out of time, it can be given again: what was begun goes on by itself.
+    Add {
+        /// The new node's name, as n4
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+        /// Where the others reach it, as node4.example.org:7101
+        #[arg(long, value_name = "ADDR")]
+        address: Address,
+        /// Let it stay a learner: it has the log, and does not vote
+        #[arg(long)]
+        learner: bool,
+        /// Do not wait until it votes
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Remove a node: it ends when it hears of it
+    ///
+    /// Refused if those that are left would have no majority that is heard. A leader hands over first.
+    Remove {
+        /// Which, as n2
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+    },
+    /// Put a new node in the place of one, which may be dead
+    ///
+    /// The new one is added as a learner and filled; then the two change places in one step, so that no more
+    /// voters are needed meanwhile than before.
+    Replace {
+        /// Which is to go, as n2
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+        /// The new node's name, as n5
+        #[arg(long, value_name = "NODE")]
+        with: NodeId,
+        /// Where the others reach the new node, as node5.example.org:7101
+        #[arg(long, value_name = "ADDR")]
+        address: Address,
+        /// Do not wait until they have changed places
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let another node lead
+    Transfer {
+        /// Which, as n3 [default: whoever has most]
+        #[arg(long, value_name = "NODE")]
+        to: Option<NodeId>,
+    },
+    /// Say where a node is reached from now on; what it binds is in its node.toml
+    Address {
+        /// Which, as n2
+        #[arg(value_name = "NODE")]
+        node: NodeId,
+        /// Where the others reach it, as node4.example.org:7101
+        #[arg(value_name = "ADDR")]
+        address: Address,
     },
 }
 

@@ -221,7 +221,8 @@ mod tests {
         let nodes = (1..=3).map(|number| {
             (NodeId::new(number).unwrap(), format!("127.0.0.1:{}", 7100 + number).parse().unwrap())
         });
-        ClusterConfig { cluster: ClusterId::new(1), registry: None, nodes: nodes.collect() }
+        let cluster = ClusterId::new(1);
+        ClusterConfig { cluster, registry: None, founders: None, nodes: nodes.collect() }
     }
 
     fn names(given: &[&str]) -> Result<Vec<String>, Failure> {

@@ -9,8 +9,8 @@ use super::logs::{self, LogSettings};
 use super::output::{Printer, print_usage};
 use super::rows::VersionRow;
 use super::{
-    bench, certs, client, demo, down, init, node, paper, parent, registry, shell, sim, suggest,
-    tokens, up, usage, verify,
+    bench, certs, client, cluster, demo, down, init, node, paper, parent, registry, shell, sim,
+    suggest, tokens, up, usage, verify,
 };
 use crate::node::privacy::keep_private;
 use crate::outcome::Outcome;
@@ -99,6 +99,7 @@ fn run(Arguments { shared, command }: Arguments) -> Result<(), End> {
         Command::CrashLeader(args) => {
             client::run(args.client(ClientVerb::CrashLeader), &mut printer)
         }
+        Command::Cluster(args) => cluster::run(&args, &mut printer),
         Command::Client(args) => client::run(args, &mut printer),
         Command::Registry(Registry::Leader(args)) => registry::leader(&args, &mut printer),
         Command::Registry(Registry::Terms(args)) => registry::terms(&args, &mut printer),

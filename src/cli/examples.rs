@@ -35,6 +35,32 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("annal init --from all.backup", "three, with the logs of a backup"),
         ],
     ),
+    (
+        "cluster",
+        &[
+            ("annal cluster members", "who votes, and who is behind"),
+            ("annal cluster add n4 --address node4:7101", "and it says how n4 is started"),
+            ("annal cluster remove n2", "if the others can go on without"),
+        ],
+    ),
+    ("cluster members", &[("annal cluster members --json", "for a program")]),
+    (
+        "cluster add",
+        &[
+            ("annal cluster add n4 --address node4:7101", "a fourth voter"),
+            ("annal cluster add n5 --address node5:7101 --learner", "one that never votes"),
+        ],
+    ),
+    ("cluster remove", &[("annal cluster remove n2", "it ends when it hears of it")]),
+    (
+        "cluster replace",
+        &[("annal cluster replace n2 --with n5 --address node5:7101", "n2 may be dead")],
+    ),
+    (
+        "cluster transfer",
+        &[("annal cluster transfer", "whoever has most"), ("annal cluster transfer --to n3", "")],
+    ),
+    ("cluster address", &[("annal cluster address n2 node2:7201", "where it has moved to")]),
     ("node start", &[("annal node start --data ./data/n1", "a node, in the foreground")]),
     (
         "node inspect",

@@ -24,6 +24,7 @@ mod catalogue;
 mod certs;
 mod children;
 mod client;
+mod cluster;
 mod connection;
 mod demo;
 mod dispatch;

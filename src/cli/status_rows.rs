@@ -38,7 +38,7 @@ impl Row for StatusRow {
                 colour(AnsiColor::Yellow)
             }
             Some(Some(Role::Damaged) | None) => colour(AnsiColor::Red),
-            Some(Some(Role::Follower)) | None => Style::new(),
+            Some(Some(Role::Follower | Role::Learner)) | None => Style::new(),
         }
     }
 }
@@ -206,6 +206,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
         Role::Leader => "leader",
         Role::Recovering => "recovering",
         Role::Damaged => "damaged",
+        Role::Learner => "learner",
     }
 }
 

@@ -306,7 +306,9 @@ impl Served {
             Request::OnBehalf(_)
             | Request::Backup(_)
             | Request::Segment(_)
-            | Request::Soundness => Err(StreamError::Abandoned),
+            | Request::Soundness
+            | Request::Members
+            | Request::ChangeMembers { .. } => Err(StreamError::Abandoned),
         }
     }
 

@@ -51,6 +51,8 @@ mod handle;
 mod leader;
 mod leader_watch;
 mod logs;
+#[cfg(feature = "server")]
+mod members;
 pub mod moment;
 pub mod pilot;
 #[cfg(test)]
@@ -85,6 +87,8 @@ pub use connections::AskError;
 pub use crash::{CrashError, Crashed};
 pub use handle::{Client, Settings, SetupError};
 pub use logs::LogError;
+#[cfg(feature = "server")]
+pub use members::MembersError;
 pub use producer::{OpenError, Producer};
 pub use read::{ReadError, Reader, Record, Step};
 pub use read_options::{Consistency, ReadOptions};

@@ -77,7 +77,11 @@ impl Route {
                 self.claim = self.claim.max(Some(own));
             }
             Role::Candidate => self.refute(own.node, Term::new(own.term.get().saturating_sub(1))),
-            Role::Follower | Role::PreCandidate | Role::Recovering | Role::Damaged => {
+            Role::Follower
+            | Role::PreCandidate
+            | Role::Recovering
+            | Role::Damaged
+            | Role::Learner => {
                 self.refute(own.node, own.term);
             }
         }

@@ -1,13 +1,15 @@
 //! `cluster.toml`: all that a client has to know beside its certificate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::CLUSTER_FILE;
-use super::file::{ConfigError, ConfigFile, check_addresses, line, plain, push_addresses, quoted};
+use super::file::{
+    ConfigError, ConfigFile, check_addresses, line, plain, push_addresses, quoted, quoted_names,
+};
 use crate::address::Address;
 use crate::limits;
 use crate::types::{ClusterId, NodeId};
@@ -19,6 +21,8 @@ pub struct ClusterConfig {
     pub cluster: ClusterId,
     /// Where the registry is reached, if there is one.
     pub registry: Option<Address>,
+    /// The members that the cluster began with, if they are others than `nodes`.
+    pub founders: Option<BTreeSet<NodeId>>,
     /// The nodes, and where they are reached; 1 to `limits::NODES_MAX`.
     pub nodes: BTreeMap<NodeId, Address>,
 }
@@ -38,7 +42,13 @@ impl ClusterConfig {
         }
         check_addresses(&file, nodes.values().chain(&raw.registry))?;
         let nodes = plain(raw.nodes.into_inner());
-        Ok(Self { cluster: raw.cluster, registry: raw.registry.map(Spanned::into_inner), nodes })
+        let (cluster, founders) = (raw.cluster, raw.founders);
+        Ok(Self { cluster, registry: raw.registry.map(Spanned::into_inner), founders, nodes })
+    }
+
+    /// The members that the cluster began with.
+    pub fn founders(&self) -> BTreeSet<NodeId> {
+        self.founders.clone().unwrap_or_else(|| self.nodes.keys().copied().collect())
     }
 
     /// The file that says this.
@@ -48,6 +58,9 @@ impl ClusterConfig {
         line(&mut text, "cluster", &quoted(self.cluster), "the cluster's identity");
         if let Some(registry) = &self.registry {
             line(&mut text, "registry", &quoted(registry), "who led last, and before");
+        }
+        if let Some(founders) = &self.founders {
+            line(&mut text, "founders", &quoted_names(founders), "the nodes that it began with");
         }
         push_addresses(&mut text, "nodes", &self.nodes);
         text
@@ -60,5 +73,6 @@ impl ClusterConfig {
 struct RawCluster {
     cluster: ClusterId,
     registry: Option<Spanned<Address>>,
+    founders: Option<BTreeSet<NodeId>>,
     nodes: Spanned<BTreeMap<NodeId, Spanned<Address>>>,
 }

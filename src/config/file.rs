@@ -156,6 +156,12 @@ pub(super) fn line(text: &mut String, key: &str, value: &str, comment: &str) {
     writeln!(text, "{assignment:<50}  # {comment}").expect("writing to a String does not fail");
 }
 
+/// Names as a list: `["n1", "n2"]`.
+pub(super) fn quoted_names(names: &BTreeSet<NodeId>) -> String {
+    let names: Vec<_> = names.iter().map(quoted).collect();
+    format!("[{}]", names.join(", "))
+}
+
 pub(super) fn push_addresses(
     text: &mut String,
     table: &str,

@@ -1,6 +1,6 @@
 //! `node.toml`: what one node has to know to take part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::NODE_FILE;
 use super::file::{
     ConfigError, ConfigFile, check_addresses, check_port, line, plain, push_addresses, quoted,
-    quoted_path,
+    quoted_names, quoted_path,
 };
 use super::http::{HttpConfig, RawHttp, push_http};
 use crate::address::Address;
@@ -30,6 +30,9 @@ pub struct NodeConfig {
     pub address: Address,
     /// The other nodes, and where they are reached. At most `limits::NODES_MAX - 1`.
     pub peers: BTreeMap<NodeId, Address>,
+    /// The members that the cluster began with, if this node is none of them but joins; `None`: this node
+    /// and its `peers`. At most `limits::NODES_MAX`.
+    pub founders: Option<BTreeSet<NodeId>>,
     /// Where the registry is reached, if there is one.
     pub registry: Option<Address>,
     /// The time between two heartbeats of a leader.
@@ -82,6 +85,11 @@ impl NodeConfig {
         members
     }
 
+    /// The members that the cluster began with.
+    pub fn founders(&self) -> BTreeSet<NodeId> {
+        self.founders.clone().unwrap_or_else(|| self.members().into_keys().collect())
+    }
+
     /// The file that says this, with a comment at each line.
     pub fn to_toml(&self) -> String {
         let mut text = String::from(
@@ -90,6 +98,10 @@ impl NodeConfig {
         );
         line(&mut text, "cluster", &quoted(self.cluster), "the cluster this node belongs to");
         line(&mut text, "node", &quoted(self.node), "this node's name");
+        if let Some(founders) = &self.founders {
+            let names = quoted_names(founders);
+            line(&mut text, "founders", &names, "this node joins the cluster that these began");
+        }
         line(&mut text, "listen", &quoted(&self.listen), "the address it binds");
         if self.address != self.listen {
             line(&mut text, "address", &quoted(&self.address), "where the others reach it");
@@ -144,6 +156,7 @@ impl NodeConfig {
 struct RawNode {
     cluster: ClusterId,
     node: Spanned<NodeId>,
+    founders: Option<Spanned<BTreeSet<NodeId>>>,
     listen: Spanned<Address>,
     address: Option<Spanned<Address>>,
     registry: Option<Spanned<Address>>,
@@ -182,6 +195,7 @@ impl RawNode {
             listen: self.listen.into_inner(),
             address,
             peers: plain(self.peers.into_inner()),
+            founders: self.founders.map(Spanned::into_inner),
             registry: self.registry.map(Spanned::into_inner),
             heartbeat,
             election_timeout_min,
@@ -262,6 +276,12 @@ impl RawNode {
             let sentence = format!("a cluster has at most {} nodes", limits::NODES_MAX);
             return Err(file.invalid(self.peers.span().start, sentence));
         }
+        if let Some(founders) = &self.founders
+            && !(1..=limits::NODES_MAX).contains(&founders.get_ref().len())
+        {
+            let sentence = format!("a cluster began with 1 to {} nodes", limits::NODES_MAX);
+            return Err(file.invalid(founders.span().start, sentence));
+        }
         let own = self.address.as_ref().unwrap_or(&self.listen);
         check_addresses(file, [own].into_iter().chain(peers.values()).chain(&self.registry))
     }
@@ -319,6 +339,7 @@ mod tests {
                 .into_iter()
                 .map(|(node, address)| (node.parse().unwrap(), address.parse().unwrap()))
                 .collect(),
+            founders: Some(["n1", "n3"].into_iter().map(|node| node.parse().unwrap()).collect()),
             registry: Some("127.0.0.1:7100".parse().unwrap()),
             heartbeat: limits::HEARTBEAT_DEFAULT,
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
@@ -348,6 +369,7 @@ mod tests {
         let cluster = ClusterConfig {
             cluster: ClusterId::new(7),
             registry: None,
+            founders: Some(example().founders()),
             nodes: example().members(),
         };
         fs::write(folder.path().join(CLUSTER_FILE), cluster.to_toml()).unwrap();

@@ -36,10 +36,10 @@ fn reason(welcome: &Welcome) -> Option<&'static str> {
     match (welcome.role, welcome.leader) {
         (Role::Leader, _) if welcome.ready => None,
         (Role::Leader, _) => Some("not ready: it leads, and nothing of its term is committed yet"),
-        (Role::Follower, Some(_)) => None,
+        (Role::Follower | Role::Learner, Some(_)) => None,
         (Role::Recovering, _) => Some("not ready: its store was lost, and is being filled"),
         (Role::Damaged, _) => Some("not ready: its store is damaged"),
-        (Role::Follower | Role::PreCandidate | Role::Candidate, _) => {
+        (Role::Follower | Role::Learner | Role::PreCandidate | Role::Candidate, _) => {
             Some("not ready: nobody leads that it knows of")
         }
     }

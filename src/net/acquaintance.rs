@@ -3,7 +3,7 @@
 //! Both sides judge at the hello, before anything else is said. Whoever remembers more than the other
 //! shows refuses it; the one that is refused takes no further part.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -51,16 +51,18 @@ pub(super) struct Acquaintance {
 impl Acquaintance {
     pub(super) fn new(
         me: Arc<LocalNode>,
-        (peer, address): (NodeId, &Address),
+        (peer, address): (NodeId, Option<&Address>),
         memory: SharedMemory,
         expelled: watch::Sender<Option<Expelled>>,
     ) -> Self {
         let (twin_since, told, told_addresses) = (None, None, false);
-        let home = match address {
-            Address::Ip(address) => Some(*address),
-            Address::Name { .. } => None,
-        };
+        let home = home_at(address);
         Self { me, peer, home, memory, expelled, twin_since, told, told_addresses }
+    }
+
+    /// The peer is somewhere else from now on.
+    pub(super) fn moved(&mut self, address: Option<&Address>) {
+        self.home = home_at(address);
     }
 
     /// Whether a process is taken for the peer that is at this address, and whether it was dialled;
@@ -90,13 +92,18 @@ impl Acquaintance {
         address: SocketAddr,
         current: Option<Incarnation>,
     ) -> Result<(), PeerRefusal> {
-        let names = |introduction: &Introduction| introduction.members.keys().copied().collect();
+        let names = |founders: &BTreeMap<NodeId, String>| founders.keys().copied().collect();
         let (ours, theirs): (BTreeSet<_>, BTreeSet<_>) =
-            (names(&self.me.introduction), names(introduction));
+            (names(&self.me.founders), names(&introduction.founders));
         if ours != theirs {
             let (refusing, refused) = (ours.into_iter().collect(), theirs.into_iter().collect());
             return Err(PeerRefusal::Members { refusing, refused });
         }
+        let roll = self.me.roll.borrow();
+        if roll.is_stranger(self.peer, introduction.as_of) {
+            return Err(PeerRefusal::Stranger { as_of: roll.as_of });
+        }
+        drop(roll);
         let memory = self.memory.lock().expect(UNPOISONED);
         if !memory.is_plausible(&introduction.standing) {
             let (shown, known) = (introduction.standing.hard_state.current_term, memory.term());
@@ -127,9 +134,11 @@ impl Acquaintance {
         if self.told_addresses {
             return;
         }
-        for (node, theirs) in &introduction.members {
-            let ours = self.me.introduction.members.get(node).filter(|ours| *ours != theirs);
-            if let Some(ours) = ours {
+        // What the log says of an address counts more than all files do.
+        for (node, theirs) in &introduction.founders {
+            let ours = self.me.founders.get(node).filter(|ours| *ours != theirs);
+            let is_known = |ours: &&String| !ours.is_empty() && !theirs.is_empty();
+            if let Some(ours) = ours.filter(is_known) {
                 self.told_addresses = true;
                 let peer = self.peer;
                 warn!(%peer, "{peer} is configured with {node} at {theirs}, this node at {ours}");
@@ -149,13 +158,19 @@ impl Acquaintance {
             }
             // Somebody corrects one of the files, or repairs a term.
             PeerRefusal::Members { .. } | PeerRefusal::Implausible { .. } => {}
+            // One that is to join waits for somebody to add it.
+            PeerRefusal::Stranger { as_of } => {
+                if self.me.roll.borrow().is_removed_by(*as_of) {
+                    self.expel(Loss::Removed { as_of: *as_of });
+                }
+            }
         }
     }
 
     /// This node takes no peer's mere word for it: that word has to be of what this node has shown.
     fn on_lost(&self, loss: &Loss) {
         let by = self.peer;
-        if self.me.introduction.standing.can_lack(by, loss) {
+        if self.me.standing.can_lack(by, loss) {
             self.expel(loss.clone());
         } else {
             warn!(peer = %by, "{by} refuses this node for what is not true of it: {loss}");
@@ -169,5 +184,13 @@ impl Acquaintance {
             expelled.get_or_insert(Expelled { by, loss });
             is_first
         });
+    }
+}
+
+/// Where a peer is, if its address is not a name.
+fn home_at(address: Option<&Address>) -> Option<SocketAddr> {
+    match address {
+        Some(Address::Ip(address)) => Some(*address),
+        Some(Address::Name { .. }) | None => None,
     }
 }

@@ -25,7 +25,8 @@ use crate::address::Address;
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX, PEER_OFFERS_MAX,
 };
-use crate::types::NodeId;
+use crate::types::{Index, NodeId};
+use crate::wire::PeerRefusal;
 
 /// What the rest of the node holds of a peer's task.
 #[derive(Debug)]
@@ -35,13 +36,22 @@ pub(super) struct Handle {
     pub(super) state: watch::Receiver<Option<PeerConnection>>,
     /// Where the peer is, as the connection in use has it.
     pub(super) seen_at: watch::Receiver<Option<SocketAddr>>,
+    /// Where it is dialled; nowhere, if that is not known.
+    pub(super) address: watch::Sender<Option<Address>>,
+    /// Up to which entry it knew who the members are, when it said hello last.
+    pub(super) as_of: watch::Receiver<Index>,
+    /// Set when the two have no business with each other any more, and why.
+    pub(super) dismissed: watch::Sender<Option<PeerRefusal>>,
 }
 
 /// The task of one peer: the only one that decides which connection to it is used.
 pub(super) struct Keeper {
     me: Arc<LocalNode>,
     peer: NodeId,
-    address: Address,
+    /// Where it is dialled, if that is known.
+    address: watch::Receiver<Option<Address>>,
+    dismissed: watch::Receiver<Option<PeerRefusal>>,
+    as_of: watch::Sender<Index>,
     endpoint: Endpoint,
     inbound: Inbound,
     outbox: Arc<PeerOutbox>,
@@ -79,18 +89,23 @@ impl Keeper {
     /// queue any more.
     pub(super) fn start(
         (endpoint, me, inbound): (Endpoint, Arc<LocalNode>, Inbound),
-        (peer, address): (NodeId, Address),
+        (peer, address): (NodeId, Option<Address>),
         acquaintance: Acquaintance,
         stop: CancellationToken,
     ) -> Handle {
         let (offers, offered) = mpsc::channel(PEER_OFFERS_MAX);
         let (state, state_receiver) = watch::channel(None);
         let (seen_sender, seen_at) = watch::channel(None);
+        let (address, address_receiver) = watch::channel(address);
+        let (dismissed, dismissed_receiver) = watch::channel(None);
+        let (as_of, as_of_receiver) = watch::channel(Index::ZERO);
         let outbox = Arc::new(PeerOutbox::default());
         let keeper = Self {
             me,
             peer,
-            address,
+            address: address_receiver,
+            dismissed: dismissed_receiver,
+            as_of,
             endpoint,
             inbound,
             outbox: outbox.clone(),
@@ -106,16 +121,24 @@ impl Keeper {
             last_failure: None,
         };
         tokio::spawn(keeper.run(stop));
-        Handle { outbox, offers, state: state_receiver, seen_at }
+        let (state, as_of) = (state_receiver, as_of_receiver);
+        Handle { outbox, offers, state, seen_at, address, as_of, dismissed }
     }
 
     async fn run(mut self, stop: CancellationToken) {
         let mut dial: Option<Dial> = None;
         loop {
-            let may_dial = self.current.is_none() && dial.is_none();
+            let to = self.address.borrow_and_update().clone();
+            let may_dial = self.current.is_none() && dial.is_none() && to.is_some();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Ok(()) = self.dismissed.changed() => return self.dismiss(),
+                Ok(()) = self.address.changed() => {
+                    let address = self.address.borrow().clone();
+                    self.acquaintance.moved(address.as_ref());
+                    (self.backoff, self.dial_at, dial) = (BACKOFF_MIN, Instant::now(), None);
+                }
                 Some(link) = self.offered.recv() => {
                     let taken = self.consider(link, self.peer);
                     // Our own attempt could only lose against that one; the other way round it is
@@ -144,14 +167,22 @@ impl Keeper {
                     }
                 }
                 () = sleep_until(self.dial_at), if may_dial => {
-                    let (endpoint, to) = (self.endpoint.clone(), (self.peer, self.address.clone()));
-                    let me = self.me.clone();
-                    dial = Some(Box::pin(link::dial(endpoint, me, to, self.patience)));
+                    let (endpoint, me) = (self.endpoint.clone(), self.me.clone());
+                    let to = to.map(|address| (self.peer, address));
+                    let dialling = to.map(|to| link::dial(endpoint, me, to, self.patience));
+                    dial = dialling.map(|dialling| Box::pin(dialling) as Dial);
                 }
             }
         }
         if let Some(current) = self.current {
             current.connection.close(Close::Stopping);
+        }
+    }
+
+    /// The peer is no member any more: it is told so.
+    fn dismiss(self) {
+        if let (Some(current), Some(refusal)) = (self.current, &*self.dismissed.borrow()) {
+            current.connection.refuse(&refusal.to_bytes());
         }
     }
 
@@ -187,6 +218,7 @@ impl Keeper {
         assert!(self.current.is_none(), "one connection to a peer at a time");
         debug!(peer = %self.peer, incarnation = %is.incarnation, dialled_by = %is.dialled_by, "connected");
         self.acquaintance.meet(&link.introduction);
+        self.as_of.send_replace(link.introduction.as_of);
         self.outbox.open();
         self.last_failure = None;
         self.patience = CONNECT_TIMEOUT;

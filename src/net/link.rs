@@ -125,7 +125,7 @@ async fn introduce(
     peer: NodeId,
     limit: Duration,
 ) -> Result<Link, LinkError> {
-    let introduction = me.introduction.clone();
+    let introduction = me.introduction();
     let hello = PeerHello { cluster: me.cluster, from: me.node, to: peer, introduction };
     let mut urgent = open(&connection, &hello).await?;
     urgent.sender.set_priority(URGENT_PRIORITY);
@@ -164,7 +164,7 @@ pub(super) async fn greet(
         return Err(LinkError::WrongHello);
     }
     urgent.sender.set_priority(URGENT_PRIORITY);
-    let welcome = Some(PeerWelcome { node: me.node, introduction: me.introduction.clone() });
+    let welcome = Some(PeerWelcome { node: me.node, introduction: me.introduction() });
     let introduction = hello.introduction;
     Ok((hello.from, Link { connection, introduction, urgent, entries, welcome }))
 }

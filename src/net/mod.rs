@@ -17,8 +17,8 @@
 //!    timeout, and one that a killed process had accepted as soon as its successor hears of it
 //!    (`reset.rs`). Who may connect how often, and what it may make a server hold, is in `guests.rs`
 //!    and `budget.rs`: shares by connection, identity and address.
-//! 4. [`Peers`] keeps one connection to each other node, whatever happens to either, and delivers
-//!    Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for
+//! 4. [`Peers`] keeps one connection to each other member, whatever happens to either, as its log names
+//!    members ([`Roll`]), and delivers Raft's messages: urgent ones on a stream of their own, so that a heartbeat never waits for
 //!    entries. Messages may be lost; Raft sends them again.
 //!
 //! NB: in TLS 1.3 the side that connects is done before the other has judged its certificate. So a
@@ -63,6 +63,8 @@ mod reach;
 mod reception;
 mod refusals;
 mod reset;
+#[cfg(feature = "server")]
+mod roll;
 mod sign;
 mod stream;
 #[cfg(test)]
@@ -93,6 +95,8 @@ pub use peers::Peers;
 pub use problem::{CertificateProblem, Close, Problem};
 pub use protocol::Protocol;
 pub use reach::listen;
+#[cfg(feature = "server")]
+pub use roll::Roll;
 pub use stream::{FrameReceiver, FrameSender, Stream, StreamError};
 pub use tls::Credentials;
 pub use trouble::{BindError, ConnectError};

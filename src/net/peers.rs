@@ -13,24 +13,26 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use super::acquaintance::{Acquaintance, Expelled, SharedMemory};
+use super::acquaintance::{Acquaintance, Expelled, SharedMemory, UNPOISONED};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::history::PeerConnection;
 use super::inbound::Inbound;
 use super::keeper::{Handle, Keeper};
-use super::link::{self, LinkError};
+use super::link::{self, Link, LinkError};
 use super::local::LocalNode;
 use super::problem::Close;
+use super::roll::Roll;
 use crate::address::Address;
+use crate::limits::PEERS_MAX;
 use crate::types::NodeId;
-use crate::wire::PeerMessage;
+use crate::wire::{PeerMessage, PeerRefusal};
 
 /// Connections to all peers. Clones are the same; when the last is dropped, all end.
 #[derive(Clone, Debug)]
@@ -41,42 +43,49 @@ pub struct Peers {
 #[derive(Debug)]
 struct Shared {
     me: Arc<LocalNode>,
-    handles: BTreeMap<NodeId, Handle>,
+    endpoint: Endpoint,
+    inbound: Inbound,
+    memory: SharedMemory,
+    handles: RwLock<BTreeMap<NodeId, Handle>>,
+    expel: watch::Sender<Option<Expelled>>,
     expelled: watch::Receiver<Option<Expelled>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
 
 impl Peers {
-    /// Begins to dial every peer, and goes on until [`Self::close`], or until nobody takes what they
-    /// say out of `inbound` any more.
+    /// Begins to dial every other member, as the roll says who they are and where, and goes on until
+    /// [`Self::close`], or until nobody takes what they say out of `inbound` any more.
     ///
     /// Connections that come in by [`Endpoint::accept`] for [`super::Protocol::Peer`] must be given
     /// to [`Self::accept`]. Must be called within a tokio runtime.
     pub fn start(
         endpoint: &Endpoint,
         me: LocalNode,
-        peers: &BTreeMap<NodeId, Address>,
         (inbound, memory): (&Inbound, &SharedMemory),
     ) -> Self {
         let stop = CancellationToken::new();
-        let me = Arc::new(me);
         let (expel, expelled) = watch::channel(None);
-        let mut handles = BTreeMap::new();
-        for (peer, address) in peers.iter().filter(|(peer, _)| **peer != me.node) {
-            let acquaintance =
-                Acquaintance::new(me.clone(), (*peer, address), memory.clone(), expel.clone());
-            let from_here = (endpoint.clone(), me.clone(), inbound.clone());
-            let to = (*peer, address.clone());
-            handles.insert(*peer, Keeper::start(from_here, to, acquaintance, stop.clone()));
-        }
-        let guard = stop.clone().drop_guard();
-        Self { shared: Arc::new(Shared { me, handles, expelled, stop, _stop_when_dropped: guard }) }
+        let roll = me.roll.clone();
+        let shared = Arc::new(Shared {
+            me: Arc::new(me),
+            endpoint: endpoint.clone(),
+            inbound: inbound.clone(),
+            memory: memory.clone(),
+            handles: RwLock::default(),
+            expel,
+            expelled,
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop: stop.clone(),
+        });
+        shared.follow(&roll.borrow());
+        tokio::spawn(stop.run_until_cancelled_owned(follow(Arc::downgrade(&shared), roll)));
+        Self { shared }
     }
 
     /// Sends a message, if there is a connection and room; else it is lost. Never waits.
     pub fn send(&self, to: NodeId, message: PeerMessage) {
-        if let Some(handle) = self.shared.handles.get(&to) {
+        if let Some(handle) = self.shared.handles().get(&to) {
             handle.outbox.put(message);
         }
     }
@@ -94,19 +103,19 @@ impl Peers {
 
     /// The connection to a peer as it stands now; `None` if there is none.
     pub fn connection(&self, peer: NodeId) -> Option<PeerConnection> {
-        self.shared.handles.get(&peer).and_then(|handle| *handle.state.borrow())
+        self.shared.handles().get(&peer).and_then(|handle| *handle.state.borrow())
     }
 
     /// Where a peer is, if there is a connection to it: where it was dialled, or came from.
     pub fn address(&self, peer: NodeId) -> Option<SocketAddr> {
-        self.shared.handles.get(&peer).and_then(|handle| *handle.seen_at.borrow())
+        self.shared.handles().get(&peer).and_then(|handle| *handle.seen_at.borrow())
     }
 
     /// Waits until the connection to a peer is another than it was when this was called, and gives
     /// it. Waits for ever for a node that is no peer.
     pub async fn changed(&self, peer: NodeId) -> Option<PeerConnection> {
-        let Some(handle) = self.shared.handles.get(&peer) else { return pending().await };
-        let mut state = handle.state.clone();
+        let state = self.shared.handles().get(&peer).map(|handle| handle.state.clone());
+        let Some(mut state) = state else { return pending().await };
         match state.changed().await {
             Ok(()) => *state.borrow(),
             // The peer's task has ended.
@@ -125,15 +134,73 @@ impl Peers {
     }
 }
 
+/// Dials those who come, and lets go of those who are members no more.
+async fn follow(shared: Weak<Shared>, mut roll: watch::Receiver<Roll>) {
+    while roll.changed().await.is_ok() {
+        let Some(shared) = shared.upgrade() else { return };
+        shared.follow(&roll.borrow_and_update());
+    }
+}
+
 impl Shared {
+    fn handles(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Handle>> {
+        self.handles.read().expect(UNPOISONED)
+    }
+
+    fn follow(&self, roll: &Roll) {
+        let mut handles = self.handles.write().expect(UNPOISONED);
+        handles.retain(|peer, handle| {
+            // One that knows of a later change may be a member by that.
+            let is_stranger = roll.is_stranger(*peer, *handle.as_of.borrow());
+            if is_stranger {
+                let refusal = PeerRefusal::Stranger { as_of: roll.as_of };
+                handle.dismissed.send_replace(Some(refusal));
+            }
+            !is_stranger
+        });
+        for (peer, address) in roll.members.iter().filter(|(peer, _)| **peer != self.me.node) {
+            match handles.get(peer) {
+                Some(handle) => {
+                    handle.address.send_if_modified(|known| {
+                        let has_moved = known != address;
+                        known.clone_from(address);
+                        has_moved
+                    });
+                }
+                None => drop(handles.insert(*peer, self.keep(*peer, address.clone()))),
+            }
+        }
+    }
+
+    /// Begins to keep a connection to a peer, which is dialled if its address is known.
+    fn keep(&self, peer: NodeId, address: Option<Address>) -> Handle {
+        let (me, memory, expel) = (self.me.clone(), self.memory.clone(), self.expel.clone());
+        let acquaintance = Acquaintance::new(me, (peer, address.as_ref()), memory, expel);
+        let from_here = (self.endpoint.clone(), self.me.clone(), self.inbound.clone());
+        Keeper::start(from_here, (peer, address), acquaintance, self.stop.clone())
+    }
+
     async fn greet(&self, connection: Connection) {
         match link::greet(connection.clone(), &self.me).await {
-            Ok((peer, link)) => match self.handles.get(&peer) {
-                Some(handle) if handle.offers.try_send(link).is_ok() => {}
-                Some(_) => connection.close(Close::Busy),
-                None => refuse(&connection, &LinkError::WrongHello),
-            },
+            Ok((peer, link)) => self.take_in(&connection, peer, link),
             Err(error) => refuse(&connection, &error),
+        }
+    }
+
+    /// Gives a connection that a peer dialled to its keeper. A peer that is no member, and knows of a later
+    /// change than this node, may be one by that, and gets a keeper.
+    fn take_in(&self, connection: &Connection, peer: NodeId, link: Link) {
+        let roll = self.me.roll.borrow().clone();
+        if roll.is_stranger(peer, link.introduction.as_of) {
+            return connection.refuse(&PeerRefusal::Stranger { as_of: roll.as_of }.to_bytes());
+        }
+        let mut handles = self.handles.write().expect(UNPOISONED);
+        if !handles.contains_key(&peer) && handles.len() >= PEERS_MAX {
+            return connection.close(Close::Busy);
+        }
+        let handle = handles.entry(peer).or_insert_with(|| self.keep(peer, None));
+        if handle.offers.try_send(link).is_err() {
+            connection.close(Close::Busy);
         }
     }
 }
@@ -164,8 +231,9 @@ mod tests {
     use super::super::{CertificateRole, Expect, Problem, Protocol, Stream};
     use super::*;
     use crate::limits::{CONNECT_TIMEOUT, PEER_IDLE_TIMEOUT, STREAM_WINDOW_BYTES};
-    use crate::raft::{HardState, Lineage, Memory, Standing};
-    use crate::types::{ClusterId, Incarnation, LogId, Term};
+    use crate::raft::Loss;
+    use crate::raft::{Belonging, HardState, Lineage, Memory, Standing};
+    use crate::types::{ClusterId, Incarnation, Index, LogId, Term};
     use crate::wire::{Frame, Introduction, PeerHello, PeerRefusal, PeerWelcome};
 
     /// What the start with this number says of itself; of two, the larger is the later.
@@ -176,7 +244,7 @@ mod tests {
         let hard_state = HardState::default();
         let standing = Standing { lineage, hard_state, last: LogId::ZERO };
         let members = [1, 2].map(|number| (node(number), format!("n{number}:7100")));
-        Introduction { standing, members: members.into() }
+        Introduction { standing, founders: members.into(), as_of: Index::new(9) }
     }
 
     fn connection(incarnation: u64, dialled_by: u16) -> PeerConnection {
@@ -188,6 +256,14 @@ mod tests {
         endpoint: Endpoint,
         peers: Peers,
         receiver: InboundReceiver,
+        roll: watch::Sender<Roll>,
+    }
+
+    /// The members as of an entry: this node, which is one, and another.
+    fn roll_of(as_of: u64, me: NodeId, other: Option<(u16, SocketAddr)>) -> Roll {
+        let others = other.map(|(other, at)| (node(other), Some(at.into())));
+        let members = others.into_iter().chain([(me, None)]).collect();
+        Roll { as_of: Index::new(as_of), members, belonging: Belonging::Member, ..Roll::default() }
     }
 
     /// Sockets for nodes 1 and 2, whose addresses are known before either runs.
@@ -203,23 +279,21 @@ mod tests {
         (inbound, receiver): (Inbound, InboundReceiver),
     ) -> Running {
         let identity = endpoint.identity();
-        let me = LocalNode {
-            cluster: identity.cluster,
-            node: identity.node().unwrap(),
-            introduction: introduction(incarnation),
-        };
+        let id = identity.node().unwrap();
+        let (roll, rolled) = watch::channel(roll_of(9, id, Some(other)));
+        let Introduction { standing, founders, .. } = introduction(incarnation);
+        let me =
+            LocalNode { cluster: identity.cluster, node: id, standing, founders, roll: rolled };
         let memory = Memory::new((me.node, Term::new(1)), &BTreeMap::new(), u32::MAX);
-        let addresses = BTreeMap::from([(node(other.0), other.1), (me.node, any_port())]);
-        let addresses = addresses.into_iter().map(|(node, at)| (node, at.into())).collect();
         let memory = Arc::new(Mutex::new(memory));
-        let peers = Peers::start(&endpoint, me, &addresses, (&inbound, &memory));
+        let peers = Peers::start(&endpoint, me, (&inbound, &memory));
         let (accepting, accepted) = (peers.clone(), endpoint.clone());
         tokio::spawn(async move {
             while let Some(connection) = accepted.accept().await {
                 accepting.accept(connection);
             }
         });
-        Running { endpoint, peers, receiver }
+        Running { endpoint, peers, receiver, roll }
     }
 
     fn run(endpoint: Endpoint, incarnation: u64, other: (u16, SocketAddr)) -> Running {
@@ -239,7 +313,13 @@ mod tests {
 
     /// Waits until the connection to a peer is this one.
     async fn becomes(peers: &Peers, peer: u16, expected: PeerConnection) {
-        let mut state = peers.shared.handles[&node(peer)].state.clone();
+        let is_there = async {
+            while !peers.shared.handles().contains_key(&node(peer)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(is_there).await;
+        let mut state = peers.shared.handles()[&node(peer)].state.clone();
         soon(state.wait_for(|state| *state == Some(expected))).await.unwrap();
     }
 
@@ -299,7 +379,7 @@ mod tests {
         let (first, second) = pair(&certificates).await;
         let address = second.endpoint.local_address();
         second.peers.close();
-        let mut state = first.peers.shared.handles[&node(2)].state.clone();
+        let mut state = first.peers.shared.handles()[&node(2)].state.clone();
         soon(state.wait_for(Option::is_none)).await.unwrap();
         second.endpoint.close();
         soon(second.endpoint.closed(PEER_IDLE_TIMEOUT)).await;
@@ -337,7 +417,7 @@ mod tests {
 
     async fn becomes_incarnation(peers: &Peers, incarnation: u64) {
         let expected = Some(Incarnation::new(incarnation));
-        let mut state = peers.shared.handles[&node(2)].state.clone();
+        let mut state = peers.shared.handles()[&node(2)].state.clone();
         let is = |state: &Option<PeerConnection>| state.map(|state| state.incarnation) == expected;
         soon(state.wait_for(is)).await.unwrap();
     }
@@ -381,7 +461,7 @@ mod tests {
         becomes(&first.peers, 2, connection(12, 1)).await;
         becomes(&second.peers, 1, connection(11, 1)).await;
         // More than the receiver, the stream's window and the queue can hold together.
-        let outbox = first.peers.shared.handles[&node(2)].outbox.clone();
+        let outbox = first.peers.shared.handles()[&node(2)].outbox.clone();
         let size = 500_000;
         let fill = async {
             loop {
@@ -460,13 +540,59 @@ mod tests {
             ("n2", [hello(2), other_process], Close::WrongHello),
             ("n2", [other_cluster.clone(), other_cluster], Close::WrongHello),
             ("n2", [other_target.clone(), other_target], Close::WrongHello),
-            // Its certificate is in order, but it is no member.
-            ("n3", [hello(3), hello(3)], Close::WrongHello),
         ] {
             let (connection, _stream) = say(&certificates, &first, name, &hellos).await;
             assert_eq!(soon(connection.closed()).await, Problem::Closed(close), "{hellos:?}");
         }
         assert_eq!(first.peers.connection(node(2)), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_no_member_is_heard_if_it_knows_of_a_later_change() {
+        let certificates = Certificates::of(1);
+        let (first, _nobody) = lonely(&certificates);
+        let (stranger, _streams) = say(&certificates, &first, "n3", &[hello(3), hello(3)]).await;
+        soon(stranger.closed()).await;
+        let told = stranger.refusal().and_then(|bytes| PeerRefusal::from_bytes(&bytes));
+        assert_eq!(told, Some(PeerRefusal::Stranger { as_of: Index::new(9) }));
+        let mut later = hello(3);
+        later.introduction.as_of = Index::new(10);
+        let (_link, mut streams) = say(&certificates, &first, "n3", &[later.clone(), later]).await;
+        let welcome = soon(streams[0].receiver.next()).await.unwrap().unwrap();
+        assert_eq!(PeerWelcome::from_frame(&welcome).unwrap().node, node(1));
+        becomes(&first.peers, 3, connection(7, 3)).await;
+    }
+
+    #[tokio::test]
+    async fn one_that_was_removed_is_told_and_one_that_was_not_heard_of_yet_is_not() {
+        let certificates = Certificates::of(1);
+        let (first, second) = pair(&certificates).await;
+        let mut expelled = second.peers.expelled();
+        // It knows as much as n1 does: it is refused, and takes nobody's word for that.
+        let without = |as_of| roll_of(as_of, node(1), None);
+        first.roll.send_replace(without(9));
+        let mut state = second.peers.shared.handles()[&node(1)].state.clone();
+        soon(state.wait_for(Option::is_none)).await.unwrap();
+        assert_eq!(*expelled.borrow(), None);
+        first.roll.send_replace(without(10));
+        soon(expelled.wait_for(Option::is_some)).await.unwrap();
+        let loss = Loss::Removed { as_of: Index::new(10) };
+        assert_eq!(*expelled.borrow(), Some(Expelled { by: node(1), loss }));
+    }
+
+    #[tokio::test]
+    async fn who_has_moved_is_dialled_where_it_is() {
+        let certificates = Certificates::of(1);
+        let (first, _nobody) = lonely(&certificates);
+        let second = certificates.server("n2", &[Protocol::Peer]);
+        let at = second.local_address();
+        let nobody = UdpSocket::bind(any_port()).unwrap();
+        let mut second = run(second, 12, (1, nobody.local_addr().unwrap()));
+        assert_eq!(first.peers.connection(node(2)), None);
+        first.roll.send_replace(roll_of(10, node(1), Some((2, at))));
+        becomes(&first.peers, 2, connection(12, 1)).await;
+        first.peers.send(node(2), heartbeat(1));
+        assert_eq!(received(&mut second).await, (node(1), 1));
     }
 
     #[tokio::test]
@@ -526,7 +652,7 @@ mod tests {
         assert!(!old.is_closed());
         // Once that one is gone, anywhere is good enough.
         old.close(Close::Done);
-        let mut state = first.peers.shared.handles[&node(2)].state.clone();
+        let mut state = first.peers.shared.handles()[&node(2)].state.clone();
         soon(state.wait_for(Option::is_none)).await.unwrap();
         let _new = say(&certificates, &first, "n2", &hellos_of(22)).await;
         becomes(&first.peers, 2, connection(22, 2)).await;

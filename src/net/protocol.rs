@@ -22,7 +22,7 @@ impl Protocol {
     /// Its name in the handshake. A change that old programs would misread takes a new number.
     pub const fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Peer => b"annal-peer/4",
+            Self::Peer => b"annal-peer/5",
             Self::Client => b"annal-client/8",
             Self::Registry => b"annal-registry/1",
             Self::Onward => b"annal-onward/8",

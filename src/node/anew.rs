@@ -69,7 +69,7 @@ impl AnewError {
 pub fn is_wanted(config: &NodeConfig, error: &RunError) -> bool {
     let is_lost = match error {
         RunError::Store(error) => error.is_damage(),
-        RunError::Expelled { loss, .. } => *loss != Loss::Twin,
+        RunError::Expelled { loss, .. } => !matches!(loss, Loss::Twin | Loss::Removed { .. }),
         RunError::RefusedBefore { .. } => true,
         _ => false,
     };
@@ -103,7 +103,7 @@ pub fn begin(data: &Path, config: &NodeConfig) -> Result<String, AnewError> {
     let lock = store::lock(data)?;
     check(data, config)?;
     let identity = Identity { cluster: config.cluster, node: config.node };
-    let configuration = Configuration::of(config.members().into_keys());
+    let configuration = Configuration::of(config.founders());
     let start = Incarnation::new(driver::random());
     let options = store::Options { start, ..Default::default() };
     let number = store::begin_anew(data, identity, &configuration, &options, &lock)?;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Address;
 use crate::entry::TermStart;
 use crate::limits;
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Roll};
 use crate::registry::{self, Announcing, Leadership, LookupError};
 use crate::replica::Replica;
 use crate::types::{ClusterId, NodeId, Term};
@@ -26,7 +26,10 @@ pub(super) struct AnnounceTo {
     pub(super) endpoint: Endpoint,
     pub(super) address: Address,
     pub(super) cluster: ClusterId,
+    /// Where nodes are by this node's file.
     pub(super) nodes: BTreeMap<NodeId, Address>,
+    /// Where the members are.
+    pub(super) roll: watch::Receiver<Roll>,
 }
 
 impl Announcer {
@@ -71,7 +74,8 @@ async fn run(registry: AnnounceTo, mut terms: watch::Receiver<Option<Vec<TermSta
 
 /// Repeats until it is answered.
 async fn announce(registry: &AnnounceTo, starts: &[TermStart]) {
-    let address = |node| registry.nodes.get(&node).map(Address::to_string);
+    let members = registry.roll.borrow().addresses();
+    let address = |node| members.get(&node).or(registry.nodes.get(&node)).map(Address::to_string);
     let Some(leadership) = Leadership::of(registry.cluster, starts, address) else { return };
     let name = leadership.current.name();
     let mut announcing = Announcing::new(leadership);

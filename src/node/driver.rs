@@ -15,14 +15,16 @@ use tokio::time::Instant;
 use super::announce::Announcer;
 use super::caller;
 use super::inputs::{AppendAnswer, Command, DriverInput, Fetched, Inputs};
+use super::members;
 use super::narrator::Narrator;
 use super::published;
 use super::pulse::Pulse;
 use super::tally::Tally;
 use super::watches::Watches;
+use crate::address::Address;
 use crate::date::wall_clock;
 use crate::limits;
-use crate::net::{Expelled, Held, PeerProcess, Peers, SharedMemory};
+use crate::net::{Expelled, Held, PeerProcess, Peers, Roll, SharedMemory};
 use crate::raft::{Heard, Memory, ReadToken};
 use crate::replica::{
     Account, Action, AppendToken, Contradiction, Event, ReadAnswer, Replica, Revocations,
@@ -42,6 +44,8 @@ pub(super) struct Outputs {
     pub(super) reader: Reader,
     pub(super) published: watch::Sender<Account>,
     pub(super) revoked: watch::Sender<Revocations>,
+    /// Who the members are, and where nodes are by this node's file.
+    pub(super) roll: (watch::Sender<Roll>, BTreeMap<NodeId, Address>),
     pub(super) pulse: Arc<Pulse>,
     pub(super) tally: Arc<Tally>,
     pub(super) announcer: Announcer,
@@ -59,6 +63,8 @@ pub(super) enum End {
     Contradicted(Contradiction),
     /// It lacks what the others have given up: its store is to begin behind that.
     Installs(Box<Installation>),
+    /// It is no member any more, by an entry of its own log or one before.
+    Removed(Index),
 }
 
 /// Where the answers to a run of append requests go.
@@ -237,6 +243,12 @@ impl Driver {
             Command::Soundness(is_whole, reply) => {
                 let _ = reply.send(Soundness::of(&self.replica, is_whole));
             }
+            Command::Members(reply) => {
+                let _ = reply.send(members::members(&self.replica, &self.outputs.roll.0.borrow()));
+            }
+            Command::ChangeMembers(as_of, change, reply) => {
+                let _ = reply.send(self.replica.change_members(as_of, &change));
+            }
             Command::Watch(log, reply) => {
                 let _ = reply.send(self.watches.watch(&self.replica, log));
             }
@@ -284,6 +296,10 @@ impl Driver {
             self.outputs.writer.release_before(before);
         }
         published::publish_revocations(&self.outputs.revoked, &self.replica);
+        published::publish_roll(&self.outputs.roll.0, &self.replica, &self.outputs.roll.1);
+        if self.replica.raft().was_removed() {
+            self.end = Some(End::Removed(self.replica.raft().members_as_of()));
+        }
         published::publish(&self.outputs.published, &self.outputs.pulse, &self.replica);
         self.outputs.announcer.update(&self.replica);
     }

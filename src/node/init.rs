@@ -165,6 +165,7 @@ impl InitOptions {
             listen: self.listen_for(address),
             address: address.clone(),
             peers: peers.map(|(peer, address)| (*peer, address.clone())).collect(),
+            founders: None,
             registry: cluster.registry.clone(),
             heartbeat: limits::HEARTBEAT_DEFAULT,
             election_timeout_min: limits::ELECTION_TIMEOUT_MIN_DEFAULT,
@@ -473,6 +474,7 @@ fn write(options: &InitOptions) -> Result<ClusterConfig, InitError> {
     let cluster = ClusterConfig {
         cluster: ClusterId::new(u128::from_le_bytes(number)),
         registry: options.registry.clone(),
+        founders: None,
         nodes: options.nodes.clone(),
     };
     let staging = options.directory.join(STAGING);

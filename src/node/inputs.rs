@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::log_name::LogName;
+use crate::members::{MemberChange, MemberReply, Members};
 use crate::net::{Expelled, Held, InboundReceiver, PeerProcess};
 use crate::replica::{Reach, ReadAnswer};
 use crate::store::Lacking;
-use crate::types::{LogId, LogNumber, NodeId, Ticket};
+use crate::types::{Index, LogId, LogNumber, NodeId, Ticket};
 use crate::wire::api::{AppendReply, AppendRun, ReadRefusal};
 use crate::wire::peer::PeerMessage;
 use crate::wire::soundness::Soundness;
@@ -43,6 +44,10 @@ pub(super) enum Command {
     /// How is this node, for one that may have to do without its store? To be told whether all is whole that is on
     /// its disk.
     Soundness(bool, oneshot::Sender<Soundness>),
+    /// Who are the members, if this node leads?
+    Members(oneshot::Sender<Option<Members>>),
+    /// Change them, as somebody asks who has seen them as of an entry.
+    ChangeMembers(Index, MemberChange, oneshot::Sender<MemberReply>),
     /// How far does a log reach, from now on?
     Watch(LogNumber, oneshot::Sender<Result<Watched, ReadRefusal>>),
 }

@@ -72,7 +72,8 @@ fn tell(told: &mut BTreeSet<Index>, damaged: &[Damaged]) {
 /// Asks one node after the other. Says whether the segment is mended, or nobody needs it any more.
 async fn mend_of_any(service: &Service, mender: &Mender, damaged: &Damaged) -> bool {
     let Damaged { first, last, .. } = damaged;
-    for node in service.members.keys().copied().filter(|node| *node != service.node) {
+    let members: Vec<NodeId> = service.roll.borrow().members.keys().copied().collect();
+    for node in members.into_iter().filter(|node| *node != service.node) {
         let Some(mending) = mender.begin(*first) else { return true };
         match mend(service, node, mending).await {
             Ok(()) => {

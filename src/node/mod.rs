@@ -2,6 +2,7 @@
 //!
 //! - [`init`]: writes a new cluster's files, whole or not at all; [`folders`]: what each part's folder has;
 //!   [`certificates`]: more certificates for a cluster that is there;
+//! - [`join`]: writes what a node needs that joins a cluster;
 //! - [`start`]: what has to be true before a node starts;
 //! - [`privacy`]: nobody else reads what is kept;
 //! - `process`: opens the store, wires the tasks together, closes in the reverse order;
@@ -15,6 +16,7 @@
 //!   `allowance`: what it may do, if its certificate says so;
 //! - `onward` and `behalf`: what is handed on to the leader for clients that do not reach it, on this
 //!   side and on that; `leaders`: over what;
+//! - `members`: who they are, and changes of them;
 //! - `announce`: tells the registry who leads;
 //! - `tally` counts for monitors; `inside`: what the door for HTTP sees of the node;
 //! - `published`, `pulse`, `narrator`: what others see, of the replica and of the process; what people
@@ -40,7 +42,9 @@ pub mod init;
 mod inputs;
 #[cfg(feature = "http")]
 mod inside;
+pub mod join;
 mod leaders;
+mod members;
 mod mending;
 mod narrator;
 mod new_sessions;

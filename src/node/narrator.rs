@@ -209,7 +209,14 @@ impl Narrator {
         }
         self.is_refilling = is_refilling;
         let (node, last) = (raft.id(), raft.log().last());
-        if is_refilling {
+        if raft.options().joins {
+            let is = if is_refilling {
+                "a learner: it joins, and is filled first"
+            } else {
+                "a voter now"
+            };
+            tracing::info!(%node, index = %last.index, "{node} is {is}");
+        } else if is_refilling {
             tracing::warn!(
                 %node,
                 "its store was lost: a new one is being filled by the others, and it does not vote meanwhile"

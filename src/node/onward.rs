@@ -79,9 +79,9 @@ fn on_behalf(caller: &Caller, request: Onward) -> Request {
     Request::OnBehalf(OnBehalf { identity, connection, certificate, grants, request })
 }
 
-/// Where a node may be: as the file says, and where it is connected with this node.
+/// Where a node may be: as the log or the file says, and where it is connected with this node.
 pub(super) fn addresses(service: &Service, leader: NodeId) -> Vec<Address> {
-    let configured = service.members.get(&leader).cloned();
+    let configured = service.roll.borrow().members.get(&leader).cloned().flatten();
     let seen = service.peers.address(leader).map(Address::from);
     let seen = seen.filter(|seen| configured.as_ref() != Some(seen));
     configured.into_iter().chain(seen).collect()

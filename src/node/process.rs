@@ -1,5 +1,6 @@
 //! One node as a process: from its folder to its last word.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,16 +21,19 @@ use super::leaders::Leaders;
 use super::mending;
 use super::narrator::Narrator;
 use super::new_sessions::NewSessions;
+use super::published;
 use super::pulse::{self, Pulse};
 use super::refused;
 use super::shared::Service;
 use super::tally::Tally;
+use crate::address::Address;
 #[cfg(feature = "http")]
 use crate::client;
 use crate::config::NodeConfig;
 #[cfg(feature = "http")]
 use crate::http::{Door, Plan};
 use crate::limits;
+use crate::members::MemberSettings;
 use crate::net::{
     self, BindError, Credentials, Endpoint, Expelled, Inbound, LocalNode, Peers, Protocol,
     SharedMemory,
@@ -39,8 +43,7 @@ use crate::raft::{self, Configuration, HardState, Loss, Memory, Standing};
 use crate::remedy;
 use crate::replica::{self, Account, Contradiction, RecoverError, Replica, Revocations};
 use crate::store::{self, Done, Identity, Installation, Recovered, Store, StoreError, Writer};
-use crate::types::{Incarnation, LogId, LogNumber, NodeId, Ticket};
-use crate::wire::Introduction;
+use crate::types::{Incarnation, Index, LogId, LogNumber, NodeId, Ticket};
 
 /// What a node needs to run.
 #[derive(Debug)]
@@ -101,12 +104,26 @@ pub enum RunError {
         /// How.
         found: Contradiction,
     },
+    /// The node is no member any more.
+    #[error("{node} was removed from the cluster by entry {as_of} or before{}", says(by.as_ref()))]
+    Removed {
+        /// The node.
+        node: NodeId,
+        /// The entry of the newest configuration that is known to be committed.
+        as_of: Index,
+        /// Who says so, if not its own log.
+        by: Option<NodeId>,
+    },
     /// An earlier start with this folder was refused by a peer.
     #[error("an earlier start was refused: {sentence}")]
     RefusedBefore {
         /// What was said then.
         sentence: String,
     },
+}
+
+fn says(by: Option<&NodeId>) -> String {
+    by.map_or_else(String::new, |by| format!(", as {by} knows"))
 }
 
 impl RunError {
@@ -126,6 +143,11 @@ impl RunError {
                 "one of the two was put back from an older copy, or was started twice; nothing was \
                  changed: keep both folders, look at them with `annal node inspect --at`, and let \
                  those that agree carry on"
+                    .to_owned()
+            }
+            Self::Removed { .. } => {
+                "nothing is left for it to do here, and its folder is needed by nobody; `annal cluster \
+                 add` takes a node of this name again, with a new folder"
                     .to_owned()
             }
             Self::Expelled { .. } | Self::RefusedBefore { .. } => refused::HINT.to_owned(),
@@ -149,6 +171,7 @@ impl RunError {
             | Self::Expelled { .. }
             | Self::Contradicted { .. }
             | Self::RefusedBefore { .. } => Outcome::Damage,
+            Self::Removed { .. } => Outcome::ConditionNotMet,
             Self::Bind(_) | Self::Store(_) | Self::NewFile { .. } => Outcome::Failed,
         }
     }
@@ -191,11 +214,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<Ended, R
 
     let mut replica_options = options(&config);
     replica_options.raft.store = store.lineage().new_store();
+    replica_options.raft.joins = config.founders.is_some() && store::set_aside(&data)?.is_empty();
     let replica = Replica::recover(replica_options, &recovered, driver::random())
         .map_err(|error| RunError::Recover { data: data.clone(), error })?;
-    let introduction = introduction(&config, &store, &recovered);
+    let standing = standing(&store, &recovered);
     drop(recovered);
-    let stores = (store, introduction);
+    let stores = (store, standing);
     let place = Place { data: &data, config: &config, certs: &certs, credentials: &credentials };
     let (writer, end) = serve(place, endpoint.clone(), stores, replica, stop.clone()).await;
 
@@ -235,7 +259,8 @@ fn finish(
     end: End,
     closed: Result<(), StoreError>,
 ) -> Result<(), RunError> {
-    if let (End::Contradicted(_) | End::Expelled(_), Err(error)) = (&end, &closed) {
+    if let (End::Contradicted(_) | End::Expelled(_) | End::Removed(_), Err(error)) = (&end, &closed)
+    {
         tracing::warn!(%node, "the store was not closed: {error}");
     }
     match end {
@@ -246,6 +271,10 @@ fn finish(
             Ok(())
         }
         End::Contradicted(found) => Err(RunError::Contradicted { node, found }),
+        End::Removed(as_of) => Err(RunError::Removed { node, as_of, by: None }),
+        End::Expelled(Expelled { by, loss: Loss::Removed { as_of } }) => {
+            Err(RunError::Removed { node, as_of, by: Some(by) })
+        }
         End::Expelled(Expelled { by, loss }) => {
             // A twin may go on alone, and by itself it has lost nothing.
             let is_for_good = loss != Loss::Twin;
@@ -258,16 +287,31 @@ fn finish(
     }
 }
 
-/// What this node says of itself to others.
-fn introduction(config: &NodeConfig, store: &Store, recovered: &Recovered) -> Introduction {
-    let standing = Standing {
+/// What this node shows of its store to others.
+fn standing(store: &Store, recovered: &Recovered) -> Standing {
+    Standing {
         lineage: store.lineage().clone(),
         hard_state: recovered.hard_state,
         last: recovered.report.last,
-    };
-    let members = config.members().into_iter();
-    let members = members.map(|(node, address)| (node, address.to_string())).collect();
-    Introduction { standing, members }
+    }
+}
+
+/// The members that the cluster began with, and where its file says that they are.
+fn founders(config: &NodeConfig) -> BTreeMap<NodeId, String> {
+    let known = config.members();
+    let address = |node: &NodeId| known.get(node).map(Address::to_string).unwrap_or_default();
+    config.founders().into_iter().map(|node| (node, address(&node))).collect()
+}
+
+/// How a node is set up, as far as all should be set up alike.
+fn settings(config: &NodeConfig) -> MemberSettings {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    MemberSettings {
+        heartbeat_ms: ms(config.heartbeat),
+        election_timeout_ms: (ms(config.election_timeout_min), ms(config.election_timeout_max)),
+        segment_bytes: config.segment_bytes,
+        fault_injection: config.fault_injection,
+    }
 }
 
 /// What it remembers of them.
@@ -291,20 +335,22 @@ struct Place<'a> {
 async fn serve(
     place: Place<'_>,
     endpoint: Endpoint,
-    (store, introduction): (Store, Introduction),
+    (store, standing): (Store, Standing),
     replica: Replica,
     stop: CancellationToken,
 ) -> (Writer, End) {
     let Place { data, config, .. } = place;
-    let incarnation = introduction.incarnation();
-    let memory = memory(config, &store, &introduction.standing);
+    let incarnation = standing.lineage.newest();
+    let memory = memory(config, &store, &standing);
     let (inbound, peer_messages) = Inbound::new();
     let (command_sender, commands) = mpsc::channel(limits::INBOUND_MESSAGES_MAX);
     let (persisted_sender, persisted) = watch::channel(Ticket::default());
     let (published, watched) = watch::channel(Account::of(&replica));
     let (revoked, revoked_seen) = watch::channel(replica.revocations().clone());
     refuse_revoked(&endpoint, revoked_seen.clone());
-    let pulse = Arc::new(Pulse::new(config.peers.keys().copied()));
+    let files = config.members();
+    let (roll, rolled) = watch::channel(published::roll_of(&replica, &files));
+    let pulse = Arc::new(Pulse::new());
     let tally = Arc::new(Tally::default());
     tokio::spawn(pulse::look_at_disk(pulse.clone(), data.to_owned()));
 
@@ -313,14 +359,21 @@ async fn serve(
         // Without a driver nobody is promised anything any more.
         let _ = persisted_sender.send(ticket);
     });
-    let me = LocalNode { cluster: config.cluster, node: config.node, introduction };
     writer.scrub_every(config.scrub);
-    let peers = Peers::start(&endpoint, me, &config.peers, (&inbound, &memory));
+    let me = LocalNode {
+        cluster: config.cluster,
+        node: config.node,
+        standing,
+        founders: founders(config),
+        roll: rolled.clone(),
+    };
+    let peers = Peers::start(&endpoint, me, (&inbound, &memory));
     let service = Service {
         cluster: config.cluster,
         node: config.node,
         incarnation,
-        members: config.members(),
+        roll: rolled.clone(),
+        settings: settings(config),
         peers: peers.clone(),
         fault_injection: config.fault_injection,
         published: watched,
@@ -342,7 +395,8 @@ async fn serve(
         endpoint: endpoint.clone(),
         address,
         cluster: config.cluster,
-        nodes: config.members(),
+        nodes: files.clone(),
+        roll: rolled,
     });
     let announcer = Announcer::start(registry, stop.clone());
     let service = Arc::new(service);
@@ -361,6 +415,7 @@ async fn serve(
         reader,
         published,
         revoked,
+        roll: (roll, files),
         pulse,
         tally,
         announcer,
@@ -445,8 +500,12 @@ fn open_store(
         new.try_exists().map_err(|error| RunError::NewFile { file: new.clone(), error })?;
     if is_new {
         if !store::exists(data)? {
-            let configuration = Configuration::of(config.members().into_keys());
-            store::create(data, identity, &configuration, &options)?;
+            let configuration = Configuration::of(config.founders());
+            if config.founders.is_some() {
+                store::create_to_join(data, identity, &configuration, &options)?;
+            } else {
+                store::create(data, identity, &configuration, &options)?;
+            }
         }
         fs::remove_file(&new).map_err(|error| RunError::NewFile { file: new, error })?;
     }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use crate::limits::{DISK_USE_LOOKED_AT_EVERY, DISK_USE_REST};
 use crate::types::{NodeId, Term};
 use crate::wire::api::{DiskUse, Vitals};
 
+const UNPOISONED: &str = "a panic ends the process";
+
 /// What is known of this process. The driver notes, everybody may read.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -26,20 +28,20 @@ pub(super) struct Pulse {
     /// The highest term of which a leader was known.
     led: AtomicU64,
     elections: AtomicU64,
-    /// When each other node was heard last, in ms after the start and one more; 0: not yet.
-    heard: BTreeMap<NodeId, AtomicU64>,
+    /// When each other node was heard last, in ms after the start.
+    heard: Mutex<BTreeMap<NodeId, u64>>,
     disk: watch::Sender<Option<DiskUse>>,
 }
 
 impl Pulse {
-    /// Of a process that starts now, among these others.
-    pub(super) fn new(others: impl Iterator<Item = NodeId>) -> Self {
+    /// Of a process that starts now.
+    pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
             turned: AtomicU64::new(0),
             led: AtomicU64::new(0),
             elections: AtomicU64::new(0),
-            heard: others.map(|node| (node, AtomicU64::new(0))).collect(),
+            heard: Mutex::default(),
             disk: watch::channel(None).0,
         }
     }
@@ -57,9 +59,7 @@ impl Pulse {
 
     /// A message of that node has come.
     pub(super) fn heard(&self, node: NodeId) {
-        if let Some(heard) = self.heard.get(&node) {
-            heard.store(self.now_ms() + 1, Ordering::Relaxed);
-        }
+        self.heard.lock().expect(UNPOISONED).insert(node, self.now_ms());
     }
 
     /// Somebody is known to lead that term. Only the driver says so.
@@ -70,19 +70,18 @@ impl Pulse {
         }
     }
 
-    /// What there is to say.
-    pub(super) fn vitals(&self) -> Vitals {
+    /// What there is to say, of those that are members.
+    pub(super) fn vitals(&self, is_member: impl Fn(NodeId) -> bool) -> Vitals {
         let now = self.now_ms();
-        let since = |(node, heard): (&NodeId, &AtomicU64)| {
-            let at = heard.load(Ordering::Relaxed).checked_sub(1)?;
-            Some((*node, now.saturating_sub(at)))
-        };
+        let mut heard = self.heard.lock().expect(UNPOISONED);
+        heard.retain(|node, _| is_member(*node));
+        let heard_ms = heard.iter().map(|(node, at)| (*node, now.saturating_sub(*at))).collect();
         Vitals {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now,
             elections: self.elections.load(Ordering::Relaxed),
             disk: *self.disk.borrow(),
-            heard_ms: self.heard.iter().filter_map(since).collect(),
+            heard_ms,
             ..Vitals::default()
         }
     }
@@ -146,13 +145,13 @@ mod tests {
 
     #[test]
     fn a_term_counts_once_and_only_when_somebody_leads_it() {
-        let pulse = Pulse::new([node(2), node(3)].into_iter());
+        let pulse = Pulse::new();
         for term in [2, 2, 5, 5] {
             pulse.led(Term::new(term));
         }
         pulse.heard(node(3));
         pulse.heard(node(9));
-        let vitals = pulse.vitals();
+        let vitals = pulse.vitals(|member| member == node(3));
         assert_eq!(vitals.elections, 2);
         assert_eq!(vitals.heard_ms.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [node(3)]);
         assert_eq!(vitals.version, env!("CARGO_PKG_VERSION"));

@@ -4,6 +4,7 @@
 //! certificate. What came and is not handled is bounded by permits: a stream that is not read from
 //! is a client that waits.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::backup;
 use super::caller::{self, Caller};
 use super::inputs::{AppendAnswer, Command};
+use super::members;
 use super::onward;
 use super::reading;
 use super::shared::Service;
@@ -67,6 +69,10 @@ impl Service {
             }
             Request::CrashLeader { term } => self.crash(stream, &caller, term).await,
             Request::Backup(wanted) => backup::serve(&self, &caller, stream, wanted).await,
+            Request::Members => members::tell(&self, &caller, stream).await,
+            Request::ChangeMembers { as_of, change } => {
+                members::change(&self, &caller, stream, (as_of, change)).await;
+            }
         }
     }
 
@@ -98,21 +104,23 @@ impl Service {
         let damaged = damaged.map(|it| (it.first, it.last)).collect();
         let scrubbed = self.reader.scrubbed();
         let certificate_expires = Some(self.credentials.expires());
-        let (now, vitals) = (wall_clock(), self.pulse.vitals());
+        let members = self.roll.borrow().addresses();
+        let (now, is_member) = (wall_clock(), |node| members.contains_key(&node));
+        let vitals = self.pulse.vitals(is_member);
         let vitals = Vitals { scrubbed, damaged, certificate_expires, ..vitals };
-        self.published.borrow().welcome(name, now, self.addresses(), vitals)
+        self.published.borrow().welcome(name, now, self.addresses(&members), vitals)
     }
 
-    /// Where the members are: as the files say, and behind that where this node is connected with
+    /// Where the members are: as the log and the files say, and behind that where this node is connected with
     /// them, if that is somewhere else.
-    fn addresses(&self) -> Vec<(NodeId, String)> {
-        let seen = self.members.keys().filter_map(|node| Some((*node, self.peers.address(*node)?)));
-        let is_news = |(node, at): &(NodeId, SocketAddr)| match self.members.get(node) {
+    fn addresses(&self, members: &BTreeMap<NodeId, Address>) -> Vec<(NodeId, String)> {
+        let seen = members.keys().filter_map(|node| Some((*node, self.peers.address(*node)?)));
+        let is_news = |(node, at): &(NodeId, SocketAddr)| match members.get(node) {
             Some(Address::Ip(known)) => known != at,
             _ => false,
         };
         let as_text = |(node, at): (NodeId, SocketAddr)| (node, at.to_string());
-        let known = self.members.iter().map(|(node, address)| (*node, address.to_string()));
+        let known = members.iter().map(|(node, address)| (*node, address.to_string()));
         known.chain(seen.filter(is_news).map(as_text)).collect()
     }
 

@@ -1,6 +1,5 @@
 //! What all that is done for clients shares.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -12,8 +11,8 @@ use super::leaders::Leaders;
 use super::new_sessions::NewSessions;
 use super::pulse::Pulse;
 use super::tally::Tally;
-use crate::address::Address;
-use crate::net::{Audit, Credentials, Peers};
+use crate::members::MemberSettings;
+use crate::net::{Audit, Credentials, Peers, Roll};
 use crate::replica::{Account, Revocations};
 use crate::store::Reader;
 use crate::types::{ClusterId, Incarnation, NodeId};
@@ -24,7 +23,10 @@ pub(super) struct Service {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
-    pub(super) members: BTreeMap<NodeId, Address>,
+    /// Who the members are, and where.
+    pub(super) roll: watch::Receiver<Roll>,
+    /// How this node is set up, as far as all nodes should be set up alike.
+    pub(super) settings: MemberSettings,
     pub(super) peers: Peers,
     pub(super) fault_injection: bool,
     pub(super) published: watch::Receiver<Account>,

@@ -35,19 +35,28 @@ pub(super) async fn send(mut stream: Stream, soundness: &Soundness) {
     let _ = timeout(SOUNDNESS_TIMEOUT, stream.sender.send(&soundness.to_frame())).await;
 }
 
-/// Asks all others at once. Nobody is waited for longer than [`SOUNDNESS_TIMEOUT`].
+/// Asks all others: those that this node's file names, and then those that it does not know of. Nobody is waited
+/// for longer than [`SOUNDNESS_TIMEOUT`].
 pub(super) async fn ask(endpoint: &Endpoint, config: &NodeConfig) -> Poll {
+    let mut poll = Poll::new(config.node, ask_all(endpoint, config.peers.clone()).await);
+    poll.extend(ask_all(endpoint, poll.elsewhere()).await);
+    poll
+}
+
+/// Asks these at once.
+async fn ask_all(
+    endpoint: &Endpoint,
+    nodes: BTreeMap<NodeId, Address>,
+) -> BTreeMap<NodeId, Option<Soundness>> {
     let mut questions = JoinSet::new();
-    for (node, address) in config.peers.clone() {
+    for (node, address) in nodes {
         let endpoint = endpoint.clone();
         questions.spawn(async move {
             let asked = timeout(SOUNDNESS_TIMEOUT, ask_one(&endpoint, node, &address)).await;
             (node, asked.ok().flatten())
         });
     }
-    let answers: BTreeMap<NodeId, Option<Soundness>> =
-        questions.join_all().await.into_iter().collect();
-    Poll::new(config.node, answers)
+    questions.join_all().await.into_iter().collect()
 }
 
 async fn ask_one(endpoint: &Endpoint, node: NodeId, address: &Address) -> Option<Soundness> {

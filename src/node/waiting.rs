@@ -52,7 +52,7 @@ pub async fn until_others_are_sound(
     let me = Waiting {
         config: config.clone(),
         incarnation: Incarnation::new(driver::random()),
-        pulse: Pulse::new(config.peers.keys().copied()),
+        pulse: Pulse::new(),
     };
     let answering = tokio::spawn(accept(endpoint.clone(), Arc::new(me)));
     let asking = stop.run_until_cancelled(ask_again_and_again(&endpoint, config));
@@ -150,7 +150,7 @@ impl Waiting {
             disk_full: None,
             log_ahead_ms: 0,
             nodes: members.map(|(node, address)| (node, address.to_string())).collect(),
-            vitals: if may_observe { self.pulse.vitals() } else { Vitals::default() },
+            vitals: if may_observe { self.pulse.vitals(|_| true) } else { Vitals::default() },
         }
     }
 }

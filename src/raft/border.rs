@@ -47,7 +47,7 @@ pub enum Input {
         /// The size of the entry that will be sealed, in bytes.
         bytes: u32,
     },
-    /// Append a configuration (thesis 4.3). Only a leader is asked.
+    /// Append a configuration (thesis 4.3), as `Raft::plan` has found it. Only a leader is asked.
     ProposeConfiguration(Configuration),
     /// Find out up to where a read must see (ReadIndex, thesis 6.4).
     Read(ReadToken),
@@ -89,7 +89,10 @@ pub enum Input {
     },
     /// Hand over leadership to the most advanced follower (thesis 3.10), if there is a choice to
     /// one whose disk is not full.
-    Transfer,
+    Transfer {
+        /// To this one and to no other.
+        to: Option<NodeId>,
+    },
     /// The next message of this node comes from a new start of it: what was believed of the one before
     /// is to be heard again. From here on nothing comes of a former start.
     Restarted {

@@ -65,7 +65,7 @@ impl Raft {
         let another_can =
             can.into_iter().any(|p| p.silent_ticks < patience && p.disk_full.is_none());
         if is_due && another_can {
-            self.on_transfer();
+            self.on_transfer(None);
         }
     }
 }

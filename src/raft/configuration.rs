@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::quorum;
+use crate::address::Address;
+use crate::members::Aim;
+use crate::mutants::{self, Mutant};
 use crate::types::{Incarnation, Index, NodeId};
 
 /// The members of the cluster, as the log's newest configuration entry has them.
@@ -25,6 +28,11 @@ pub struct Configuration {
     /// The stores of members that came back with another than they began with. All others are meant
     /// with the store that they began with.
     pub stores: BTreeMap<NodeId, Incarnation>,
+    /// What those learners are for that are not simply to vote once they are filled.
+    pub aims: BTreeMap<NodeId, Aim>,
+    /// Where members are that came later or have moved. All others are where the nodes' files say. An
+    /// attribute: nothing is decided by it.
+    pub addresses: BTreeMap<NodeId, Address>,
 }
 
 impl Configuration {
@@ -37,6 +45,8 @@ impl Configuration {
             outgoing: BTreeSet::new(),
             learners: BTreeSet::new(),
             stores: BTreeMap::new(),
+            aims: BTreeMap::new(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -60,9 +70,55 @@ impl Configuration {
         self.is_voter(node) && self.store(node) == store
     }
 
-    /// Whether this is a member that came back with a new store, is being filled, and is to vote again.
+    /// Whether this is a learner that is being filled, and is to vote then.
     pub fn is_refilling(&self, node: NodeId) -> bool {
-        self.learners.contains(&node) && self.stores.contains_key(&node)
+        self.learners.contains(&node) && self.aims.get(&node) != Some(&Aim::Stay)
+    }
+
+    /// The same with a member more, which does not vote; or with what a learner is for.
+    #[must_use]
+    pub fn with_learner(&self, node: NodeId, address: &Address, aim: Option<Aim>) -> Self {
+        let mut next = self.moved(node, address);
+        next.learners.insert(node);
+        next.aims.remove(&node);
+        next.aims.extend(aim.map(|aim| (node, aim)));
+        next
+    }
+
+    /// The same without a member.
+    #[must_use]
+    pub fn without(&self, node: NodeId) -> Self {
+        let mut next = self.clone();
+        next.voters.remove(&node);
+        next.learners.remove(&node);
+        // Whoever was to come in its place comes all the same.
+        next.aims.retain(|_, aim| *aim != Aim::Replace(node));
+        next.tidied()
+    }
+
+    /// The same with a member that is somewhere else.
+    #[must_use]
+    pub fn moved(&self, node: NodeId, address: &Address) -> Self {
+        let mut next = self.clone();
+        next.addresses.insert(node, address.clone());
+        next
+    }
+
+    /// The same without those that are on their way out, once that is decided.
+    #[must_use]
+    pub fn left(&self) -> Self {
+        let mut next = self.clone();
+        next.outgoing.clear();
+        next.tidied()
+    }
+
+    /// The same without what is said of those that are no members.
+    fn tidied(mut self) -> Self {
+        let members = self.members();
+        self.aims.retain(|node, _| self.learners.contains(node));
+        self.stores.retain(|node, _| members.contains(node));
+        self.addresses.retain(|node, _| members.contains(node));
+        self
     }
 
     /// The same with a member that begins anew, with another store: it is filled before it votes.
@@ -75,12 +131,18 @@ impl Configuration {
         next
     }
 
-    /// The same with a learner that votes.
+    /// The same with a learner that votes: one voter more, or one in the place of another, which takes a
+    /// joint configuration.
     #[must_use]
     pub fn promoted(&self, node: NodeId) -> Self {
         let mut next = self.clone();
         next.learners.remove(&node);
         next.voters.insert(node);
+        if let Some(Aim::Replace(other)) = next.aims.remove(&node)
+            && next.voters.remove(&other)
+        {
+            next.outgoing.clone_from(&self.voters);
+        }
         next
     }
 
@@ -101,7 +163,14 @@ impl Configuration {
     /// The highest index that a quorum has reached, given how far each node has come.
     pub fn quorum_index(&self, reached: impl Fn(NodeId) -> Index) -> Index {
         let of = |voters: &BTreeSet<NodeId>| {
-            quorum::majority_index(voters.iter().map(|node| reached(*node)).collect())
+            let mut all: Vec<Index> = voters.iter().map(|node| reached(*node)).collect();
+            if mutants::is_on(Mutant::LearnerCounts) {
+                // In the places of those that are furthest behind.
+                all.sort_unstable();
+                let others = self.learners.iter().map(|node| reached(*node));
+                all.iter_mut().zip(others).for_each(|(one, other)| *one = other.max(*one));
+            }
+            quorum::majority_index(all)
         };
         let incoming = of(&self.voters);
         if self.outgoing.is_empty() { incoming } else { incoming.min(of(&self.outgoing)) }

@@ -15,6 +15,7 @@ use super::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse,
     Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
+use crate::members::Aim;
 use crate::types::{DiskFull, LogId, NodeId};
 
 impl Display for Message {
@@ -145,7 +146,8 @@ impl Display for ReadToken {
 }
 
 /// The voters; `from` and the outgoing ones while a change is under way; the learners, if any; the stores
-/// of those that came back with another: `n2,n3 from n1,n2 learners n4 stores n4:7`.
+/// of those that came back with another, what learners are for, and addresses: `n2,n3 from n1,n2 learners n4
+/// stores n4:7, n4 for n2`.
 impl Display for Configuration {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         list(f, &self.voters)?;
@@ -160,6 +162,15 @@ impl Display for Configuration {
         for (position, (node, store)) in self.stores.iter().enumerate() {
             let between = if position == 0 { " stores " } else { "," };
             write!(f, "{between}{node}:{store}")?;
+        }
+        for (node, aim) in &self.aims {
+            match aim {
+                Aim::Stay => write!(f, ", {node} stays")?,
+                Aim::Replace(other) => write!(f, ", {node} for {other}")?,
+            }
+        }
+        for (node, address) in &self.addresses {
+            write!(f, ", {node} at {address}")?;
         }
         Ok(())
     }

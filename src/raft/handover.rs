@@ -5,26 +5,42 @@ use super::machine::Raft;
 use super::message::{Message, TimeoutNow};
 use super::role::LeadershipTransfer;
 use crate::marks::{Mark, hit};
+use crate::types::NodeId;
 
 impl Raft {
     /// See `Input::Transfer`. Without a voter that was heard lately nothing happens.
-    pub(super) fn on_transfer(&mut self) {
-        let patience = self.options.election_timeout_ticks_min;
-        let voters = self.meant_voters();
-        let ahead = self.clocks_ahead.clone();
-        let Some(leader) = self.role.as_leader_mut() else { return };
-        let candidates = leader
-            .progress
-            .iter()
-            .filter(|(node, progress)| voters.contains(node) && progress.silent_ticks < patience);
-        let most_advanced = candidates.max_by_key(|(node, progress)| {
-            (progress.disk_full.is_none(), !ahead.contains(node), progress.match_index)
-        });
-        let Some((to, _)) = most_advanced.filter(|_| leader.transfer.is_none()) else { return };
-        let to = *to;
+    pub(super) fn on_transfer(&mut self, to: Option<NodeId>) {
+        let Some(to) = self.successor(to) else { return };
+        let leader = self.leader_mut();
+        if leader.transfer.is_some() {
+            return;
+        }
         leader.transfer = Some(LeadershipTransfer { to, asked: false, elapsed: 0 });
         self.notice(Notice::TransferStarted { to });
         self.maybe_hand_over();
+    }
+
+    /// To whom this leader would hand over: the most advanced voter, or this one, if it was heard lately.
+    pub(super) fn successor(&self, wanted: Option<NodeId>) -> Option<NodeId> {
+        let patience = self.options.election_timeout_ticks_min;
+        let voters = self.meant_voters();
+        let candidates = self.role.as_leader()?.progress.iter().filter(|(node, progress)| {
+            voters.contains(node)
+                && progress.silent_ticks < patience
+                && wanted.is_none_or(|wanted| wanted == **node)
+        });
+        let most_advanced = candidates.max_by_key(|(node, progress)| {
+            (progress.disk_full.is_none(), !self.clocks_ahead.contains(node), progress.match_index)
+        });
+        most_advanced.map(|(node, _)| *node)
+    }
+
+    /// The last word of a leader that is no voter any more: nobody has to wait for its silence.
+    pub(super) fn name_successor(&mut self) {
+        let term = self.current_term();
+        if let Some(to) = self.successor(None) {
+            self.outbox.send(to, Message::TimeoutNow(TimeoutNow { term }));
+        }
     }
 
     /// Tells the successor to start as soon as it has everything.

@@ -75,7 +75,7 @@ impl Raft {
     ) {
         assert_eq!(message.term, self.current_term(), "other terms were dealt with before");
         let Some(progress) = self.leader_mut().progress.get_mut(&from) else { return };
-        progress.silent_ticks = 0;
+        progress.on_heard();
         progress.on_piece_taken(message.head, message.offset, message.received);
         self.send_entries(from);
     }

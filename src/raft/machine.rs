@@ -19,6 +19,8 @@ pub struct Options {
     pub id: NodeId,
     /// Its store, if that was made in place of one that was lost.
     pub store: Option<Incarnation>,
+    /// That store is its first: the node came later than its cluster, and has lost nothing.
+    pub joins: bool,
     /// The shortest time without a leader after which an election is held.
     pub election_timeout_ticks_min: u32,
     /// The longest.
@@ -57,6 +59,7 @@ impl Options {
         Self {
             id,
             store: None,
+            joins: false,
             election_timeout_ticks_min: min,
             election_timeout_ticks_max: max,
             election_timeout_ticks_widest: max.saturating_mul(limits::ELECTION_TIMEOUT_WIDENED),
@@ -102,6 +105,10 @@ pub struct Raft {
     pub(super) disk_full: Option<DiskFull>,
     /// Nodes whose wall clocks are far ahead, as far as it was told.
     pub(super) clocks_ahead: BTreeSet<NodeId>,
+    /// This node has been a member since it was started, or has the store that it began with.
+    pub(super) belonged: bool,
+    /// For so many ticks it has been none: see [`Raft::was_removed`].
+    pub(super) nobody_ticks: u32,
     /// Campaigns that came to nothing since a leader was last heard.
     pub(super) fruitless: u32,
     /// The stores of peers that came back with a new one, as far as they were heard.
@@ -121,6 +128,7 @@ impl Raft {
         assert!(log.last().term <= hard_state.current_term, "an entry of a term never seen");
         let timer = ElectionTimer { elapsed: 0, timeout: options.election_timeout_ticks_max };
         let role = Role::Follower(Follower { leader: None, timer });
+        let belonged = options.store.is_none();
         let mut raft = Self {
             options,
             hard_state,
@@ -130,6 +138,8 @@ impl Raft {
             random,
             disk_full: None,
             clocks_ahead: BTreeSet::new(),
+            belonged,
+            nobody_ticks: 0,
             fruitless: 0,
             stores: BTreeMap::new(),
         };
@@ -158,7 +168,7 @@ impl Raft {
             Input::GivenUp { to, prev_log_id, head } => self.on_given_up(to, prev_log_id, head),
             Input::Space { disk_full } => self.on_space(disk_full),
             Input::Clocks { ahead } => self.on_clocks(ahead),
-            Input::Transfer => self.on_transfer(),
+            Input::Transfer { to } => self.on_transfer(to),
             Input::Restarted { peer, store } => self.on_restarted(peer, store),
         }
         self.log.trim_window(self.options.window_bytes_max);
@@ -237,6 +247,7 @@ impl Raft {
     fn on_tick(&mut self, random: u64) {
         self.random = random;
         self.outbox.on_tick();
+        self.tick_belonging();
         self.maybe_tell_of_stuck_disk();
         let has_asked =
             self.outbox.hard_state_is_persisted() || mutants::is_on(Mutant::CampaignDuringSync);
@@ -429,7 +440,6 @@ impl Raft {
             StepDownReason::HigherTerm => hit(Mark::HigherTerm),
             StepDownReason::QuorumLost => hit(Mark::QuorumLost),
             StepDownReason::DiskStalled => hit(Mark::DiskStalled),
-            // Nothing can remove a voter yet.
             StepDownReason::Removed => {}
         }
         self.notice(Notice::SteppedDown { term, reason });

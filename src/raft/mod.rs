@@ -27,7 +27,8 @@
 //! term only (3.6.2), a no-op at the start of each term, ReadIndex (6.4), handover (3.10), and joint
 //! configurations (4.3). A message says what is true on disk; the one exception is the leader's own
 //! AppendEntries. A node that lost its store comes back by itself, as another server under its name:
-//! first as a learner, then as a voter (`membership`).
+//! first as a learner, then as a voter. Members are added, removed and replaced in the same way, when somebody
+//! asks for it (`membership`).
 //!
 //! What it does not do: it holds no payloads (it names entries and heads, the floor above has their bytes),
 //! and it offers no leases.
@@ -64,6 +65,7 @@ pub use border::{
 pub use configuration::Configuration;
 pub use log::{RaftLog, RecoveredLog};
 pub use machine::{Options, Raft};
+pub use membership::{Belonging, Plan};
 pub use memory::{Claim, Heard, Memory};
 pub use message::{
     Addressed, AppendEntries, AppendEntriesResponse, AppendResult, EntryInfo, HeadInfo,

@@ -64,8 +64,10 @@ pub struct Progress {
     pub acked_round: u64,
     /// Its disk is full, as it last said.
     pub disk_full: Option<DiskFull>,
-    /// Ticks since it was last heard.
+    /// Ticks since it was last heard, or since it could have been.
     pub silent_ticks: u32,
+    /// It has answered in this term, with the store that it has now.
+    pub has_answered: bool,
     /// Ticks since entries were last sent or last acknowledged, while some are outstanding.
     pub waiting_ticks: u32,
     /// So many times longer than usual an answer is waited for: the follower is heard, and its disk is
@@ -104,6 +106,7 @@ impl Progress {
             acked_round: 0,
             disk_full: None,
             silent_ticks: 0,
+            has_answered: false,
             waiting_ticks: 0,
             patience: 1,
             retry_ticks: 0,
@@ -222,6 +225,12 @@ impl Progress {
             // again after a while, not at once, or the two would do nothing else.
             self.state = State::Probe { outstanding: Some(self.next_index.previous()) };
         }
+    }
+
+    /// Notes that it has answered in this term.
+    pub fn on_heard(&mut self) {
+        self.silent_ticks = 0;
+        self.has_answered = true;
     }
 
     /// Notes that the follower's process is a new one: nothing is known of it, but that it owes what

@@ -208,7 +208,7 @@ impl Raft {
         }
         let last = self.log.last().index;
         let Some(progress) = self.leader_mut().progress.get_mut(&from) else { return };
-        progress.silent_ticks = 0;
+        progress.on_heard();
         progress.disk_full = message.disk_full;
         progress.acked_round = progress.acked_round.max(message.round);
         match message.result {
@@ -296,7 +296,12 @@ impl Raft {
             }
             leader.progress.get(&node).map_or(Index::ZERO, |progress| progress.match_index)
         };
-        let quorum_index = self.log.configuration().quorum_index(reached);
+        let mut quorum_index = self.log.configuration().quorum_index(reached);
+        if mutants::is_on(Mutant::RemovedLeaderCounts)
+            && !self.log.configuration().is_voter(self.id())
+        {
+            quorum_index = self.counting_itself(quorum_index, persisted);
+        }
         if quorum_index <= self.log.commit_index() {
             return;
         }
@@ -311,6 +316,19 @@ impl Raft {
         self.on_leader_known();
         self.maybe_confirm_reads();
         self.on_configuration_committed();
+    }
+
+    /// The bug of a leader that is on its way out and counts itself: one voter less has to have it.
+    fn counting_itself(&self, found: Index, persisted: Index) -> Index {
+        let voters = &self.log.configuration().voters;
+        let leader = self.role.as_leader().expect("only a leader counts");
+        let matches = |node: &NodeId| leader.progress.get(node).map(|it| it.match_index);
+        let mut reached: Vec<Index> = voters.iter().filter_map(matches).collect();
+        reached.sort_unstable();
+        if let Some(slowest) = reached.first_mut() {
+            *slowest = persisted.max(*slowest);
+        }
+        if reached.is_empty() { found } else { super::quorum::majority_index(reached) }
     }
 
     fn commit_to(&mut self, through: Index) {

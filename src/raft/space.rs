@@ -61,7 +61,7 @@ impl Raft {
     pub(super) fn maybe_leave_full_disk(&mut self) {
         let is_spare = || self.log.configuration().is_quorum(|node| self.has_room(node));
         if self.disk_full.is_some() && is_spare() {
-            self.on_transfer();
+            self.on_transfer(None);
         }
     }
 

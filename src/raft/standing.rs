@@ -111,8 +111,8 @@ impl Standing {
             Loss::Entries { shown, acknowledged } => {
                 shown == self.last && shown.index < acknowledged
             }
-            // That is judged while the node runs, and not by what it shows.
-            Loss::Twin => false,
+            // These are judged while the node runs, and not by what it shows.
+            Loss::Twin | Loss::Removed { .. } => false,
         }
     }
 }
@@ -286,6 +286,12 @@ pub enum Loss {
          has been promised under its name meanwhile is not in it"
     )]
     Replaced,
+    /// It is no member any more, and had not heard of that. Nothing is lost, and nothing is left to do.
+    #[error("it was removed from the cluster by entry {as_of} or before")]
+    Removed {
+        /// The entry of the newest configuration that whoever says so knows to be committed.
+        as_of: Index,
+    },
 }
 
 impl Loss {

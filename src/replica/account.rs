@@ -50,7 +50,11 @@ impl Account {
         let raft = replica.raft();
         let ReadEnd { commit_index, next_offset } = replica.end_of_reads(LogNumber::MAIN);
         Self {
-            role: if raft.is_refilling() { Role::Recovering } else { role(raft.role()) },
+            role: match raft.is_refilling() {
+                true if raft.options().joins => Role::Learner,
+                true => Role::Recovering,
+                false => role(raft.role()),
+            },
             term: raft.current_term(),
             leader: raft.leader(),
             ready: raft.is_ready_leader(),

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::replica::Replica;
+use crate::address::Address;
 use crate::mutants::{self, Mutant};
 use crate::raft::quorum;
 use crate::types::NodeId;
@@ -53,7 +54,14 @@ impl Soundness {
             (true, false) => Condition::Damaged,
             (false, _) => Condition::NoVoter,
         };
-        Self { condition, as_of: configurations[0].0, voters: voters.into_iter().collect() }
+        let known = configurations.iter().flat_map(|(_, it)| it.addresses.clone());
+        let addresses: BTreeMap<_, _> = known.filter(|(node, _)| voters.contains(node)).collect();
+        Self {
+            condition,
+            as_of: configurations[0].0,
+            voters: voters.into_iter().collect(),
+            addresses: addresses.into_iter().collect(),
+        }
     }
 }
 
@@ -61,6 +69,19 @@ impl Poll {
     /// What a node heard of these others.
     pub fn new(me: NodeId, others: BTreeMap<NodeId, Option<Soundness>>) -> Self {
         Self { me, others }
+    }
+
+    /// Who has not answered, and where it is, as others say: it came later than what this node's file says of
+    /// the members, or has moved since.
+    pub fn elsewhere(&self) -> BTreeMap<NodeId, Address> {
+        let said = self.others.values().flatten().flat_map(|answer| answer.addresses.clone());
+        let is_open = |node: NodeId| self.others.get(&node).is_none_or(Option::is_none);
+        said.filter(|(node, _)| *node != self.me && is_open(*node)).collect()
+    }
+
+    /// Adds what was heard of more.
+    pub fn extend(&mut self, more: BTreeMap<NodeId, Option<Soundness>>) {
+        self.others.extend(more);
     }
 
     /// Whether the others can do without this node, whatever it had.
@@ -121,7 +142,7 @@ mod tests {
 
     fn says(condition: Condition, as_of: u64, voters: &[u16]) -> Soundness {
         let voters = voters.iter().map(|number| node(*number)).collect();
-        Soundness { condition, as_of: Index::new(as_of), voters }
+        Soundness { condition, as_of: Index::new(as_of), voters, addresses: vec![] }
     }
 
     fn poll(others: &[(u16, Option<Soundness>)]) -> Poll {
@@ -165,6 +186,20 @@ mod tests {
         assert!(!of(&[1, 2, 3, 4], &[3, 4]));
         assert!(!of(&[1, 2], &[2]));
         assert!(!of(&[1], &[]));
+    }
+
+    #[test]
+    fn who_came_later_is_asked_where_the_others_say_that_it_is() {
+        let at: Address = "n4:7104".parse().unwrap();
+        let addresses = [(1, "n1:7101"), (3, "n3:7103"), (4, "n4:7104")];
+        let addresses = addresses.map(|(of, at)| (node(of), at.parse().unwrap())).to_vec();
+        let of = |of| Some(Soundness { addresses: addresses.clone(), ..of });
+        let sound = || says(Condition::Sound, 9, &[1, 3, 4]);
+        let mut poll = poll(&[(2, None), (3, of(sound()))]);
+        assert_eq!(poll.elsewhere(), [(node(4), at)].into());
+        assert!(!poll.can_do_without());
+        poll.extend([(node(4), Some(sound()))].into());
+        assert!(poll.elsewhere().is_empty() && poll.can_do_without());
     }
 
     #[test]

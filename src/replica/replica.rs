@@ -21,10 +21,11 @@ use crate::entry::{Chain, EntryKind, SealedEntry, TermStart, Tip};
 use crate::limits;
 use crate::log_name::LogName;
 use crate::marks::{Mark, hit};
+use crate::members::{MemberChange, MemberReply};
 use crate::mutants::{self, Mutant};
 use crate::raft::{
     AppendEntries, Content, Effect, EntryInfo, HeadInfo, Input, InstallSnapshot, Message, Persist,
-    Raft, ReadToken, RecoveredLog,
+    Plan, Raft, ReadToken, RecoveredLog,
 };
 use crate::store::{Head, Installation, Lacking, Recovered, Write};
 use crate::types::{DiskFull, Index, LogId, LogNumber, NodeId, Offset, Timestamp};
@@ -191,8 +192,25 @@ impl Replica {
                 }
             },
             Event::Space { free_bytes } => self.on_space(free_bytes),
-            Event::Transfer => self.step(Input::Transfer),
+            Event::Transfer => self.step(Input::Transfer { to: None }),
             Event::Restarted { peer, store } => self.step(Input::Restarted { peer, store }),
+        }
+    }
+
+    /// Changes the members, as somebody asks who has seen them as of an entry. What follows is done like
+    /// whatever follows from an event.
+    pub fn change_members(&mut self, as_of: Index, change: &MemberChange) -> MemberReply {
+        match self.raft.plan(as_of, change) {
+            Ok(Plan::IsSo) => MemberReply::IsSo,
+            Ok(Plan::Configure(next)) => {
+                self.step(Input::ProposeConfiguration(next));
+                MemberReply::Begun { index: self.raft.log().configuration_index() }
+            }
+            Ok(Plan::HandOver(to)) => {
+                self.step(Input::Transfer { to: Some(to) });
+                MemberReply::HandsOver { to }
+            }
+            Err(refusal) => MemberReply::Refused(refusal),
         }
     }
 

@@ -44,6 +44,8 @@ pub enum Class {
     Clock,
     /// Leaders are asked to hand over.
     Handover,
+    /// Members come and go, one takes the place of another, and leaders are chosen; two ask at once.
+    Members,
     /// The registry crashes, and its disk fails.
     Registry,
     /// Clients die with requests on their way, or stand still.
@@ -73,6 +75,7 @@ pub const CLASSES: &[(Class, &str)] = &[
     (Class::PutBack, "put-back"),
     (Class::Clock, "clock"),
     (Class::Handover, "handover"),
+    (Class::Members, "members"),
     (Class::Registry, "registry"),
     (Class::Clients, "clients"),
     (Class::Reach, "reach"),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::class::Class;
 use super::time::Time;
+use crate::members::Aim;
 use crate::types::NodeId;
 
 /// Something that goes wrong.
@@ -144,6 +145,15 @@ pub enum FaultKind {
         /// Who.
         node: NodeId,
     },
+    /// Somebody wants the members to be changed, and asks whoever leads again and again.
+    Members {
+        /// To what.
+        wanted: Wanted,
+        /// For how long.
+        patience: Time,
+        /// How long after that a node that is to join is started, if it ever is.
+        starts: Option<Time>,
+    },
     /// The registry is killed, in the middle of what its disk does.
     RegistryCrash {
         /// Whether the power fails with it.
@@ -181,6 +191,33 @@ pub enum FaultKind {
         client: usize,
         /// How long.
         length: Time,
+    },
+}
+
+/// How somebody wants the members to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// This node is one, with a new store if it was none.
+    Join {
+        /// Which.
+        node: NodeId,
+        /// What it is for, if not to vote.
+        aim: Option<Aim>,
+    },
+    /// This node is none.
+    Leave {
+        /// Which; `None`: whoever leads.
+        node: Option<NodeId>,
+    },
+    /// This node is somewhere else.
+    Move {
+        /// Which.
+        node: NodeId,
+    },
+    /// This node leads.
+    Lead {
+        /// Which.
+        node: NodeId,
     },
 }
 
@@ -229,6 +266,7 @@ impl FaultKind {
             Self::PutBack { .. } => Class::PutBack,
             Self::ClockJump { .. } => Class::Clock,
             Self::Handover { .. } => Class::Handover,
+            Self::Members { .. } => Class::Members,
             Self::RegistryCrash { .. } | Self::RegistryDisk { .. } => Class::Registry,
             Self::ClientDies { .. } | Self::ClientPause { .. } => Class::Clients,
             Self::FlowsDie { .. } | Self::ClientCut { .. } => Class::Reach,
@@ -301,6 +339,16 @@ impl fmt::Display for FaultKind {
                 write!(f, "the wall clock of {node} jumps {ahead_ms} ms ahead")
             }
             Self::Handover { node } => write!(f, "{node} is asked to hand over"),
+            Self::Members { wanted, patience, starts } => {
+                write!(f, "somebody wants that {wanted}, for {} ms", patience.millis())?;
+                match (wanted, starts) {
+                    (Wanted::Join { .. }, Some(after)) => {
+                        write!(f, "; it is started after {} ms", after.millis())
+                    }
+                    (Wanted::Join { .. }, None) => f.write_str("; it is never started"),
+                    _ => Ok(()),
+                }
+            }
             Self::RegistryCrash { power, down } => {
                 let how = if *power { "loses power" } else { "crashes" };
                 write!(f, "the registry {how} for {} ms", down.millis())
@@ -325,6 +373,22 @@ impl fmt::Display for FaultKind {
             Self::ClientPause { client, length } => {
                 write!(f, "client {client} stands still for {} ms", length.millis())
             }
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join { node, aim: None } => write!(f, "{node} joins"),
+            Self::Join { node, aim: Some(Aim::Stay) } => write!(f, "{node} is a learner"),
+            Self::Join { node, aim: Some(Aim::Replace(other)) } => {
+                write!(f, "{node} takes the place of {other}")
+            }
+            Self::Leave { node: Some(node) } => write!(f, "{node} leaves"),
+            Self::Leave { node: None } => f.write_str("whoever leads leaves"),
+            Self::Move { node } => write!(f, "{node} moves"),
+            Self::Lead { node } => write!(f, "{node} leads"),
         }
     }
 }

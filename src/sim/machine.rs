@@ -44,6 +44,8 @@ pub(super) struct Machine {
     pub(super) begins_anew: bool,
     /// It has such a store, and is no voter yet.
     pub(super) is_refilling: bool,
+    /// It is no member, by all that it knows: nobody starts it.
+    pub(super) is_out: bool,
     /// The newest order to start it; older ones are void.
     pub(super) start_at: Option<Time>,
     pub(super) paused_until: Option<Time>,
@@ -184,6 +186,7 @@ impl Machine {
             before_rot: None,
             begins_anew: false,
             is_refilling: false,
+            is_out: id.get() > options.cluster.nodes,
             start_at: None,
             paused_until: None,
             starts: 0,

@@ -26,8 +26,8 @@
 //!
 //! It does not simulate QUIC, TLS and sockets (`net`), nor the tasks of a process (`node`) and of a
 //! client; tests on real processes do. It does not simulate sled: a memory disk
-//! stands in for it, and a conformance suite and real power cuts keep that honest. Changes of
-//! membership are not drawn yet: there is no command for them.
+//! stands in for it, and a conformance suite and real power cuts keep that honest. In runs in which members
+//! come and go no disk rots and no folder is put back: a destroyed disk counts as having had everything.
 
 mod announcer;
 mod batch;
@@ -64,7 +64,7 @@ mod world;
 
 pub use batch::{choose, run_all, run_checked};
 pub use class::{CLASSES, Class, UnknownClass};
-pub use faults::{Fault, FaultKind};
+pub use faults::{Fault, FaultKind, Wanted};
 pub use network::Traffic;
 pub use options::{
     ClusterOptions, DiskOptions, FaultOptions, NetworkOptions, Options, Slowness, WorkloadOptions,

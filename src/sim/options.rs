@@ -7,6 +7,7 @@ use super::random::Random;
 use super::template::Template;
 use super::time::Time;
 use crate::limits;
+use crate::raft::Configuration;
 use crate::types::NodeId;
 
 /// What a run is like.
@@ -27,8 +28,10 @@ pub struct Options {
 /// The nodes, and how they are set up.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// How many nodes.
+    /// How many nodes it begins with, all of them voters.
     pub nodes: u16,
+    /// How many more there are, that may become members.
+    pub(super) spares: u16,
     /// The time between two ticks of a node.
     pub(super) tick: Time,
     /// How long a process lets inputs gather before it handles them.
@@ -186,6 +189,7 @@ impl Options {
             | Class::Rot
             | Class::PutBack
             | Class::Handover
+            | Class::Members
             | Class::Registry
             | Class::Clients => {}
         }
@@ -196,6 +200,7 @@ impl ClusterOptions {
     fn quiet(nodes: u16) -> Self {
         Self {
             nodes,
+            spares: 0,
             tick: Time::from_millis(5),
             turn: Time::from_micros(50),
             heartbeat_ticks: 5,
@@ -213,14 +218,19 @@ impl ClusterOptions {
         }
     }
 
-    /// How many nodes decide.
+    /// How many of the nodes that it begins with decide.
     pub fn quorum(&self) -> usize {
         usize::from(self.nodes) / 2 + 1
     }
 
-    /// All nodes.
+    /// Those that it begins with.
+    pub(super) fn founders(&self) -> Configuration {
+        Configuration::of((1..=self.nodes).map(node))
+    }
+
+    /// All nodes, members or not.
     pub(super) fn all(&self) -> BTreeSet<NodeId> {
-        (1..=self.nodes).map(node).collect()
+        (1..=self.nodes + self.spares).map(node).collect()
     }
 
     /// All but one.
@@ -230,7 +240,8 @@ impl ClusterOptions {
 
     /// Any node.
     pub(super) fn any(&self, random: &mut Random) -> NodeId {
-        node(u16::try_from(random.between(1, u64::from(self.nodes))).expect("a node's number"))
+        let nodes = u64::from(self.nodes + self.spares);
+        node(u16::try_from(random.between(1, nodes)).expect("a node's number"))
     }
 
     /// The longest election timeout after campaigns that came to nothing, as in production.

@@ -85,6 +85,8 @@ pub(super) enum Event {
     Fault { number: usize },
     /// A node's process is started.
     Start { node: NodeId },
+    /// Somebody who wants the members to be changed asks again.
+    Errand { number: usize },
     /// A copy of a node's folder is put in its place.
     PutBack { node: NodeId },
     /// A node that stood still goes on.

@@ -35,6 +35,8 @@ pub(super) enum Purpose {
     Heads,
     /// Whether the disks of a majority rot at once.
     Majority,
+    /// How members change.
+    Members,
     /// The entropy of a node.
     Node(u16),
 }
@@ -54,6 +56,7 @@ impl Purpose {
             Self::Logs => 23,
             Self::Heads => 24,
             Self::Majority => 26,
+            Self::Members => 25,
             Self::Node(number) => 100 + u64::from(number),
         }
     }

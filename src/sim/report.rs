@@ -49,6 +49,10 @@ pub struct Counts {
     pub reinstated: u64,
     /// Stores that began at a head that another node had sent.
     pub installed: u64,
+    /// Nodes that joined with a new store.
+    pub joined: u64,
+    /// Nodes that ended because they had been removed.
+    pub removed: u64,
     /// Nodes that found their store damaged, or were told that it is.
     pub refusals: u64,
     /// Requests that were acknowledged.
@@ -94,6 +98,8 @@ impl Counts {
             (&mut self.began_anew, other.began_anew),
             (&mut self.installed, other.installed),
             (&mut self.reinstated, other.reinstated),
+            (&mut self.joined, other.joined),
+            (&mut self.removed, other.removed),
             (&mut self.refusals, other.refusals),
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.rejected, other.rejected),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::faults::{Earlier, Fault, FaultKind};
+use super::faults::{Earlier, Fault, FaultKind, Wanted};
 use super::options::{ClusterOptions, Options, Slowness, node};
 use super::random::Random;
 use super::template::Template;
 use super::time::Time;
+use crate::members::Aim;
 use crate::types::NodeId;
 
 /// The rest of the cluster, while the core recovers.
@@ -28,6 +29,8 @@ impl Template {
     fn nodes(self) -> u16 {
         match self {
             Self::Figure8 | Self::Bridge => 5,
+            // Of an even number two halves can each lack one.
+            Self::Changes => 4,
             Self::DeafLeader
             | Self::Isolated
             | Self::PowerCutOfAll
@@ -87,6 +90,14 @@ impl Template {
                 workload.think = Time::from_millis(5);
             }
             Self::MajorityRot => faults.beyond_the_promise = true,
+            Self::Changes => {
+                options.let_members_change(2);
+                let Options { cluster, network, disks, .. } = options;
+                cluster.tick = Time::from_millis(5);
+                cluster.election_timeout_ticks = (20, 40);
+                network.latency = Time::from_millis(1);
+                disks.latency = Time::from_millis(15);
+            }
             Self::Bridge
             | Self::DeafLeader
             | Self::Isolated
@@ -110,7 +121,8 @@ impl Template {
             | Self::MinorityRot
             | Self::StaleLeader
             | Self::Trimmed
-            | Self::MajorityRot => None,
+            | Self::MajorityRot
+            | Self::Changes => None,
         }
     }
 
@@ -192,6 +204,21 @@ impl Template {
                 };
                 vec![(Time::ZERO, kind)]
             }
+            Self::Changes => {
+                // Asked of one leader, who reaches one other at most soon; then of the next.
+                let mut ask = |at: Time| {
+                    let wanted = change(random, cluster);
+                    let starts = Some(Time::from_millis(random.spread(1, 300)));
+                    (at, FaultKind::Members { wanted, patience: ROUND, starts })
+                };
+                let (first, second) = (ask(Time::ZERO), ask(Time::from_millis(100)));
+                let soon = Time::from_millis(random.spread(1, 300));
+                let friends = usize::from(random.coin());
+                let cut = FaultKind::LeaderCut { friends, length: ROUND };
+                let crash = FaultKind::LeaderCrash { down: half };
+                let later = half + Time::from_millis(random.spread(1, 300));
+                vec![first, (soon, cut), second, (later, crash)]
+            }
             Self::MinorityRot => {
                 let down = Time::from_millis(random.spread(1, 500));
                 vec![
@@ -215,5 +242,15 @@ impl Template {
                 ]
             }
         }
+    }
+}
+
+/// A change of members that makes one voter more or less, or exchanges one.
+fn change(random: &mut Random, cluster: &ClusterOptions) -> Wanted {
+    let (node, other) = (cluster.any(random), cluster.any(random));
+    match random.below(4) {
+        0 => Wanted::Leave { node: Some(node) },
+        1 => Wanted::Join { node, aim: Some(Aim::Replace(other)) },
+        _ => Wanted::Join { node, aim: None },
     }
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::class::Class;
-use super::faults::{Earlier, Fault, FaultKind, RegistryFailing};
+use super::faults::{Earlier, Fault, FaultKind, RegistryFailing, Wanted};
 use super::options::{ClusterOptions, Options};
 use super::random::{Purpose, Random};
 use super::time::Time;
+use crate::members::Aim;
 use crate::types::NodeId;
 
 /// At most so many faults in a run.
@@ -37,6 +38,37 @@ pub(super) fn draw(seed: u64, options: &Options) -> Vec<Fault> {
     if options.faults.has(Class::PutBack) {
         faults.extend(draw_put_backs(seed, options));
         faults.sort_by_key(|fault| fault.at);
+    }
+    if options.faults.has(Class::Members) {
+        faults.extend(draw_changes(seed, options));
+        faults.sort_by_key(|fault| fault.at);
+    }
+    faults
+}
+
+/// Changes of members: those that come mostly, so that there is somebody who can go.
+fn draw_changes(seed: u64, options: &Options) -> Vec<Fault> {
+    let random = &mut Random::new(seed, Purpose::Members);
+    let mut faults = vec![];
+    let mut at = Time::from_millis(random.below(2_000));
+    while at < options.faults.storm && faults.len() < FAULTS_MAX {
+        let node = options.cluster.any(random);
+        let other = options.cluster.any(random);
+        let wanted = match random.below(12) {
+            0..=3 => Wanted::Join { node, aim: None },
+            4 => Wanted::Join { node, aim: Some(Aim::Stay) },
+            5 | 6 => Wanted::Join { node, aim: Some(Aim::Replace(other)) },
+            7 | 8 => Wanted::Leave { node: Some(node) },
+            9 => Wanted::Leave { node: None },
+            10 => Wanted::Move { node },
+            _ => Wanted::Lead { node },
+        };
+        let patience = Time::from_millis(random.spread(50, 10_000));
+        let after = Time::from_millis(random.spread(1, 2_000));
+        // One that is dead all the time, or until somebody wants it again.
+        let starts = (random.below(5) > 0).then_some(after);
+        faults.push(Fault { at, kind: FaultKind::Members { wanted, patience, starts } });
+        at = at + Time::from_millis(1) + random.around(Time::from_millis(700));
     }
     faults
 }
@@ -131,6 +163,7 @@ fn draw_one(random: &mut Random, options: &Options) -> Option<FaultKind> {
         | Class::Streams
         | Class::Slow
         | Class::PutBack
+        | Class::Members
         | Class::Reach => unreachable!("not scheduled"),
     })
 }

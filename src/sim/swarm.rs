@@ -58,6 +58,11 @@ const TRIMMED_ONE_IN: u64 = 12;
 
 /// In one of so many runs without another scenario the disks of a majority rot at once.
 const MAJORITY_ROT_ONE_IN: u64 = 24;
+/// In one of so many runs members come and go.
+const MEMBERS_ONE_IN: u64 = 4;
+
+/// In one of so many of these, leaders are cut off with a change on its way.
+const CHANGES_ONE_IN: u64 = 3;
 
 /// In one of so many runs folders are put back.
 const PUT_BACK_ONE_IN: u64 = 4;
@@ -81,6 +86,7 @@ impl Options {
         }
         options.send_heads(seed);
         options.rot_majorities(seed);
+        options.change_members(seed);
         options
     }
 
@@ -103,6 +109,29 @@ impl Options {
             faults.template = Some(Template::Trimmed);
             Template::Trimmed.prepare(self);
         }
+    }
+
+    /// Lets members come and go, in some runs. Which disks may be destroyed then, nobody could say: they are
+    /// not.
+    fn change_members(&mut self, seed: u64) {
+        let random = &mut Random::new(seed, Purpose::Members);
+        if random.below(MEMBERS_ONE_IN) > 0 || self.faults.template.is_some() {
+            return;
+        }
+        self.let_members_change(u16::try_from(random.between(1, 3)).expect("a small number"));
+        if random.below(CHANGES_ONE_IN) == 0 {
+            self.faults.template = Some(Template::Changes);
+            Template::Changes.prepare(self);
+        }
+    }
+
+    /// Lets as many nodes more be members now and then.
+    pub(super) fn let_members_change(&mut self, spares: u16) {
+        self.cluster.spares = spares;
+        for class in [Class::Rot, Class::PutBack] {
+            self.switch_off(class);
+        }
+        self.faults.classes.insert(Class::Members);
     }
 
     /// Makes all disks slow, or one.

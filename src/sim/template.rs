@@ -32,6 +32,9 @@ pub enum Template {
     Trimmed,
     /// What stands on the disks of two of three rots at once. Drawn by itself likewise.
     MajorityRot,
+    /// Leaders are cut off with a change of members on its way, while the next one makes another
+    /// (Ongaro, 2015). Drawn by itself, too.
+    Changes,
 }
 
 /// Those that a seed draws.
@@ -47,7 +50,7 @@ const TEMPLATES: [Template; 8] = [
 ];
 
 /// Their names.
-const NAMES: [(Template, &str); 11] = [
+const NAMES: [(Template, &str); 12] = [
     (Template::Figure8, "figure-8"),
     (Template::Bridge, "bridge"),
     (Template::DeafLeader, "deaf-leader"),
@@ -59,6 +62,7 @@ const NAMES: [(Template, &str); 11] = [
     (Template::SlowDisks, "slow-disks"),
     (Template::Trimmed, "trimmed"),
     (Template::MajorityRot, "majority-rot"),
+    (Template::Changes, "changes"),
 ];
 
 impl fmt::Display for Template {

@@ -79,6 +79,7 @@ impl Trace {
             Event::RegistryStarts => self.number(9),
             Event::Poll { client, .. } => self.number(*client as u64),
             Event::Fault { number } | Event::Heal { number } => self.number(*number as u64),
+            Event::Errand { number } => self.number(13 << 16 | *number as u64),
             Event::Start { node } | Event::PutBack { node } | Event::Resume { node, .. } => {
                 self.mark(10, *node);
             }

@@ -40,7 +40,7 @@ use crate::raft::{HardState, Lineage, Remembered};
 use crate::types::{Index, LogId, NodeId};
 
 /// The format of all files of a store.
-pub(super) const FORMAT: u32 = 7;
+pub(super) const FORMAT: u32 = 8;
 
 const FORMAT_KEY: &[u8] = &[1];
 const IDENTITY_KEY: &[u8] = &[2];

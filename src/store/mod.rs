@@ -176,7 +176,9 @@ pub use memory::{Failing, FaultCounts, MemoryDisk, Rot, RotKind, SealedSegment};
 pub use mending::{MendError, Mender, Mending};
 pub use opened::{Done, Store};
 pub use reader::{Lacking, Reader};
-pub use recovery::{Options, Recovered, RecoveryReport, create, create_in, exists, open, open_in};
+pub use recovery::{
+    Options, Recovered, RecoveryReport, create, create_in, create_to_join, exists, open, open_in,
+};
 pub use restoring::Restoring;
 pub use segment::decode_head;
 pub use segments::{Damaged, Kept};

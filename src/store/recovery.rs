@@ -116,6 +116,21 @@ pub fn create(
     create_at(&Layout::of(data), identity, configuration, (options, Lineage::new(options.start)))
 }
 
+/// As [`create`], of a node that joins a cluster: the store says that it came later, so that it is never taken
+/// for one that the cluster began with.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_to_join(
+    data: &Path,
+    identity: Identity,
+    configuration: &Configuration,
+    options: &Options,
+) -> Result<(), StoreError> {
+    let lineage = Lineage::in_place(options.start);
+    create_at(&Layout::of(data), identity, configuration, (options, lineage))
+}
+
 /// As [`create`], on a simulated disk.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use crate::limits::{
     ADDRESSES_MAX, APPEND_REPLIES_MAX, DAMAGED_TOLD_MAX, NODES_MAX, READ_FRAME_RECORDS_MAX,
     RECORD_BYTES_MAX, REQUEST_BYTES_MAX, REQUEST_RECORDS_MAX,
 };
+use crate::members::{MemberChange, MemberReply, Members};
 use crate::types::{
     ClientId, ClusterId, DiskFull, Incarnation, Index, LogNumber, NodeId, Offset, Seq, SeqRange,
     Term, Timestamp,
@@ -51,6 +52,30 @@ pub enum Request {
     Segment(SegmentWanted),
     /// How are you? (nodes only, to each other). Answered by one [`Soundness`](super::soundness::Soundness).
     Soundness,
+    /// Who are the members? Answered by one [`MembersReply`].
+    Members,
+    /// Change the members (admins only). Answered by one [`MemberReply`].
+    ChangeMembers {
+        /// The entry that says who they are, as far as the client has seen: if they were changed since, it
+        /// has to look again.
+        as_of: Index,
+        /// To what.
+        change: MemberChange,
+    },
+}
+
+/// The answer to [`Request::Members`].
+///
+/// Its variants are numbered by their order on the wire: a new one goes to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MembersReply {
+    /// These.
+    Members(Members),
+    /// This node does not lead, or not yet for certain.
+    NotLeader {
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
 }
 
 /// What may be handed on to the leader.
@@ -107,7 +132,7 @@ pub struct Welcome {
     /// How far the time of its newest entry is ahead of its clock, in ms. Later records have that time
     /// until the clock gets there.
     pub log_ahead_ms: u64,
-    /// Every member and where it listens, as this node is configured; then where members are in fact,
+    /// Every member and where it listens, as the log says and as this node is configured; then where members are in fact,
     /// if that is somewhere else.
     #[serde(deserialize_with = "bounded::list::<_, _, ADDRESSES_MAX>")]
     pub nodes: Vec<(NodeId, String)>,
@@ -167,6 +192,8 @@ pub enum Role {
     Recovering,
     /// Has lost what it promised, and keeps what is left: the others cannot do without it for now.
     Damaged,
+    /// Came later than its cluster, has the log or is being filled, and does not vote.
+    Learner,
 }
 
 /// Header of a frame with append requests of one client that follow one another, each with as many
@@ -431,6 +458,8 @@ header_only!(Request, kind::REQUEST);
 header_only!(Welcome, kind::WELCOME);
 header_only!(AppendReplies, kind::APPEND_REPLIES);
 header_only!(CrashReply, kind::CRASH_REPLY);
+header_only!(MembersReply, kind::MEMBERS);
+header_only!(MemberReply, kind::MEMBER_REPLY);
 
 impl AppendRun {
     /// The requests in a frame, with their records, which are not copied.
@@ -596,6 +625,14 @@ mod tests {
                 "050000000110070709",
             ),
             (Request::Soundness, "03000000011008"),
+            (Request::Members, "03000000011009"),
+            (
+                Request::ChangeMembers {
+                    as_of: Index::new(9),
+                    change: MemberChange::Transfer { to: Some(n1()) },
+                },
+                "0700000001100a09030101",
+            ),
         ] {
             assert_eq!(hex(&request.to_frame()), bytes);
             assert_eq!(Request::from_frame(&received(&request.to_frame())).unwrap(), request);
@@ -630,6 +667,7 @@ mod tests {
             (Role::Leader, "03"),
             (Role::Recovering, "04"),
             (Role::Damaged, "05"),
+            (Role::Learner, "06"),
         ]);
         let full = DiskFull { free_bytes: 7, needed_bytes: 8 };
         let as_of = LogId::new(Index::new(3), Term::new(2));

@@ -38,6 +38,10 @@ pub mod kind {
     pub const CRASH_REPLY: u8 = 21;
     /// [`crate::wire::backup::BackupPart`].
     pub const BACKUP: u8 = 22;
+    /// [`crate::wire::api::MembersReply`].
+    pub const MEMBERS: u8 = 23;
+    /// [`crate::members::MemberReply`].
+    pub const MEMBER_REPLY: u8 = 24;
     /// [`crate::wire::soundness::Soundness`].
     pub const SOUNDNESS: u8 = 25;
     /// [`crate::wire::registry::Question`].

@@ -19,7 +19,7 @@ use crate::bounded;
 use crate::entry::{Chain, HEADER_BYTES};
 use crate::limits::{ADDRESS_BYTES_MAX, APPEND_ENTRIES_COUNT_MAX, HEAD_PIECE_BYTES_MAX, NODES_MAX};
 use crate::raft::{Loss, Message, Standing};
-use crate::types::{ClusterId, Incarnation, NodeId, Term, Timestamp};
+use crate::types::{ClusterId, Incarnation, Index, NodeId, Term, Timestamp};
 
 /// The first frame of each stream between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,11 @@ impl PeerHello {
 pub struct Introduction {
     /// Its store, as this start of its process found it.
     pub standing: Standing,
-    /// The members that it is configured with, itself among them, and their addresses.
-    pub members: BTreeMap<NodeId, String>,
+    /// The members that its cluster began with, as it is configured, and their addresses; empty, where it
+    /// knows none.
+    pub founders: BTreeMap<NodeId, String>,
+    /// The entry of the newest configuration that it knows to be committed.
+    pub as_of: Index,
 }
 
 impl Introduction {
@@ -68,7 +71,7 @@ impl Introduction {
 
     fn check(&self, kind: u8) -> Result<(), FrameError> {
         let is_short = |address: &String| address.len() <= ADDRESS_BYTES_MAX;
-        let is_bounded = self.members.len() <= NODES_MAX && self.members.values().all(is_short);
+        let is_bounded = self.founders.len() <= NODES_MAX && self.founders.values().all(is_short);
         let is_ours = is_bounded && self.standing.lineage.is_well_formed();
         if is_ours { Ok(()) } else { Err(FrameError::Message { kind }) }
     }
@@ -86,7 +89,7 @@ pub enum PeerRefusal {
     /// soon: it may be the former process of the same node.
     #[error("another process with this name is connected from the configured address")]
     Twin,
-    /// The two are configured with different members.
+    /// The two are configured with different members to begin with.
     #[error(
         "their files name different members: {} here, {} there",
         Names(refusing),
@@ -108,6 +111,12 @@ pub enum PeerRefusal {
         shown: Term,
         /// The term of the node that refuses.
         known: Term,
+    },
+    /// The other is no member, or not yet.
+    #[error("it is no member as of entry {as_of}")]
+    Stranger {
+        /// The entry of the newest configuration that the node that refuses knows to be committed.
+        as_of: Index,
     },
 }
 
@@ -310,12 +319,12 @@ mod tests {
             to: node(2),
             introduction: introduction(),
         };
-        let said = "070002020609".to_owned() + "030105" + "1102" + "02010161" + "02026262";
-        let hello_begins = "270000000101ab0000000000000000000000000000000102";
+        let said = "070002020609".to_owned() + "030105" + "1102" + "02010161" + "02026262" + "04";
+        let hello_begins = "280000000101ab0000000000000000000000000000000102";
         assert_eq!(hex(&hello.to_frame()), hello_begins.to_owned() + &said);
         assert_eq!(PeerHello::from_frame(&received(&hello.to_frame())).unwrap(), hello);
         let welcome = PeerWelcome { node: node(2), introduction: introduction() };
-        assert_eq!(hex(&welcome.to_frame()), "16000000010202".to_owned() + &said);
+        assert_eq!(hex(&welcome.to_frame()), "17000000010202".to_owned() + &said);
         assert_eq!(PeerWelcome::from_frame(&received(&welcome.to_frame())).unwrap(), welcome);
     }
 
@@ -326,7 +335,7 @@ mod tests {
         let last = LogId::new(Index::new(17), Term::new(2));
         let members = [(node(1), "a".to_owned()), (node(2), "bb".to_owned())];
         let standing = Standing { lineage, hard_state, last };
-        Introduction { standing, members: members.into() }
+        Introduction { standing, founders: members.into(), as_of: Index::new(4) }
     }
 
     #[test]
@@ -337,10 +346,10 @@ mod tests {
             PeerWelcome::from_frame(&received(&welcome.to_frame()))
         };
         let mut long = introduction();
-        long.members.insert(node(3), "x".repeat(ADDRESS_BYTES_MAX + 1));
+        long.founders.insert(node(3), "x".repeat(ADDRESS_BYTES_MAX + 1));
         assert_eq!(read(long), refused);
         let mut many = introduction();
-        many.members.extend((1..=16).map(|number| (node(number), String::new())));
+        many.founders.extend((1..=16).map(|number| (node(number), String::new())));
         assert_eq!(read(many), refused);
         for starts in [0, 1, 3, u64::MAX] {
             let mut crooked = introduction();
@@ -479,11 +488,13 @@ mod tests {
             (lost(Loss::Entries { shown: LogId::ZERO, acknowledged }), "0005000009"),
             (lost(Loss::Twin), "0006"),
             (lost(Loss::Replaced), "0007"),
+            (lost(Loss::Removed { as_of: Index::new(9) }), "000809"),
             (PeerRefusal::Twin, "01"),
             (
                 PeerRefusal::Members { refusing: vec![node(1)], refused: vec![node(2), node(3)] },
                 "020101020203",
             ),
+            (PeerRefusal::Stranger { as_of: Index::new(9) }, "0409"),
         ]);
     }
 

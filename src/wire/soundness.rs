@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::{header_only, kind};
+use crate::address::Address;
 use crate::bounded;
 use crate::limits::NODES_MAX;
 use crate::types::{Index, NodeId};
@@ -18,6 +19,9 @@ pub struct Soundness {
     /// Who votes by that, or by a later one that may be in force.
     #[serde(deserialize_with = "bounded::list::<_, _, { 2 * NODES_MAX }>")]
     pub voters: Vec<NodeId>,
+    /// Where those of them are that came later or have moved: files may not say it.
+    #[serde(deserialize_with = "bounded::list::<_, _, { 2 * NODES_MAX }>")]
+    pub addresses: Vec<(NodeId, Address)>,
 }
 
 /// How a node is.
@@ -38,7 +42,8 @@ header_only!(Soundness, kind::SOUNDNESS);
 impl Soundness {
     /// Of a node that has lost its store, and does not run.
     pub fn damaged() -> Self {
-        Self { condition: Condition::Damaged, as_of: Index::ZERO, voters: vec![] }
+        let (voters, addresses) = (vec![], vec![]);
+        Self { condition: Condition::Damaged, as_of: Index::ZERO, voters, addresses }
     }
 }
 
@@ -55,8 +60,9 @@ mod tests {
             (Condition::NoVoter, "02"),
         ]);
         let voters = vec![NodeId::new(1).unwrap(), NodeId::new(3).unwrap()];
-        let sound = Soundness { condition: Condition::Sound, as_of: Index::new(300), voters };
-        assert_eq!(hex(&sound.to_frame()), "08000000011900ac02020103");
+        let sound = Soundness { as_of: Index::new(300), voters, ..Soundness::damaged() };
+        let sound = Soundness { condition: Condition::Sound, ..sound };
+        assert_eq!(hex(&sound.to_frame()), "09000000011900ac0202010300");
         assert_eq!(Soundness::from_frame(&received(&sound.to_frame())).unwrap(), sound);
     }
 
@@ -64,6 +70,10 @@ mod tests {
     fn more_voters_than_there_can_be_are_refused() {
         let voters = vec![NodeId::new(1).unwrap(); 2 * NODES_MAX + 1];
         let crowd = Soundness { voters, ..Soundness::damaged() };
+        assert!(Soundness::from_frame(&received(&crowd.to_frame())).is_err());
+        let known = ("n9:7109".parse().unwrap(), NodeId::new(9).unwrap());
+        let addresses = vec![(known.1, known.0); 2 * NODES_MAX + 1];
+        let crowd = Soundness { addresses, ..Soundness::damaged() };
         assert!(Soundness::from_frame(&received(&crowd.to_frame())).is_err());
     }
 }

@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("base64", 0),
     ("bounded", 0),
     ("command", 0),
+    ("members", 0),
     ("housekeeping", 0),
     ("date", 0),
     ("label", 0),

@@ -106,6 +106,7 @@ impl Nodes {
             listen: address.into(),
             address: self.reached_at(node).into(),
             peers: peers.into_iter().map(|(peer, at)| (peer, at.into())).collect(),
+            founders: None,
             registry: None,
             heartbeat: Duration::from_millis(100),
             election_timeout_min: Duration::from_millis(600),

@@ -867,7 +867,10 @@ fn a_successor_is_asked_when_it_has_everything() {
     receive(&mut raft, 2, accepted(1, 2));
     step(&mut raft, Input::Propose { bytes: 10 });
     let started = Effect::Notice(Notice::TransferStarted { to: n(2) });
-    assert!(step(&mut raft, Input::Transfer).contains(&started), "to the most advanced");
+    assert!(
+        step(&mut raft, Input::Transfer { to: None }).contains(&started),
+        "to the most advanced"
+    );
     assert!(!raft.may_propose());
     let effects = receive(&mut raft, 2, accepted(1, 3));
     assert!(said(&effects).contains(&"n2 TimeoutNow@1".into()), "{:?}", said(&effects));
@@ -952,7 +955,7 @@ fn a_successor_was_heard_within_the_shortest_election_timeout() {
     for (silent, hands_over) in [(9, true), (10, false)] {
         let mut raft = ready_leader();
         tick(&mut raft, silent);
-        step(&mut raft, Input::Transfer);
+        step(&mut raft, Input::Transfer { to: None });
         assert_eq!(!raft.may_propose(), hands_over, "after {silent} ticks");
     }
 }
@@ -961,7 +964,7 @@ fn a_successor_was_heard_within_the_shortest_election_timeout() {
 #[test]
 fn a_handover_ends() {
     let mut raft = ready_leader();
-    step(&mut raft, Input::Transfer);
+    step(&mut raft, Input::Transfer { to: None });
     for _ in 0..2 {
         tick(&mut raft, 9);
         receive(&mut raft, 2, accepted(1, 1));

@@ -435,7 +435,7 @@ impl Story {
 
     fn transfer(&mut self) {
         if let Some(id) = self.numbers.pick(&self.leaders(|_| true)) {
-            self.cluster.step(id, Input::Transfer, &[]);
+            self.cluster.step(id, Input::Transfer { to: None }, &[]);
         }
     }
 

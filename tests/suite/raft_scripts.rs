@@ -8,7 +8,7 @@
 //! A node is written `n1`, a link `n1-n2`. Without nodes or links a command is about all of them.
 //!
 //! ```text
-//! cluster nodes=3 [learners=1] [window=BYTES] [count=ENTRIES in a message] [stall=TICKS]
+//! cluster nodes=3 [learners=1, who stay so] [window=BYTES] [count=ENTRIES in a message] [stall=TICKS]
 //! load n1 terms="1 1 2" [term=2] [vote=n1]   the node's disk, before it starts again
 //! tick [n1…] [count=1] [random=0]     heartbeats every 2 ticks, elections after 10 + random
 //! campaign n1                         ticks until the node asks for votes
@@ -39,6 +39,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use annal::members::Aim;
 use annal::raft::{
     Configuration, HardState, Input, Options, Progress, Raft, ReadToken, Role, State,
 };
@@ -123,7 +124,7 @@ fn run(cluster: &mut Cluster, command: &Command) -> Fallible {
         "restarted" => restarted(cluster, command),
         "wipe" => one_node(cluster, command, Cluster::wipe),
         "transfer" => one_node(cluster, command, |cluster, node| {
-            cluster.step(node, Input::Transfer, &[]);
+            cluster.step(node, Input::Transfer { to: None }, &[]);
         }),
         "clocks" => clocks(cluster, command),
         "space" => space(cluster, command),
@@ -149,7 +150,7 @@ fn new_cluster(command: &Command) -> Fallible<Cluster> {
     args.reject_rest()?;
     let ids = |from: u16, to: u16| (from..to).filter_map(NodeId::new);
     let mut initial = Configuration::of(ids(1, nodes + 1));
-    initial.learners = ids(nodes + 1, nodes + learners + 1).collect();
+    learn(&mut initial, ids(nodes + 1, nodes + learners + 1));
     let options = ids(1, nodes + learners + 1).map(|id| {
         let mut options = Options::new(id, HEARTBEAT_TICKS, ELECTION_TICKS);
         options.window_bytes_max = window.unwrap_or(options.window_bytes_max);
@@ -403,10 +404,16 @@ fn configure(cluster: &mut Cluster, command: &Command) -> Fallible {
         next.outgoing = now.voters;
     }
     if let Some(learners) = learners {
-        next.learners = learners.into_iter().collect();
+        learn(&mut next, learners);
     }
     cluster.step(id, Input::ProposeConfiguration(next), &[]);
     Ok(())
+}
+
+/// Learners that stay what they are: scripts say themselves who is to vote.
+fn learn(configuration: &mut Configuration, learners: impl IntoIterator<Item = NodeId>) {
+    configuration.learners = learners.into_iter().collect();
+    configuration.aims = configuration.learners.iter().map(|it| (*it, Aim::Stay)).collect();
 }
 
 fn one_node(

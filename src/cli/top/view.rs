@@ -102,7 +102,7 @@ impl Look {
             Some(Role::Candidate | Role::PreCandidate | Role::Recovering | Role::Damaged) => {
                 self.colour(Color::Yellow)
             }
-            Some(Role::Follower) => Style::new(),
+            Some(Role::Follower | Role::Learner) => Style::new(),
             None => self.colour(Color::Red),
         }
     }

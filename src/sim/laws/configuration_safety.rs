@@ -7,12 +7,13 @@
 //! Judged after each turn by the configurations of the node's log that may still matter: the newest
 //! committed one and those after it. Each must overlap the one before it. Whether one is committed
 //! is judged by the highest commit index known to anybody: a new leader may not know yet what its
-//! predecessor committed.
+//! predecessor committed. So it is judged, too, whether a leader has committed something of its term when it
+//! makes one.
 
 use std::collections::BTreeSet;
 
 use super::{Law, LawName, Moment, What};
-use crate::raft::Configuration;
+use crate::raft::{Configuration, Raft};
 use crate::types::{Index, NodeId};
 
 /// See the module.
@@ -46,6 +47,20 @@ impl ConfigurationSafety {
     }
 }
 
+/// A leader that changes the configuration has committed something of its term.
+fn check_term(node: NodeId, raft: &Raft) -> Result<(), String> {
+    let (term, log) = (Some(raft.current_term()), raft.log());
+    let (newest, committed) = (log.configuration_index(), log.commit_index());
+    let is_early = log.term_at(newest) == term && log.term_at(committed) != term;
+    if raft.role().as_leader().is_some() && is_early {
+        return Err(format!(
+            "{node} leads, has made a configuration at {newest} and committed nothing of its term: \
+             {committed} is committed"
+        ));
+    }
+    Ok(())
+}
+
 /// Whether any quorum of one has a voter in common with any quorum of the other, because a majority
 /// that both need does.
 fn overlap(one: &Configuration, other: &Configuration) -> bool {
@@ -74,7 +89,8 @@ impl Law for ConfigurationSafety {
         let Some(replica) = moment.node(node).replica else { return Ok(()) };
         let log = replica.raft().log();
         self.committed = self.committed.max(log.commit_index());
-        self.check(node, log.configurations())
+        self.check(node, log.configurations())?;
+        check_term(node, replica.raft())
     }
 }
 

@@ -39,7 +39,6 @@ impl Durability {
                 Err(format!("both {first} and {id} were acknowledged"))
             };
         }
-        let lost = moment.nodes.iter().filter(|node| node.lost).count();
         let intact = moment.nodes.iter().filter(|node| !node.lost);
         let mut on_disk = intact.filter_map(|node| node.platter.entry(id.index));
         let chain = on_disk.find(|(on_disk, _)| *on_disk == id).map(|(_, chain)| chain);
@@ -50,7 +49,7 @@ impl Durability {
                 Ok(())
             }
             // All that had it were destroyed.
-            None if lost >= moment.quorum => Ok(()),
+            None if moment.may_decide(|node| node.lost) => Ok(()),
             // It is said once more, long after; whether it might be given up is another law's to say.
             None if moment.nodes.iter().any(|node| has_given_up(node, id.index)) => Ok(()),
             None => Err(format!("{id} was acknowledged and is on no disk")),
@@ -97,15 +96,17 @@ fn has_given_up(node: &NodeView<'_>, index: Index) -> bool {
 
 fn check(moment: &Moment<'_>, id: LogId, chain: Chain) -> Result<(), String> {
     let has = |entry: Option<_>| entry == Some((id, chain));
-    let holders = moment.nodes.iter().filter(|node| {
+    let holds = |node: &NodeView<'_>| {
         node.lost || has(node.platter.entry(id.index)) || has_given_up(node, id.index)
-    });
-    if holders.clone().count() >= moment.quorum {
+    };
+    if moment.may_decide(holds) {
         return Ok(());
     }
+    let holders = moment.nodes.iter().filter(|node| holds(node));
     let names: Vec<_> = holders.map(|node| node.id.to_string()).collect();
     let names = if names.is_empty() { "nobody".into() } else { names.join(", ") };
-    Err(format!("acknowledged {id} is on the disks of {names}, and a quorum is {}", moment.quorum))
+    let voters = moment.configuration;
+    Err(format!("acknowledged {id} is on the disks of {names}, no quorum of {voters}"))
 }
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ mod tests {
         let mut stage = stage();
         acknowledge(&stage, &mut law, 3, 1).unwrap();
         stage.platter(2).entries.pop();
-        let expected = "acknowledged 3@1 is on the disks of n1, and a quorum is 2";
+        let expected = "acknowledged 3@1 is on the disks of n1, no quorum of n1,n2,n3";
         assert_broken(disk(&stage, &mut law), expected);
         assert_broken(stage.turns(&mut law, 3), expected);
         assert_broken(acknowledge(&stage, &mut Durability::default(), 3, 1), expected);

@@ -151,6 +151,10 @@ impl Law for LiveKept {
     fn look(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         match moment.what {
             What::Turn { node, committed, .. } => self.on_turn(moment.node(node), committed),
+            What::BegunAnew { node } => {
+                self.disks.remove(&node);
+                Ok(())
+            }
             // What its disk lists may have rotted.
             What::Disk { node } if moment.node(node).lost => Ok(()),
             What::Disk { node } => self.on_disk(moment.node(node)),

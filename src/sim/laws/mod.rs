@@ -13,6 +13,7 @@ mod durability;
 mod durable_before_visible;
 mod election_safety;
 mod exactly_once;
+mod filled_first;
 mod leader_append_only;
 mod leader_completeness;
 mod linearizable;
@@ -36,7 +37,7 @@ mod traffic;
 mod vote_once;
 
 use crate::entry::{Chain, SealedEntry, Tip};
-use crate::raft::HardState;
+use crate::raft::{Configuration, HardState};
 use crate::replica::Replica;
 use crate::sim::history::History;
 use crate::sim::model::RecordHash;
@@ -55,6 +56,7 @@ pub use durability::Durability;
 pub use durable_before_visible::DurableBeforeVisible;
 pub use election_safety::ElectionSafety;
 pub use exactly_once::ExactlyOnce;
+pub use filled_first::FilledFirst;
 pub use leader_append_only::LeaderAppendOnly;
 pub use leader_completeness::LeaderCompleteness;
 pub use linearizable::Linearizable;
@@ -230,8 +232,11 @@ pub struct Moment<'a> {
     pub what: What<'a>,
     /// All machines, in the order of their ids.
     pub nodes: &'a [NodeView<'a>],
-    /// How many voters a quorum needs.
-    pub quorum: usize,
+    /// The newest configuration that anybody knows to be committed.
+    pub configuration: &'a Configuration,
+    /// Whether members are changed in this run: then a later configuration may be in force that nobody knows to
+    /// be committed.
+    pub changing: bool,
 }
 
 /// Of entries that a node has committed, in order, those that come behind the last that was applied: none, if
@@ -242,6 +247,17 @@ fn behind(applied: Index, committed: &[SealedEntry]) -> &[SealedEntry] {
 }
 
 impl Moment<'_> {
+    /// Whether the nodes of which something is true can have decided: they are a quorum. By a configuration
+    /// that is one voter away from the known one they may be half of that: no quorum is without one of them.
+    pub fn may_decide(&self, agrees: impl Fn(&NodeView<'_>) -> bool) -> bool {
+        let agrees = |node| agrees(self.node(node));
+        if self.changing {
+            !self.configuration.is_quorum(|node| !agrees(node))
+        } else {
+            self.configuration.is_quorum(agrees)
+        }
+    }
+
     /// The machine of a node.
     pub fn node(&self, id: NodeId) -> &NodeView<'_> {
         &self.nodes[usize::from(id.get()) - 1]
@@ -293,6 +309,7 @@ pub fn all() -> Vec<Box<dyn Law>> {
         Box::<RegistryMonotonic>::default(),
         Box::<Monotonic>::default(),
         Box::<ConfigurationSafety>::default(),
+        Box::<FilledFirst>::default(),
         Box::<DurableBeforeVisible>::default(),
         Box::<NoSilentRepair>::default(),
         Box::<Bounded>::default(),

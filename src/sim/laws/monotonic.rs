@@ -132,6 +132,10 @@ impl Law for Monotonic {
                 self.check_platter(moment.node(node))
             }
             What::Disk { node } => self.check_platter(moment.node(node)),
+            What::BegunAnew { node } => {
+                self.nodes.remove(&node);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -47,6 +47,8 @@ pub enum LawName {
     Monotonic,
     /// Who decides is what the log says.
     ConfigurationSafety,
+    /// A learner has what the others have before it votes.
+    FilledFirst,
     /// What a node promises is on its disk first.
     DurableBeforeVisible,
     /// A start hands on what was promised, or refuses; damage is found where it was done only.
@@ -100,6 +102,7 @@ impl LawName {
             Self::RegistryMonotonic => "registry monotonic",
             Self::Monotonic => "monotonic",
             Self::ConfigurationSafety => "configuration safety",
+            Self::FilledFirst => "filled first",
             Self::DurableBeforeVisible => "durable before visible",
             Self::NoSilentRepair => "no silent repair",
             Self::Bounded => "bounded",

@@ -42,8 +42,9 @@ impl Subscriptions {
             if node.lost { Index::new(u64::MAX) } else { node.platter.last() }
         };
         let mut lasts: Vec<Index> = moment.nodes.iter().map(last).collect();
-        lasts.sort_unstable_by(|one, other| other.cmp(one));
-        let on_quorum = lasts.get(moment.quorum - 1).copied().unwrap_or_default();
+        lasts.sort_unstable();
+        let may_be = |index: &&Index| moment.may_decide(|node| last(node) >= **index);
+        let on_quorum = lasts.iter().rev().find(may_be).copied().unwrap_or_default();
         self.maybe_committed = self.maybe_committed.max(on_quorum);
     }
 

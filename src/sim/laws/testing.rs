@@ -103,7 +103,8 @@ impl Stage {
             lost: self.lost.contains(&node(number)),
         };
         let nodes: Vec<_> = (1..=NODES).map(view).collect();
-        law.look(&Moment { now: self.now, what, nodes: &nodes, quorum: 2 })
+        let configuration = &Configuration::of((1..=NODES).map(node));
+        law.look(&Moment { now: self.now, what, nodes: &nodes, configuration, changing: false })
     }
 
     /// Shows a law that a client asks for its first request, of `main`, on these conditions; with the number

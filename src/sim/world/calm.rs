@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::World;
 use crate::limits;
+use crate::members::Aim;
 use crate::sim::class::Class;
 use crate::sim::laws::{LawName, Platter as _};
 use crate::sim::machine::Machine;
@@ -50,6 +51,7 @@ const FATES: [Rest; 5] = [Rest::Dead, Rest::Stuck, Rest::Deaf, Rest::Dumb, Rest:
 impl World {
     /// See the module.
     pub(super) fn recover(&mut self) {
+        self.start_those_taken_in_again();
         let mut able = self.able();
         self.calm = true;
         self.network.calm();
@@ -59,7 +61,7 @@ impl World {
             able = self.able();
         }
         self.clients.iter_mut().for_each(SimClient::finish);
-        if able.len() < self.options.cluster.quorum() {
+        if !self.can_decide(&able) {
             // Too much is lost: nothing more may be promised, and nothing wrong be said. The laws
             // watch on for a while.
             self.trace.note(self.now, || "too much is lost to go on".to_owned());
@@ -86,13 +88,14 @@ impl World {
         self.must_remember_the_same(&able);
         self.must_tell();
         self.must_come_back();
+        self.must_vote(&able);
         self.is_whole = true;
         self.counts.healed += 1;
     }
 
     /// Those that have all that they promised.
     fn able(&self) -> BTreeSet<NodeId> {
-        let able = self.machines.iter().filter(|machine| !machine.lost);
+        let able = self.machines.iter().filter(|machine| !machine.lost && !machine.is_out);
         able.map(|machine| machine.id).collect()
     }
 
@@ -168,6 +171,44 @@ impl World {
         self.options.cluster.all().into_iter().collect()
     }
 
+    /// Those of them that are members by now and can be what the others are.
+    fn members_of(&self, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        if !self.options.faults.has(Class::Members) {
+            return nodes.clone();
+        }
+        let leads = |node: &&NodeId| {
+            self.process(**node).is_some_and(|process| process.replica.raft().is_ready_leader())
+        };
+        let leader = nodes.iter().find(leads).and_then(|node| self.process(*node));
+        let Some(leader) = leader else { return nodes.clone() };
+        let mut members = leader.replica.raft().log().configuration().members();
+        members.retain(|node| nodes.contains(node) && !self.lacks_what_is_gone(*node));
+        members
+    }
+
+    /// Everybody runs, and hears everybody: learners that are to vote do so in the end.
+    fn must_vote(&mut self, able: &BTreeSet<NodeId>) {
+        if !self.options.faults.has(Class::Members) {
+            return;
+        }
+        let end = self.now + self.bound().times(3);
+        let awaited = |world: &Self| {
+            let raft = world.process(world.leader()?)?.replica.raft();
+            let configuration = raft.log().configuration().clone();
+            let waits = |node: &&NodeId| {
+                able.contains(node)
+                    && configuration.aims.get(node) != Some(&Aim::Stay)
+                    && !world.lacks_what_is_gone(**node)
+            };
+            configuration.learners.iter().find(waits).copied()
+        };
+        if !self.wait_until(end, |world| world.leader().is_some() && awaited(world).is_none()) {
+            let who = awaited(self).map_or("nobody".to_owned(), |node| node.to_string());
+            let what = format!("{who} is a learner and no voter: {}", self.describe(able));
+            self.violate(LawName::Liveness, what);
+        }
+    }
+
     /// Whether a node lacks entries that its leader has given up: nobody can give it these yet.
     fn lacks_what_is_gone(&self, node: NodeId) -> bool {
         let of = |node: NodeId| self.process(node);
@@ -189,15 +230,20 @@ impl World {
     }
 
     fn choose_core(&mut self, able: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-        let spare = able.len() - self.options.cluster.quorum();
-        let leave = self.chance.below(spare as u64 + 1);
+        let changes = self.options.faults.has(Class::Members);
+        let needed = if changes { 0 } else { self.options.cluster.quorum() };
+        let leave = self.chance.below((able.len() - needed) as u64 + 1);
         // A leader that is only half well is the worst that can be left out.
         let is_aimed = self.aftermath().is_some() || self.chance.coin();
         let mut core = able.clone();
         for _ in 0..leave {
             let choices: Vec<NodeId> = core.iter().copied().collect();
             let leader = self.leader().filter(|leader| is_aimed && core.contains(leader));
-            core.remove(&leader.unwrap_or_else(|| self.chance.one_of(&choices)));
+            let left = leader.unwrap_or_else(|| self.chance.one_of(&choices));
+            core.remove(&left);
+            if changes && !self.can_decide(&core) {
+                core.insert(left);
+            }
         }
         core
     }
@@ -347,9 +393,11 @@ impl World {
     }
 
     /// Whether the leader of these nodes, who all hear each other, has a clock that is far ahead of the
-    /// one in the middle.
+    /// one in the middle of those that could lead.
     fn leads_by_wrong_clock(&self, nodes: &BTreeSet<NodeId>) -> bool {
         let clock = |node: NodeId| self.machine(node).wall_clock(self.now).get();
+        let mut nodes = self.members_of(nodes);
+        nodes.retain(|node| self.configuration.1.is_voter(*node));
         let mut clocks: Vec<u64> = nodes.iter().map(|node| clock(*node)).collect();
         clocks.sort_unstable();
         let middle = clocks.get(clocks.len().saturating_sub(1) / 2).copied().unwrap_or_default();
@@ -364,7 +412,7 @@ impl World {
             let process = self.process(*node)?;
             Some((*node, process.replica.encoded_clients()))
         };
-        let all: Vec<_> = able.iter().filter_map(remembered).collect();
+        let all: Vec<_> = self.members_of(able).iter().filter_map(remembered).collect();
         let differs = all.windows(2).find(|pair| pair[0].1 != pair[1].1);
         let names = differs.map(|pair| format!("{} and {}", pair[0].0, pair[1].0));
         if let Some(names) = names.filter(|_| self.violations.is_empty()) {
@@ -390,7 +438,9 @@ impl World {
         if self.chance.coin() {
             self.kill_flows(probe);
         }
-        let members: Vec<NodeId> = core.iter().copied().collect();
+        // One that is no voter yet may follow nobody to whom it could hand on.
+        let voters = &self.configuration.1.voters;
+        let members: Vec<NodeId> = core.intersection(voters).copied().collect();
         if members.len() > 1 {
             let leader = self.leader().filter(|leader| core.contains(leader));
             let node = leader.unwrap_or_else(|| self.chance.one_of(&members));
@@ -421,6 +471,7 @@ impl World {
     /// The term of these nodes, if one of them leads and all have what it has, on disk and known to
     /// be committed.
     pub(in crate::sim) fn agreed_term(&self, nodes: &BTreeSet<NodeId>) -> Option<Term> {
+        let nodes = &self.members_of(nodes);
         let replicas =
             || nodes.iter().filter_map(|node| self.process(*node).map(|process| &process.replica));
         let leader = replicas().find(|replica| replica.raft().is_ready_leader())?;

@@ -8,7 +8,7 @@ use super::hello::BEGINS_ANEW_AFTER;
 use super::put_back::standing;
 use crate::limits;
 use crate::marks::{Mark, hit};
-use crate::raft::{Configuration, Memory};
+use crate::raft::Memory;
 use crate::replica::{self, Replica};
 use crate::sim::announcer::Announcer;
 use crate::sim::codec::CLUSTER;
@@ -249,7 +249,7 @@ impl World {
         let now = self.now;
         let machine = self.machine_mut(node);
         let is_due = machine.start_at == Some(now);
-        if !is_due || machine.is_up() {
+        if !is_due || machine.is_up() || machine.is_out {
             return;
         }
         if let Some(at) = self.start_of_put_back(node) {
@@ -303,7 +303,7 @@ impl World {
         let identity = Identity { cluster: CLUSTER, node };
         let disk = &self.machines[place].disk.memory;
         if self.machines[place].begins_anew || store::began_anew_in(disk)? {
-            let configuration = Configuration::of(self.options.cluster.all());
+            let configuration = self.options.cluster.founders();
             store::begin_anew_in(disk, identity, &configuration, &options)?;
             self.trace.text(self.now, node, || "begins anew, to be filled".to_owned());
             self.counts.began_anew += 1;

@@ -18,7 +18,7 @@ pub(super) const BEGINS_ANEW_AFTER: Time = Time::from_millis(100);
 impl World {
     /// Whether a message of `from` is heard by the process that runs at `to`.
     pub(super) fn hears(&mut self, from: ProcessId, to: NodeId, message: &Message) -> bool {
-        if !self.have_met(from, to) {
+        if self.is_stranger(from, to) || !self.have_met(from, to) {
             return false;
         }
         let Some(receiver) = &mut self.machine_mut(to).process else { return false };

@@ -2,13 +2,14 @@
 //!
 //! A [`World`] is one loop over a heap of events. What each event does stands in the file that it is
 //! about: `turns` (a node's process), `disks` (writes, ends and starts), `hello` and `put_back` (who is
-//! who), `asking` (who may begin anew), `clients`, `registry`, `striking` (faults), and `calm` (what must come after them). They share
+//! who), `asking` (who may begin anew), `errands` (changes of members), `clients`, `registry`, `striking` (faults), and `calm` (what must come after them). They share
 //! the fields of the world; nobody outside of this folder reaches in.
 
 mod asking;
 mod calm;
 mod clients;
 mod disks;
+mod errands;
 #[cfg(test)]
 mod hands;
 mod hello;

@@ -9,7 +9,7 @@
 
 use super::World;
 use super::calm::LOOK_EVERY;
-use crate::raft::{Configuration, Standing};
+use crate::raft::Standing;
 use crate::sim::codec::CLUSTER;
 use crate::sim::faults::Earlier;
 use crate::sim::laws::{LawName, What};
@@ -47,7 +47,7 @@ impl World {
     fn new_disk(&self, node: NodeId) -> MemoryDisk {
         let disk = MemoryDisk::new();
         let identity = Identity { cluster: CLUSTER, node };
-        let configuration = Configuration::of(self.options.cluster.all());
+        let configuration = self.options.cluster.founders();
         let options = self.store_options(Self::place(node));
         store::create_in(&disk, identity, &configuration, &options)
             .expect("a new disk takes a new store");
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// The store on a copy of a disk, if it can be opened.
-    fn opened(&self, node: NodeId, disk: &MemoryDisk) -> Option<(Store, Recovered)> {
+    pub(super) fn opened(&self, node: NodeId, disk: &MemoryDisk) -> Option<(Store, Recovered)> {
         let disk = disk.duplicate();
         disk.restart();
         disk.make_room();

@@ -74,6 +74,9 @@ impl World {
                 self.machine_mut(node).clock_ahead_ms = ahead_ms;
             }
             FaultKind::Handover { node } => self.input(node, replica::Event::Transfer),
+            FaultKind::Members { wanted, patience, starts } => {
+                self.begin_errand(wanted, patience, starts);
+            }
             FaultKind::RegistryCrash { power, down } => self.kill_registry(power, down),
             FaultKind::RegistryDisk { failing } => match failing {
                 RegistryFailing::Sync => self.registrar.disk.fail_sync_once(),

@@ -112,11 +112,13 @@ impl World {
             return; // Its store ended it; what it was about to say is not said.
         }
         self.look_whether_it_votes_again(node);
+        self.note_members(node);
         let committed = self.newly_committed(node);
         self.look(What::Turn { node, sent: &sent, committed: &committed });
         for (to, message) in sent {
             self.send(node, to, &message);
         }
+        self.end_if_removed(node);
     }
 
     fn perform(&mut self, node: NodeId, action: Action, sent: &mut Vec<(NodeId, PeerMessage)>) {
@@ -368,7 +370,9 @@ impl World {
                 | Request::OnBehalf(_)
                 | Request::Backup(_)
                 | Request::Segment(_)
-                | Request::Soundness,
+                | Request::Soundness
+                | Request::Members
+                | Request::ChangeMembers { .. },
             )
             | None => {
                 self.violate(

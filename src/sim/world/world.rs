@@ -1,5 +1,6 @@
 //! The world of a run: all that is in it, and the loop that lets time pass.
 
+use super::errands::Errand;
 use crate::raft::Configuration;
 use crate::sim::codec::CLUSTER;
 use crate::sim::faults::Fault;
@@ -19,7 +20,7 @@ use crate::sim::sim_client::SimClient;
 use crate::sim::time::Time;
 use crate::sim::trace::Trace;
 use crate::store::{self, Identity, MemoryDisk};
-use crate::types::{Incarnation, NodeId};
+use crate::types::{Incarnation, Index, NodeId};
 #[cfg(test)]
 use crate::wire::api::AppendReply;
 
@@ -47,6 +48,10 @@ pub(in crate::sim) struct World {
     pub(super) violations: Vec<Violation>,
     pub(super) trace: Trace,
     pub(super) counts: Counts,
+    /// What somebody wants of the members.
+    pub(super) errands: Vec<Errand>,
+    /// The newest configuration that anybody knows to be committed, and its entry.
+    pub(super) configuration: (Index, Configuration),
     /// Faults are over: nothing goes wrong any more.
     pub(super) calm: bool,
     /// The answers to appends that came to clients.
@@ -105,6 +110,8 @@ impl World {
             violations: vec![],
             trace,
             counts: Counts::default(),
+            errands: vec![],
+            configuration: (Index::ZERO, options.cluster.founders()),
             calm: false,
             #[cfg(test)]
             heard: vec![],
@@ -115,14 +122,17 @@ impl World {
     }
 
     fn begin(&mut self) {
-        let configuration = Configuration::of(self.options.cluster.all());
+        let configuration = self.options.cluster.founders();
         for place in 0..self.machines.len() {
             let machine = &self.machines[place];
             let identity = Identity { cluster: CLUSTER, node: machine.id };
             let options = self.store_options(place);
+            let is_out = machine.is_out;
             store::create_in(&machine.disk.memory, identity, &configuration, &options)
                 .expect("a new disk takes a new store");
-            self.start(place);
+            if !is_out {
+                self.start(place);
+            }
         }
         self.start_registry();
         for client in 0..self.clients.len() {
@@ -193,6 +203,7 @@ impl World {
             Event::RegistryStarts => self.start_registry(),
             Event::Poll { client, life } => self.on_poll(client, life),
             Event::Fault { number } => self.strike(number),
+            Event::Errand { number } => self.on_errand(number),
             Event::PutBack { node } => self.on_put_back(node),
             Event::Start { node } => self.on_start(node),
             Event::Resume { node, incarnation } => self.on_resume(node, incarnation),
@@ -237,8 +248,10 @@ impl World {
                 lost: machine.lost,
             })
             .collect();
-        let quorum = self.options.cluster.quorum();
-        let moment = Moment { now: self.now.micros(), what, nodes: &nodes, quorum };
+        let configuration = &self.configuration.1;
+        let changing = self.options.cluster.spares > 0;
+        let now = self.now.micros();
+        let moment = Moment { now, what, nodes: &nodes, configuration, changing };
         for law in &mut self.laws {
             self.counts.laws_evaluated += 1;
             if let Err(what) = law.look(&moment) {

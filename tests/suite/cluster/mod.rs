@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod logs;
 mod machines;
+mod members;
 mod memory;
 mod mending;
 mod names;

@@ -104,7 +104,7 @@ impl Model for Bounds {
             }
             Action::Transfer(place) => {
                 state.left.transfers -= 1;
-                state.step(place, Input::Transfer);
+                state.step(place, Input::Transfer { to: None });
             }
             Action::Crash { place, kept, hard_state } => {
                 state.left.crashes -= 1;
