@@ -76,6 +76,8 @@ impl World {
             let machine = self.machine_mut(node);
             let Some(before) = machine.before_rot.take() else { return false };
             machine.disk.memory.put_back(&before);
+            // What was written when the disk rotted, and not synced, may have been synced since.
+            machine.disk.memory.sync();
             machine.lost = false;
             machine.begins_anew = false;
             machine.rotten.clear();

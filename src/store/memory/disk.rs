@@ -75,6 +75,11 @@ impl MemoryDisk {
         state.faults.restart();
     }
 
+    /// All that is on it would survive.
+    pub fn sync(&self) {
+        self.state().tree.sync_all();
+    }
+
     // ---- what goes wrong ----
 
     /// Kills the process after so many more operations: each batch written, each sync, each name made,

@@ -52,6 +52,15 @@ impl Node {
         }
     }
 
+    fn sync(&mut self) {
+        match self {
+            Self::Folder(folder) => folder.sync(),
+            Self::File(file) => file.sync(),
+            Self::Data(data) => data.sync(),
+            Self::Blocks(file) => file.sync(),
+        }
+    }
+
     /// Whether the process that runs has it open.
     fn is_open(&self) -> bool {
         match self {
@@ -331,13 +340,13 @@ impl Tree {
     }
 
     pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
-        match self.node_mut(path)? {
-            Node::Folder(folder) => folder.sync(),
-            Node::File(file) => file.sync(),
-            Node::Data(data) => data.sync(),
-            Node::Blocks(file) => file.sync(),
-        }
+        self.node_mut(path)?.sync();
         Ok(())
+    }
+
+    /// All of it.
+    pub(super) fn sync_all(&mut self) {
+        self.nodes.values_mut().for_each(Node::sync);
     }
 
     pub(super) fn fail_to_sync(&mut self, path: &Path) -> io::Result<()> {
