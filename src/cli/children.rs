@@ -112,6 +112,7 @@ pub(super) enum Event {
 pub(super) fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "stopped".to_owned(),
+        (Some(4), _) => "ended: it is no member any more (exit 4)".to_owned(),
         (Some(6), _) => "refused to go on: damage was found (exit 6)".to_owned(),
         (Some(code), _) => format!("failed (exit {code})"),
         (None, Some(6)) => "crashed (aborted, signal 6)".to_owned(),

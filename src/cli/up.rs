@@ -291,13 +291,15 @@ impl<'a> Up<'a> {
                 self.ended.insert(part);
                 // A node that finds damage begins anew when it is started, if it may; once is enough to know.
                 let is_damaged = status.code() == Some(6);
-                let is_hopeless = matches!(status.code(), Some(0 | 2))
+                let was_removed = status.code() == Some(4);
+                let is_hopeless = was_removed
+                    || matches!(status.code(), Some(0 | 2))
                     || is_damaged && !self.damaged.insert(part);
                 if self.args.restart && !is_hopeless {
                     let pause =
                         self.starts.get(&part).map_or(RESTART_PAUSE_MIN, |(_, pause)| *pause);
                     self.due.insert(part, Instant::now() + pause);
-                } else {
+                } else if !was_removed {
                     let command = part.command(&self.args.dir);
                     self.lines.say(part, &format!("to restart it: {command}"));
                 }

@@ -382,7 +382,8 @@ mod tests {
         assert!(second.wrote.is_none());
         assert_eq!(first.config.cluster, second.config.cluster);
         let registry = prepare_registry(&folder.path().join("data/registry"), Path::new("."));
-        assert_eq!(registry.unwrap().config.listen, "127.0.0.1:7100".parse().unwrap());
+        // Where that is depends on the ports that are free on this machine.
+        assert_eq!(Some(registry.unwrap().config.listen), first.config.registry);
     }
 
     #[test]
