@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use annal::marks::MARKS;
 use annal::sim::{self, Plan, Report};
 
-/// The fixed set. It is large enough to take every rare path, and takes about half a minute.
-const REGULAR: u64 = 600;
+/// The fixed set. It is large enough to take every rare path.
+const REGULAR: u64 = 900;
 
 /// How long fresh seeds are run; at least one is.
 const FRESH_FOR: Duration = Duration::from_secs(45);
