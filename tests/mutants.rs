@@ -86,7 +86,8 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::RepeatRefused, &[LawName::Traffic], 100),
     hunt(Mutant::ShowUncommitted, &[LawName::Subscriptions], 100),
     hunt(Mutant::WrongClockLeads, &[LawName::Liveness], 100),
-    hunt(Mutant::BelievePageCache, &[LawName::DurableBeforeVisible], 50),
+    // Or what was believed is gone after a power cut.
+    hunt(Mutant::BelievePageCache, &[LawName::DurableBeforeVisible, LawName::NoSilentRepair], 50),
     hunt(Mutant::FillForgotten, &[LawName::SegmentsEqual], 50),
     hunt(Mutant::RegistryBeforeDisk, &[LawName::RegistryMonotonic, LawName::NoSilentRepair], 100),
     hunt(Mutant::JudgeRunByFirst, &[LawName::ExactlyOnce], 50),
@@ -130,12 +131,9 @@ const HUNTS: &[Hunt] = &[
     hunt(Mutant::DeleteListed, &[LawName::Durability, LawName::NoSilentRepair], 100),
     hunt(Mutant::TrimEarly, &[LawName::Retentions], 50),
     hunt(Mutant::VoteOfAnyStore, &[LawName::LeaderCompleteness, LawName::ElectionSafety], 200),
-    hunt_in(Mutant::InstallOverLog, &[LawName::NoSilentRepair], 50, Template::Trimmed),
+    hunt_in(Mutant::InstallOverLog, &[LawName::NoSilentRepair], 200, Template::Trimmed),
     // What it seals has another head than what the others seal.
     hunt_in(Mutant::HeadLacksMembers, &[LawName::SegmentsEqual], 100, Template::Trimmed),
-    hunt_in(Mutant::BeginUnasked, &[LawName::MajorityKept], 20, Template::MajorityRot),
-    hunt(Mutant::MendUnproved, &[LawName::SegmentsEqual], 300),
-    hunt(Mutant::ForgetDamage, &[LawName::NoSilentRepair], 300),
     hunt_in(
         Mutant::ChangeBeforeFirstCommit,
         &[LawName::ConfigurationSafety],
@@ -152,6 +150,9 @@ const HUNTS: &[Hunt] = &[
     ),
     hunt(Mutant::LearnerCounts, &[LawName::Durability], 100),
     hunt(Mutant::PromoteUnfilled, &[LawName::FilledFirst], 100),
+    hunt_in(Mutant::BeginUnasked, &[LawName::MajorityKept], 20, Template::MajorityRot),
+    hunt(Mutant::MendUnproved, &[LawName::SegmentsEqual], 300),
+    hunt(Mutant::ForgetDamage, &[LawName::NoSilentRepair], 300),
 ];
 
 /// Both processors.

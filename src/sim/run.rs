@@ -45,7 +45,7 @@ impl Plan {
 
     /// The plan of a seed, with this scenario.
     pub fn of_template(seed: u64, template: Template) -> Self {
-        let mut options = Options::draw(seed);
+        let mut options = Options::draw_for_scenario(seed);
         options.faults.template = Some(template);
         template.prepare(&mut options);
         Self::with_options(seed, options)

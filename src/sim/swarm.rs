@@ -70,6 +70,14 @@ const PUT_BACK_ONE_IN: u64 = 4;
 impl Options {
     /// The options of a seed.
     pub fn draw(seed: u64) -> Self {
+        let mut options = Self::draw_for_scenario(seed);
+        options.rot_majorities(seed);
+        options.change_members(seed);
+        options
+    }
+
+    /// The same without what is a scenario of its own: for one that is asked for.
+    pub(super) fn draw_for_scenario(seed: u64) -> Self {
         let mut options = Self::draw_freely(seed);
         if let Some(template) = options.faults.template {
             template.prepare(&mut options);
@@ -85,8 +93,6 @@ impl Options {
             options.faults.classes.insert(Class::PutBack);
         }
         options.send_heads(seed);
-        options.rot_majorities(seed);
-        options.change_members(seed);
         options
     }
 
